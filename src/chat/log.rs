@@ -1,0 +1,330 @@
+//! The log of a room: its recent lines, in order, as they go out on the wire.
+//!
+//! One ring of bytes with a fixed capacity, and the *stretches*: which run of bytes came from whom.
+//! The room appends and evicts; readers ask for the pieces between their cursor and the head that
+//! others said. A reader costs the log nothing, however far behind it is. The log never waits and
+//! never decides who may be left behind: that is the room's business.
+
+use std::collections::VecDeque;
+
+use super::{Position, SessionId};
+
+/// One stretch of the log: consecutive whole lines that came from one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where its first line begins.
+    pub start: Position,
+    /// How many lines the log had seen before it.
+    pub first_line: u64,
+    /// Who said it.
+    pub from: SessionId,
+}
+
+/// A stretch grows by further lines of the same session up to this many bytes. Eviction drops whole
+/// stretches, so this bounds how much more than necessary it drops.
+const MERGE_BYTES: u64 = 64 * 1024;
+
+/// Bytes of capacity for each stretch that may be kept: bounds the index (24 bytes a stretch) to
+/// three eighths of the ring even when everybody says empty lines in turn.
+const BYTES_PER_STRETCH: usize = 64;
+
+/// So many stretches may be kept however small the ring.
+const MIN_STRETCHES: usize = 16;
+
+/// The recent lines of a room.
+#[derive(Debug)]
+pub struct Log {
+    ring: Box<[u8]>,
+    tail: Position,
+    head: Position,
+    lines: u64,
+    stretches: VecDeque<Stretch>,
+}
+
+impl Log {
+    /// An empty log that keeps up to `capacity` bytes. The memory is not touched before it is used.
+    ///
+    /// # Panics
+    /// If `capacity` is 0.
+    pub fn new(capacity: usize) -> Self {
+        assert!(capacity > 0, "a log needs room for something");
+        let ring = vec![0; capacity].into_boxed_slice();
+        Self { ring, tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
+    }
+
+    /// Where the oldest line that is kept begins.
+    pub fn tail(&self) -> Position {
+        self.tail
+    }
+
+    /// Where the next line will begin.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// How many lines have been appended since the room began.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// How many bytes it can keep.
+    pub fn capacity(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Where the tail would be after `len` more bytes were appended: what lies before it would be gone.
+    pub fn tail_after(&self, len: usize) -> Position {
+        let end = self.head + len as u64;
+        let must_go = end.saturating_sub(self.ring.len() as u64);
+        let too_many = self.stretches.len() >= MIN_STRETCHES.max(self.ring.len() / BYTES_PER_STRETCH);
+        let second = self.stretches.get(1).map_or(self.head, |stretch| stretch.start);
+        let by_count = if too_many { second } else { self.tail };
+        self.boundary_at_or_after(must_go.max(by_count))
+    }
+
+    /// Drops the stretches that [`Log::tail_after`] says must go, and shows each of them to `gone`
+    /// together with the number of its lines.
+    pub fn make_room(&mut self, len: usize, mut gone: impl FnMut(&Stretch, u64)) {
+        let tail = self.tail_after(len);
+        while let Some(stretch) = self.stretches.front().copied().filter(|stretch| stretch.start < tail) {
+            self.stretches.pop_front();
+            let next_line = self.stretches.front().map_or(self.lines, |next| next.first_line);
+            gone(&stretch, next_line - stretch.first_line);
+        }
+        self.tail = tail;
+    }
+
+    /// Appends whole lines. The caller has made room.
+    ///
+    /// # Panics
+    /// If `text` does not fit between tail and head: what members have still to get would be overwritten.
+    pub fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
+        let end = self.head + text.len() as u64;
+        assert!(end - self.tail <= self.ring.len() as u64, "the caller has made room");
+        let start = self.index(self.head);
+        let first = text.len().min(self.ring.len() - start);
+        self.ring[start..start + first].copy_from_slice(&text[..first]);
+        self.ring[..text.len() - first].copy_from_slice(&text[first..]);
+        let merges = |last: &&Stretch| last.from == from && end - last.start <= MERGE_BYTES;
+        if self.stretches.back().filter(merges).is_none() {
+            self.stretches.push_back(Stretch { start: self.head, first_line: self.lines, from });
+        }
+        self.lines += lines;
+        self.head = end;
+    }
+
+    /// The pieces between `cursor` and `stop` that `reader` did not say itself, in order.
+    /// `own_end` is where its own last stretch ends: beyond it nothing needs to be looked up.
+    pub fn pieces(
+        &self,
+        cursor: Position,
+        stop: Position,
+        reader: SessionId,
+        own_end: Position,
+    ) -> Pieces<'_> {
+        debug_assert!(self.tail <= cursor && stop <= self.head);
+        let next = if own_end <= cursor { self.stretches.len() } else { self.stretch_after(cursor) - 1 };
+        Pieces { log: self, at: cursor, stop, reader, own_end, next }
+    }
+
+    /// The bytes of a piece: two slices where it goes over the end of the ring.
+    pub fn bytes(&self, piece: (Position, Position)) -> [&[u8]; 2] {
+        let len = (piece.1 - piece.0) as usize;
+        let start = self.index(piece.0);
+        let first = len.min(self.ring.len() - start);
+        [&self.ring[start..start + first], &self.ring[..len - first]]
+    }
+
+    /// What is left of the line that `cursor` stands in; nothing if it stands where a line begins.
+    pub fn rest_of_line(&self, cursor: Position) -> Vec<u8> {
+        let begins = self.stretches.binary_search_by_key(&cursor, |stretch| stretch.start).is_ok();
+        if begins || cursor >= self.head || cursor <= self.tail {
+            return Vec::new();
+        }
+        if self.ring[self.index(cursor - 1)] == b'\n' {
+            return Vec::new();
+        }
+        let mut rest = Vec::new();
+        for slice in self.bytes((cursor, self.head)) {
+            let end = memchr::memchr(b'\n', slice);
+            rest.extend_from_slice(&slice[..end.map_or(slice.len(), |at| at + 1)]);
+            if end.is_some() {
+                break;
+            }
+        }
+        rest
+    }
+
+    /// How many lines had begun before `cursor`, since the room began.
+    pub fn line_at(&self, cursor: Position) -> u64 {
+        if cursor >= self.head {
+            return self.lines;
+        }
+        let Some(stretch) = self.stretch_after(cursor).checked_sub(1).map(|at| self.stretches[at]) else {
+            return self.stretches.front().map_or(self.lines, |first| first.first_line);
+        };
+        let before = self.bytes((stretch.start, cursor));
+        let ended: usize = before.iter().map(|slice| memchr::memchr_iter(b'\n', slice).count()).sum();
+        let inside = cursor > stretch.start && self.ring[self.index(cursor - 1)] != b'\n';
+        stretch.first_line + ended as u64 + u64::from(inside)
+    }
+
+    /// The index of the first stretch that begins after `at`.
+    fn stretch_after(&self, at: Position) -> usize {
+        self.stretches.partition_point(|stretch| stretch.start <= at)
+    }
+
+    fn boundary_at_or_after(&self, at: Position) -> Position {
+        let next = self.stretches.partition_point(|stretch| stretch.start < at);
+        if at <= self.tail { self.tail } else { self.stretches.get(next).map_or(self.head, |s| s.start) }
+    }
+
+    fn index(&self, at: Position) -> usize {
+        (at % self.ring.len() as u64) as usize
+    }
+}
+
+/// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].
+pub struct Pieces<'a> {
+    log: &'a Log,
+    at: Position,
+    stop: Position,
+    reader: SessionId,
+    own_end: Position,
+    next: usize,
+}
+
+impl Pieces<'_> {
+    /// Where stretch number `index` ends.
+    fn end_of(&self, index: usize) -> Position {
+        self.log.stretches.get(index + 1).map_or(self.log.head, |next| next.start)
+    }
+
+    fn is_own(&self, index: usize) -> bool {
+        self.log.stretches.get(index).is_some_and(|stretch| stretch.from == self.reader)
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (Position, Position);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at < self.own_end && self.is_own(self.next) {
+            self.at = self.end_of(self.next);
+            self.next += 1;
+        }
+        let start = self.at;
+        while self.at < self.own_end && self.at < self.stop && !self.is_own(self.next) {
+            self.at = self.end_of(self.next);
+            self.next += 1;
+        }
+        if self.at >= self.own_end {
+            self.at = self.stop;
+        }
+        let piece = (start, self.at.min(self.stop));
+        (piece.0 < piece.1).then_some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: SessionId = SessionId(1);
+    const BEN: SessionId = SessionId(2);
+    const EVE: SessionId = SessionId(3);
+
+    fn say(log: &mut Log, from: SessionId, text: &str) {
+        log.make_room(text.len(), |_, _| {});
+        log.append(from, text.as_bytes(), text.matches('\n').count() as u64);
+    }
+
+    fn own_end(log: &Log, reader: SessionId) -> Position {
+        let last = log.stretches.iter().rposition(|stretch| stretch.from == reader);
+        last.map_or(0, |at| log.stretches.get(at + 1).map_or(log.head, |next| next.start))
+    }
+
+    fn heard(log: &Log, cursor: Position, reader: SessionId) -> String {
+        let pieces = log.pieces(cursor, log.head(), reader, own_end(log, reader));
+        let bytes: Vec<u8> = pieces.flat_map(|piece| log.bytes(piece).concat()).collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_reader_gets_what_others_said_and_not_its_own() {
+        let mut log = Log::new(1000);
+        for (from, text) in
+            [(ANN, "a\n"), (BEN, "b\n"), (ANN, "aa\n"), (EVE, "e\n"), (BEN, "bb\n"), (BEN, "B\n")]
+        {
+            say(&mut log, from, text);
+        }
+        assert_eq!(heard(&log, 0, ANN), "b\ne\nbb\nB\n");
+        assert_eq!(heard(&log, 0, BEN), "a\naa\ne\n");
+        assert_eq!(heard(&log, 0, SessionId(9)), "a\nb\naa\ne\nbb\nB\n");
+        assert_eq!(heard(&log, 5, BEN), "a\ne\n", "from the middle of a stretch");
+        assert_eq!(heard(&log, log.head(), ANN), "");
+    }
+
+    #[test]
+    fn the_ring_goes_round_and_keeps_whole_stretches() {
+        let mut log = Log::new(64);
+        for number in 0..100 {
+            let from = if number % 2 == 0 { ANN } else { BEN };
+            say(&mut log, from, &format!("line {number:03}\n"));
+            let all = heard(&log, log.tail(), EVE);
+            assert!(
+                all.len() <= 64 && all.starts_with("line ") && all.ends_with(&format!("{number:03}\n")),
+                "{all}"
+            );
+        }
+        assert_eq!(log.lines(), 100);
+    }
+
+    #[test]
+    fn lines_are_counted_at_any_cursor() {
+        let mut log = Log::new(32);
+        for number in 0..20 {
+            say(&mut log, SessionId(number), &format!("{number:02}\nxy\n"));
+        }
+        assert_eq!(log.line_at(log.head()), 40);
+        assert_eq!(log.line_at(log.head() - 3), 39, "where a line begins it has not begun yet");
+        assert_eq!(log.line_at(log.head() - 2), 40, "inside it, it has");
+        assert_eq!(log.line_at(log.tail()), 40 - (log.head() - log.tail()) / 3);
+    }
+
+    #[test]
+    fn the_rest_of_a_half_written_line_is_found_even_over_the_end_of_the_ring() {
+        let mut log = Log::new(32);
+        say(&mut log, ANN, "0123456789012345678901234\n");
+        say(&mut log, BEN, "abcdefghij\nk\n");
+        assert_eq!(log.tail(), 26);
+        assert_eq!(log.rest_of_line(26), b"");
+        assert_eq!(log.rest_of_line(27), b"bcdefghij\n");
+        assert_eq!(log.rest_of_line(37), b"");
+        assert_eq!(log.rest_of_line(38), b"\n");
+        assert_eq!(log.rest_of_line(39), b"");
+    }
+
+    #[test]
+    fn what_is_evicted_is_shown_with_its_lines() {
+        let mut log = Log::new(16);
+        say(&mut log, ANN, "a\nb\n");
+        say(&mut log, BEN, "c\n");
+        let mut gone = Vec::new();
+        log.make_room(12, |stretch, lines| gone.push((stretch.from, lines)));
+        assert_eq!(gone, [(ANN, 2)]);
+        log.make_room(16, |stretch, lines| gone.push((stretch.from, lines)));
+        assert_eq!(gone, [(ANN, 2), (BEN, 1)]);
+        assert_eq!(log.tail(), log.head());
+    }
+
+    #[test]
+    fn many_tiny_stretches_do_not_grow_the_index_without_bound() {
+        let mut log = Log::new(64 * 20);
+        for number in 0..1000 {
+            say(&mut log, SessionId(number), "\n");
+        }
+        assert!(log.stretches.len() <= 20, "{}", log.stretches.len());
+        assert_eq!(log.line_at(log.tail()), 980);
+    }
+}

@@ -1,0 +1,20 @@
+//! Floor 1: who hears whom.
+//!
+//! [`room`] holds a room's state and decides, synchronously, from an input and the time; [`log`] is
+//! the room's recent lines as one ring of bytes; [`reader`] is one member's way through that ring;
+//! [`member`] is what the two sides of a membership share; [`broker`] is the task that owns the rooms.
+//! Nothing here knows about sockets, files or signals, and only the broker waits for anything.
+
+pub mod broker;
+pub mod log;
+pub mod member;
+pub mod reader;
+pub mod room;
+
+pub use broker::Broker;
+pub use member::{Member, SessionId};
+pub use reader::{Delivery, Reader};
+pub use room::{Input, Room};
+
+/// A place in a room's log: the number of bytes that were said before it, since the room began.
+pub type Position = u64;

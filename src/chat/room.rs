@@ -1,0 +1,388 @@
+//! A room: who hears whom, in which order, and who may hold the others up.
+//!
+//! [`Room::apply`] takes an input and the time and is over at once; what has to be done about it comes
+//! out as [`Effects`]. Appending is never refused: where it would overwrite lines that a member has
+//! still to get, the input waits in the room, and with it the session that sent it, until the members
+//! have read, or until those who do not read have lost the right to be waited for. The room never
+//! performs I/O, never looks at a clock, and never waits itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use futures::task::AtomicWaker;
+
+use super::Position;
+use super::log::Log;
+use super::member::{Member, SessionId};
+
+/// How often a room that waits looks whether those it waits for read.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// How long a member may take nothing, of the time that the room waits for it, before it is no longer
+/// waited for. Also the most that it can save up by reading faster.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A member that was given up on is waited for again when it has read at `min_rate` for this long, on
+/// top of what it loses meanwhile; or when it has caught up.
+const PROBATION: Duration = Duration::from_secs(4);
+
+/// Bytes of inputs on their way to a room beyond which sessions read little at a time.
+const MANY_IN_FLIGHT: usize = 4 * 1024 * 1024;
+
+/// What comes into a room.
+#[derive(Debug)]
+pub enum Input {
+    /// A session comes in. It hears what is said from now on.
+    Join(Arc<Member>),
+    /// A member says whole lines: `text` is clean, and each of its `lines` lines ends with LF.
+    Say {
+        /// Who says it.
+        from: SessionId,
+        /// What is said.
+        text: Vec<u8>,
+        /// How many lines that is.
+        lines: u32,
+    },
+    /// A member will say nothing more; its reading ends with what has been said so far.
+    End(SessionId),
+    /// A session is gone.
+    Leave(SessionId),
+}
+
+/// What has to be done after inputs have been applied.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Whose inputs have been taken in, or whose situation has changed: wake them.
+    pub wake: Vec<Arc<Member>>,
+    /// There is something new in the log: wake whoever is asleep.
+    pub appended: bool,
+}
+
+/// The part of a room that its readers share with it.
+#[derive(Debug)]
+pub struct RoomLog {
+    log: RwLock<Log>,
+    /// While the room waits: what the cursors of all those it waits for have to reach.
+    wanted: AtomicU64,
+    /// How many of them have not reached it.
+    awaited: AtomicUsize,
+    /// Wakes the broker when the last of them has.
+    space: AtomicWaker,
+    in_flight: AtomicUsize,
+    skipped: AtomicU64,
+    min_rate: AtomicU64,
+}
+
+impl RoomLog {
+    fn new(capacity: usize, min_rate: u64) -> Arc<Self> {
+        Arc::new(Self {
+            log: RwLock::new(Log::new(capacity)),
+            wanted: AtomicU64::new(0),
+            awaited: AtomicUsize::new(0),
+            space: AtomicWaker::new(),
+            in_flight: AtomicUsize::new(0),
+            skipped: AtomicU64::new(0),
+            min_rate: AtomicU64::new(min_rate),
+        })
+    }
+
+    /// The log, for reading. The room cannot append while this is held.
+    pub fn read(&self) -> RwLockReadGuard<'_, Log> {
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Log> {
+        self.log.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the rate, in bytes a second, below which a member is not waited for.
+    pub fn set_min_rate(&self, min_rate: u64) {
+        self.min_rate.store(min_rate, Ordering::Relaxed);
+    }
+
+    fn min_rate(&self) -> u64 {
+        self.min_rate.load(Ordering::Relaxed)
+    }
+
+    /// Counts an input on its way to the room.
+    pub fn begin_input(&self, bytes: usize) {
+        self.in_flight.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Says whether so much is on its way that sessions should read only a little at a time.
+    pub fn is_crowded(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > MANY_IN_FLIGHT
+    }
+
+    /// How many lines members have missed because they did not read.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_skipped(&self, lines: u64) {
+        self.skipped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// A member has read up to `cursor`. Only while holding the log for reading.
+    pub(super) fn note_cursor(&self, member: &Member, cursor: Position) {
+        let before = member.set_cursor(cursor);
+        let wanted = self.wanted.load(Ordering::Acquire);
+        if before < wanted && cursor >= wanted && member.is_awaited() {
+            member.set_awaited(false);
+            if self.awaited.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.space.wake();
+            }
+        }
+    }
+}
+
+/// A member as the room sees it.
+#[derive(Debug)]
+struct Seat {
+    member: Arc<Member>,
+    /// The room waits for it.
+    holds: bool,
+    /// Bytes that it may still fall short of `min_rate` before it is given up on; while it is given up
+    /// on, bytes that it has shown to read beyond it.
+    credit: u64,
+    /// Its cursor when this was last looked at.
+    mark: Position,
+    /// The room has waited for it since this was last looked at.
+    was_awaited: bool,
+}
+
+/// The state of a room.
+#[derive(Debug)]
+pub struct Room {
+    shared: Arc<RoomLog>,
+    seats: BTreeMap<SessionId, Seat>,
+    waiting: VecDeque<Input>,
+    /// No member that is waited for stands before this.
+    low: Position,
+    /// Members that are not waited for.
+    given_up: usize,
+    /// When credit was last reckoned, while there is a reason to.
+    reckoned: Option<Instant>,
+}
+
+impl Room {
+    /// An empty room whose log keeps `capacity` bytes and which waits for members that read at least
+    /// `min_rate` bytes a second.
+    pub fn new(capacity: usize, min_rate: u64) -> Self {
+        let shared = RoomLog::new(capacity, min_rate);
+        let (seats, waiting) = (BTreeMap::new(), VecDeque::new());
+        Self { shared, seats, waiting, low: 0, given_up: 0, reckoned: None }
+    }
+
+    /// What readers of this room need.
+    pub fn log(&self) -> &Arc<RoomLog> {
+        &self.shared
+    }
+
+    /// How many members there are.
+    pub fn members(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Says whether inputs wait for members to read.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// When [`Room::tick`] wants to be called.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.reckoned.map(|last| last + TICK)
+    }
+
+    /// Takes in one input at the time `now`.
+    pub fn apply(&mut self, input: Input, now: Instant, effects: &mut Effects) {
+        match input {
+            Input::Join(member) => self.join(member, effects),
+            Input::Say { from, text, lines } => self.say(from, text, lines, now, effects),
+            Input::End(id) => self.end(id, effects),
+            Input::Leave(id) => self.leave(id, now, effects),
+        }
+    }
+
+    /// Looks after those who do not read and takes in what waits, as far as there is room now; to be
+    /// called at [`Room::next_tick`] and when [`Room::has_space`].
+    pub fn tick(&mut self, now: Instant, effects: &mut Effects) {
+        self.reckon(now);
+        self.resume(now, effects);
+    }
+
+    fn resume(&mut self, now: Instant, effects: &mut Effects) {
+        while let Some(Input::Say { from, text, lines }) = self.waiting.pop_front() {
+            if !self.try_append(from, &text, lines, effects) {
+                self.waiting.push_front(Input::Say { from, text, lines });
+                return self.wait(now);
+            }
+        }
+        self.shared.wanted.store(0, Ordering::Release);
+        if self.given_up == 0 {
+            self.reckoned = None;
+        }
+    }
+
+    /// Says whether all have read what the room waited for; otherwise `waker` will be woken.
+    pub fn has_space(&self, waker: &Waker) -> bool {
+        self.shared.space.register(waker);
+        self.is_waiting() && self.shared.awaited.load(Ordering::Acquire) == 0
+    }
+
+    /// Wakes everybody who sleeps: there is something new.
+    pub fn wake_sleepers(&self) {
+        for seat in self.seats.values() {
+            seat.member.wake_if_asleep();
+        }
+    }
+
+    fn join(&mut self, member: Arc<Member>, effects: &mut Effects) {
+        let head = self.shared.read().head();
+        member.set_cursor(head);
+        member.acknowledge();
+        let credit = self.patience();
+        let seat = Seat { member: Arc::clone(&member), holds: true, credit, mark: head, was_awaited: false };
+        self.seats.insert(member.id(), seat);
+        effects.wake.push(member);
+    }
+
+    fn say(&mut self, from: SessionId, text: Vec<u8>, lines: u32, now: Instant, effects: &mut Effects) {
+        if self.is_waiting() {
+            self.waiting.push_back(Input::Say { from, text, lines });
+        } else if !self.try_append(from, &text, lines, effects) {
+            self.waiting.push_back(Input::Say { from, text, lines });
+            self.wait(now);
+        }
+    }
+
+    fn end(&mut self, id: SessionId, effects: &mut Effects) {
+        if let Some(seat) = self.seats.get(&id) {
+            seat.member.set_end(self.shared.read().head());
+            seat.member.acknowledge();
+            effects.wake.push(Arc::clone(&seat.member));
+        }
+    }
+
+    fn leave(&mut self, id: SessionId, now: Instant, effects: &mut Effects) {
+        if let Some(seat) = self.seats.remove(&id) {
+            self.given_up -= usize::from(!seat.holds);
+            if self.is_waiting() {
+                self.tick(now, effects);
+            }
+        }
+    }
+
+    /// Appends, unless that would overwrite what somebody whom the room waits for has still to get.
+    fn try_append(&mut self, from: SessionId, text: &[u8], lines: u32, effects: &mut Effects) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut log = shared.write();
+        let tail = log.tail_after(text.len());
+        if self.low < tail {
+            self.low = self.lowest().map_or(log.head(), |lowest| lowest.min(log.head()));
+            if self.low < tail {
+                return false;
+            }
+        }
+        if self.given_up > 0 {
+            self.note_skipped(&log, tail);
+        }
+        log.make_room(text.len(), |stretch, lines| {
+            let missed = |seat: &&Seat| !seat.holds && seat.member.cursor() <= stretch.start;
+            if let Some(seat) = self.seats.get(&stretch.from).filter(missed) {
+                seat.member.note_skipped(lines, || (Vec::new(), stretch.first_line));
+            }
+        });
+        log.append(from, text, u64::from(lines));
+        if let Some(seat) = self.seats.get(&from) {
+            seat.member.set_own_end(log.head());
+            seat.member.acknowledge();
+            effects.wake.push(Arc::clone(&seat.member));
+        }
+        shared.in_flight.fetch_sub(text.len(), Ordering::Relaxed);
+        effects.appended = true;
+        true
+    }
+
+    /// The members that the log is about to move on over: note from where.
+    fn note_skipped(&self, log: &Log, tail: Position) {
+        for seat in self.seats.values().filter(|seat| !seat.holds) {
+            let cursor = seat.member.cursor();
+            if cursor >= log.tail() && cursor < tail {
+                seat.member.note_skipped(0, || (log.rest_of_line(cursor), log.line_at(cursor)));
+            }
+        }
+    }
+
+    fn lowest(&self) -> Option<Position> {
+        self.seats.values().filter(|seat| seat.holds).map(|seat| seat.member.cursor()).min()
+    }
+
+    /// Notes for whom the first of the waiting inputs has to wait.
+    fn wait(&mut self, now: Instant) {
+        let Some(Input::Say { text, .. }) = self.waiting.front() else { return };
+        let shared = Arc::clone(&self.shared);
+        let log = shared.write();
+        let wanted = log.tail_after(text.len());
+        let full = self.patience();
+        let mut awaited = 0;
+        for seat in self.seats.values_mut().filter(|seat| seat.holds) {
+            let cursor = seat.member.cursor();
+            seat.member.set_awaited(cursor < wanted);
+            if cursor < wanted {
+                awaited += 1;
+                seat.was_awaited = true;
+                seat.credit = full.min(seat.credit + cursor.saturating_sub(seat.mark));
+                seat.mark = cursor;
+            }
+        }
+        shared.awaited.store(awaited, Ordering::Release);
+        shared.wanted.store(wanted, Ordering::Release);
+        self.reckoned.get_or_insert(now);
+    }
+
+    /// Reckons who has read how much since the last time, and gives up on those without credit.
+    fn reckon(&mut self, now: Instant) {
+        let Some(last) = self.reckoned.replace(now) else { return };
+        let due = bytes_in(now.saturating_duration_since(last), self.shared.min_rate());
+        let (patience, probation) = (self.patience(), bytes_in(PROBATION, self.shared.min_rate()));
+        let shared = Arc::clone(&self.shared);
+        let log = shared.write();
+        for seat in self.seats.values_mut().filter(|seat| !seat.holds || seat.was_awaited) {
+            let cursor = seat.member.cursor();
+            let taken = cursor.saturating_sub(seat.mark);
+            seat.mark = cursor;
+            let limit = if seat.holds { patience } else { probation.saturating_add(due) };
+            seat.credit = limit.min(seat.credit.saturating_add(taken)).saturating_sub(due);
+            let all_read = cursor >= log.head();
+            let awaited = seat.member.is_awaited();
+            if seat.holds && awaited && seat.credit == 0 {
+                seat.holds = false;
+                self.given_up += 1;
+                seat.member.set_awaited(false);
+                shared.awaited.fetch_sub(1, Ordering::AcqRel);
+            } else if !seat.holds && (all_read || seat.credit >= probation) {
+                seat.holds = true;
+                self.given_up -= 1;
+                self.low = 0;
+            }
+            if seat.holds && (all_read || !seat.was_awaited) {
+                seat.credit = patience;
+            }
+            seat.was_awaited = seat.holds && awaited;
+            seat.member.retry();
+        }
+    }
+
+    fn patience(&self) -> u64 {
+        bytes_in(PATIENCE, self.shared.min_rate())
+    }
+}
+
+/// How many bytes that is at `rate` bytes a second; at least one, so that no rate is ever "nothing".
+fn bytes_in(time: Duration, rate: u64) -> u64 {
+    (time.as_micros() as u64).saturating_mul(rate).div_ceil(1_000_000).max(1)
+}

@@ -1,0 +1,277 @@
+//! Listening sockets: binding them, and accepting from them whatever happens.
+//!
+//! An error of one connection never ends the accepting, and running out of descriptors neither ends
+//! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
+//! Nothing is read from or written to a new connection here, but for the line that turns it away.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use futures::future;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
+
+use super::sessions::Refusal;
+use super::stream::Stream;
+use super::{Address, Counters, Net, Session, options};
+use crate::chat::Input;
+use crate::chat::room::RoomLog;
+use crate::protocol::Notice;
+use crate::rt;
+
+/// How many connections may wait to be accepted; the kernel's net.core.somaxconn bounds it further.
+const BACKLOG: i32 = 4096;
+
+/// How many connections are accepted before others get their turn.
+const ACCEPTS_IN_A_ROW: usize = 64;
+
+/// The first wait after running out of descriptors or memory; it doubles up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// The longest such wait, hence the longest that newcomers wait once there are descriptors again.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// The log says at most once in this time that there are no descriptors.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A socket that is bound and listens.
+#[derive(Debug)]
+pub struct Listener {
+    io: rt::Io,
+    address: Address,
+    /// The socket file to remove at the end.
+    file: Option<PathBuf>,
+}
+
+impl Listener {
+    /// Binds `address` and listens. Port 0 stands for any free port; [`Listener::address`] has the real one.
+    /// A socket file on which nobody answers is replaced.
+    ///
+    /// # Errors
+    /// The kernel's; `AddrInUse` also for a socket file on which somebody answers, and for a path at
+    /// which there is something else than a socket.
+    pub fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => Self::bind_tcp(*address),
+            Address::Unix(path) => Self::bind_unix(path),
+        }
+    }
+
+    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = stream_socket(family)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            // Each address stands for itself: [::] next to 0.0.0.0 is no conflict.
+            sockopt::set_ipv6_v6only(&socket, true)?;
+        }
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let real = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+        Ok(Self { io: rt::Io::new(socket)?, address: Address::Tcp(real), file: None })
+    }
+
+    fn bind_unix(path: &Path) -> io::Result<Self> {
+        remove_stale(path)?;
+        let socket = stream_socket(AddressFamily::UNIX)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        // Whoever can reach port 5001 of this machine may chat; so may whoever can reach this file.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        let file = Some(path.to_owned());
+        Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Accepts for ever, each connection as a session of its own.
+    pub async fn run(self, net: Arc<Net>, room: Arc<RoomLog>, inputs_tx: mpsc::Sender<Input>) {
+        let door = Door { net, room, inputs_tx };
+        let mut shortage = Shortage::new();
+        loop {
+            // It fails only where the descriptor is no socket, and that it is.
+            let _ = future::poll_fn(|cx| self.io.poll_readable(cx)).await;
+            let mut in_a_row = 0;
+            loop {
+                match self.accept() {
+                    Ok((socket, from)) => {
+                        shortage.is_over();
+                        door.admit(socket, from);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error).await,
+                    Err(error) => {
+                        log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
+                    }
+                }
+                in_a_row += 1;
+                if in_a_row % ACCEPTS_IN_A_ROW == 0 {
+                    rt::yield_now().await;
+                }
+            }
+        }
+    }
+
+    fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+        Ok(rustix::net::acceptfrom_with(&self.io, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Somebody else may have removed it; then there is nothing to be done.
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let in_use = |text: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, text.to_string()));
+    if !kind.is_socket() {
+        let what = if kind.is_dir() { "a directory" } else { "a file that is not a socket" };
+        return in_use(&format!("there is {what} at that path; name a path of its own for the socket"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => in_use("another program answers on it; stop that one, or choose another path"),
+    }
+}
+
+/// Says whether an error of accept(2) is a shortage that lasts, rather than the fate of one connection.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+/// Where connections become sessions.
+struct Door {
+    net: Arc<Net>,
+    room: Arc<RoomLog>,
+    inputs_tx: mpsc::Sender<Input>,
+}
+
+impl Door {
+    fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
+        // The address may be missing, for a caller that is gone already.
+        let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        let ip = from.map(|from| from.ip().to_canonical());
+        match self.net.sessions.admit(ip, &self.net.settings()) {
+            Ok(member) => self.open(socket, from, member),
+            Err(refusal) => self.refuse(&socket, ip, refusal),
+        }
+    }
+
+    fn open(&self, socket: OwnedFd, from: Option<SocketAddr>, member: Arc<crate::chat::Member>) {
+        let id = member.id();
+        let prepared = match from {
+            Some(_) => options::set_tcp(&socket).and_then(|()| Stream::new(socket)),
+            None => Stream::new(socket),
+        };
+        match prepared {
+            Ok(stream) => {
+                Counters::count(&self.net.counters.accepted);
+                let net = Arc::clone(&self.net);
+                rt::spawn(Session::new(net, stream, from, member, &self.room, self.inputs_tx.clone()).run());
+            }
+            Err(error) => {
+                log::debug!("a connection failed before it became a session: {error}");
+                self.net.sessions.remove(id);
+            }
+        }
+    }
+
+    fn refuse(&self, socket: &OwnedFd, ip: Option<IpAddr>, refusal: Refusal) {
+        Counters::count(&self.net.counters.refused);
+        log::debug!("refused a connection from {ip:?}: {refusal:?}");
+        turn_away(
+            socket,
+            match refusal {
+                Refusal::Full => Notice::ServerFull,
+                Refusal::TooManyFromThere => Notice::TooManyFromThere,
+            },
+        );
+    }
+}
+
+/// Tells a caller why it is not let in, if the kernel takes it at once.
+fn turn_away(socket: &OwnedFd, notice: Notice) {
+    let mut line = Vec::new();
+    notice.encode(&mut line);
+    // A caller that is gone already need not be told.
+    let _ = rustix::net::send(socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+}
+
+/// Getting through a time without descriptors or memory.
+struct Shortage {
+    /// A descriptor kept for telling newcomers.
+    spare: Option<OwnedFd>,
+    pause: Duration,
+    reported: Option<Instant>,
+}
+
+impl Shortage {
+    fn new() -> Self {
+        Self { spare: spare_descriptor(), pause: MIN_PAUSE, reported: None }
+    }
+
+    fn is_over(&mut self) {
+        self.pause = MIN_PAUSE;
+        if self.spare.is_none() {
+            self.spare = spare_descriptor();
+        }
+    }
+
+    /// Tells one newcomer, and waits before the next attempt.
+    async fn endure(&mut self, listener: &Listener, error: &io::Error) {
+        self.report(listener, error);
+        if self.spare.take().is_some() {
+            if let Ok((socket, _)) = listener.accept() {
+                turn_away(&socket, Notice::ServerFull);
+            }
+            self.spare = spare_descriptor();
+        }
+        rt::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+    }
+
+    fn report(&mut self, listener: &Listener, error: &io::Error) {
+        let now = rt::now();
+        if self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_INTERVAL) {
+            self.reported = Some(now);
+            let address = &listener.address;
+            log::warn!(
+                "{address}: cannot accept, trying again: {error}; raise LimitNOFILE= or lower max_clients"
+            );
+        }
+    }
+}
+
+fn spare_descriptor() -> Option<OwnedFd> {
+    fs::File::open("/dev/null").ok().map(OwnedFd::from)
+}

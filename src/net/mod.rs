@@ -1,0 +1,127 @@
+//! Floor 2: from sockets to rooms and back.
+//!
+//! [`listener`] accepts, [`session`] is one connection's task, [`stream`] its socket; [`address`] is
+//! where one can listen, [`options`] what is set on sockets, [`alarm`] the deadlines of sessions, and
+//! [`sessions`] the list of who is there. Nothing here knows of argv, signals or the environment:
+//! floor 3 hands in sockets and [`Settings`], and says when to drain.
+
+pub mod address;
+pub mod alarm;
+pub mod listener;
+pub mod options;
+pub mod session;
+pub mod sessions;
+pub mod settings;
+pub mod stream;
+
+pub use address::{Address, AddressError};
+pub use listener::Listener;
+pub use session::Session;
+pub use settings::Settings;
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use alarm::Alarms;
+use sessions::Sessions;
+
+/// What all sessions and listeners share.
+#[derive(Debug)]
+pub struct Net {
+    settings: RwLock<Arc<Settings>>,
+    /// Who is there.
+    pub sessions: Sessions,
+    /// When sessions want to be woken.
+    pub alarms: Alarms,
+    /// What happened so far.
+    pub counters: Counters,
+    stage: AtomicU8,
+    drain_until: RwLock<Option<Instant>>,
+}
+
+/// How far the shutdown has come, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Everything as usual.
+    Running = 0,
+    /// Sessions take what has already arrived and stop reading.
+    Draining = 1,
+    /// The broker has ended: the logs are final, what is in them is still written.
+    Final = 2,
+}
+
+/// What happened since the start; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that became sessions.
+    pub accepted: AtomicU64,
+    /// Connections turned away: the daemon was full, or had too many from one address.
+    pub refused: AtomicU64,
+    /// Sessions closed because they did not read for `slow_timeout`.
+    pub slow: AtomicU64,
+    /// Sessions closed because they said nothing for `idle_timeout`.
+    pub idle: AtomicU64,
+    /// Connections that spoke another protocol.
+    pub foreign: AtomicU64,
+    /// Lines dropped for their length.
+    pub too_long: AtomicU64,
+}
+
+impl Counters {
+    /// Adds one to one of the counters.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Net {
+    /// Nobody is there yet.
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings: RwLock::new(Arc::new(settings)),
+            sessions: Sessions::default(),
+            alarms: Alarms::default(),
+            counters: Counters::default(),
+            stage: AtomicU8::new(Stage::Running as u8),
+            drain_until: RwLock::new(None),
+        })
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force, for what happens from now on.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// How far the shutdown has come.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Running,
+            1 => Stage::Draining,
+            _ => Stage::Final,
+        }
+    }
+
+    /// Has all sessions take what has already arrived and stop reading; they are to be done by `until`.
+    pub fn drain(&self, until: Instant) {
+        *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.stage.store(Stage::Draining as u8, Ordering::Release);
+        self.sessions.wake_all();
+    }
+
+    /// Tells all sessions that nothing more will be said.
+    pub fn finish(&self) {
+        self.stage.store(Stage::Final as u8, Ordering::Release);
+        self.sessions.wake_all();
+    }
+
+    /// When all sessions are to be done.
+    pub fn drain_until(&self) -> Option<Instant> {
+        *self.drain_until.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

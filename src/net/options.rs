@@ -1,0 +1,44 @@
+//! What chatd sets on sockets, and asks of them.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+
+/// A connection on which nothing has arrived for this long is probed (tcp(7), TCP_KEEPIDLE).
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between probes (TCP_KEEPINTVL).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// This many probes without an answer end the connection (TCP_KEEPCNT).
+const KEEPALIVE_PROBES: u32 = 6;
+/// Data that is not acknowledged for this long ends the connection, in milliseconds (TCP_USER_TIMEOUT).
+const USER_TIMEOUT_MS: u32 = 120_000;
+
+/// Sets what chatd wants of a TCP connection: small lines go out at once, urgent data (telnet's Ctrl-C)
+/// is read where it stands, and a caller that is gone is found out without being asked.
+///
+/// # Errors
+/// The kernel's, for a connection that is gone already, say.
+pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_oobinline(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+    sockopt::set_tcp_user_timeout(&socket, USER_TIMEOUT_MS)?;
+    Ok(())
+}
+
+/// How many bytes a stream socket has taken that the other side has not acknowledged (tcp(7), SIOCOUTQ);
+/// 0 where the kernel cannot tell.
+pub fn unacknowledged(socket: impl AsFd) -> usize {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ stores one int at the address it is given, which `Getter` provides, and has no
+    // other effect.
+    #[allow(unsafe_code)]
+    let answer =
+        unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, std::ffi::c_int>::new()) };
+    answer.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
+}

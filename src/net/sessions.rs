@@ -1,0 +1,102 @@
+//! The list of sessions that are there: admits them within the limits, and can wake them all.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use futures::future;
+use futures::task::AtomicWaker;
+
+use crate::chat::{Member, SessionId};
+
+use super::Settings;
+
+/// Who is there.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    next: AtomicU64,
+    present: Mutex<Present>,
+    empty: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    members: HashMap<SessionId, (Arc<Member>, Option<IpAddr>)>,
+    per_ip: HashMap<IpAddr, usize>,
+}
+
+/// Why a caller cannot become a session now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `max_clients` are there.
+    Full,
+    /// `max_per_ip` are there from the same address.
+    TooManyFromThere,
+}
+
+impl Sessions {
+    /// Lets a caller in and gives it a number of its own.
+    ///
+    /// # Errors
+    /// The limit that stands against it.
+    pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<Arc<Member>, Refusal> {
+        let mut present = self.present();
+        if present.members.len() >= settings.max_clients {
+            return Err(Refusal::Full);
+        }
+        if let Some(ip) = from {
+            let count = present.per_ip.entry(ip).or_default();
+            if settings.max_per_ip > 0 && *count >= settings.max_per_ip {
+                return Err(Refusal::TooManyFromThere);
+            }
+            *count += 1;
+        }
+        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        let member = Arc::new(Member::new(id));
+        present.members.insert(id, (Arc::clone(&member), from));
+        Ok(member)
+    }
+
+    /// A session is gone.
+    pub fn remove(&self, id: SessionId) {
+        let mut present = self.present();
+        let removed = present.members.remove(&id);
+        if present.members.is_empty() {
+            self.empty.wake();
+        }
+        let Some((_, Some(ip))) = removed else { return };
+        if let Some(count) = present.per_ip.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                present.per_ip.remove(&ip);
+            }
+        }
+    }
+
+    /// How many are there.
+    pub fn count(&self) -> usize {
+        self.present().members.len()
+    }
+
+    /// Waits until nobody is there. For one task at a time.
+    pub async fn all_gone(&self) {
+        future::poll_fn(|cx| {
+            self.empty.register(cx.waker());
+            if self.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Wakes every session, so that it looks at what has changed.
+    pub fn wake_all(&self) {
+        for (member, _) in self.present().members.values() {
+            member.wake();
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

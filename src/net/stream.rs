@@ -1,0 +1,70 @@
+//! The socket of a session: TCP or unix, the rest of chatd does not know which.
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
+
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+
+use super::options;
+use crate::rt;
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub struct Stream {
+    io: rt::Io,
+}
+
+impl Stream {
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    /// The kernel's, where the descriptor cannot be waited for.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { io: rt::Io::new(socket)? })
+    }
+
+    /// Ready when there is something to receive, or the end of it.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_readable(cx)
+    }
+
+    /// Ready when the kernel takes more.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_writable(cx)
+    }
+
+    /// Receives what there is, without waiting; 0 is the end of input.
+    ///
+    /// # Errors
+    /// `WouldBlock` where there is nothing yet, otherwise the connection's.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (received, _) = rustix::net::recv(&self.io, &mut *buffer, RecvFlags::empty())?;
+        Ok(received)
+    }
+
+    /// Sends as much as the kernel takes, without waiting.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it takes nothing, otherwise the connection's.
+    pub fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(match slices {
+            [single] => rustix::net::send(&self.io, single, SendFlags::NOSIGNAL)?,
+            many => {
+                let mut nothing = SendAncillaryBuffer::default();
+                rustix::net::sendmsg(&self.io, many, &mut nothing, SendFlags::NOSIGNAL)?
+            }
+        })
+    }
+
+    /// Says that nothing more will be sent (a FIN, after what is still in the kernel).
+    pub fn end_output(&self) {
+        // It fails where the connection is gone already: then there is nobody to be told.
+        let _ = rustix::net::shutdown(&self.io, Shutdown::Write);
+    }
+
+    /// How many bytes are in the kernel that the other side has not acknowledged; 0 where it is not known.
+    pub fn unacknowledged(&self) -> usize {
+        options::unacknowledged(&self.io)
+    }
+}

@@ -1,0 +1,121 @@
+//! The runtime: the only file that names `async_std` and the crates below it.
+//!
+//! It owns what everything above needs of an executor and a reactor: spawning tasks, waiting for a
+//! descriptor to become ready, timers, and starting it all. The rest of chatd speaks the `futures`
+//! traits, so that a move to smol, which stands on the same reactor and executor, is a change to
+//! this file alone. It must never know what a session, a room or a line is.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+use futures::future::BoxFuture;
+use futures::{FutureExt, ready};
+
+pub use async_std::task::JoinHandle;
+
+/// Starts the executor with `threads` threads (at least one) and blocks until `main` is done.
+///
+/// The calling thread only waits: it takes no part in the reactor. A thread that waits in the reactor
+/// for others would have to wake them for every event, which costs more than the event itself.
+/// The number of threads counts only at the first call in a process.
+pub fn run<T: Send + 'static>(threads: usize, main: impl Future<Output = T> + Send + 'static) -> T {
+    let config = async_global_executor::GlobalExecutorConfig::default()
+        .with_min_threads(threads.max(1))
+        .with_max_threads(threads.max(1))
+        .with_thread_name_fn(|| "chatd/task".to_string());
+    async_global_executor::init_with_config(config);
+    futures::executor::block_on(spawn(main))
+}
+
+/// Runs `task` on the executor. Dropping the handle leaves the task running.
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    async_std::task::spawn(task)
+}
+
+/// Runs `job` on a thread where it may block, away from the executor.
+pub async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    async_std::task::spawn_blocking(job).await
+}
+
+/// Completes after `duration`. Each call is a timer of its own in the reactor: for a few tasks, not
+/// for every session (see [`crate::net::alarm`]).
+pub async fn sleep(duration: Duration) {
+    async_io::Timer::after(duration).await;
+}
+
+/// A timer that can be set, set again and cleared; while it is not set it never fires.
+#[derive(Default)]
+pub struct Timer(Option<BoxFuture<'static, ()>>);
+
+impl Timer {
+    /// Fires at `when`, instead of whenever it would have fired before.
+    pub fn set(&mut self, when: Instant) {
+        self.0 = Some(async_io::Timer::at(when).map(|_| ()).boxed());
+    }
+
+    /// Says whether a time is set that has not been reported yet.
+    pub fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Never fires, until it is set again.
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// Ready once when the time has come; then it is clear.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(timer) = &mut self.0 else { return Poll::Pending };
+        ready!(timer.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(())
+    }
+}
+
+/// A descriptor that the reactor watches. It is closed when this is dropped.
+#[derive(Debug)]
+pub struct Io(Async<OwnedFd>);
+
+impl Io {
+    /// Takes over `fd` and makes it non-blocking.
+    ///
+    /// # Errors
+    /// The kernel's, for a descriptor that epoll(7) refuses (a regular file, say).
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self(Async::new_nonblocking(fd)?))
+    }
+
+    /// Ready when the descriptor has become readable since it was last said to be; reading it is
+    /// up to the caller. Until then `cx` is woken by readability alone.
+    ///
+    /// At most one task may wait: a second one would wake the first, and so for ever.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_readable(cx)
+    }
+
+    /// As [`Io::poll_readable`], for the other direction.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_writable(cx)
+    }
+}
+
+impl AsFd for Io {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The time now. Everything that can be told the time as an argument is told it instead.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Lets the other tasks have their turn.
+pub async fn yield_now() {
+    async_std::task::yield_now().await;
+}

@@ -1,0 +1,233 @@
+//! The command line of `chatd`: what was typed, and what is asked for.
+//!
+//! `src/bin/chatd.rs` calls `Cli::parse()` and then [`Cli::task`]. Command line options and the configuration are
+//! different types: [`Cli`] is what was typed, unread, `config::Config` is what it means. The options for
+//! keys come from the table of keys. Never reads the environment itself, and never prints: it returns text.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
+
+use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, KEYS, Key, Loaded};
+
+const ABOUT: &str = "A chat daemon for lines: whoever connects, with nc or telnet, types lines, and every line goes \
+                     to everybody else who is connected.";
+
+/// At most 78 columns, so that no terminal breaks a line of it.
+const AFTER: &str = "\
+Each setting is also a key of the configuration file (max_line for --max-line)
+and an environment variable (CHATD_MAX_LINE). An option wins over the
+environment, the environment over the file, the file over the default.
+SIZE is in bytes or has a unit: 16KiB, 4MiB. TIME is in seconds or has a unit:
+500ms, 60s, 5m, 1h.
+
+Examples:
+  chatd                                   start it, on 127.0.0.1 port 5001
+  nc 127.0.0.1 5001                       join it, in two windows, and type
+  chatd --listen '[::]:5001' --drain 10s  start it for every network
+  chatd --check                           is the configuration right?
+
+Exit status: 0 stopped as asked, 1 failed, 2 wrong usage, 78 wrong
+configuration.
+
+Manual: chatd(8) for running it, chatd.toml(5) for the settings,
+chatd-protocol(7) for what goes over the wire.";
+
+/// What was typed.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "chatd", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
+pub struct Cli {
+    /// Read this configuration file, which must be there [default: /etc/chatd/chatd.toml if it is there]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Check the configuration, say what is wrong with it, and end
+    #[arg(long)]
+    pub check: bool,
+
+    /// Print the configuration in force and where each value comes from, and end
+    #[arg(long, conflicts_with = "check")]
+    pub print_config: bool,
+
+    /// The options for the keys of the configuration.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What chatd is asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Serve, with this configuration.
+    Serve(Box<Loaded>),
+    /// Write this text to standard output and end with [`Exit::Ok`](super::Exit::Ok).
+    Print(String),
+}
+
+impl Cli {
+    /// What is asked for; reads the configuration, since every task needs it.
+    ///
+    /// # Errors
+    /// A configuration that is refused; `src/bin/chatd.rs` writes `chatd: ERROR` to standard error and ends with
+    /// [`ConfigError::exit`].
+    pub fn task(&self, env: Environment<'_>) -> Result<Task, ConfigError> {
+        let loaded = config::load(self, env)?;
+        Ok(if self.check {
+            Task::Print(checked(&loaded))
+        } else if self.print_config {
+            Task::Print(config::print(&loaded))
+        } else {
+            Task::Serve(Box::new(loaded))
+        })
+    }
+}
+
+fn checked(loaded: &Loaded) -> String {
+    match &loaded.file {
+        Some(path) => format!("{}: ok\n", path.display()),
+        None => format!("{DEFAULT_FILE}: ok (it is not there; the defaults hold)\n"),
+    }
+}
+
+/// The options for the keys of the configuration, as they were typed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    given: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Settings {
+    /// The values given for a key, in order; `None` if the option was not used. Only a list has more than one.
+    pub fn get(&self, key: &str) -> Option<&[String]> {
+        self.given.get(key).map(Vec::as_slice)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut settings = Self::default();
+        settings.update_from_arg_matches(matches)?;
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for key in &KEYS {
+            if let Some(values) = matches.get_many::<String>(key.name) {
+                self.given.insert(key.name, values.cloned().collect());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        KEYS.iter().fold(command, |command, key| command.arg(option(key)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn option(key: &'static Key) -> Arg {
+    let default = key.value(&Config::default());
+    let default = default.trim_matches(['[', ']']).trim_matches('"');
+    let option = Arg::new(key.name)
+        .long(key.option)
+        .value_name(key.takes)
+        .help(format!("{} [default: {default}]", key.about))
+        .help_heading("Settings")
+        .action(if key.is_list() { ArgAction::Append } else { ArgAction::Set });
+    if key.is_switch() {
+        // `--raw` alone is what people type; with `=` a following word cannot be taken for its value.
+        return option.num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    option
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["chatd"], words].concat())
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_a_long_option() {
+        for key in &KEYS {
+            let words = [format!("--{}=x", key.option)];
+            let cli = parse(&words.each_ref().map(String::as_str)).unwrap();
+            assert_eq!(cli.settings.get(key.name), Some(["x".to_owned()].as_slice()), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn listen_is_repeatable_and_the_rest_is_not() {
+        let cli = parse(&["--listen", "[::1]:1", "--listen=/run/x"]).unwrap();
+        assert_eq!(cli.settings.get("listen"), Some(["[::1]:1".to_owned(), "/run/x".to_owned()].as_slice()));
+        assert_eq!(parse(&["--drain", "1", "--drain", "2"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_switch_needs_no_value() {
+        assert_eq!(parse(&["--raw"]).unwrap().settings.get("raw"), Some(["true".to_owned()].as_slice()));
+        assert_eq!(
+            parse(&["--raw=false"]).unwrap().settings.get("raw"),
+            Some(["false".to_owned()].as_slice())
+        );
+        assert_eq!(parse(&["--raw", "false"]).unwrap_err().kind(), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_help_with_0() {
+        for words in [["--prot"].as_slice(), &["5001"], &["--check", "--print-config"], &["--config"]] {
+            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+        for words in [["--help"], ["-h"], ["--version"], ["-V"]] {
+            assert_eq!(parse(&words).unwrap_err().exit_code(), 0, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_says_what_each_setting_takes_and_its_default() {
+        let help = Cli::command().render_help().to_string();
+        for key in &KEYS {
+            let takes =
+                if key.is_switch() { format!("[=<{}>]", key.takes) } else { format!(" <{}>", key.takes) };
+            assert!(help.contains(&format!("--{}{takes}", key.option)), "{}: {help}", key.name);
+        }
+        for words in ["[default: 127.0.0.1:5001]", "[default: 16KiB]", "nc 127.0.0.1 5001", "chatd.toml(5)"] {
+            assert!(help.contains(words), "{words}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_to_print_or_to_serve() {
+        let none = |_: &str| Some("/dev/null".into());
+        let env = |name: &str| (name == config::FILE_VARIABLE).then(|| none(name)).flatten();
+        let task = |words: &[&str]| parse(words).unwrap().task(&env).unwrap();
+        assert_eq!(task(&["--check"]), Task::Print("/dev/null: ok\n".to_owned()));
+        assert!(
+            matches!(task(&["--print-config"]), Task::Print(text) if text.contains("max_line = \"16KiB\""))
+        );
+        assert!(matches!(task(&["--drain=1"]), Task::Serve(loaded) if loaded.config.drain.as_secs() == 1));
+    }
+
+    #[test]
+    fn no_terminal_breaks_the_end_of_the_help() {
+        assert!(AFTER.lines().all(|line| line.chars().count() <= 78));
+    }
+
+    #[test]
+    fn the_default_file_in_the_help_is_the_one_that_is_read() {
+        assert!(Cli::command().render_help().to_string().contains(DEFAULT_FILE));
+    }
+}

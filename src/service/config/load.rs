@@ -1,0 +1,340 @@
+//! From default, file, environment and options to the configuration in force.
+//!
+//! Called by the server at the start and on each reload, with the same [`Cli`] and environment. The order is
+//! option, environment, file, default; every source is checked, also where a stronger one wins. Reads one
+//! file and nothing else: the environment is an argument.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::error::{ConfigError, Origin, Problem};
+use super::file::{FilePart, load_file};
+use super::key::{KEYS, Key};
+use super::raw::Raw;
+use super::settings::Config;
+use crate::service::cli::Cli;
+
+/// The file that is read when nothing names another; it may be missing.
+pub const DEFAULT_FILE: &str = "/etc/chatd/chatd.toml";
+/// The variable that names the file.
+pub const FILE_VARIABLE: &str = "CHATD_CONFIG";
+
+/// How to look up an environment variable: `&|name| std::env::var_os(name)` in the daemon.
+///
+/// Variables that begin with `CHATD_` and are no key are not looked at: container runtimes set such variables
+/// (`CHATD_PORT`, `CHATD_SERVICE_HOST`) for any service of that name.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// A configuration and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The file that was read; `None` if the default file is not there.
+    pub file: Option<PathBuf>,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Loaded {
+    /// Where the value of a key comes from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+}
+
+/// Reads the configuration.
+///
+/// # Errors
+/// The first mistake found, in the file first. A file named by `--config` or `CHATD_CONFIG` must be there; the
+/// default file need not be.
+pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
+    load_with(cli, env, Path::new(DEFAULT_FILE))
+}
+
+fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
+    let (path, named_by) = file_name(cli, env, default_file);
+    let part = load_file(&path, named_by)?;
+    let mut loaded =
+        Loaded { config: Config::default(), file: part.is_some().then_some(path), origins: BTreeMap::new() };
+    for key in &KEYS {
+        loaded.take(key, from_file(key, part.as_ref()))?;
+        loaded.take(key, from_environment(key, env)?)?;
+        loaded.take(key, from_options(key, cli))?;
+    }
+    loaded.check()?;
+    Ok(loaded)
+}
+
+fn file_name(cli: &Cli, env: Environment<'_>, default: &Path) -> (PathBuf, Option<&'static str>) {
+    if let Some(path) = &cli.config {
+        return (path.clone(), Some("--config"));
+    }
+    match env(FILE_VARIABLE).filter(|path| !path.is_empty()) {
+        Some(path) => (path.into(), Some(FILE_VARIABLE)),
+        None => (default.to_owned(), None),
+    }
+}
+
+fn from_file(key: &Key, part: Option<&FilePart>) -> Option<(Raw, Origin)> {
+    part?.get(key.name).map(|(raw, origin)| (raw.clone(), origin))
+}
+
+fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Raw, Origin)>, ConfigError> {
+    let Some(value) = env(&key.variable()) else { return Ok(None) };
+    let text = value.into_string().map_err(|_| ConfigError::Value {
+        origin: Origin::Environment,
+        key: key.name,
+        problem: Problem::NotUtf8,
+    })?;
+    let raw = if key.is_list() { Raw::List(split(&text)) } else { Raw::Text(text) };
+    Ok(Some((raw, Origin::Environment)))
+}
+
+fn split(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace());
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn from_options(key: &Key, cli: &Cli) -> Option<(Raw, Origin)> {
+    let values = cli.settings.get(key.name)?;
+    let raw = if key.is_list() { Raw::List(values.to_vec()) } else { Raw::Text(values.concat()) };
+    Some((raw, Origin::Option))
+}
+
+impl Loaded {
+    fn take(&mut self, key: &Key, given: Option<(Raw, Origin)>) -> Result<(), ConfigError> {
+        let Some((raw, origin)) = given else { return Ok(()) };
+        match key.set(&mut self.config, &raw) {
+            Ok(()) => self.origins.insert(key.name, origin),
+            Err(problem) => return Err(ConfigError::Value { origin, key: key.name, problem }),
+        };
+        Ok(())
+    }
+
+    /// Blames the key that somebody set when two keys do not fit together.
+    fn check(&self) -> Result<(), ConfigError> {
+        let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
+        self.config.check().map_err(|problem| ConfigError::Value {
+            origin: self.origin(blamed).clone(),
+            key: blamed,
+            problem,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::scratch::Scratch;
+    use crate::service::{Exit, config};
+    use clap::Parser;
+    use std::os::unix::ffi::OsStringExt;
+    use std::time::Duration;
+
+    /// Loads with options, variables and a default file of this text; `None` for no file.
+    fn load_from(options: &[&str], env: &[(&str, &str)], text: Option<&str>) -> Result<Loaded, ConfigError> {
+        let folder = Scratch::new();
+        let file = folder.file("chatd.toml");
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let cli = Cli::try_parse_from([&["chatd"], options].concat()).unwrap();
+        let look_up = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        load_with(&cli, &look_up, &file)
+    }
+
+    fn refusal(options: &[&str], env: &[(&str, &str)], text: &str) -> (String, Exit) {
+        let error = load_from(options, env, Some(text)).unwrap_err();
+        let message = error.to_string();
+        let start = message.find("chatd.toml:").unwrap_or(0);
+        (message[start..].to_owned(), error.exit())
+    }
+
+    #[test]
+    fn without_anything_the_defaults_hold() {
+        let loaded = load_from(&[], &[], None).unwrap();
+        assert_eq!((loaded.config, loaded.file), (Config::default(), None));
+    }
+
+    #[test]
+    fn an_option_wins_over_the_environment_over_the_file_over_the_default() {
+        let env = [("CHATD_DRAIN", "3s"), ("CHATD_THREADS", "3")];
+        let text = "drain = \"2s\"\nthreads = 2\nmax_per_ip = 2";
+        let loaded = load_from(&["--drain=4s"], &env, Some(text)).unwrap();
+        let config = &loaded.config;
+        assert_eq!((config.drain, config.threads), (Duration::from_secs(4), 3));
+        assert_eq!((config.max_per_ip, config.max_clients), (2, 10_000));
+        let places = ["drain", "threads", "max_clients"].map(|key| loaded.origin(key).place(key));
+        assert_eq!(places, ["--drain", "CHATD_THREADS", "default"]);
+        assert!(loaded.origin("max_per_ip").place("max_per_ip").ends_with("/chatd.toml:3"));
+        assert!(loaded.file.unwrap().ends_with("chatd.toml"));
+    }
+
+    #[test]
+    fn every_key_has_its_variable() {
+        for key in &KEYS {
+            let bare = key.value(&Config::default());
+            let bare = bare.trim_matches(['[', ']', '"']);
+            let loaded = load_from(&[], &[(&key.variable(), bare)], None).unwrap();
+            assert_eq!(loaded.origin(key.name), &Origin::Environment, "{}", key.name);
+            assert_eq!(loaded.config, Config::default(), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_list_of_addresses_is_written_in_several_ways() {
+        let expected = vec!["127.0.0.1:1".parse().unwrap(), "/run/x".parse().unwrap()];
+        let env = [("CHATD_LISTEN", " 127.0.0.1:1,  /run/x ")];
+        let options = ["--listen=127.0.0.1:1", "--listen", "unix:/run/x"];
+        for loaded in [
+            load_from(&[], &env, None),
+            load_from(&options, &[], None),
+            load_from(&[], &[], Some("listen = ['127.0.0.1:1', '/run/x']")),
+        ] {
+            assert_eq!(loaded.unwrap().config.listen, expected);
+        }
+        assert_eq!(load_from(&[], &[], Some("listen = '/run/x'")).unwrap().config.listen, expected[1..]);
+    }
+
+    #[test]
+    fn a_time_out_is_turned_off_with_off_or_0() {
+        for off in ["\"off\"", "0", "\"0s\""] {
+            let text = format!("idle_timeout = {off}\nflush_after = {off}");
+            let config = load_from(&[], &[], Some(&text)).unwrap().config;
+            assert_eq!((config.idle_timeout, config.flush_after), (None, None));
+        }
+        let config = load_from(&["--idle-timeout=90"], &[], None).unwrap().config;
+        assert_eq!(config.idle_timeout, Some(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_greeting_may_be_empty_or_of_several_lines() {
+        assert_eq!(load_from(&[], &[("CHATD_GREETING", "")], None).unwrap().config.greeting, "");
+        let text = "greeting = \"\"\"\nWelcome.\n\tBe kind.\n\"\"\"";
+        assert_eq!(load_from(&[], &[], Some(text)).unwrap().config.greeting, "Welcome.\n\tBe kind.");
+    }
+
+    #[test]
+    fn a_mistake_names_the_place_where_it_was_made() {
+        assert_eq!(
+            refusal(&["--threads=0"], &[], ""),
+            ("--threads: \"0\" is too small; the least is 1".into(), Exit::Usage)
+        );
+        assert_eq!(
+            refusal(&[], &[("CHATD_MAX_LINE", "1")], ""),
+            ("CHATD_MAX_LINE: \"1\" is too small; the least is 64".into(), Exit::Config)
+        );
+        assert_eq!(
+            refusal(&["--threads=2"], &[], "threads = 0"),
+            ("chatd.toml:1: threads: \"0\" is too small; the least is 1".into(), Exit::Config)
+        );
+    }
+
+    #[test]
+    fn a_log_too_small_for_its_lines_is_blamed_on_who_set_it() {
+        let rest = "log_size \"4MiB\" holds less than 8 lines of max_line \"1MiB\"; \
+                    raise log_size to 8MiB or lower max_line to 512KiB";
+        assert_eq!(refusal(&["--max-line=1MiB"], &[], ""), (format!("--max-line: {rest}"), Exit::Usage));
+        assert_eq!(
+            refusal(&["--max-line=1MiB"], &[], "log_size = '4MiB'"),
+            (format!("chatd.toml:1: log_size: {rest}"), Exit::Config)
+        );
+        assert!(load_from(&["--max-line=1MiB", "--log-size=8MiB"], &[], None).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let error = load_from(&["--config=/nonexistent/a.toml"], &[], None).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/nonexistent/a.toml: cannot be read: no such file or directory; correct --config"
+        );
+        assert_eq!(error.exit(), Exit::Config);
+        let error = load_from(&[], &[("CHATD_CONFIG", "/nonexistent/b.toml")], None).unwrap_err();
+        assert!(error.to_string().ends_with("correct CHATD_CONFIG"), "{error}");
+        assert!(load_from(&[], &[("CHATD_CONFIG", "")], None).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_configuration_file_is_told_apart() {
+        let folder = Scratch::new();
+        let load_file = |path: &Path| load_file(path, None).unwrap_err().to_string();
+        let name = folder.path().display();
+        assert_eq!(load_file(folder.path()), format!("{name}: is a directory; name the file in it"));
+        let file = folder.file("x");
+        std::fs::write(&file, b"raw = true\n# \xff").unwrap();
+        assert_eq!(load_file(&file), format!("{name}/x:2: bytes that are not UTF-8; save the file as UTF-8"));
+        assert_eq!(
+            load_file(Path::new("/dev/zero")),
+            "/dev/zero: is larger than 1MiB; is this the configuration of chatd?"
+        );
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf8_is_refused() {
+        let look_up = |name: &str| (name == "CHATD_GREETING").then(|| OsString::from_vec(vec![0xff]));
+        let error = load_with(&Cli::default(), &look_up, Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.to_string(), "CHATD_GREETING: bytes that are not UTF-8; write UTF-8");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_equal() {
+        let options = [
+            "--listen=[::1]:1",
+            "--listen=/run/a\"b\\c",
+            "--greeting=a \"b\" \\ #\n\tü",
+            "--raw",
+            "--max-line=100",
+            "--flush-after=1500ms",
+            "--min-rate=1MB",
+            "--slow-timeout=90",
+            "--max-clients=7",
+            "--max-per-ip=3",
+            "--log-size=1GiB",
+            "--idle-timeout=1h",
+            "--drain=0",
+            "--log=syslog",
+            "--log-level=debug",
+            "--threads=64",
+        ];
+        for loaded in [load_from(&options, &[], None).unwrap(), load_from(&[], &[], None).unwrap()] {
+            let printed = config::print(&loaded);
+            assert_eq!(load_from(&[], &[], Some(&printed)).unwrap().config, loaded.config, "{printed}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_says_where_each_value_comes_from() {
+        let loaded = load_from(&["--raw"], &[("CHATD_DRAIN", "1")], Some("threads = 2")).unwrap();
+        let printed = config::print(&loaded);
+        for line in
+            ["raw = true # from --raw", "drain = \"1s\" # from CHATD_DRAIN", "max_clients = 10000 # default"]
+        {
+            assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+        }
+        assert!(printed.contains("/chatd.toml:1\n"), "{printed}");
+    }
+
+    const SHIPPED: &str = include_str!("../../../packaging/chatd.toml");
+
+    #[test]
+    fn the_shipped_file_changes_nothing() {
+        let loaded = load_from(&[], &[], Some(SHIPPED)).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        assert!(KEYS.iter().all(|key| loaded.origin(key.name) == &Origin::Default));
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_key_at_its_default() {
+        let uncommented =
+            |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).map(str::to_owned);
+        let lines: Vec<String> =
+            SHIPPED.lines().map(|line| uncommented(line).unwrap_or(line.to_owned())).collect();
+        let loaded = load_from(&[], &[], Some(&lines.join("\n"))).unwrap();
+        assert_eq!(loaded.config, Config::default());
+        for key in &KEYS {
+            assert!(matches!(loaded.origin(key.name), Origin::File { .. }), "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The daemon: from argv to an exit code, and what happens on signals in between.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use clap::Parser;
+use futures::future::{self, Either};
+use futures::{Stream, StreamExt};
+
+use super::Exit;
+use super::cli::{Cli, Task};
+use super::config::{self, Config, Loaded};
+use super::logging::{self, Logging};
+use super::server::{BindError, Server};
+use super::signals::{self, Request};
+use super::systemd::{self, Message};
+use crate::net::Address;
+use crate::rt;
+
+/// How often the service manager is told how things are, if they have changed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    match cli.task(&environment) {
+        Ok(Task::Print(text)) => {
+            print!("{text}");
+            Exit::Ok
+        }
+        Ok(Task::Serve(loaded)) => serve(cli, *loaded),
+        Err(error) => {
+            eprintln!("chatd: {error}");
+            error.exit()
+        }
+    }
+}
+
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Why the daemon could not serve.
+#[derive(Debug)]
+enum Failure {
+    Bind(BindError),
+    Signals(std::io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
+        }
+    }
+}
+
+/// Serves until it is told to stop.
+fn serve(cli: Cli, loaded: Loaded) -> Exit {
+    let config = loaded.config;
+    let logging = match logging::start(config.log, config.log_level) {
+        Ok(logging) => logging,
+        Err(error) => {
+            eprintln!("chatd: {error}");
+            return Exit::Failed;
+        }
+    };
+    let (logging, served) = rt::run(config.threads, async move {
+        let served = Daemon::run(cli, config, &logging).await;
+        (logging, served)
+    });
+    if let Err(failure) = &served {
+        log::error!("{failure}");
+    }
+    logging.stop();
+    if served.is_ok() { Exit::Ok } else { Exit::Failed }
+}
+
+/// What the daemon needs to follow its signals.
+struct Daemon {
+    cli: Cli,
+    config: Config,
+    server: Server,
+    /// What the service manager was told last.
+    told: String,
+}
+
+impl Daemon {
+    async fn run(cli: Cli, config: Config, logging: &Logging) -> Result<(), Failure> {
+        // First the signals: from here on a TERM drains, however early it comes.
+        let requests = signals::requests().map_err(Failure::Signals)?;
+        let server = Server::start(&config).map_err(Failure::Bind)?;
+        announce(server.addresses());
+        let told = server.status().to_string();
+        systemd::notify(Message::Ready(told.clone())).await;
+        Self { cli, config, server, told }.follow(requests, logging).await;
+        Ok(())
+    }
+
+    /// Does what the signals ask for, until one says stop.
+    async fn follow(mut self, mut requests: impl Stream<Item = Request> + Unpin, logging: &Logging) {
+        loop {
+            match self.next(&mut requests).await {
+                Some(Request::Reload) => self.reload(logging).await,
+                Some(Request::Status) => self.server.summary().iter().for_each(|line| log::info!("{line}")),
+                Some(Request::Stop) | None => return self.stop(requests).await,
+            }
+        }
+    }
+
+    /// The next request; meanwhile the service manager is kept informed.
+    async fn next(&mut self, requests: &mut (impl Stream<Item = Request> + Unpin)) -> Option<Request> {
+        if !systemd::is_listening() {
+            return requests.next().await;
+        }
+        loop {
+            let pause = Box::pin(rt::sleep(STATUS_INTERVAL));
+            if let Either::Left((request, _)) = future::select(requests.next(), pause).await {
+                return request;
+            }
+            let status = self.server.status().to_string();
+            if status != self.told {
+                self.told.clone_from(&status);
+                systemd::notify(Message::Status(status)).await;
+            }
+        }
+    }
+
+    /// Puts the configuration in force as it is now; one with a mistake changes nothing.
+    async fn reload(&mut self, logging: &Logging) {
+        systemd::notify(Message::Reloading).await;
+        self.told = match config::load(&self.cli, &environment) {
+            Ok(loaded) => {
+                self.put_in_force(&loaded.config, logging);
+                format!("{}; configuration read again", self.server.status())
+            }
+            Err(error) => {
+                log::error!("{error}; the old configuration stays in force");
+                format!("{}; reload refused: {error}", self.server.status())
+            }
+        };
+        systemd::notify(Message::Ready(self.told.clone())).await;
+    }
+
+    fn put_in_force(&mut self, new: &Config, logging: &Logging) {
+        for key in self.config.fixed_changes(new) {
+            log::warn!("\"{key}\" cannot change while chatd runs: restart it for the new value");
+        }
+        self.config = self.config.reloaded(new);
+        self.server.reload(&self.config);
+        logging.set_level(self.config.log_level);
+        log::info!("the configuration was read again");
+    }
+
+    /// Drains; a second signal to stop ends that at once.
+    async fn stop(self, mut requests: impl Stream<Item = Request> + Unpin) {
+        let status = self.server.status();
+        log::info!("stopping: {status}");
+        systemd::notify(Message::Stopping(format!("stopping: {status}"))).await;
+        let drained = Box::pin(self.server.stop(self.config.drain));
+        let again =
+            requests.by_ref().filter(|request| future::ready(*request == Request::Stop)).into_future();
+        match future::select(drained, again).await {
+            Either::Left(_) => log::info!("stopped"),
+            Either::Right(_) => log::warn!("stopped at once: told to stop a second time"),
+        }
+    }
+}
+
+/// Tells where chatd listens, and how to try it.
+fn announce(addresses: &[Address]) {
+    for address in addresses {
+        match address {
+            Address::Tcp(address) => {
+                let (ip, port) = (reachable(address.ip()), address.port());
+                log::info!("listening on {address}; try: nc {ip} {port}");
+            }
+            Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
+        }
+    }
+}
+
+/// An address under which a program on this machine reaches a socket bound to `ip`.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}

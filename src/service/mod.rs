@@ -1,0 +1,18 @@
+//! Floor 3: being a Unix daemon.
+//!
+//! The command line, the configuration, the log and the exit codes; `src/bin/chatd.rs` calls it.
+//! It may use every floor below and is the only one that reads argv, the environment and files.
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod exit;
+pub mod logging;
+pub mod server;
+pub mod signals;
+pub mod systemd;
+
+pub use exit::Exit;
+
+#[cfg(test)]
+mod scratch;

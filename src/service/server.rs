@@ -1,0 +1,185 @@
+//! The server: wires the floors up, and unwires them in order.
+//!
+//! Whoever starts it decides what "stop" means: the daemon passes on its signals, a test calls
+//! [`Server::stop`]. The order of the shutdown is that of chatd(8):
+//!
+//! 1. stop accepting;
+//! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
+//!    the broker;
+//! 3. the broker ends when its last input is gone;
+//! 4. sessions write what is pending, up to `drain`;
+//! 5. each connection is shut down and closed;
+//! 6. the process exits with 0.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::future::{self, Either};
+
+use super::config::Config;
+use crate::chat::room::RoomLog;
+use crate::chat::{Broker, Input, Room};
+use crate::net::{Address, Listener, Net, Settings};
+use crate::protocol::Rules;
+use crate::rt::{self, JoinHandle};
+
+/// What sessions get on top of `drain` to notice that it is over.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// Which one.
+    pub address: Address,
+    /// Why not.
+    pub error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.error)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    net: Arc<Net>,
+    log: Arc<RoomLog>,
+    addresses: Vec<Address>,
+    accepting: Vec<JoinHandle<()>>,
+    broker: JoinHandle<()>,
+    alarms: JoinHandle<()>,
+    inputs_tx: mpsc::Sender<Input>,
+}
+
+impl Server {
+    /// Binds all addresses of `config` and accepts. To be called on the executor.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; then none is.
+    pub fn start(config: &Config) -> Result<Self, BindError> {
+        let listeners: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let net = Net::new(settings(config));
+        let (broker, inputs_tx) =
+            Broker::new(Room::new(config.log_size.bytes(), config.min_rate.bytes() as u64));
+        let log = broker.log();
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| rt::spawn(listener.run(Arc::clone(&net), Arc::clone(&log), inputs_tx.clone())))
+            .collect();
+        let alarms = rt::spawn({
+            let net = Arc::clone(&net);
+            async move { net.alarms.run().await }
+        });
+        Ok(Self { net, log, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx })
+    }
+
+    /// Where it listens, with the real ports.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Puts the settings of `config` in force that can change while it runs.
+    pub fn reload(&self, config: &Config) {
+        self.net.set_settings(settings(config));
+        self.log.set_min_rate(config.min_rate.bytes() as u64);
+    }
+
+    /// How things are, in one line.
+    pub fn status(&self) -> Status {
+        Status { sessions: self.net.sessions.count(), lines: self.log.read().lines() }
+    }
+
+    /// How things are and what happened so far, in a few lines.
+    pub fn summary(&self) -> Vec<String> {
+        let counters = &self.net.counters;
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            format!("status: {}", self.status()),
+            format!(
+                "connections: {} accepted, {} refused",
+                count(&counters.accepted),
+                count(&counters.refused)
+            ),
+            format!(
+                "closed: {} did not read, {} were idle, {} spoke another protocol",
+                count(&counters.slow),
+                count(&counters.idle),
+                count(&counters.foreign)
+            ),
+            format!(
+                "lines: {} dropped for their length, {} skipped for those who did not read",
+                count(&counters.too_long),
+                self.log.skipped()
+            ),
+        ]
+    }
+
+    /// Stops in the order that the head of this file gives; takes at most `drain` and a little more.
+    pub async fn stop(self, drain: Duration) {
+        let Self { net, accepting, broker, alarms, inputs_tx, .. } = self;
+        for task in accepting {
+            task.cancel().await;
+        }
+        drop(inputs_tx);
+        net.drain(rt::now() + drain);
+        let orderly = async {
+            broker.await;
+            net.finish();
+            net.sessions.all_gone().await;
+        };
+        let late = rt::sleep(drain + GRACE);
+        if let Either::Right(_) = future::select(Box::pin(orderly), Box::pin(late)).await {
+            log::warn!("{} sessions were still there after {drain:?}: closing them", net.sessions.count());
+        }
+        alarms.cancel().await;
+    }
+}
+
+fn bind(address: &Address) -> Result<Listener, BindError> {
+    Listener::bind(address).map_err(|error| BindError { address: address.clone(), error })
+}
+
+fn settings(config: &Config) -> Settings {
+    let mut greeting = config.greeting.clone().into_bytes();
+    if !greeting.is_empty() {
+        greeting.push(b'\n');
+    }
+    Settings {
+        greeting,
+        rules: Rules { max_line: config.max_line.bytes(), raw: config.raw },
+        flush_after: config.flush_after,
+        slow_timeout: config.slow_timeout,
+        idle_timeout: config.idle_timeout,
+        drain: config.drain,
+        max_clients: config.max_clients,
+        max_per_ip: config.max_per_ip,
+    }
+}
+
+/// How things are, for `systemctl status` and the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How many sessions there are.
+    pub sessions: usize,
+    /// How many lines have been said since the start.
+    pub lines: u64,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sessions, {} lines", self.sessions, self.lines)
+    }
+}

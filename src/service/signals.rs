@@ -1,0 +1,32 @@
+//! The signals that chatd listens to, as a stream of what they mean; chatd(8) lists them.
+
+use std::io;
+
+use futures::{Stream, StreamExt};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook_async_std::Signals;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// TERM, INT: drain and exit; the second time, exit now.
+    Stop,
+    /// HUP: read the configuration again.
+    Reload,
+    /// USR1: write a summary to the log.
+    Status,
+}
+
+/// Listens to the signals from now on. Each counts at least once; several of the same kind that come
+/// together may count as one.
+///
+/// # Errors
+/// The kernel's, where there are no descriptors.
+pub fn requests() -> io::Result<impl Stream<Item = Request> + Send + Unpin> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    Ok(signals.map(|signal| match signal {
+        SIGHUP => Request::Reload,
+        SIGUSR1 => Request::Status,
+        _ => Request::Stop,
+    }))
+}
