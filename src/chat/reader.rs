@@ -28,6 +28,9 @@ pub struct Progress {
     /// What is for this member alone and goes out before the log goes on: greeting, notices, answers.
     /// It begins where the member's stream of bytes stopped, so it never tears a line.
     pub owed: Vec<u8>,
+    /// How many lines it has missed because it did not read, and has not been told of: they are told
+    /// when it reads again, in one notice however often the log moved on meanwhile.
+    pub missed: u64,
 }
 
 /// How a delivery went.
@@ -96,6 +99,7 @@ impl Reader {
                 self.finish_line(&log);
             }
         }
+        self.tell_missed();
         self.progress.owed.extend_from_slice(bytes);
     }
 
@@ -114,29 +118,30 @@ impl Reader {
         self.catch_up_with_tail(&log);
         let stop = log.head().min(self.member.end());
         let limit = stop.min(self.progress.cursor + DELIVERY_BYTES);
+        let (missed, untold) = (self.progress.missed, self.progress.owed.len());
+        self.tell_missed();
+        let (cursor, own_end) = (self.progress.cursor, self.member.own_end());
         let mut slices = Slices::new();
         slices.push(&self.progress.owed);
-        let pieces = log.pieces(
-            self.progress.cursor,
-            limit.max(self.progress.cursor),
-            self.member.id(),
-            self.member.own_end(),
-        );
-        let reached = slices.extend(&log, pieces, limit);
-        if slices.bytes == 0 {
-            self.advance_to(reached.max(self.progress.cursor));
-        } else {
-            let sent = match send(slices.as_slice()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Delivery::Blocked { sent: 0 });
-                }
-                other => other?,
-            };
-            let all = sent == slices.bytes;
-            self.advance(&log, sent, if all { Some(reached) } else { None });
-            if !all {
-                return Ok(Delivery::Blocked { sent });
-            }
+        let reached =
+            slices.extend(&log, log.pieces(cursor, limit.max(cursor), self.member.id(), own_end), limit);
+        let offered = slices.bytes;
+        if offered == 0 {
+            self.advance_to(reached.max(cursor));
+            return Ok(self.position_in(stop));
+        }
+        let sent = match send(slices.as_slice()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            other => other?,
+        };
+        if sent <= untold {
+            // Nothing of the notice has gone out: it may still come to count more.
+            self.progress.owed.truncate(untold);
+            self.progress.missed = missed;
+        }
+        self.advance(&log, sent, (sent == offered).then_some(reached));
+        if sent < offered {
+            return Ok(Delivery::Blocked { sent });
         }
         Ok(self.position_in(stop))
     }
@@ -180,12 +185,18 @@ impl Reader {
         if let Some(skipped) = self.member.take_skipped() {
             self.progress.owed.extend_from_slice(&skipped.rest);
             let missed = log.line_at(log.tail()).saturating_sub(skipped.first_line + skipped.own_lines);
-            if missed > 0 {
-                Notice::Skipped { lines: missed }.encode(&mut self.progress.owed);
-                self.room.count_skipped(missed);
-            }
+            self.progress.missed += missed;
+            self.room.count_skipped(missed);
         }
         self.advance_to(log.tail());
+    }
+
+    /// Puts what it has missed into words.
+    fn tell_missed(&mut self) {
+        let lines = std::mem::take(&mut self.progress.missed);
+        if lines > 0 {
+            Notice::Skipped { lines }.encode(&mut self.progress.owed);
+        }
     }
 
     /// Moves the rest of a half-written line to what is owed.

@@ -386,3 +386,264 @@ impl Room {
 fn bytes_in(time: Duration, rate: u64) -> u64 {
     (time.as_micros() as u64).saturating_mul(rate).div_ceil(1_000_000).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::chat::reader::Progress;
+    use crate::chat::{Delivery, Reader};
+
+    const CAPACITY: usize = 4096;
+    const RATE: u64 = 1000;
+
+    /// A room, its members' readers, and a clock that stands until it is told to go on.
+    struct Scene {
+        room: Room,
+        now: Instant,
+        effects: Effects,
+    }
+
+    struct Person {
+        reader: Reader,
+        heard: Vec<u8>,
+    }
+
+    impl Person {
+        /// Reads up to `most` bytes, as a socket that takes no more would have it.
+        fn read(&mut self, most: usize) -> Delivery {
+            let heard = &mut self.heard;
+            let take = |slices: &[io::IoSlice<'_>]| {
+                let mut left = most;
+                for slice in slices {
+                    let count = slice.len().min(left);
+                    heard.extend_from_slice(&slice[..count]);
+                    left -= count;
+                }
+                if left == most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(most - left) }
+            };
+            self.reader.deliver(take).unwrap()
+        }
+
+        fn read_all(&mut self) -> String {
+            while self.read(usize::MAX) == Delivery::More {}
+            String::from_utf8(std::mem::take(&mut self.heard)).unwrap()
+        }
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self { room: Room::new(CAPACITY, RATE), now: Instant::now(), effects: Effects::default() }
+        }
+
+        fn join(&mut self, number: u64) -> Person {
+            let member = Arc::new(Member::new(SessionId(number)));
+            self.room.apply(Input::Join(Arc::clone(&member)), self.now, &mut self.effects);
+            let mut reader = Reader::new(Arc::clone(self.room.log()), member, Progress::default());
+            reader.joined();
+            Person { reader, heard: Vec::new() }
+        }
+
+        fn say(&mut self, person: &mut Person, text: &str) {
+            let lines = text.matches('\n').count() as u32;
+            person.reader.member().begin_input();
+            self.room.log().begin_input(text.len());
+            let input = Input::Say { from: person.reader.id(), text: text.as_bytes().to_vec(), lines };
+            self.room.apply(input, self.now, &mut self.effects);
+            // As its session would, woken by the acknowledgement: it goes past what it said itself.
+            person.read(0);
+        }
+
+        fn wait(&mut self, time: Duration) {
+            let end = self.now + time;
+            while let Some(tick) = self.room.next_tick().filter(|tick| *tick <= end) {
+                self.now = tick.max(self.now);
+                self.room.tick(self.now, &mut self.effects);
+            }
+            self.now = end;
+        }
+
+        /// As the broker does when the last of those it waits for has read.
+        fn notice_space(&mut self) {
+            if self.room.has_space(Waker::noop()) {
+                self.room.tick(self.now, &mut self.effects);
+            }
+        }
+    }
+
+    fn lines(from: usize, to: usize) -> String {
+        (from..to).map(|number| format!("line {number:010}\n")).collect()
+    }
+
+    #[test]
+    fn members_hear_others_in_one_order_and_themselves_not() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, "a\n");
+        let mut eve = scene.join(3);
+        scene.say(&mut ben, "b\n");
+        scene.say(&mut ann, "c\n");
+        assert_eq!(ann.read_all(), "b\n");
+        assert_eq!(ben.read_all(), "a\nc\n");
+        assert_eq!(eve.read_all(), "b\nc\n", "from when it joined");
+    }
+
+    #[test]
+    fn a_sender_waits_for_a_member_that_has_still_to_read_and_goes_on_when_it_has() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, &lines(0, 250));
+        assert!(!ann.reader.member().is_outstanding());
+        scene.say(&mut ann, &lines(250, 260));
+        assert!(ann.reader.member().is_outstanding() && scene.room.is_waiting());
+        let mut heard = String::new();
+        for _ in 0..3 {
+            ben.read(2000);
+            scene.notice_space();
+        }
+        assert!(!ann.reader.member().is_outstanding() && !scene.room.is_waiting());
+        heard.push_str(&ben.read_all());
+        assert_eq!(heard, lines(0, 260));
+    }
+
+    #[test]
+    fn a_member_that_does_not_read_is_waited_for_one_second_and_told_how_much_it_missed() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben, mut eve) = (scene.join(1), scene.join(2), scene.join(3));
+        scene.say(&mut ann, &lines(0, 250));
+        ben.read(7);
+        scene.say(&mut eve, &lines(250, 300));
+        eve.read_all();
+        scene.wait(Duration::from_millis(999));
+        assert!(scene.room.is_waiting(), "it has a second");
+        scene.wait(Duration::from_millis(2));
+        assert!(!scene.room.is_waiting());
+        let mut others = ann.read_all() + &eve.read_all();
+        scene.say(&mut ben, &lines(1000, 1100));
+        others = others + &ann.read_all() + &eve.read_all();
+        scene.say(&mut ann, &lines(300, 500));
+        assert!(!scene.room.is_waiting(), "the log moves on");
+        others += &eve.read_all();
+        assert_eq!(others, lines(250, 300) + &lines(1000, 1100).repeat(2) + &lines(300, 500));
+        let heard = ben.read_all();
+        let kept = heard.rsplit_once("not reading)\n").unwrap().1.lines().count();
+        let missed = 500 - 1 - kept;
+        assert_eq!(
+            heard,
+            format!(
+                "{}-!- {missed} lines skipped (you were not reading)\n{}",
+                lines(0, 1),
+                lines(500 - kept, 500)
+            )
+        );
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_hold_the_room() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, &lines(0, 250));
+        scene.say(&mut ann, &lines(250, 251));
+        let mut waited = Duration::ZERO;
+        let mut said = 251;
+        while said < 400 && waited < Duration::from_secs(20) {
+            ben.read(20);
+            scene.notice_space();
+            if scene.room.is_waiting() {
+                scene.wait(Duration::from_millis(100));
+                waited += Duration::from_millis(100);
+            } else {
+                scene.say(&mut ann, &lines(said, said + 1));
+                said += 1;
+            }
+        }
+        // 20 bytes each 100 ms are 200 a second, where 1,000 are asked for.
+        assert!(waited <= Duration::from_millis(1500), "it held the room for {waited:?}");
+        assert_eq!(said, 400);
+    }
+
+    #[test]
+    fn a_member_that_reads_at_the_rate_loses_nothing_however_long_it_takes() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        let mut said = 0;
+        for _ in 0..1000 {
+            while !ann.reader.member().is_outstanding() {
+                scene.say(&mut ann, &lines(said, said + 40));
+                said += 40;
+            }
+            scene.wait(Duration::from_millis(100));
+            ben.read(RATE as usize / 10 + 1);
+            scene.notice_space();
+        }
+        while ann.reader.member().is_outstanding() {
+            ben.read(1000);
+            scene.notice_space();
+        }
+        assert_eq!(ben.read_all(), lines(0, said));
+        assert!(said > 5000, "{said}");
+    }
+
+    #[test]
+    fn a_member_that_was_given_up_on_is_waited_for_again_when_it_has_caught_up() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, &lines(0, 250));
+        scene.say(&mut ann, &lines(250, 300));
+        scene.wait(Duration::from_secs(2));
+        assert!(!scene.room.is_waiting());
+        ann.read_all();
+        ben.read_all();
+        scene.wait(TICK);
+        scene.say(&mut ann, &lines(300, 550));
+        scene.say(&mut ann, &lines(550, 600));
+        assert!(scene.room.is_waiting(), "it is waited for again");
+        scene.notice_space();
+        assert_eq!(ben.read_all(), lines(300, 550));
+        scene.notice_space();
+        assert_eq!(ben.read_all(), lines(550, 600));
+    }
+
+    #[test]
+    fn a_member_that_leaves_holds_nobody_up() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, &lines(0, 250));
+        scene.say(&mut ann, &lines(250, 300));
+        assert!(scene.room.is_waiting());
+        ben.reader.release();
+        scene.notice_space();
+        assert!(!scene.room.is_waiting());
+        let ben = ben.reader.id();
+        scene.room.apply(Input::Leave(ben), scene.now, &mut scene.effects);
+        let mut eve = scene.join(3);
+        scene.say(&mut ann, "hello\n");
+        assert_eq!(eve.read_all(), "hello\n");
+    }
+
+    #[test]
+    fn reading_ends_where_the_member_ended() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, "before\n");
+        let id = ben.reader.id();
+        scene.room.apply(Input::End(id), scene.now, &mut scene.effects);
+        scene.say(&mut ann, "after\n");
+        assert_eq!(ben.read(usize::MAX), Delivery::Ended);
+        assert_eq!(ben.heard, b"before\n");
+    }
+
+    #[test]
+    fn a_notice_never_tears_a_line() {
+        let mut scene = Scene::new();
+        let (mut ann, mut ben) = (scene.join(1), scene.join(2));
+        scene.say(&mut ann, "one line\nanother\n");
+        ben.read(3);
+        ben.reader.owe(b"-!- notice\n");
+        ben.reader.owe(b"-!- second\n");
+        ben.read(9);
+        ben.reader.owe(b"-!- third\n");
+        assert_eq!(ben.read_all(), "one line\n-!- notice\n-!- second\n-!- third\nanother\n");
+    }
+}

@@ -363,10 +363,10 @@ impl Session {
     /// as a line.
     fn take_in(&mut self, bytes: &[u8], then: Then) {
         let settings = self.net.settings();
-        if !settings.rules.raw && !self.opening.is_decided() {
-            if let Some(foreign) = self.opening.feed(bytes) {
-                return self.send_away(foreign);
-            }
+        if !settings.rules.raw
+            && let Some(foreign) = self.opening.feed(bytes)
+        {
+            return self.send_away(foreign);
         }
         let mut framed = Framed::default();
         self.framer.feed(bytes, settings.rules, &mut framed);

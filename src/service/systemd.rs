@@ -45,9 +45,9 @@ fn send(message: &Message) {
             .and_then(|since| sd_notify::notify(&[NotifyState::Reloading, since])),
         Message::Stopping(status) => sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)]),
     };
-    if let Err(error) = sent {
-        if !REPORTED.swap(true, Ordering::Relaxed) {
-            log::warn!("cannot talk to the service manager at NOTIFY_SOCKET: {error}");
-        }
+    if let Err(error) = sent
+        && !REPORTED.swap(true, Ordering::Relaxed)
+    {
+        log::warn!("cannot talk to the service manager at NOTIFY_SOCKET: {error}");
     }
 }
