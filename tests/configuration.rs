@@ -1,0 +1,135 @@
+//! Options, file, environment, and reading them again.
+
+use std::process::{Command, Output};
+
+use crate::support::{Daemon, Folder, clean, text};
+
+fn chatd(options: &[&str]) -> Output {
+    clean(&mut Command::new(env!("CARGO_BIN_EXE_chatd"))).args(options).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn an_unknown_option_is_a_usage_error() {
+    let output = chatd(&["--prot", "5001"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--prot"));
+}
+
+#[test]
+fn a_bad_file_is_named_with_line_key_and_remedy() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "# comment\nmax_lines = 100\n");
+    for options in [&["--config", text(&file), "--check"][..], &["--config", text(&file)]] {
+        let output = chatd(options);
+        assert_eq!(output.status.code(), Some(78));
+        let message = stderr(&output);
+        let expected = format!("{}:2: unknown key \"max_lines\"; did you mean \"max_line\"?", text(&file));
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_is_a_directory_is_a_configuration_error() {
+    let folder = Folder::new();
+    for path in [folder.path("missing.toml"), folder.path("")] {
+        let output = chatd(&["--config", text(&path)]);
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        assert!(stderr(&output).contains(text(&path)));
+    }
+}
+
+#[test]
+fn check_and_print_config_start_nothing() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "max_line = \"1KiB\"\n");
+    let output = chatd(&["--config", text(&file), "--check"]);
+    assert_eq!(
+        (output.status.code(), &output.stdout[..]),
+        (Some(0), format!("{}: ok\n", text(&file)).as_bytes())
+    );
+    let output = chatd(&["--config", text(&file), "--print-config", "--raw"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(printed.contains("max_line = \"1KiB\"") && printed.contains("raw = true"), "{printed}");
+}
+
+#[test]
+fn version_and_help_are_answers_and_no_errors() {
+    for (option, text) in [("--version", env!("CARGO_PKG_VERSION")), ("--help", "nc 127.0.0.1 5001")] {
+        let output = chatd(&[option]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(text));
+    }
+}
+
+#[test]
+fn hup_puts_a_good_file_in_force_and_keeps_the_old_one_for_a_bad_one() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "greeting = \"first\"\n");
+    let mut daemon = Daemon::start(&["--config", text(&file)]);
+    let greeting = |daemon: &Daemon| crate::support::Caller::connect(daemon.address).until("\n");
+    assert_eq!(greeting(&daemon), "first");
+    folder.write("chatd.toml", "greeting = \"second\"\nthreads = 2\n");
+    daemon.signal("HUP");
+    daemon.wait_for_log("\"threads\" cannot change while chatd runs");
+    daemon.wait_for_log("the configuration was read again");
+    assert_eq!(greeting(&daemon), "second");
+    folder.write("chatd.toml", "greeting = 3\n");
+    daemon.signal("HUP");
+    let line = daemon.wait_for_log("the old configuration stays in force");
+    assert!(line.contains("chatd.toml:1") && line.contains("greeting"), "{line}");
+    assert_eq!(greeting(&daemon), "second");
+}
+
+#[test]
+fn usr1_writes_a_summary_to_the_log() {
+    let mut daemon = Daemon::start(&[]);
+    let (mut ann, mut ben) = (daemon.join(), daemon.join());
+    ann.say("counted\n");
+    ben.expect("counted\n");
+    daemon.signal("USR1");
+    daemon.wait_for_log("status: 2 sessions, 1 lines");
+    daemon.wait_for_log("connections: 2 accepted, 0 refused");
+}
+
+#[test]
+fn the_service_manager_is_told_ready_status_reloading_and_stopping() {
+    let folder = Folder::new();
+    let socket = std::os::unix::net::UnixDatagram::bind(folder.path("notify")).unwrap();
+    socket.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    let told = || {
+        let mut buffer = [0; 4096];
+        let len = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    };
+    let mut command = Command::new("env");
+    command.arg(format!("NOTIFY_SOCKET={}", text(&folder.path("notify"))));
+    command.args([env!("CARGO_BIN_EXE_chatd"), "--listen", "127.0.0.1:0", "--log", "stderr"]);
+    let mut daemon = Daemon::run(command);
+    assert_eq!(told(), "READY=1\nSTATUS=0 sessions, 0 lines\n");
+    let _ann = daemon.join();
+    assert_eq!(told(), "STATUS=1 sessions, 0 lines\n");
+    daemon.signal("HUP");
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(told().starts_with("READY=1\n"));
+    daemon.signal("TERM");
+    assert!(told().starts_with("STOPPING=1\n"));
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_does_not_matter() {
+    let mut command = Command::new("env");
+    command.arg("NOTIFY_SOCKET=/nonexistent/notify");
+    command.args([env!("CARGO_BIN_EXE_chatd"), "--listen", "127.0.0.1:0", "--log", "stderr"]);
+    let mut daemon = Daemon::run(command);
+    daemon.wait_for_log("cannot talk to the service manager");
+    daemon.join();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -1,0 +1,156 @@
+//! Nobody can hold the others up, and nobody loses a line in silence.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Caller, TestServer};
+
+/// A line of 100 bytes that says which one it is.
+fn line(number: usize) -> String {
+    format!("{number:099}\n")
+}
+
+/// Says lines from a thread of its own, as fast as they are taken.
+fn flood(mut caller: Caller, lines: usize) -> thread::JoinHandle<Caller> {
+    thread::spawn(move || {
+        for block in 0..lines.div_ceil(100) {
+            let text: String = (block * 100..lines.min(block * 100 + 100)).map(line).collect();
+            caller.say(text);
+        }
+        caller
+    })
+}
+
+/// Reads lines up to `end` and says how many it was told that it missed.
+fn follow(caller: &mut Caller, end: usize) -> (usize, usize) {
+    let (mut next, mut heard, mut missed) = (0, 0, 0);
+    while next < end {
+        let text = caller.until("\n");
+        if let Some(notice) = text.strip_prefix("-!- ") {
+            let count: usize = notice.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(notice.split_once(' ').unwrap().1, "lines skipped (you were not reading)");
+            missed += count;
+            next += count;
+        } else {
+            assert_eq!(text, line(next).trim_end(), "after {heard} lines heard and {missed} missed");
+            heard += 1;
+            next += 1;
+        }
+    }
+    (heard, missed)
+}
+
+#[test]
+fn a_flood_into_a_room_of_readers_loses_nothing() {
+    let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
+    let mut readers: Vec<Caller> = (0..5).map(|_| server.join()).collect();
+    let flood = flood(server.join(), 200_000);
+    let reading: Vec<_> =
+        readers.drain(..).map(|mut reader| thread::spawn(move || follow(&mut reader, 200_000))).collect();
+    for reader in reading {
+        assert_eq!(reader.join().unwrap(), (200_000, 0));
+    }
+    flood.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_never_reads_holds_nobody_up_and_is_told_what_it_missed() {
+    const LINES: usize = 300_000;
+    let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
+    let (mut stalled, mut reader) = (server.join(), server.join());
+    let started = Instant::now();
+    let flood = flood(server.join(), LINES);
+    assert_eq!(follow(&mut reader, LINES), (LINES, 0));
+    // The room waits for it once, for a second; the rest is what the lines themselves take here.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let mut flooder = flood.join().unwrap();
+    let (heard, missed) = follow(&mut stalled, LINES);
+    assert!(missed > 0, "the kernel alone cannot have kept 30 MB");
+    assert_eq!(heard + missed, LINES);
+    flooder.say("after\n");
+    stalled.expect("after\n");
+    reader.expect("after\n");
+}
+
+#[test]
+fn a_reader_of_one_byte_every_moment_holds_nobody_up() {
+    const LINES: usize = 200_000;
+    let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
+    let (mut trickling, mut reader) = (server.join(), server.join());
+    let flood = flood(server.join(), LINES);
+    let trickle = thread::spawn(move || {
+        // Paced by what it reads itself: it is done when the others are.
+        for _ in 0..200 {
+            trickling.take(1);
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        trickling
+    });
+    let started = Instant::now();
+    assert_eq!(follow(&mut reader, LINES), (LINES, 0));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    flood.join().unwrap();
+    trickle.join().unwrap();
+}
+
+#[test]
+fn a_reader_somewhat_above_the_rate_loses_nothing() {
+    // 4,000 lines of 100 bytes at three times min_rate take 2 s, far longer than a member is waited for;
+    // the rate is low so that what the kernel keeps is no help: reading is what counts.
+    const LINES: usize = 100_000;
+    let server = TestServer::with(|config| {
+        config.log_size = chatd::service::config::Size::new(1024 * 1024);
+        config.min_rate = chatd::service::config::Size::new(512 * 1024);
+    });
+    let mut slow = server.join();
+    let flood = flood(server.join(), LINES);
+    let mut heard = Vec::new();
+    let started = Instant::now();
+    while heard.len() < LINES * 100 {
+        let due = (started.elapsed().as_secs_f64() * 2.0 * 1024.0 * 1024.0) as usize;
+        if due > heard.len() {
+            heard.extend(slow.take((due - heard.len()).min(LINES * 100 - heard.len())));
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    flood.join().unwrap();
+    let expected: String = (0..LINES).map(line).collect();
+    assert!(heard == expected.as_bytes(), "something was skipped");
+}
+
+#[test]
+fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
+    let server = TestServer::with(|config| {
+        config.log_size = chatd::service::config::Size::new(1024 * 1024);
+        config.slow_timeout = Duration::from_millis(300);
+    });
+    let (mut stalled, mut reader) = (server.join(), server.join());
+    let flood = flood(server.join(), 200_000);
+    assert_eq!(follow(&mut reader, 200_000), (200_000, 0));
+    let mut flooder = flood.join().unwrap();
+    // It is closed while the others go on; wait for it by talking.
+    let deadline = Instant::now() + crate::support::PATIENCE;
+    while server.server().status().sessions > 2 {
+        assert!(Instant::now() < deadline, "it is still there");
+        flooder.say("tick\n");
+        reader.expect("tick\n");
+    }
+    let kept = stalled.rest();
+    assert!(kept.len() < 200_000 * 100, "{}", kept.len());
+    assert!(server.server().summary().join(" ").contains("1 did not read"));
+}
+
+#[test]
+fn a_session_that_floods_delays_the_answer_to_another_only_a_little() {
+    let server = TestServer::start();
+    let (mut ann, mut ben) = (server.join(), server.join());
+    let flooder = server.join();
+    let flood = flood(flooder, 50_000);
+    for number in 0..20 {
+        ann.say(format!("from ann {number}\n"));
+        ben.until(&format!("from ann {number}\n"));
+        ann.until("\n");
+    }
+    drop((ann, ben));
+    flood.join().unwrap();
+}

@@ -1,0 +1,23 @@
+//! What chatd promises, by capability: conversations over real sockets against a server in this process,
+//! and the real binary for signals, descriptors, exit codes, `nc` and `telnet`.
+//!
+//! Nothing here sleeps: order is proved by reading up to a line with a unique text, and every wait has a
+//! deadline that fails with all that was heard. Ports are chosen by the kernel, and the tests run side
+//! by side. A new test goes into the module of its capability.
+
+mod support;
+
+// What people see.
+mod chat;
+mod lines;
+mod protocols;
+
+// Who may hold whom up, and what is enough.
+mod flow;
+mod limits;
+
+// The daemon as a process.
+mod configuration;
+mod listeners;
+mod shutdown;
+mod tools;

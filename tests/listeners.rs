@@ -1,0 +1,94 @@
+//! Where chatd listens.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+
+use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
+
+/// Runs it to its end; returns exit code and standard error.
+fn run(options: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    let output = clean(&mut command).args(["--log", "stderr"]).args(options).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn read_line(stream: &mut UnixStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.last() != Some(&b'\n') && stream.read(&mut byte).unwrap() == 1 {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn several_addresses_of_all_kinds_lead_into_one_room() {
+    let folder = Folder::new();
+    let path = folder.path("chat.sock");
+    let mut daemon = Daemon::start(&["--listen", "[::1]:0", "--listen", text(&path)]);
+    let line = daemon.wait_for_log("listening on [::1]:");
+    let address = line.split("listening on ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
+    daemon.wait_for_log("listening on /");
+    let mut v4 = daemon.join();
+    let mut v6 = Caller::connect(address);
+    v6.expect(GREETING);
+    let mut unix = UnixStream::connect(&path).unwrap();
+    unix.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(read_line(&mut unix), GREETING);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+    unix.write_all(b"from the machine itself\n").unwrap();
+    v4.expect("from the machine itself\n");
+    v6.expect("from the machine itself\n");
+    v6.say("to all\n");
+    assert_eq!(read_line(&mut unix), "to all\n");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!path.exists(), "the socket file is removed at the end");
+}
+
+#[test]
+fn an_address_in_use_is_named_and_the_exit_code_is_1() {
+    let daemon = Daemon::start(&[]);
+    let (code, stderr) = run(&["--listen", &daemon.address.to_string()]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains(&format!("cannot listen on {}: Address already in use", daemon.address)),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_stale_socket_file_is_taken_over() {
+    let folder = Folder::new();
+    let path = folder.path("stale.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let mut daemon = Daemon::start(&["--listen", text(&path)]);
+    daemon.wait_for_log("listening on /");
+    assert_eq!(read_line(&mut UnixStream::connect(&path).unwrap()), GREETING);
+}
+
+#[test]
+fn a_socket_file_on_which_somebody_answers_is_left_alone() {
+    let folder = Folder::new();
+    let path = folder.path("taken.sock");
+    let _other = UnixListener::bind(&path).unwrap();
+    let (code, stderr) = run(&["--listen", text(&path)]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("another program answers on it"), "{stderr}");
+    assert!(UnixStream::connect(&path).is_ok());
+}
+
+#[test]
+fn a_directory_or_a_file_in_the_place_of_the_socket_is_refused_and_kept() {
+    let folder = Folder::new();
+    let file = folder.write("file", "precious");
+    std::fs::create_dir(folder.path("directory")).unwrap();
+    for (path, what) in [(folder.path("directory"), "a directory"), (file, "not a socket")] {
+        let (code, stderr) = run(&["--listen", text(&path)]);
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains(what) && stderr.contains(text(&path)), "{stderr}");
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,125 @@
+//! Stopping: nothing that has arrived is lost, and nobody can hold the end up.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Caller, Daemon, GREETING, TestServer};
+
+#[test]
+fn term_and_int_drain_and_exit_with_0() {
+    for signal in ["TERM", "INT"] {
+        let mut daemon = Daemon::start(&[]);
+        let (mut ann, mut ben) = (daemon.join(), daemon.join());
+        ann.say("one\n");
+        ben.expect("one\n");
+        daemon.signal(signal);
+        ann.expect_end();
+        ben.expect_end();
+        assert_eq!(daemon.wait().code(), Some(0));
+        assert!(daemon.log.last().unwrap().ends_with("stopped"), "{:#?}", daemon.log);
+    }
+}
+
+#[test]
+fn what_has_arrived_before_the_signal_is_delivered_even_an_unfinished_line() {
+    for _ in 0..20 {
+        let mut daemon = Daemon::start(&[]);
+        let (mut ann, mut ben) = (daemon.join(), daemon.join());
+        ann.say("said\nand half a line");
+        daemon.signal("TERM");
+        ben.expect("said\nand half a line\n");
+        ben.expect_end();
+        assert_eq!(daemon.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_million_deliveries_in_flight_survive_a_term() {
+    const READERS: usize = 1000;
+    const LINES: usize = 1000;
+    let mut daemon = Daemon::start(&["--drain", "30s"]);
+    let mut readers: Vec<Caller> = (0..READERS).map(|_| Caller::connect(daemon.address)).collect();
+    readers.iter_mut().for_each(|reader| reader.expect(GREETING));
+    let mut sender = daemon.join();
+    let text: String = (0..LINES).map(|number| format!("{number:059}\n")).collect();
+    sender.say(&text);
+    daemon.signal("TERM");
+    let (one, other) = readers.split_at_mut(READERS / 2);
+    thread::scope(|scope| {
+        for half in [one, other] {
+            scope.spawn(|| half.iter_mut().for_each(|reader| assert!(reader.rest() == text.as_bytes())));
+        }
+    });
+    sender.expect_end();
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_does_not_read_cannot_hold_the_exit_past_drain() {
+    let mut daemon = Daemon::start(&["--drain", "1s"]);
+    let stalled = daemon.join();
+    let mut sender = daemon.join();
+    let mut said = 0;
+    // More than the kernel keeps, so that something is pending for the one that does not read.
+    while said < 12_000_000 {
+        said += sender.say_without_waiting(&b"0123456789abcde\n".repeat(4096));
+    }
+    let started = Instant::now();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    drop(stalled);
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let mut daemon = Daemon::start(&["--drain", "1h"]);
+    let _stalled = daemon.join();
+    let mut sender = daemon.join();
+    let mut said = 0;
+    while said < 12_000_000 {
+        said += sender.say_without_waiting(&b"0123456789abcde\n".repeat(4096));
+    }
+    daemon.signal("TERM");
+    daemon.wait_for_log("stopping:");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn nobody_is_accepted_any_more_while_it_drains() {
+    let server = TestServer::start();
+    let address = server.address;
+    let mut ann = server.join();
+    let stopped = Arc::new(Barrier::new(2));
+    let stopping = thread::spawn({
+        let stopped = Arc::clone(&stopped);
+        move || {
+            server.stop(Duration::from_secs(5));
+            stopped.wait();
+        }
+    });
+    ann.expect_end();
+    stopped.wait();
+    stopping.join().unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_sender_that_goes_on_sending_still_gets_what_was_said_to_it() {
+    // Closing with unread input makes the kernel reset the connection and drop what is on its way out.
+    for _ in 0..10 {
+        let mut daemon = Daemon::start(&[]);
+        let (mut ann, mut ben) = (daemon.join(), daemon.join());
+        let text = "for ben\n".repeat(1000);
+        ann.say(&text);
+        ann.say("end\n");
+        // Far more than is taken in at the end.
+        ben.say_without_waiting(&b"noise\n".repeat(50_000));
+        daemon.signal("TERM");
+        let heard = String::from_utf8(ben.rest()).unwrap();
+        assert!(heard == text.clone() + "end\n", "{} of {} bytes", heard.len(), text.len() + 4);
+        assert_eq!(daemon.wait().code(), Some(0));
+    }
+}

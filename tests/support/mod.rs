@@ -1,0 +1,314 @@
+//! A server in this process, the daemon as a process of its own, and somebody who talks to either.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use chatd::net::Address;
+use chatd::rt;
+use chatd::service::config::Config;
+use chatd::service::server::Server;
+
+/// How long anything may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const GREETING: &str = "Hello, connection to the server ok!\n";
+
+/// A server in this process, on a free port.
+pub struct TestServer {
+    server: Option<Server>,
+    pub address: SocketAddr,
+}
+
+impl TestServer {
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        change(&mut config);
+        let server = rt::run(2, async move { Server::start(&config) }).unwrap();
+        let Address::Tcp(address) = server.addresses()[0] else { panic!("the first address is no TCP") };
+        Self { server: Some(server), address }
+    }
+
+    /// Somebody who has been greeted, and hence hears what is said from now on.
+    pub fn join(&self) -> Caller {
+        let mut caller = Caller::connect(self.address);
+        caller.expect(GREETING);
+        caller
+    }
+
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub fn stop(mut self, drain: Duration) {
+        let server = self.server.take().unwrap();
+        rt::run(2, server.stop(drain));
+    }
+}
+
+/// Somebody connected to a server.
+pub struct Caller {
+    stream: TcpStream,
+    /// What was received and not yet expected.
+    heard: Vec<u8>,
+}
+
+impl Caller {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, heard: Vec::new() }
+    }
+
+    pub fn say(&mut self, text: impl AsRef<[u8]>) {
+        self.stream.write_all(text.as_ref()).unwrap();
+    }
+
+    /// Says as much as goes out without waiting; returns how much that was.
+    pub fn say_without_waiting(&mut self, text: &[u8]) -> usize {
+        self.stream.set_nonblocking(true).unwrap();
+        let said = self.stream.write(text).unwrap_or(0);
+        self.stream.set_nonblocking(false).unwrap();
+        said
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn end_input(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Takes the next `len` bytes that are heard.
+    #[track_caller]
+    pub fn take(&mut self, len: usize) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.heard.len() < len {
+            if !self.receive(deadline) {
+                panic!("the connection ended after: {}", show(&self.heard));
+            }
+        }
+        self.heard.drain(..len).collect()
+    }
+
+    /// Fails unless the next thing heard is `text`.
+    #[track_caller]
+    pub fn expect(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        let deadline = Instant::now() + PATIENCE;
+        while self.heard.len() < text.len() && text.starts_with(&self.heard) {
+            if !self.receive(deadline) {
+                break;
+            }
+        }
+        assert!(self.heard.starts_with(text), "expected {} heard {}", show(text), show(&self.heard));
+        self.heard.drain(..text.len());
+    }
+
+    /// All that is heard up to and without `mark`.
+    #[track_caller]
+    pub fn until(&mut self, mark: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = find(&self.heard, mark.as_bytes()) {
+                let before = self.heard.drain(..at).collect();
+                self.heard.drain(..mark.len());
+                return String::from_utf8(before).unwrap();
+            }
+            if !self.receive(deadline) {
+                panic!("the connection ended before {mark:?}: {}", show(&self.heard));
+            }
+        }
+    }
+
+    /// All that is heard until the connection ends.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.receive(deadline) {}
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Fails unless the connection ends with nothing more to hear.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let rest = self.rest();
+        assert!(rest.is_empty(), "heard {} before the end", show(&rest));
+    }
+
+    #[track_caller]
+    fn receive(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "waited too long after: {}", show(&self.heard));
+        self.stream.set_read_timeout(Some(left)).unwrap();
+        let mut buffer = [0; 65536];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.heard.extend_from_slice(&buffer[..count]);
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("waited too long after: {}", show(&self.heard))
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error} after: {}", show(&self.heard)),
+        }
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, wanted)
+}
+
+/// What was heard, for a failure: the last part of it where it is long.
+fn show(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(2000);
+    let dots = if start > 0 { "... " } else { "" };
+    format!("{dots}\"{}\" ({} bytes)", bytes[start..].escape_ascii(), bytes.len())
+}
+
+/// The daemon as a process of its own.
+pub struct Daemon {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    pub address: SocketAddr,
+    /// What it wrote to standard error so far.
+    pub log: Vec<String>,
+}
+
+impl Daemon {
+    /// Starts it on a free port and waits until it says that it listens.
+    pub fn start(options: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+        command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(options);
+        Self::run(command)
+    }
+
+    /// Starts it as `command` has it, which must have it listen on 127.0.0.1.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = clean(&mut command).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines_tx, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| lines_tx.send(line))
+        });
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut daemon = Self { child, lines, address: unknown, log: Vec::new() };
+        let line = daemon.wait_for_log("listening on 127.0.0.1:");
+        let port = line.split("127.0.0.1:").nth(1).unwrap().split(';').next().unwrap();
+        daemon.address.set_port(port.parse().unwrap());
+        daemon
+    }
+
+    pub fn join(&self) -> Caller {
+        let mut caller = Caller::connect(self.address);
+        caller.expect(GREETING);
+        caller
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The next line of the log that contains `text`.
+    #[track_caller]
+    pub fn wait_for_log(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.log.push(line);
+                    if let Some(line) = self.log.last().filter(|line| line.contains(text)) {
+                        return line.clone();
+                    }
+                }
+                Err(error) => panic!("no {text:?} in the log ({error}): {:#?}", self.log),
+            }
+        }
+    }
+
+    /// Waits until it has ended, and reads the rest of its log.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.log.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.child.wait().unwrap(),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it goes on: {:#?}", self.log),
+            }
+        }
+    }
+
+    /// CPU time used so far, by all its threads.
+    pub fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let nanos = tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Keeps what this process was started with from the configuration of the daemon.
+pub fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATD_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM")
+}
+
+/// A folder that is removed at the end of the test.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("chatd-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
