@@ -5,6 +5,9 @@
 //! deadline that fails with all that was heard. Ports are chosen by the kernel, and the tests run side
 //! by side. A new test goes into the module of its capability.
 
+// A failed expectation is a failed test.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 // What people see.

@@ -89,7 +89,7 @@ fn survives_descriptor_exhaustion() {
     let mut daemon = Daemon::run(command);
     let (mut ann, mut ben) = (daemon.join(), daemon.join());
     let mut crowd: Vec<Caller> = (0..60).map(|_| Caller::connect(daemon.address)).collect();
-    let told = crowd.iter_mut().rposition(|caller| caller.take(3) == b"-!-");
+    let told = crowd.iter_mut().position(|caller| caller.take(3) == b"-!-");
     assert!(told.is_some(), "nobody was told that the server is full");
     daemon.wait_for_log("cannot accept, trying again");
     let (before, started) = (daemon.cpu(), Instant::now());

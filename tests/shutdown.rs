@@ -118,8 +118,10 @@ fn a_sender_that_goes_on_sending_still_gets_what_was_said_to_it() {
         // Far more than is taken in at the end.
         ben.say_without_waiting(&b"noise\n".repeat(50_000));
         daemon.signal("TERM");
+        let hearing = thread::spawn(move || ann.rest());
         let heard = String::from_utf8(ben.rest()).unwrap();
         assert!(heard == text.clone() + "end\n", "{} of {} bytes", heard.len(), text.len() + 4);
+        hearing.join().unwrap();
         assert_eq!(daemon.wait().code(), Some(0));
     }
 }
