@@ -39,7 +39,7 @@ fn callers_from_one_address_can_be_limited() {
 fn a_session_that_says_nothing_is_closed_after_idle_timeout_if_there_is_one() {
     let server = TestServer::with(|config| config.idle_timeout = Some(Duration::from_millis(200)));
     let mut ann = server.join();
-    ann.expect("-!- closed (nothing said for 200ms)\n");
+    ann.expect("-!- closing: you were idle for too long\n");
     ann.expect_end();
 }
 

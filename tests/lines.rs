@@ -58,7 +58,7 @@ fn an_overlong_line_is_dropped_and_its_sender_told_once() {
     ben.expect("x".repeat(16 * 1024) + "\n");
     ann.say("x".repeat(16 * 1024 + 1) + "\nfine\n");
     ben.expect("fine\n");
-    ann.expect("-!- line dropped (longer than 16384 bytes)\n");
+    ann.expect("-!- line too long (over 16384 bytes), nobody got it\n");
     ben.say("still there?\n");
     ann.expect("still there?\n");
 }
@@ -70,7 +70,7 @@ fn a_million_bytes_without_newline_cost_nobody_anything() {
     ann.say(vec![b'x'; 1_000_000]);
     ben.say("meanwhile\n");
     eve.expect("meanwhile\n");
-    ann.expect("-!- line dropped (longer than 16384 bytes)\n");
+    ann.expect("-!- line too long (over 16384 bytes), nobody got it\n");
     ann.say("\nback\n");
     eve.expect("back\n");
 }

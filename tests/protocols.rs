@@ -43,20 +43,17 @@ fn tls_http_and_ssh_get_one_line_of_explanation_and_nobody_hears_them() {
     let openings: [(&[u8], &str); 4] = [
         (
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-            "-!- this port speaks plain text, not TLS; connect with nc or telnet\n",
+            "-!- this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet\n",
         ),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-            "-!- this is a chat for lines of text, not a web server; connect with nc or telnet\n",
+            "-!- this is chatd, a chat and not a web server: use nc or telnet\n",
         ),
         (
             b"POST /chat HTTP/1.1\r\n\r\nbody",
-            "-!- this is a chat for lines of text, not a web server; connect with nc or telnet\n",
+            "-!- this is chatd, a chat and not a web server: use nc or telnet\n",
         ),
-        (
-            b"SSH-2.0-OpenSSH_9.2\r\n",
-            "-!- this is a chat for lines of text, not SSH; connect with nc or telnet\n",
-        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "-!- this is chatd, a chat and not an SSH server: use nc or telnet\n"),
     ];
     for (opening, explanation) in openings {
         let mut caller = server.join();
@@ -76,7 +73,7 @@ fn an_opening_in_pieces_is_recognised_too() {
         caller.say([*byte]);
     }
     caller.expect(GREETING);
-    caller.expect("-!- this is a chat for lines of text, not a web server; connect with nc or telnet\n");
+    caller.expect("-!- this is chatd, a chat and not a web server: use nc or telnet\n");
     caller.expect_end();
 }
 

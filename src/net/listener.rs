@@ -212,7 +212,7 @@ impl Door {
             socket,
             match refusal {
                 Refusal::Full => Notice::ServerFull,
-                Refusal::TooManyFromThere => Notice::TooManyFromThere,
+                Refusal::TooManyFromThere => Notice::AddressFull,
             },
         );
     }

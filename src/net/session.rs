@@ -423,9 +423,7 @@ impl Session {
     fn send_away(&mut self, foreign: Foreign) {
         Counters::count(&self.net.counters.foreign);
         log::debug!("session {} from {:?} speaks {}", self.reader.id().0, self.from, foreign.name());
-        let mut line = foreign.notice().as_bytes().to_vec();
-        line.push(b'\n');
-        self.reader.owe(&line);
+        self.notice(&Notice::Foreign(foreign));
         self.reader.end_here();
         self.ending = Some(rt::now());
         self.phase = Phase::Finishing;
@@ -497,8 +495,8 @@ impl Session {
             if settings.flush_after.is_some_and(|wait| is_due(self.last_read, wait)) && self.can_say(cx) {
                 self.take_in(&[], Then::Flush);
             }
-            if let Some(wait) = settings.idle_timeout.filter(|wait| is_due(self.last_read, *wait)) {
-                self.close_idle(wait, cx);
+            if settings.idle_timeout.is_some_and(|wait| is_due(self.last_read, wait)) {
+                self.close_idle(cx);
             }
         }
         Ok(())
@@ -508,9 +506,9 @@ impl Session {
         self.ending.filter(|_| self.phase == Phase::Lingering)
     }
 
-    fn close_idle(&mut self, after: Duration, cx: &mut Context<'_>) {
+    fn close_idle(&mut self, cx: &mut Context<'_>) {
         Counters::count(&self.net.counters.idle);
-        self.notice(&Notice::Idle { after });
+        self.notice(&Notice::Idle);
         if self.can_say(cx) {
             self.take_in(&[], Then::End);
         }

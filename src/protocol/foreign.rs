@@ -1,190 +1,309 @@
-//! Callers that speak something else: TLS, HTTP and SSH, told apart by the first bytes.
+//! Foreign protocols: recognises who speaks TLS, HTTP or SSH to this port, from the first bytes on.
 //!
-//! The session shows each read to an [`Opening`] before it passes anything on, until the first line is
-//! over. Whoever is recognised gets one line of explanation instead of a room full of garbage.
+//! The session shows [`Opening`] the bytes of every read until it is decided, before it passes any line on, and
+//! on a [`Foreign`] answers with its notice and closes: otherwise a scanner's bytes would be said to the room.
+//! Looks at the first line only, keeps ten bytes of it, and never takes an ordinary line such as
+//! `GET well soon` for a request.
 
-use super::MAX_OPENING;
+use super::FOREIGN_LINE_BYTES;
 
-/// What a caller speaks, if not lines of text.
+/// A protocol that does not belong on this port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// A TLS handshake (RFC 8446, 5.1: a record of type 22, version 3.x).
+    /// A ClientHello: `https://`, `openssl s_client`, a scanner.
     Tls,
-    /// An HTTP request (RFC 9112, 3).
+    /// A request line: a browser, `curl`, a health check.
     Http,
-    /// An SSH identification (RFC 4253, 4.2).
+    /// A version banner: `ssh`.
     Ssh,
 }
 
 impl Foreign {
-    /// What such a caller is told, without the line ending.
+    /// The line that explains the port, a notice without its LF.
     pub fn notice(self) -> &'static str {
         match self {
-            Self::Tls => "-!- this port speaks plain text, not TLS; connect with nc or telnet",
-            Self::Http => "-!- this is a chat for lines of text, not a web server; connect with nc or telnet",
-            Self::Ssh => "-!- this is a chat for lines of text, not SSH; connect with nc or telnet",
+            Foreign::Tls => "-!- this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
+            Foreign::Http => "-!- this is chatd, a chat and not a web server: use nc or telnet",
+            Foreign::Ssh => "-!- this is chatd, a chat and not an SSH server: use nc or telnet",
         }
     }
 
-    /// Its name, for the log.
+    /// The name for logs and counters.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Tls => "TLS",
-            Self::Http => "HTTP",
-            Self::Ssh => "SSH",
+            Foreign::Tls => "tls",
+            Foreign::Http => "http",
+            Foreign::Ssh => "ssh",
         }
     }
 }
 
-/// The first line of a connection, as far as it has come; empty again when it is decided.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How far the beginning of a session has been looked at: a plain value, taken out and put back like the framer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
-    /// What has come of the first line.
-    pub seen: Vec<u8>,
-    /// It is what chatd speaks.
+    /// The first bytes; those behind `seen` are zero.
+    pub head: [u8; HEAD_BYTES],
+    /// Bytes looked at, at most [`FOREIGN_LINE_BYTES`].
+    pub seen: u16,
+    /// How far the line is an HTTP request.
+    pub http: Request,
+    /// Whether the answer is known.
     pub decided: bool,
 }
 
+/// Enough for `SSH-2.0-` and one byte more.
+const HEAD_BYTES: usize = 9;
+
+/// How far a line has followed `METHOD SP target SP HTTP/digit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Request {
+    /// Before its first byte.
+    #[default]
+    Start,
+    /// In the method: capital letters.
+    Method,
+    /// In the target; whether it has a byte yet.
+    Target(bool),
+    /// In `HTTP/`, so many of its bytes matched.
+    Version(u8),
+    /// No request, or a whole one.
+    Over,
+}
+
+/// What the bytes so far say about one protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    No,
+    Maybe,
+    Yes,
+}
+
 impl Opening {
-    /// Says whether the caller has shown what it speaks, so that nothing more need be fed.
+    /// Takes the next bytes as they were read. Says what they are as soon as it is known, once; the read with
+    /// the first LF always decides.
+    pub fn feed(&mut self, bytes: &[u8]) -> Option<Foreign> {
+        for &byte in bytes {
+            if self.decided {
+                return None;
+            }
+            if let Some(foreign) = self.step(byte) {
+                return Some(foreign);
+            }
+        }
+        None
+    }
+
+    /// Whether there is no more reason to ask.
     pub fn is_decided(&self) -> bool {
         self.decided
     }
 
-    /// Takes the next bytes of the connection and says what they speak, if it is something else.
-    pub fn feed(&mut self, bytes: &[u8]) -> Option<Foreign> {
-        if self.decided {
-            return None;
+    fn step(&mut self, byte: u8) -> Option<Foreign> {
+        if let Some(place) = self.head.get_mut(usize::from(self.seen)) {
+            *place = byte;
         }
-        let room = MAX_OPENING - self.seen.len();
-        let end = memchr::memchr(b'\n', bytes).map(|at| at + 1);
-        let taken = end.unwrap_or(bytes.len()).min(room);
-        self.seen.extend_from_slice(&bytes[..taken]);
-        let foreign = recognise(&self.seen);
-        let is_over = end.is_some() || taken == room || !may_be_foreign(&self.seen);
-        if foreign.is_some() || is_over {
-            *self = Self { seen: Vec::new(), decided: true };
-        }
-        foreign
+        self.seen = self.seen.saturating_add(1);
+        let head = &self.head[..HEAD_BYTES.min(self.seen.into())];
+        let matches =
+            [(Foreign::Tls, tls(head)), (Foreign::Ssh, ssh(head)), (Foreign::Http, self.http.step(byte))];
+        let found = matches.iter().find(|(_, how)| *how == Match::Yes).map(|(foreign, _)| *foreign);
+        let hopeless = matches.iter().all(|(_, how)| *how == Match::No);
+        self.decided = found.is_some() || hopeless || self.seen >= FOREIGN_LINE_BYTES;
+        found
     }
 }
 
-fn recognise(seen: &[u8]) -> Option<Foreign> {
-    match seen {
-        [22, 3, 0..=4, ..] => Some(Foreign::Tls),
-        _ if is_ssh(seen) => Some(Foreign::Ssh),
-        [line @ .., b'\n'] if is_request(line) => Some(Foreign::Http),
-        _ => None,
+/// The head of a TLS record of handshake type: 0x16, major version 3, a minor version up to TLS 1.3's.
+fn tls(head: &[u8]) -> Match {
+    match head {
+        [0x16] | [0x16, 0x03] => Match::Maybe,
+        [0x16, 0x03, 0x00..=0x04, ..] => Match::Yes,
+        _ => Match::No,
     }
 }
 
-fn is_ssh(seen: &[u8]) -> bool {
-    let old = seen.strip_prefix(b"SSH-1.").and_then(|rest| rest.first());
-    seen.starts_with(b"SSH-2.0-") || old.is_some_and(u8::is_ascii_digit)
-}
-
-/// `METHOD SP target SP HTTP/d`, as `GET / HTTP/1.1` or `PRI * HTTP/2.0`.
-fn is_request(line: &[u8]) -> bool {
-    let mut words = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return false;
+/// `SSH-2.0-` or `SSH-1.` with something behind it (RFC 4253, 4.2): `SSH-2.0- is new` is a line like any other.
+fn ssh(head: &[u8]) -> Match {
+    let follows = |start: &[u8]| match head.strip_prefix(start) {
+        Some([next, ..]) if next.is_ascii_graphic() => Match::Yes,
+        Some([]) => Match::Maybe,
+        None if start.starts_with(head) => Match::Maybe,
+        _ => Match::No,
     };
-    let version = version.strip_prefix(b"HTTP/").and_then(|rest| rest.first());
-    is_method(method) && !target.is_empty() && version.is_some_and(u8::is_ascii_digit)
+    match (follows(b"SSH-2.0-"), follows(b"SSH-1.")) {
+        (Match::Yes, _) | (_, Match::Yes) => Match::Yes,
+        (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
+        _ => Match::No,
+    }
 }
 
-fn is_method(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(u8::is_ascii_uppercase)
-}
-
-/// Says whether a first line that begins with `seen` may still turn out to be foreign: an ordinary line
-/// is decided with its first word.
-fn may_be_foreign(seen: &[u8]) -> bool {
-    let word = seen.split(|&byte| byte == b' ').next().unwrap_or_default();
-    matches!(seen, [] | [22] | [22, 3])
-        || b"SSH-2.0-".starts_with(seen)
-        || b"SSH-1.".starts_with(seen)
-        || is_method(word)
+impl Request {
+    fn step(&mut self, byte: u8) -> Match {
+        const VERSION: &[u8] = b"HTTP/";
+        let next = match (*self, byte) {
+            (Request::Version(at), b'0'..=b'9') if usize::from(at) == VERSION.len() => {
+                *self = Request::Over;
+                return Match::Yes;
+            }
+            (Request::Start | Request::Method, b'A'..=b'Z') => Request::Method,
+            (Request::Method, b' ') => Request::Target(false),
+            (Request::Target(_), b'!'..=b'~' | 0x80..) => Request::Target(true),
+            (Request::Target(true), b' ') => Request::Version(0),
+            (Request::Version(at), _) if VERSION.get(usize::from(at)) == Some(&byte) => {
+                Request::Version(at + 1)
+            }
+            _ => Request::Over,
+        };
+        *self = next;
+        if next == Request::Over { Match::No } else { Match::Maybe }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    /// What `bytes` are recognised as in one piece and byte by byte, and whether it was decided.
-    fn feed(bytes: &[u8]) -> (Option<Foreign>, bool) {
-        let (mut whole, mut cut) = (Opening::default(), Opening::default());
-        let in_one = whole.feed(bytes);
-        let in_pieces = bytes.iter().find_map(|byte| cut.feed(&[*byte]));
-        assert_eq!((in_one, whole.is_decided()), (in_pieces, cut.is_decided()), "{bytes:?}");
-        assert!(!whole.is_decided() || whole.seen.capacity() == 0);
-        (in_one, whole.is_decided())
+    /// The verdict and how many bytes it took, the same for every cut of the bytes in two.
+    #[track_caller]
+    fn verdict(bytes: &[u8]) -> (Option<Foreign>, Opening) {
+        let mut whole = Opening::default();
+        let foreign = whole.feed(bytes);
+        for at in 0..=bytes.len() {
+            let mut cut = Opening::default();
+            let first = cut.feed(&bytes[..at]);
+            let second = cut.clone().feed(&bytes[at..]);
+            assert!(first.is_none() || (cut.is_decided() && second.is_none()), "one verdict");
+            cut.feed(&bytes[at..]);
+            assert_eq!((first.or(second), cut), (foreign, whole), "cut at {at}");
+        }
+        (foreign, whole)
     }
 
     #[test]
-    fn tls_is_recognised_by_its_first_three_bytes() {
-        assert_eq!(feed(b"\x16\x03\x01").0, Some(Foreign::Tls));
-        assert_eq!(feed(b"\x16\x03"), (None, false));
-        assert_eq!(feed(b"\x16x"), (None, true));
-        assert_eq!(feed(b"x\x16\x03\x01"), (None, true));
+    fn tls_is_known_by_its_third_byte() {
+        for minor in 0..=4 {
+            assert_eq!(verdict(&[0x16, 3, minor]).0, Some(Foreign::Tls));
+        }
+        assert_eq!(verdict(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").0, Some(Foreign::Tls));
+        for other in [&b"\x16\x03\x05"[..], b"\x16\x02\x01", b"\x17\x03\x03", b"\x16\n", b"a\x16\x03\x01"] {
+            let (foreign, opening) = verdict(other);
+            assert!(foreign.is_none() && opening.is_decided(), "{other:?}");
+        }
     }
 
     #[test]
-    fn http_is_recognised_by_its_first_line() {
+    fn an_http_request_is_known_before_its_line_ends() {
         for line in [
             "GET / HTTP/1.1\r\n",
-            "POST /x?y HTTP/1.0\n",
-            "PRI * HTTP/2.0\r\n",
-            "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+            "POST /a?b=c HTTP/1.0\n",
+            "OPTIONS * HTTP/1",
+            "CONNECT example.org:443 HTTP/1.1\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET /caf\u{e9} HTTP/1.1",
         ] {
-            assert_eq!(feed(line.as_bytes()).0, Some(Foreign::Http), "{line}");
+            assert_eq!(verdict(line.as_bytes()).0, Some(Foreign::Http), "{line}");
         }
     }
 
     #[test]
-    fn ssh_is_recognised_by_its_banner() {
-        assert_eq!(feed(b"SSH-2.0-OpenSSH_9.2p1\r\n").0, Some(Foreign::Ssh));
-        assert_eq!(feed(b"SSH-1.99-x\n").0, Some(Foreign::Ssh));
+    fn an_ssh_banner_is_known() {
+        for line in ["SSH-2.0-OpenSSH_9.2\r\n", "SSH-1.99-x", "SSH-1.5-1.2.33\n"] {
+            assert_eq!(verdict(line.as_bytes()).0, Some(Foreign::Ssh), "{line}");
+        }
     }
 
     #[test]
-    fn ordinary_first_lines_are_not_foreign() {
+    fn ordinary_lines_are_not_foreign() {
         for line in [
-            "GET well soon\n",
-            "SSH is fine\n",
-            "SSH-2.0 is old\n",
-            "hello HTTP/1.1\n",
-            "get / HTTP/1.1\n",
+            "hello\n",
             "\n",
+            "\r\n",
+            "GET well soon\n",
+            "GET well HTTP\n",
+            "GET / HTTP/\n",
+            "GET / HTTP/x\n",
             "GET  HTTP/1.1\n",
+            " GET / HTTP/1.1\n",
+            "get / HTTP/1.1\n",
+            "GET\n",
+            "GET /\r\nHost: HTTP/1.1\r\n",
+            "SSH is fine\n",
+            "SSH-2.0- is new\n",
+            "SSH-2.0-\n",
+            "SSH-1. is old\n",
+            "SSH-3.0-x\n",
+            "\u{ff}\u{fb}\x01\n",
         ] {
-            assert_eq!(feed(line.as_bytes()), (None, true), "{line}");
+            let (foreign, opening) = verdict(line.as_bytes());
+            assert!(foreign.is_none() && opening.is_decided(), "{line:?}");
         }
     }
 
     #[test]
-    fn an_ordinary_line_is_decided_with_its_first_bytes() {
-        assert_eq!(feed(b"h"), (None, true));
-        assert_eq!(feed(b"GET /"), (None, false));
+    fn most_lines_are_decided_by_their_first_byte() {
+        for line in ["h", "0", "\n", "\u{e9}", "/nick alice"] {
+            assert!(verdict(&line.as_bytes()[..1]).1.is_decided(), "{line:?}");
+        }
     }
 
     #[test]
     fn only_the_first_line_counts() {
-        let mut opening = Opening::default();
-        assert_eq!(opening.feed(b"hello\n"), None);
-        assert_eq!(opening.feed(b"GET / HTTP/1.1\n"), None);
-        assert_eq!(feed(b"hello\nGET / HTTP/1.1\n").0, None);
+        assert_eq!(verdict(b"hi\nGET / HTTP/1.1\r\n").0, None);
+        assert_eq!(verdict(b"\n\x16\x03\x01").0, None);
+        assert_eq!(verdict(b"hi\nSSH-2.0-x\n").0, None);
     }
 
     #[test]
-    fn a_first_line_without_an_end_holds_bounded_memory() {
+    fn a_first_line_past_its_bound_is_not_foreign() {
         let mut opening = Opening::default();
-        for _ in 0..3 * MAX_OPENING {
-            assert_eq!(opening.feed(b"A"), None);
-            assert!(opening.seen.len() <= MAX_OPENING);
+        assert_eq!(opening.feed(b"GET /"), None);
+        for _ in 5..FOREIGN_LINE_BYTES {
+            assert!(!opening.is_decided());
+            assert_eq!(opening.feed(b"x"), None);
         }
-        assert_eq!((opening.is_decided(), opening.seen.capacity()), (true, 0));
+        assert!(opening.is_decided());
+        assert_eq!(opening.feed(b" HTTP/1.1\r\n"), None);
+    }
+
+    #[test]
+    fn each_explains_itself_in_one_notice() {
+        for foreign in [Foreign::Tls, Foreign::Http, Foreign::Ssh] {
+            assert!(foreign.notice().starts_with("-!- ") && !foreign.notice().contains('\n'));
+            assert!(foreign.notice().to_lowercase().contains(match foreign {
+                Foreign::Http => "web",
+                other => other.name(),
+            }));
+        }
+    }
+
+    /// The rule for HTTP, said the long way round over a whole line.
+    fn is_request(line: &str) -> bool {
+        let mut words = line.splitn(3, ' ');
+        let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next()) else {
+            return false;
+        };
+        !method.is_empty()
+            && method.bytes().all(|byte| byte.is_ascii_uppercase())
+            && !target.is_empty()
+            && !target.bytes().any(|byte| byte.is_ascii_control())
+            && version
+                .strip_prefix("HTTP/")
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
+    proptest! {
+        #[test]
+        fn http_follows_its_rule(line in "[GP]{0,2}[ /]{0,2}[a/ \t]{0,2} ?H?TTP/[1x]?[.0 ]{0,2}") {
+            let (foreign, opening) = verdict(format!("{line}\n").as_bytes());
+            prop_assert_eq!(foreign == Some(Foreign::Http), is_request(&line));
+            prop_assert!(opening.is_decided());
+        }
+
+        #[test]
+        fn a_newline_always_decides(mut bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            bytes.push(b'\n');
+            prop_assert!(verdict(&bytes).1.is_decided());
+        }
     }
 }

@@ -1,190 +1,183 @@
-//! Framing: from the bytes of a connection to clean lines.
+//! Framing: cuts the byte stream of one session into lines.
 //!
-//! A [`Framer`] is all that is remembered between two reads: the unfinished line and a few flags. It is
-//! a plain value that can be copied out at any moment and put back. Called by the session for each
-//! read. A line that is too long is dropped up to its newline without being kept, and a session
-//! between two lines holds no memory.
+//! A line ends with LF; CR LF and CR NUL count as LF; lines come out cleaned, each ended by one LF. A line longer
+//! than `max_line` is dropped up to its ending and counted. The session calls [`Framer::feed`] with every
+//! read and [`Framer::finish`] at the end of the stream. The framer holds the bytes of an unfinished line and
+//! nothing else: no memory between lines, never more than `max_line` inside of one, never work that grows
+//! with the number of reads a line took.
 
 use super::telnet::{IAC, Telnet};
 use super::text;
+use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
 
-/// How lines are framed and cleaned.
+/// How the lines of a session are read. May change between two reads (a reload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The longest line, in bytes as they arrive (without telnet's), not counting the ending.
+    /// Most bytes in a line, after telnet's are taken out, before cleaning, its ending not counted.
     pub max_line: usize,
-    /// Bytes are relayed as they are: lines end with LF, and nothing else means anything.
+    /// Leave every byte as it is: lines end at LF alone, nothing is cleaned, telnet is not understood.
     pub raw: bool,
 }
 
-/// What came out of framing.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What came out of the stream. Calls append; the session clears it when it has passed everything on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Framed {
-    /// Whole lines, cleaned, each ended by one LF.
+    /// Clean lines, each ended by exactly one LF.
     pub text: Vec<u8>,
-    /// How many.
+    /// How many lines `text` holds.
     pub lines: u32,
-    /// How many lines were dropped for their length.
+    /// Lines dropped for their length, counted when they pass it: once each, ended or not.
     pub too_long: u32,
-    /// Answers to telnet, for the sender; at most as many bytes as came in.
+    /// Telnet answers owed to the sender; over the stream never more bytes than it has sent.
     pub reply: Vec<u8>,
 }
 
-/// What framing remembers between two reads.
+impl Framed {
+    /// Empties it for the next read; the buffers keep their memory, since all sessions of a thread share them.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.reply.clear();
+        (self.lines, self.too_long) = (0, 0);
+    }
+}
+
+/// What the last byte has to do with the ending of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing.
+    #[default]
+    None,
+    /// It was CR: the next byte says whether that is half an ending or text.
+    Cr,
+    /// It was CR and the line was finished there: an LF or NUL that comes next belongs to it.
+    Finished,
+}
+
+/// All that framing has to remember between two reads: a plain value that can be taken out and put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Framer {
-    /// The beginning of a line whose end has not come.
+    /// The line so far, telnet taken out, not yet cleaned; without LF. No memory is held while it is empty.
     pub unfinished: Vec<u8>,
-    /// The line was too long: its rest is dropped.
+    /// The line is too long, already counted, and dropped up to its ending; `unfinished` is empty.
     pub dropping: bool,
-    /// What a carriage return before the next byte means.
-    pub carriage: Carriage,
-    /// Where in a telnet command the stream is.
+    /// Whether a CR came last; it is not in `unfinished`, and does not count for its length.
+    pub ending: Ending,
+    /// Where in a telnet command the stream stands.
     pub telnet: Telnet,
 }
 
-/// What the byte before the next one was, as far as it matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Carriage {
-    /// No carriage return.
-    #[default]
-    No,
-    /// A carriage return: if LF or NUL follows the line ends, otherwise it is part of the line.
-    Held,
-    /// A carriage return that was taken for the end of the line: LF or NUL still belongs to it.
-    Spent,
-}
-
 impl Framer {
-    /// Takes the next bytes of the stream and appends every line that they finish to `out`.
+    /// Takes the next bytes of the stream, and appends every line that they complete to `out`.
     pub fn feed(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
         if rules.raw {
-            self.release_carriage(rules, out);
-            return self.take(bytes, rules, out);
+            self.stop_waiting(rules, out);
+        } else if self.telnet != Telnet::Text || memchr(IAC, bytes).is_some() {
+            let mut text = Vec::with_capacity(bytes.len() + 1);
+            self.telnet.strip(bytes, &mut text, &mut out.reply);
+            return self.frame(&text, rules, out);
         }
-        if self.telnet.is_text() && memchr::memchr(IAC, bytes).is_none() {
-            return self.feed_text(bytes, rules, out);
-        }
-        let mut text = Vec::new();
-        self.telnet.strip(bytes, &mut text, &mut out.reply);
-        self.feed_text(&text, rules, out);
+        self.frame(bytes, rules, out);
     }
 
-    /// The stream has ended, or nothing was added to it for long enough: what is unfinished is a line.
+    /// The stream has ended, or has paused for long enough: what is unfinished counts as a line. A line that is
+    /// being dropped stays dropped, up to its ending; half a telnet command goes on with the next bytes.
     pub fn finish(&mut self, rules: Rules, out: &mut Framed) {
-        if self.carriage == Carriage::Held {
-            self.carriage = Carriage::Spent;
-            self.end_line(&[], rules, out);
-        } else if self.has_unfinished() {
-            self.end_line(&[], rules, out);
-        }
-    }
-
-    /// Says whether [`Framer::finish`] would make a line.
-    pub fn has_unfinished(&self) -> bool {
-        !self.dropping && (!self.unfinished.is_empty() || self.carriage == Carriage::Held)
-    }
-
-    /// Makes one ending of CR LF and CR NUL.
-    fn feed_text(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
-        let Some(&first) = bytes.first() else { return };
-        let is_rest = self.carriage == Carriage::Spent && matches!(first, b'\n' | 0);
-        let mut rest = if is_rest { &bytes[1..] } else { bytes };
-        if self.carriage == Carriage::Spent {
-            self.carriage = Carriage::No;
-        }
-        if self.carriage == Carriage::Held {
-            self.release_carriage_before(&mut rest, rules, out);
-        }
-        while let Some(at) = memchr::memchr(b'\r', rest) {
-            self.take(&rest[..at], rules, out);
-            rest = &rest[at + 1..];
-            self.carriage = Carriage::Held;
-            self.release_carriage_before(&mut rest, rules, out);
-        }
-        self.take(rest, rules, out);
-    }
-
-    /// A carriage return came before `rest`: decides what it is as soon as there is a next byte.
-    fn release_carriage_before(&mut self, rest: &mut &[u8], rules: Rules, out: &mut Framed) {
-        match rest.first() {
-            None => {}
-            Some(b'\n' | 0) => {
-                self.carriage = Carriage::No;
-                *rest = &rest[1..];
-                self.end_line(&[], rules, out);
-            }
-            Some(_) => self.release_carriage(rules, out),
-        }
-    }
-
-    /// The carriage return that was held, if any, is part of the line.
-    fn release_carriage(&mut self, rules: Rules, out: &mut Framed) {
-        if std::mem::take(&mut self.carriage) == Carriage::Held {
-            self.keep(b"\r", rules, out);
-        }
-    }
-
-    /// Takes bytes in which only LF ends a line.
-    fn take(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
-        let mut rest = bytes;
-        if !self.unfinished.is_empty() || self.dropping {
-            let Some(end) = memchr::memchr(b'\n', rest) else { return self.keep(rest, rules, out) };
-            self.end_line(&rest[..end], rules, out);
-            rest = &rest[end + 1..];
-        }
-        let whole = memchr::memrchr(b'\n', rest).map_or(0, |last| last + 1);
-        self.take_lines(&rest[..whole], rules, out);
-        self.keep(&rest[whole..], rules, out);
-    }
-
-    /// Takes whole lines, all at once where nothing in them needs to be changed.
-    fn take_lines(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
-        let as_is = rules.raw || text::is_plain(bytes);
-        let (mut copied, mut start) = (0, 0);
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            if !as_is || end - start > rules.max_line {
-                out.text.extend_from_slice(&bytes[copied..start]);
-                copied = end + 1;
-                self.end_line(&bytes[start..end], rules, out);
-            } else {
-                out.lines += 1;
-            }
-            start = end + 1;
-        }
-        out.text.extend_from_slice(&bytes[copied..]);
-    }
-
-    /// Ends the unfinished line with `rest`.
-    fn end_line(&mut self, rest: &[u8], rules: Rules, out: &mut Framed) {
-        let unfinished = std::mem::take(&mut self.unfinished);
-        if std::mem::take(&mut self.dropping) {
-            return;
-        }
-        if unfinished.len() + rest.len() > rules.max_line {
-            out.too_long += 1;
-            return;
-        }
-        let joined;
-        let line = if unfinished.is_empty() {
-            rest
-        } else {
-            joined = [&unfinished, rest].concat();
-            &joined
-        };
         if rules.raw {
-            out.text.extend_from_slice(line)
-        } else {
-            text::clean(line, &mut out.text)
+            self.stop_waiting(rules, out);
+        } else if self.telnet.finish() {
+            self.frame(&[IAC], rules, out);
         }
-        out.text.push(b'\n');
-        out.lines += 1;
+        if self.ending == Ending::Cr {
+            self.end_line(rules, out);
+            self.ending = Ending::Finished;
+        } else if !self.unfinished.is_empty() {
+            // A reload may have made it too long just now: then it is dropped, up to an ending still to come.
+            self.hold(&[], rules, out);
+            if !self.dropping {
+                self.end_line(rules, out);
+            }
+        }
     }
 
-    /// Keeps bytes of a line that is not finished, or drops them if it has become too long.
-    fn keep(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
+    /// Whether [`finish`](Self::finish) would make a line of what is held (unless that line is too long).
+    pub fn has_unfinished(&self) -> bool {
+        let waiting = self.ending == Ending::Cr || self.telnet.has_lone_iac();
+        !self.dropping && (waiting || !self.unfinished.is_empty())
+    }
+
+    /// A reload has made the session raw: what waited for its next byte is plain text now.
+    fn stop_waiting(&mut self, rules: Rules, out: &mut Framed) {
+        if self.ending == Ending::Cr {
+            self.hold(b"\r", rules, out);
+        }
+        if self.telnet.has_lone_iac() {
+            self.hold(&[IAC], rules, out);
+        }
+        (self.ending, self.telnet) = (Ending::None, Telnet::Text);
+    }
+
+    /// Cuts text (telnet is out) into lines: the one begun earlier, then all that are clean in one piece, then,
+    /// if there is anything to clean, one at a time.
+    fn frame(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
+        let mut rest = self.go_on(text, rules, out);
+        let (whole, _) = rest.split_at(memrchr(b'\n', rest).map_or(0, |at| at + 1));
+        if rules.raw || text::are_clean(whole) {
+            push_clean_lines(whole, rules.max_line, out);
+            rest = &rest[whole.len()..];
+        }
+        while let Some((line, after)) = split_line(rest, rules.raw) {
+            push_line(line, rules, out);
+            rest = after;
+        }
+        self.begin(rest, rules, out);
+    }
+
+    /// Goes on with the line begun earlier, if there is one; returns what comes after it.
+    fn go_on<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
+        let text = self.settle_cr(text, rules, out);
+        if self.unfinished.is_empty() && !self.dropping {
+            return text;
+        }
+        let Some((line, after)) = split_line(text, rules.raw) else {
+            self.begin(text, rules, out);
+            return &[];
+        };
+        self.hold(line, rules, out);
+        self.end_line(rules, out);
+        after
+    }
+
+    /// Decides about a CR that came last, now that the byte after it is here.
+    fn settle_cr<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
+        let [first, after @ ..] = text else { return text };
+        match (std::mem::take(&mut self.ending), first) {
+            (Ending::Cr, b'\n' | 0) => self.end_line(rules, out),
+            (Ending::Finished, b'\n' | 0) => {}
+            (Ending::Cr, _) => {
+                self.hold(b"\r", rules, out);
+                return text;
+            }
+            _ => return text,
+        }
+        after
+    }
+
+    /// Keeps text without an ending, or with the first half of one.
+    fn begin(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
+        match text.strip_suffix(b"\r") {
+            Some(line) if !rules.raw => {
+                self.hold(line, rules, out);
+                self.ending = Ending::Cr;
+            }
+            _ if text.is_empty() => {}
+            _ => self.hold(text, rules, out),
+        }
+    }
+
+    /// Adds to the unfinished line, or drops it all if that is too long.
+    fn hold(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
         let len = self.unfinished.len() + bytes.len();
-        if self.dropping || bytes.is_empty() {
+        if self.dropping {
             return;
         }
         if len > rules.max_line {
@@ -194,216 +187,516 @@ impl Framer {
             return;
         }
         if len > self.unfinished.capacity() {
-            let doubled = (2 * self.unfinished.capacity()).clamp(len, rules.max_line);
-            self.unfinished.reserve_exact(doubled - self.unfinished.len());
+            // Doubling, but never past the limit: Vec's own growth may take twice as much.
+            let capacity = len.max(2 * self.unfinished.len()).min(rules.max_line);
+            self.unfinished.reserve_exact(capacity - self.unfinished.len());
         }
         self.unfinished.extend_from_slice(bytes);
     }
+
+    /// The line is complete: it goes out, unless it was being dropped, and its memory is given back.
+    fn end_line(&mut self, rules: Rules, out: &mut Framed) {
+        let line = std::mem::take(&mut self.unfinished);
+        if !std::mem::take(&mut self.dropping) {
+            push_line(&line, rules, out);
+        }
+    }
+}
+
+/// The first line without its ending, and what comes after it; none if no ending is there.
+fn split_line(text: &[u8], raw: bool) -> Option<(&[u8], &[u8])> {
+    if raw {
+        let at = memchr(b'\n', text)?;
+        return Some((&text[..at], &text[at + 1..]));
+    }
+    let is_ending = |&at: &usize| text[at] == b'\n' || text[..at].ends_with(b"\r");
+    let at = memchr2_iter(b'\n', 0, text).find(is_ending)?;
+    let line = text[..at].strip_suffix(b"\r").unwrap_or(&text[..at]);
+    Some((line, &text[at + 1..]))
+}
+
+fn push_line(line: &[u8], rules: Rules, out: &mut Framed) {
+    if line.len() > rules.max_line {
+        out.too_long += 1;
+        return;
+    }
+    if rules.raw {
+        out.text.extend_from_slice(line);
+    } else {
+        text::clean(line, &mut out.text);
+    }
+    out.text.push(b'\n');
+    out.lines += 1;
+}
+
+/// Appends lines, each ended by LF, that need no cleaning. Not one by one: all up to the last LF that stands
+/// within `max_line` must be short enough, so the search leaps from there.
+fn push_clean_lines(mut lines: &[u8], max_line: usize, out: &mut Framed) {
+    let mut good = 0;
+    while lines.len() - good > max_line {
+        if let Some(at) = memrchr(b'\n', &lines[good..=good + max_line]) {
+            good += at + 1;
+            continue;
+        }
+        let long = memchr(b'\n', &lines[good..]).map_or(lines.len() - good, |at| at + 1);
+        push_whole(&lines[..good], out);
+        out.too_long += 1;
+        lines = &lines[good + long..];
+        good = 0;
+    }
+    push_whole(lines, out);
+}
+
+fn push_whole(lines: &[u8], out: &mut Framed) {
+    out.text.extend_from_slice(lines);
+    out.lines += memchr_iter(b'\n', lines).count() as u32;
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{DEFAULT_MAX_LINE, MAX_GROWTH, READ_BYTES};
+    use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::*;
+    const RULES: Rules = Rules { max_line: DEFAULT_MAX_LINE, raw: false };
+    const RAW: Rules = Rules { max_line: DEFAULT_MAX_LINE, raw: true };
 
-    const RULES: Rules = Rules { max_line: 40, raw: false };
-    const RAW: Rules = Rules { max_line: 40, raw: true };
+    const fn at_most(max_line: usize) -> Rules {
+        Rules { max_line, raw: false }
+    }
 
-    /// What comes out of `pieces` and the end of the stream, going through a copy of the framer each time.
-    fn frame<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>, rules: Rules) -> Framed {
+    /// Takes the framer out and puts it back, as a restart does.
+    fn moved(framer: &Framer) -> Framer {
+        let Framer { unfinished, dropping, ending, telnet } = framer;
+        Framer { unfinished: unfinished.to_vec(), dropping: *dropping, ending: *ending, telnet: *telnet }
+    }
+
+    /// Feeds pieces; `None` finishes. Checks at every step what always holds.
+    fn framed(pieces: &[Option<&[u8]>], rules: Rules) -> Framed {
         let (mut framer, mut out) = (Framer::default(), Framed::default());
         for piece in pieces {
-            let mut copy = framer.clone();
-            copy.feed(piece.as_ref(), rules, &mut out);
-            assert!(copy.unfinished.capacity() <= rules.max_line, "{copy:?}");
-            framer = copy;
-        }
-        framer.finish(rules, &mut out);
-        out
-    }
-
-    fn text(bytes: &[u8]) -> String {
-        String::from_utf8(frame([bytes], RULES).text).unwrap()
-    }
-
-    /// The rules of chatd-protocol(7) followed a byte at a time, without any of the short cuts.
-    fn reference(bytes: &[u8], rules: Rules) -> Framed {
-        let mut out = Framed::default();
-        let mut stream = Vec::new();
-        if rules.raw {
-            stream.extend(bytes.iter().map(|&byte| (byte, byte == b'\n')));
-        } else {
-            let mut plain = Vec::new();
-            Telnet::default().strip(bytes, &mut plain, &mut out.reply);
-            let mut plain = plain.into_iter().peekable();
-            while let Some(byte) = plain.next() {
-                let follows = plain.peek().copied();
-                let crlf = byte == b'\r' && matches!(follows, None | Some(b'\n' | 0));
-                if crlf {
-                    plain.next();
+            let (had, lines) = (framer.has_unfinished(), out.lines);
+            match piece {
+                Some(bytes) => framer.feed(bytes, rules, &mut out),
+                None => {
+                    framer.finish(rules, &mut out);
+                    // An IAC or CR that turns out to be text may be what makes the line too long.
+                    let made = out.lines - lines;
+                    assert!(
+                        made == u32::from(had) || (made == 0 && framer.dropping),
+                        "has_unfinished() is right"
+                    );
                 }
-                stream.push((byte, crlf || byte == b'\n'));
             }
-        }
-        for line in stream.split_inclusive(|(_, is_end)| *is_end) {
-            let line: Vec<u8> = line.iter().filter(|(_, is_end)| !is_end).map(|(byte, _)| *byte).collect();
-            if line.len() > rules.max_line {
-                out.too_long += 1;
-                continue;
-            }
-            if rules.raw {
-                out.text.extend(&line)
-            } else {
-                text::clean(&line, &mut out.text)
-            }
-            out.text.push(b'\n');
-            out.lines += 1;
+            let memory = framer.unfinished.capacity();
+            assert!(memory <= rules.max_line, "{memory} bytes held");
+            assert!(memory == 0 || !framer.unfinished.is_empty(), "no memory between lines");
+            framer = moved(&framer);
         }
         out
+    }
+
+    /// The text of a whole stream with its end, after checking that a stream cut into bytes reads the same.
+    #[track_caller]
+    fn read_with(stream: &[u8], rules: Rules) -> Framed {
+        let whole = framed(&[Some(stream), None], rules);
+        let mut bytes: Vec<_> = stream.chunks(1).map(Some).collect();
+        bytes.push(None);
+        assert_eq!(framed(&bytes, rules), whole, "one byte at a time");
+        whole
+    }
+
+    #[track_caller]
+    fn read(stream: impl AsRef<[u8]>) -> String {
+        let out = read_with(stream.as_ref(), RULES);
+        assert_eq!(out.lines as usize, memchr_iter(b'\n', &out.text).count());
+        String::from_utf8(out.text).unwrap()
     }
 
     #[test]
-    fn a_line_ends_with_lf_and_crlf_and_cr_nul_count_as_lf() {
-        assert_eq!(text(b"a\nb\r\nc\r\0d\n"), "a\nb\nc\nd\n");
+    fn lf_crlf_and_cr_nul_each_end_a_line() {
+        assert_eq!(read("a\nb\r\nc\r\0d\n"), "a\nb\nc\nd\n");
     }
 
     #[test]
     fn empty_lines_are_lines() {
-        assert_eq!(frame(["\n\r\n\r\0\n"], RULES).lines, 4);
+        assert_eq!(read("\n\n\r\n\r\0\n"), "\n\n\n\n\n");
     }
 
     #[test]
-    fn a_lone_carriage_return_is_a_control_byte() {
-        assert_eq!(text(b"a\rb\n\rc\r\r\nd\0e\n"), "a^Mb\n^Mc^M\nd^@e\n");
+    fn a_cr_elsewhere_is_shown() {
+        assert_eq!(read("a\rb\n"), "a^Mb\n");
+        assert_eq!(read("a\r\r\n"), "a^M\n");
+        assert_eq!(read("\r\r\r\0"), "^M^M\n");
     }
 
     #[test]
-    fn an_unterminated_last_line_counts_and_nothing_makes_no_line() {
-        assert_eq!(text(b"a\nlast"), "a\nlast\n");
-        assert_eq!(text(b"hi\r"), "hi\n");
-        assert_eq!(text(b""), "");
+    fn a_nul_elsewhere_is_shown() {
+        assert_eq!(read("\0a\0\n\0"), "^@a^@\n^@\n");
+        assert_eq!(read("a\r\0\0\n"), "a\n^@\n");
     }
 
     #[test]
-    fn a_line_that_was_flushed_at_a_carriage_return_swallows_the_rest_of_the_ending() {
-        for rest in ["\n", "\0"] {
+    fn the_end_of_the_stream_ends_a_line() {
+        assert_eq!(read("a\nhi"), "a\nhi\n");
+        assert_eq!(read("hi\r"), "hi\n");
+        assert_eq!(read("\r"), "\n");
+        assert_eq!(read("a\n"), "a\n");
+        assert_eq!(read(""), "");
+    }
+
+    #[test]
+    fn a_finished_cr_takes_the_rest_of_its_ending_along() {
+        for ending in [&b"\n"[..], b"\0"] {
+            let out = framed(&[Some(b"hi\r"), None, Some(ending), Some(b"yo\n"), None], RULES);
+            assert_eq!(out.text, b"hi\nyo\n");
+        }
+        let out = framed(&[Some(b"hi\r"), None, None, Some(b""), Some(b"yo\n\n")], RULES);
+        assert_eq!(out.text, b"hi\nyo\n\n");
+    }
+
+    #[test]
+    fn a_finished_line_goes_on_as_the_next() {
+        let out = framed(&[Some(b"one"), None, Some(b"two"), None, Some(b"\n")], RULES);
+        assert_eq!(out.text, b"one\ntwo\n\n");
+    }
+
+    #[test]
+    fn dirty_lines_are_cleaned_among_clean_ones() {
+        assert_eq!(read(b"ok\n\x1b[2J\n\xe9\nGr\xc3\xbc\xc3\x9fe\n"), "ok\n^[[2J\n\\xe9\nGrüße\n");
+    }
+
+    #[test]
+    fn a_character_cut_by_a_read_stays_whole() {
+        let out = framed(&[Some(b"\xe4\xbd"), Some(b"\xa0"), Some(b"\n")], RULES);
+        assert_eq!(out.text, "你\n".as_bytes());
+        assert_eq!(read(b"\xe4\xbd\n\xa0\n"), "\\xe4\\xbd\n\\xa0\n", "but not one cut by a newline");
+    }
+
+    #[test]
+    fn telnet_is_taken_out_and_answered() {
+        let out = read_with(b"\xff\xfb\x18he\xff\xf1llo\r\xff\xf1\n\xff\xf4\xff\xfd\x06", RULES);
+        assert_eq!((&out.text[..], &out.reply[..]), (&b"hello\n"[..], &b"\xff\xfe\x18\xff\xfc\x06"[..]));
+    }
+
+    #[test]
+    fn a_latin_1_ydiaeresis_is_text_wherever_it_stands() {
+        assert_eq!(read(b"\xff\n"), "\\xff\n");
+        assert_eq!(read(b"a\xffb\n"), "a\\xffb\n");
+        assert_eq!(read(b"a\r\xff"), "a^M\\xff\n");
+    }
+
+    #[test]
+    fn a_question_cut_by_a_pause_is_still_answered() {
+        let out = framed(&[Some(b"hm\xff"), None, Some(b"\xfd\x06\n")], RULES);
+        assert_eq!((&out.text[..], &out.reply[..]), (&b"hm\\xff\n\n"[..], &b"\xff\xfc\x06"[..]));
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_limit_passes() {
+        for ending in ["\n", "\r\n", "\r\0", "\r", ""] {
+            let out = read_with(format!("12345678{ending}").as_bytes(), at_most(8));
+            assert_eq!((&out.text[..], out.too_long), (&b"12345678\n"[..], 0), "{ending:?}");
+            let out = read_with(format!("123456789{ending}").as_bytes(), at_most(8));
+            assert_eq!((&out.text[..], out.too_long), (&b""[..], 1), "{ending:?}");
+        }
+        let out = read_with(b"1234567\r8\n1234567\r\n", at_most(8));
+        assert_eq!((&out.text[..], out.too_long), (&b"1234567\n"[..], 1), "a CR inside counts");
+    }
+
+    #[test]
+    fn long_lines_are_dropped_from_among_others() {
+        let out = read_with(b"one\nfar too long\ntwo\n123456\n12345\n\n7654321", at_most(5));
+        assert_eq!((&out.text[..], out.lines, out.too_long), (&b"one\ntwo\n12345\n\n"[..], 4, 3));
+        let out = read_with(b"a\n\nb\n", at_most(0));
+        assert_eq!((&out.text[..], out.lines, out.too_long), (&b"\n"[..], 1, 2));
+    }
+
+    #[test]
+    fn telnet_bytes_and_growth_do_not_count_for_the_length() {
+        let out = read_with(b"\xff\xfd\x06ab\x1b\x1b\xff\xf1\n", at_most(4));
+        assert_eq!((&out.text[..], out.too_long), (&b"ab^[^[\n"[..], 0));
+    }
+
+    #[test]
+    fn finishing_does_not_let_a_long_line_out() {
+        let out = framed(&[Some(b"123456"), None, Some(b"78"), None, Some(b"9\nok\n"), None], at_most(5));
+        assert_eq!((&out.text[..], out.too_long), (&b"ok\n"[..], 1));
+    }
+
+    #[test]
+    fn a_shrinking_limit_drops_what_no_longer_fits() {
+        for (rest, text) in [("\nok\n", "ok\n"), ("\r\nok\n", "ok\n"), ("89\nok\n", "ok\n"), ("", "")] {
             let (mut framer, mut out) = (Framer::default(), Framed::default());
-            framer.feed(b"hi\r", RULES, &mut out);
-            framer.finish(RULES, &mut out);
-            assert!(!framer.has_unfinished());
-            framer.feed(rest.as_bytes(), RULES, &mut out);
-            framer.feed(b"\nx\n", RULES, &mut out);
-            assert_eq!(out.text, b"hi\n\nx\n");
+            framer.feed(b"1234567", RULES, &mut out);
+            framer.feed(rest.as_bytes(), at_most(5), &mut out);
+            framer.finish(at_most(5), &mut out);
+            assert_eq!((&out.text[..], out.too_long), (text.as_bytes(), 1), "{rest:?}");
+            assert_eq!(framer.dropping, rest.is_empty());
         }
     }
 
     #[test]
-    fn a_line_of_max_line_bytes_passes_and_one_more_is_dropped_and_counted_once() {
-        let max = "x".repeat(40);
-        let framed = frame([format!("{max}\n{max}x\n{max}{max}{max}\r\nok\n")], RULES);
-        assert_eq!((framed.text, framed.lines, framed.too_long), (format!("{max}\nok\n").into_bytes(), 2, 2));
+    fn raw_lines_are_left_as_they_are() {
+        let stream = b"\xff\xfd\x06 \x1b[2J\r\n\r\0\0\xe9\n\n \xff";
+        let out = read_with(stream, RAW);
+        assert_eq!(out.text, [&stream[..], b"\n"].concat());
+        assert_eq!((out.lines, out.too_long, &out.reply[..]), (4, 0, &b""[..]));
+        let out = read_with(b"12345\n1234\r\n12345\r\n", Rules { max_line: 5, raw: true });
+        assert_eq!((&out.text[..], out.too_long), (&b"12345\n1234\r\n"[..], 1));
     }
 
     #[test]
-    fn a_million_bytes_without_newline_are_one_dropped_line_and_no_memory() {
+    fn what_waited_is_text_once_the_session_is_raw() {
         let (mut framer, mut out) = (Framer::default(), Framed::default());
-        for _ in 0..1_000_000 {
-            framer.feed(b"x", RULES, &mut out);
+        framer.feed(b"a\r", RULES, &mut out);
+        framer.feed(b"\nb\xff", RAW, &mut out);
+        framer.feed(b"\xff\xff\xff\xfd", RULES, &mut out);
+        framer.feed(b"\x06", RAW, &mut out);
+        framer.feed(b"c\n", RULES, &mut out);
+        assert_eq!(out.text, b"a\r\nb\\xff\\xff^Fc\n", "cleaned by the rules that its line ends under");
+        assert!(out.reply.is_empty());
+    }
+
+    #[test]
+    fn a_million_bytes_without_a_newline_take_linear_time() {
+        // A second look at the held bytes at every feed would make this take hours.
+        let (mut framer, mut out) = (Framer::default(), Framed::default());
+        for at in 0..1_000_000 {
+            framer.feed(&[[b'x', 0x1b, 0][at % 3]], at_most(1_000_000), &mut out);
         }
-        assert_eq!((out.too_long, framer.unfinished.capacity()), (1, 0));
-        framer.finish(RULES, &mut out);
-        assert_eq!(out.lines, 0, "dropping goes on to the newline");
-        framer.feed(b"still\nback\n", RULES, &mut out);
-        assert_eq!((out.text, out.too_long), (b"back\n".to_vec(), 1));
+        assert_eq!((framer.unfinished.len(), out.lines), (1_000_000, 0));
+        framer.feed(b"\n", at_most(1_000_000), &mut out);
+        assert_eq!((framer.unfinished.capacity(), out.lines), (0, 1));
     }
 
     #[test]
-    fn the_limit_may_shrink_in_the_middle_of_a_line() {
+    fn a_full_read_after_a_full_line_stays_within_its_bound() {
         let (mut framer, mut out) = (Framer::default(), Framed::default());
-        framer.feed(&[b'x'; 30], RULES, &mut out);
-        framer.feed(b"y\nz\n", Rules { max_line: 8, ..RULES }, &mut out);
-        assert_eq!((out.text, out.too_long), (b"z\n".to_vec(), 1));
+        framer.feed(&vec![0x80; DEFAULT_MAX_LINE], RULES, &mut out);
+        let mut bytes = vec![0x80; READ_BYTES];
+        (bytes[0], bytes[READ_BYTES - 1]) = (b'\n', b'\n');
+        framer.feed(&bytes, at_most(READ_BYTES), &mut out);
+        let bound = MAX_GROWTH * (DEFAULT_MAX_LINE + READ_BYTES) + 1;
+        assert!(out.text.len() <= bound && out.text.len() > bound - 10, "{} of {bound}", out.text.len());
     }
 
-    #[test]
-    fn between_lines_nothing_is_held() {
-        let (mut framer, mut out) = (Framer::default(), Framed::default());
-        framer.feed(b"unfinished", RULES, &mut out);
-        framer.feed(b" and finished\n", RULES, &mut out);
-        assert_eq!(framer, Framer::default());
-        assert_eq!(framer.unfinished.capacity(), 0);
+    /// What framing and cleaning mean, one byte after the other, with no thought of time or memory.
+    #[derive(Default)]
+    struct Reference {
+        max_line: usize,
+        raw: bool,
+        command: Vec<u8>,
+        iac_shown: bool,
+        cr: bool,
+        cr_finished: bool,
+        line: Vec<u8>,
+        out: Framed,
     }
 
-    #[test]
-    fn raw_relays_every_byte_as_it_is() {
-        let bytes = b"a\r\n\xff\xfd\x06\x1b[2J\0\xe9\r\0\nlast";
-        assert_eq!(frame([bytes], RAW).text, [bytes, &b"\n"[..]].concat());
+    impl Reference {
+        fn byte(&mut self, byte: u8) {
+            if self.raw || (self.command.is_empty() && byte != IAC) {
+                return self.stripped(byte);
+            }
+            self.command.push(byte);
+            match self.command[1..] {
+                [] => return self.iac_shown = false,
+                [0xfb..=0xfe] | [0xfa] => return,
+                [0xfa, ref body @ ..] => {
+                    let iacs = body.iter().rev().skip(1).take_while(|&&byte| byte == IAC).count();
+                    if byte == b'\n' {
+                        self.stripped(byte);
+                    } else if body.len() < 256 && !(byte == 0xf0 && iacs % 2 == 1) {
+                        return;
+                    }
+                }
+                [0xfb, option] => self.out.reply.extend([0xff, 0xfe, option]),
+                [0xfd, option] => self.out.reply.extend([0xff, 0xfc, option]),
+                [0xfc | 0xfe, _] | [0xf0..=0xfe] => {}
+                _ => {
+                    if !self.iac_shown {
+                        self.stripped(IAC);
+                    }
+                    if byte != IAC {
+                        self.stripped(byte);
+                    }
+                }
+            }
+            self.command.clear();
+        }
+
+        fn stripped(&mut self, byte: u8) {
+            let completes = !self.raw && (byte == b'\n' || byte == 0);
+            if std::mem::take(&mut self.cr_finished) && completes {
+                return;
+            }
+            if std::mem::take(&mut self.cr) {
+                if completes {
+                    return self.end();
+                }
+                self.line.push(b'\r');
+            }
+            match byte {
+                b'\n' => self.end(),
+                b'\r' if !self.raw => self.cr = true,
+                _ => self.line.push(byte),
+            }
+        }
+
+        fn end(&mut self) {
+            let line = std::mem::take(&mut self.line);
+            if line.len() > self.max_line {
+                self.out.too_long += 1;
+                return;
+            }
+            self.out.text.extend(if self.raw { line } else { shown(&line).into_bytes() });
+            self.out.text.push(b'\n');
+            self.out.lines += 1;
+        }
+
+        fn finish(&mut self) {
+            if self.command == [IAC] && !self.iac_shown {
+                self.stripped(IAC);
+                self.iac_shown = true;
+            }
+            if std::mem::take(&mut self.cr) {
+                self.end();
+                self.cr_finished = true;
+            } else if !self.line.is_empty() && self.line.len() <= self.max_line {
+                self.end();
+            }
+        }
+
+        fn result(mut self) -> Framed {
+            self.out.too_long += u32::from(self.line.len() > self.max_line);
+            self.out
+        }
     }
 
-    #[test]
-    fn telnet_commands_inside_a_line_are_taken_out_and_answered() {
-        let framed = frame([b"he\xff\xfd\x01llo\r\0\xff\xf4\xff\xfd\x06"], RULES);
-        assert_eq!(
-            (&framed.text[..], &framed.reply[..]),
-            (&b"hello\n"[..], &b"\xff\xfc\x01\xff\xfc\x06"[..])
-        );
+    fn shown(mut line: &[u8]) -> String {
+        let mut out = String::new();
+        while !line.is_empty() {
+            let char_in = |len: &usize| line.get(..*len).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let len = (1..=4).find(|len| char_in(len).is_some());
+            match len.and_then(|len| char_in(&len)?.chars().next()) {
+                None => out += &format!("\\x{:02x}", line[0]),
+                Some('\t') => out.push('\t'),
+                Some('\x7f') => out += "^?",
+                Some(c @ '\0'..='\x1f') => out.extend(['^', char::from(c as u8 + b'@')]),
+                Some(c) if "\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}".contains(c) => {
+                    out += &format!("\\u{{{:x}}}", u32::from(c));
+                }
+                Some(c) if "\u{2066}\u{2067}\u{2068}\u{2069}".contains(c) || c.is_control() => {
+                    out += &format!("\\u{{{:x}}}", u32::from(c));
+                }
+                Some(c) => out.push(c),
+            }
+            line = &line[len.unwrap_or(1)..];
+        }
+        out
     }
 
-    /// Streams made of what makes framing hard.
+    fn reference(pieces: &[Option<&[u8]>], rules: Rules) -> Framed {
+        let mut slow = Reference { max_line: rules.max_line, raw: rules.raw, ..Reference::default() };
+        for piece in pieces {
+            match piece {
+                Some(bytes) => bytes.iter().for_each(|&byte| slow.byte(byte)),
+                None => slow.finish(),
+            }
+        }
+        slow.result()
+    }
+
+    /// Streams of what matters here: endings whole and broken, telnet, UTF-8 and what is not, plain text.
     fn streams() -> impl Strategy<Value = Vec<u8>> {
-        const PARTS: [&[u8]; 18] = [
-            b"\r",
-            b"\n",
-            b"\0",
-            b"\r\n",
-            b"\r\0",
-            b"x",
-            b"hello",
-            b"\xff",
-            b"\xff\xfd\x06",
-            b"\xff\xfb\n",
-            b"\xff\xfa\x18",
-            b"\xff\xf0",
-            b"\xff\xff",
-            b"\xc3\xa9",
-            b"\xc3",
-            b"\x1b[2J",
-            b"\xe2\x80\xae",
-            b"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        let atom = prop_oneof![
+            6 => "[ -~\t]{0,20}".prop_map(String::into_bytes),
+            4 => Just(b"\n".to_vec()),
+            2 => proptest::sample::select(vec!["\r\n", "\r\0", "\r", "\0", "\x1b[2J", "\x7f"]).prop_map(Vec::from),
+            2 => proptest::sample::select(vec!["é", "你好", "–", "👩", "\u{85}", "\u{202e}", "\u{2028}"])
+                .prop_map(Vec::from),
+            2 => vec(proptest::sample::select(b"\xff\xff\xff\xfa\xfb\xfc\xfd\xfe\xf0\xf1\x06\n\r\0a".to_vec()), 1..6),
+            1 => vec(any::<u8>(), 0..6),
+            1 => Just([&b"\xff\xfa"[..], &[b'x'; 270]].concat()),
         ];
-        let part = proptest::sample::select(&PARTS[..]).prop_map(<[u8]>::to_vec);
-        vec(prop_oneof![8 => part, 1 => vec(any::<u8>(), 0..30)], 0..40).prop_map(|parts| parts.concat())
+        vec(atom, 0..30).prop_map(|atoms| atoms.concat())
+    }
+
+    fn rules() -> impl Strategy<Value = Rules> {
+        let max_line = prop_oneof![0..40usize, Just(DEFAULT_MAX_LINE)];
+        (max_line, proptest::bool::weighted(0.2)).prop_map(|(max_line, raw)| Rules { max_line, raw })
+    }
+
+    fn pieces<'s>(stream: &'s [u8], cuts: &[(proptest::sample::Index, bool)]) -> Vec<Option<&'s [u8]>> {
+        let mut cuts: Vec<_> =
+            cuts.iter().map(|(at, finish)| (at.index(stream.len() + 1), *finish)).collect();
+        cuts.sort_unstable();
+        let (mut pieces, mut from) = (Vec::new(), 0);
+        for (at, finish) in cuts {
+            pieces.push(Some(&stream[from..at]));
+            pieces.extend(finish.then_some(None));
+            from = at;
+        }
+        pieces.push(Some(&stream[from..]));
+        pieces
+    }
+
+    fn cuts(finish: f64) -> impl Strategy<Value = Vec<(proptest::sample::Index, bool)>> {
+        vec((any::<proptest::sample::Index>(), proptest::bool::weighted(finish)), 0..12)
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
         #[test]
-        fn a_stream_cut_anywhere_gives_the_same_lines(
-            bytes in streams(), cuts in vec(any::<proptest::sample::Index>(), 0..8), raw in any::<bool>(),
+        fn a_stream_may_be_cut_anywhere(stream in streams(), cuts in cuts(0.0), rules in rules()) {
+            let whole = framed(&[Some(&stream)], rules);
+            let bytes: Vec<_> = stream.chunks(1).map(Some).collect();
+            prop_assert_eq!(&framed(&pieces(&stream, &cuts), rules), &whole);
+            prop_assert_eq!(&framed(&bytes, rules), &whole);
+        }
+
+        #[test]
+        fn framing_agrees_with_its_reference(stream in streams(), cuts in cuts(0.3), rules in rules()) {
+            let pieces = pieces(&stream, &cuts);
+            prop_assert_eq!(framed(&pieces, rules), reference(&pieces, rules));
+        }
+
+        #[test]
+        fn clean_lines_come_out(stream in streams(), cuts in cuts(0.2), max_line in 0..300usize) {
+            let pieces = pieces(&stream, &cuts);
+            let out = framed(&pieces, at_most(max_line));
+            let text = String::from_utf8(out.text).unwrap();
+            prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t' && c != '\n'), "{text:?}");
+            prop_assert!(text.is_empty() || text.ends_with('\n'));
+            prop_assert_eq!(text.matches('\n').count(), out.lines as usize);
+            let endings = stream.iter().filter(|&&byte| byte == b'\n' || byte == 0).count();
+            let finishes = pieces.iter().filter(|piece| piece.is_none()).count();
+            prop_assert!(out.lines as usize <= endings + finishes);
+            prop_assert!(text.len() <= MAX_GROWTH * stream.len() + finishes);
+            prop_assert!(out.reply.len() <= stream.len());
+        }
+
+        #[test]
+        fn no_reload_can_break_it(
+            feeds in vec((streams(), rules(), any::<bool>()), 0..6),
+            dropping: bool,
+            telnet in prop_oneof![
+                any::<u8>().prop_map(Telnet::Verb),
+                any::<(u16, bool)>().prop_map(|(taken, iac)| Telnet::Subnegotiation { taken, iac }),
+            ],
         ) {
-            let rules = Rules { raw, ..RULES };
-            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
-            let whole = frame([&bytes], rules);
-            prop_assert_eq!(&frame(pieces, rules), &whole);
-            prop_assert_eq!(&frame(bytes.chunks(1), rules), &whole);
-        }
-
-        #[test]
-        fn the_short_cuts_change_nothing(bytes in streams(), raw in any::<bool>()) {
-            let rules = Rules { raw, ..RULES };
-            prop_assert_eq!(frame([&bytes], rules), reference(&bytes, rules));
-        }
-
-        #[test]
-        fn what_comes_out_is_bounded_by_what_came_in(bytes in streams()) {
-            let framed = frame([&bytes], RULES);
-            prop_assert_eq!(memchr::memchr_iter(b'\n', &framed.text).count(), framed.lines as usize);
-            prop_assert!(framed.text.len() <= crate::protocol::MAX_GROWTH * bytes.len() + 1);
-            prop_assert!(framed.reply.len() <= bytes.len());
+            let mut framer = Framer { dropping, telnet, ..Framer::default() };
+            for (stream, rules, finish) in feeds {
+                let mut out = Framed::default();
+                framer.feed(&stream, rules, &mut out);
+                if finish {
+                    framer.finish(rules, &mut out);
+                }
+                prop_assert_eq!(memchr_iter(b'\n', &out.text).count(), out.lines as usize);
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Floor 0: what the bytes mean.
+//! The protocol floor: what the bytes of one session mean, as pure functions and plain values.
 //!
-//! [`line`] frames them into lines, [`text`] makes a line safe to show, [`telnet`] takes telnet's
-//! negotiation out, [`foreign`] recognises callers that speak something else, and [`notice`] has the
-//! lines that come from chatd itself. Pure functions and plain values: no socket, no clock, no room.
-//! All limits of the protocol are here.
+//! [`mod@line`] cuts the stream into lines, [`telnet`] takes the telnet commands out of it, [`text`] makes a line
+//! safe to show, [`foreign`] recognises other protocols on the port, [`notice`] words the lines that chatd says
+//! itself. The session calls all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever
+//! a stranger sends.
+//!
+//! Every limit of the protocol stands in this file.
 
 pub mod foreign;
 pub mod line;
@@ -12,22 +14,25 @@ pub mod telnet;
 pub mod text;
 
 pub use foreign::{Foreign, Opening};
-pub use line::{Framed, Framer, Rules};
+pub use line::{Ending, Framed, Framer, Rules};
 pub use notice::Notice;
+pub use telnet::Telnet;
 
-/// Most bytes that are read, and framed, at a time: the size of the read buffer that a thread's
-/// sessions share, and of what a session takes in when the daemon stops.
+/// Most bytes that one read takes, and one [`Framer::feed`] gets: big enough that a paste costs few system
+/// calls, small enough that one session cannot hold up the others of its thread.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// The default of `max_line`: the longest line, in bytes without its ending.
+/// Bytes in a line, its ending not counted, unless configured: far more than anybody types, and still a small
+/// buffer for a session that never ends its line.
 pub const DEFAULT_MAX_LINE: usize = 16 * 1024;
 
-/// Cleaning makes at most this many bytes of one: a byte that is no UTF-8 becomes `\xNN`.
+/// Bytes that cleaning can make of one byte, at most: an invalid byte becomes the four of `\xNN`.
+/// A buffer of `MAX_GROWTH * (READ_BYTES + max_line) + 1` holds all the text of one feed.
 pub const MAX_GROWTH: usize = 4;
 
-/// A telnet subnegotiation is taken out up to this many bytes. chatd refuses every option, so nobody
-/// has a reason to send one; without a bound, two stray bytes would swallow a session's input for ever.
-pub const MAX_SUBNEGOTIATION: u16 = 256;
+/// Bytes of a telnet subnegotiation that are taken out before it counts as broken off: every option is refused,
+/// so nobody honest sends one, and the longest that is seen in practice (a terminal type) is far shorter.
+pub const SUBNEGOTIATION_BYTES: u16 = 256;
 
-/// The first line of a connection is looked at up to this many bytes to tell whether it is HTTP.
-pub const MAX_OPENING: usize = 8 * 1024;
+/// Bytes of the first line that are looked at for a foreign protocol: what web servers take as a request line.
+pub const FOREIGN_LINE_BYTES: u16 = 8 * 1024;

@@ -1,52 +1,62 @@
-//! Notices: the lines that come from chatd itself. All of them begin with `-!- `; chatd-protocol(7)
-//! lists them word for word.
+//! Notices: the words of the lines that chatd says itself, to one session or to all.
+//!
+//! Every notice is one line that starts with `-!- `, so that people and scripts can tell it from what others say.
+//! Sessions and the broker say which notice; how it reads is decided here and nowhere else. Never contains
+//! anything that a stranger has typed.
 
-use std::io::Write;
-use std::time::Duration;
+use super::Foreign;
+use std::fmt;
 
-/// Something chatd tells one caller.
+/// A line from chatd itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Lines of this session were dropped because they were longer than `max_line`.
+    /// Some of the session's lines were dropped for their length: one notice for all of a read.
     LineTooLong {
-        /// The limit, in bytes.
+        /// The limit in bytes.
         max_line: usize,
-        /// How many lines were dropped.
+        /// How many were dropped.
         lines: u32,
     },
-    /// The log has moved on over a session that did not read.
+    /// The session did not read for so long that the log has moved on.
     Skipped {
-        /// How many lines of others it will not get.
+        /// How many lines it will never get.
         lines: u64,
     },
-    /// There is no room for another session.
+    /// There are as many sessions as there may be, or no descriptor is left.
     ServerFull,
-    /// There are `max_per_ip` sessions from the caller's address.
-    TooManyFromThere,
-    /// The session said nothing for `idle_timeout`.
-    Idle {
-        /// How long that is.
-        after: Duration,
-    },
+    /// There are as many sessions from the same address as there may be.
+    AddressFull,
+    /// The session has said nothing for as long as the configuration allows.
+    Idle,
+    /// Another protocol was spoken.
+    Foreign(Foreign),
 }
 
 impl Notice {
-    /// Appends the notice as it goes out, with its LF.
+    /// Appends the notice as a line, its LF included.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let written = match self {
-            Self::LineTooLong { max_line, lines: 1 } => {
-                writeln!(out, "-!- line dropped (longer than {max_line} bytes)")
+        out.extend_from_slice(self.to_string().as_bytes());
+        out.push(b'\n');
+    }
+}
+
+/// The line without its LF.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Notice::LineTooLong { max_line, lines: 1 } => {
+                write!(f, "-!- line too long (over {max_line} bytes), nobody got it")
             }
-            Self::LineTooLong { max_line, lines } => {
-                writeln!(out, "-!- {lines} lines dropped (longer than {max_line} bytes)")
+            Notice::LineTooLong { max_line, lines } => {
+                write!(f, "-!- {lines} lines too long (over {max_line} bytes), nobody got them")
             }
-            Self::Skipped { lines: 1 } => writeln!(out, "-!- 1 line skipped (you were not reading)"),
-            Self::Skipped { lines } => writeln!(out, "-!- {lines} lines skipped (you were not reading)"),
-            Self::ServerFull => writeln!(out, "-!- server full"),
-            Self::TooManyFromThere => writeln!(out, "-!- too many connections from your address"),
-            Self::Idle { after } => writeln!(out, "-!- closed (nothing said for {after:?})"),
-        };
-        written.expect("writing to memory does not fail");
+            Notice::Skipped { lines: 1 } => f.write_str("-!- 1 line skipped (you were not reading)"),
+            Notice::Skipped { lines } => write!(f, "-!- {lines} lines skipped (you were not reading)"),
+            Notice::ServerFull => f.write_str("-!- server full"),
+            Notice::AddressFull => f.write_str("-!- too many connections from your address"),
+            Notice::Idle => f.write_str("-!- closing: you were idle for too long"),
+            Notice::Foreign(foreign) => f.write_str(foreign.notice()),
+        }
     }
 }
 
@@ -55,22 +65,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn notices_read_as_the_manual_says() {
-        let read = |notice: Notice| {
-            let mut out = Vec::new();
+    fn every_notice_is_one_marked_line_of_ascii() {
+        let mut out = Vec::new();
+        let all = [
+            Notice::LineTooLong { max_line: usize::MAX, lines: 0 },
+            Notice::Skipped { lines: u64::MAX },
+            Notice::ServerFull,
+            Notice::AddressFull,
+            Notice::Idle,
+            Notice::Foreign(Foreign::Tls),
+            Notice::Foreign(Foreign::Http),
+            Notice::Foreign(Foreign::Ssh),
+        ];
+        for notice in all {
             notice.encode(&mut out);
-            String::from_utf8(out).unwrap()
-        };
-        let too_long = |lines| Notice::LineTooLong { max_line: 16384, lines };
-        assert_eq!(read(too_long(1)), "-!- line dropped (longer than 16384 bytes)\n");
-        assert_eq!(read(too_long(3)), "-!- 3 lines dropped (longer than 16384 bytes)\n");
-        assert_eq!(read(Notice::Skipped { lines: 1 }), "-!- 1 line skipped (you were not reading)\n");
-        assert_eq!(read(Notice::Skipped { lines: 1204 }), "-!- 1204 lines skipped (you were not reading)\n");
-        assert_eq!(read(Notice::ServerFull), "-!- server full\n");
-        assert_eq!(read(Notice::TooManyFromThere), "-!- too many connections from your address\n");
-        assert_eq!(
-            read(Notice::Idle { after: Duration::from_secs(600) }),
-            "-!- closed (nothing said for 600s)\n"
-        );
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with('\n'));
+        assert_eq!(text.lines().count(), all.len());
+        for line in text.lines() {
+            assert!(
+                line.starts_with("-!- ") && line.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn counts_are_worded() {
+        let said = |notice: Notice| notice.to_string();
+        let too_long = |lines| said(Notice::LineTooLong { max_line: 16, lines });
+        assert_eq!(too_long(1), "-!- line too long (over 16 bytes), nobody got it");
+        assert_eq!(too_long(2), "-!- 2 lines too long (over 16 bytes), nobody got them");
+        assert_eq!(said(Notice::Skipped { lines: 1 }), "-!- 1 line skipped (you were not reading)");
+        assert_eq!(said(Notice::Skipped { lines: 7 }), "-!- 7 lines skipped (you were not reading)");
     }
 }

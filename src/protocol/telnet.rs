@@ -1,144 +1,230 @@
-//! Telnet's commands, taken out of a stream of bytes (RFC 854, RFC 855).
+//! Telnet: takes the commands out of the byte stream and refuses every option, as RFC 854 asks.
 //!
-//! chatd supports no option, so every offer and request is refused and nothing else is answered. A
-//! byte 255 that begins no command is text: somebody with a Latin-1 `ÿ` speaks no telnet. Used by
-//! `line` before it looks for lines; commands may be cut anywhere.
+//! [`Telnet`] is all there is to remember between two reads; the framer calls it before it looks for lines.
+//! Only WILL and DO are answered (with DONT and WONT), so two programs that refuse can never answer each other
+//! for ever; an answer has the three bytes of its question, so there is never more to say than was heard.
+//! Unanswered, a telnet whose user types Ctrl-C (`FF F4 FF FD 06`) shows nothing more until it hears
+//! `FF FC 06`. Never agrees to anything, never swallows a line's LF (but for option 10, whose number it is).
 
-use super::MAX_SUBNEGOTIATION;
+use super::SUBNEGOTIATION_BYTES;
+use memchr::memchr;
 
-const SE: u8 = 240;
-const SB: u8 = 250;
-const WILL: u8 = 251;
-const WONT: u8 = 252;
-const DO: u8 = 253;
-const DONT: u8 = 254;
-/// Interpret as command: what begins every command.
-pub const IAC: u8 = 255;
+/// Starts every command ("interpret as command").
+pub const IAC: u8 = 0xff;
+const DONT: u8 = 0xfe;
+const DO: u8 = 0xfd;
+const WONT: u8 = 0xfc;
+const WILL: u8 = 0xfb;
+const SB: u8 = 0xfa;
+/// Ends a subnegotiation, and is the lowest of all commands.
+const SE: u8 = 0xf0;
 
-/// Where in a command the stream is.
+/// Where in a command the stream stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Telnet {
-    /// In none.
+    /// In none: the next byte is text.
     #[default]
     Text,
-    /// After IAC.
-    Command,
-    /// After IAC and WILL, WONT, DO or DONT: the option comes.
-    Option(u8),
-    /// In a subnegotiation, of which so many bytes have been taken out.
-    Sub(u16),
-    /// After IAC in a subnegotiation.
-    SubCommand(u16),
+    /// After IAC. `shown`: the line was finished right then, and the IAC has already been counted as its text.
+    Command {
+        /// Whether the IAC is already part of a finished line.
+        shown: bool,
+    },
+    /// After IAC and this WILL, WONT, DO or DONT: the option's number comes next.
+    Verb(u8),
+    /// Inside of IAC SB.
+    Subnegotiation {
+        /// Bytes since IAC SB, below [`SUBNEGOTIATION_BYTES`].
+        taken: u16,
+        /// Whether the last of them was an IAC, which SE makes the end.
+        iac: bool,
+    },
 }
 
 impl Telnet {
-    /// Says whether bytes without IAC can be taken as they are.
-    pub fn is_text(self) -> bool {
-        self == Self::Text
-    }
-
-    /// Appends what is text in `bytes` to `text`, and the answers to what is not to `reply`. An answer is
-    /// as long as the request that caused it.
-    pub fn strip(&mut self, bytes: &[u8], text: &mut Vec<u8>, reply: &mut Vec<u8>) {
-        let mut rest = bytes;
-        while let Some((&byte, after)) = rest.split_first() {
-            let run = if self.is_text() { memchr::memchr(IAC, rest).unwrap_or(rest.len()) } else { 0 };
-            if run > 0 {
-                text.extend_from_slice(&rest[..run]);
-                rest = &rest[run..];
+    /// Appends what is text to `text`, and the answers that are owed to `reply`.
+    pub fn strip(&mut self, mut bytes: &[u8], text: &mut Vec<u8>, reply: &mut Vec<u8>) {
+        while let [first, rest @ ..] = bytes {
+            if *self == Telnet::Text && *first != IAC {
+                let run = memchr(IAC, bytes).unwrap_or(bytes.len());
+                text.extend_from_slice(&bytes[..run]);
+                bytes = &bytes[run..];
             } else {
-                *self = self.step(byte, text, reply);
-                rest = after;
+                *self = self.step(*first, text, reply);
+                bytes = rest;
             }
         }
     }
 
-    fn step(self, byte: u8, text: &mut Vec<u8>, reply: &mut Vec<u8>) -> Self {
-        match (self, byte) {
-            (Self::Text, IAC) => Self::Command,
-            (Self::Text, byte) => {
-                text.push(byte);
-                Self::Text
-            }
-            (Self::Command, WILL | WONT | DO | DONT) => Self::Option(byte),
-            (Self::Command, SB) => Self::Sub(0),
-            (Self::Command, IAC) => {
-                text.push(IAC);
-                Self::Text
-            }
-            (Self::Command, ..SE) => {
-                text.extend_from_slice(&[IAC, byte]);
-                Self::Text
-            }
-            (Self::Command, _) => Self::Text,
-            (Self::Option(verb), option) => {
-                match verb {
-                    WILL => reply.extend_from_slice(&[IAC, DONT, option]),
-                    DO => reply.extend_from_slice(&[IAC, WONT, option]),
-                    _ => {}
-                }
-                Self::Text
-            }
-            (Self::SubCommand(_), SE) => Self::Text,
-            (Self::Sub(_) | Self::SubCommand(_), b'\n') => {
-                text.push(byte);
-                Self::Text
-            }
-            (Self::Sub(taken) | Self::SubCommand(taken), _) if taken + 1 >= MAX_SUBNEGOTIATION => Self::Text,
-            (Self::Sub(taken), IAC) => Self::SubCommand(taken + 1),
-            (Self::Sub(taken) | Self::SubCommand(taken), _) => Self::Sub(taken + 1),
-        }
+    /// Whether an IAC waits to be told apart: from a command's start to the last byte of a Latin-1 text.
+    pub fn has_lone_iac(self) -> bool {
+        self == Telnet::Command { shown: false }
     }
+
+    /// Counts a lone IAC as text from now on, and says whether there was one. What follows is still understood
+    /// as its command, so that a question is answered even if its line was finished in the middle of it.
+    pub fn finish(&mut self) -> bool {
+        let lone = self.has_lone_iac();
+        if lone {
+            *self = Telnet::Command { shown: true };
+        }
+        lone
+    }
+
+    fn step(self, byte: u8, text: &mut Vec<u8>, reply: &mut Vec<u8>) -> Telnet {
+        match self {
+            Telnet::Text if byte == IAC => return Telnet::Command { shown: false },
+            Telnet::Text => text.push(byte),
+            Telnet::Command { shown } => return command(byte, shown, text),
+            Telnet::Verb(verb) => refuse(verb, byte, reply),
+            Telnet::Subnegotiation { taken, iac } => return subnegotiation(byte, taken, iac, text),
+        }
+        Telnet::Text
+    }
+}
+
+/// The byte after IAC. One below SE makes no command: it is text, and so was the IAC (`ÿ` in Latin-1).
+fn command(byte: u8, shown: bool, text: &mut Vec<u8>) -> Telnet {
+    match byte {
+        SB => return Telnet::Subnegotiation { taken: 0, iac: false },
+        WILL | WONT | DO | DONT => return Telnet::Verb(byte),
+        IAC if shown => {}
+        IAC => text.push(IAC),
+        SE.. => {}
+        _ if shown => text.push(byte),
+        _ => text.extend_from_slice(&[IAC, byte]),
+    }
+    Telnet::Text
+}
+
+fn refuse(verb: u8, option: u8, reply: &mut Vec<u8>) {
+    match verb {
+        WILL => reply.extend_from_slice(&[IAC, DONT, option]),
+        DO => reply.extend_from_slice(&[IAC, WONT, option]),
+        _ => {}
+    }
+}
+
+/// Ends at IAC SE; also at LF, and after [`SUBNEGOTIATION_BYTES`]: a stray one must not swallow the session.
+fn subnegotiation(byte: u8, taken: u16, iac: bool, text: &mut Vec<u8>) -> Telnet {
+    let taken = taken.saturating_add(1);
+    if byte == b'\n' {
+        text.push(byte);
+    } else if !(iac && byte == SE) && taken < SUBNEGOTIATION_BYTES {
+        return Telnet::Subnegotiation { taken, iac: byte == IAC && !iac };
+    }
+    Telnet::Text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    /// What comes out of `bytes`, in one piece and byte by byte.
-    fn strip(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let (mut whole, mut text, mut reply) = (Telnet::default(), Vec::new(), Vec::new());
-        whole.strip(bytes, &mut text, &mut reply);
-        let (mut cut, mut text_cut, mut reply_cut) = (Telnet::default(), Vec::new(), Vec::new());
+    /// Text and reply, the same whether the bytes come at once or one at a time.
+    fn stripped(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let (mut text, mut reply, mut telnet) = (Vec::new(), Vec::new(), Telnet::default());
+        telnet.strip(bytes, &mut text, &mut reply);
+        let (mut slow_text, mut slow_reply, mut slow) = (Vec::new(), Vec::new(), Telnet::default());
         for byte in bytes {
-            cut.strip(&[*byte], &mut text_cut, &mut reply_cut);
+            slow.strip(&[*byte], &mut slow_text, &mut slow_reply);
         }
-        assert_eq!((whole, &text, &reply), (cut, &text_cut, &reply_cut));
+        assert_eq!((&slow, &slow_text, &slow_reply), (&telnet, &text, &reply));
         (text, reply)
     }
 
-    #[test]
-    fn offers_and_requests_are_refused_and_the_rest_is_taken_out() {
-        let (text, reply) = strip(b"a\xff\xfb\x18b\xff\xfd\x01c\xff\xfc\x03d\xff\xfe\x03e\xff\xf1f\xff\xf9");
-        assert_eq!((&text[..], &reply[..]), (&b"abcdef"[..], &b"\xff\xfe\x18\xff\xfc\x01"[..]));
+    #[track_caller]
+    fn check(bytes: &[u8], text: &[u8], reply: &[u8]) {
+        let (got_text, got_reply) = stripped(bytes);
+        assert_eq!(got_text.escape_ascii().to_string(), text.escape_ascii().to_string(), "text");
+        assert_eq!(got_reply, reply, "reply");
     }
 
     #[test]
-    fn interrupt_in_telnet_is_answered_so_that_telnet_shows_output_again() {
-        assert_eq!(strip(b"\xff\xf4\xff\xfd\x06"), (vec![], b"\xff\xfc\x06".to_vec()));
+    fn every_offer_and_request_is_taken_out_and_refused() {
+        for option in 0..=255 {
+            check(&[b'a', IAC, WILL, option, b'b'], b"ab", &[IAC, DONT, option]);
+            check(&[b'a', IAC, DO, option, b'b'], b"ab", &[IAC, WONT, option]);
+        }
     }
 
     #[test]
-    fn an_option_that_looks_like_a_command_is_an_option() {
-        assert_eq!(strip(b"\xff\xfd\xffx"), (b"x".to_vec(), b"\xff\xfc\xff".to_vec()));
+    fn a_refusal_is_taken_out_and_not_answered() {
+        check(b"a\xff\xfc\x01b\xff\xfe\x03c", b"abc", b"");
     }
 
     #[test]
-    fn subnegotiation_is_taken_out() {
-        assert_eq!(strip(b"a\xff\xfa\x18\x00xterm\xff\xf0b").0, b"ab");
-        assert_eq!(strip(b"a\xff\xfa\x1f\x00\xff\xff\x00\xff\xf0b").0, b"ab", "IAC IAC inside");
+    fn ctrl_c_in_telnet_is_answered() {
+        check(b"\xff\xf4\xff\xfd\x06", b"", b"\xff\xfc\x06");
     }
 
     #[test]
-    fn subnegotiation_without_an_end_does_not_swallow_the_rest() {
-        assert_eq!(strip(b"\xff\xfa\x18abc\nd").0, b"\nd");
-        let mut endless = b"\xff\xfa".to_vec();
-        endless.extend([b'x'; 1000]);
-        assert_eq!(strip(&endless).0.len(), 1000 - usize::from(MAX_SUBNEGOTIATION));
+    fn other_commands_are_taken_out() {
+        for byte in 0xf0..=0xf9 {
+            check(&[b'a', IAC, byte, b'b'], b"ab", b"");
+        }
     }
 
     #[test]
-    fn a_byte_255_that_begins_no_command_is_text() {
-        assert_eq!(strip(b"\xff\xff \xffz \xff\n\xff").0, b"\xff \xffz \xff\n");
+    fn a_doubled_iac_is_one_byte_of_text() {
+        check(b"a\xff\xffb", b"a\xffb", b"");
+        check(b"\xff\xff\xfd\x06", b"\xff\xfd\x06", b"");
+    }
+
+    #[test]
+    fn an_iac_before_no_command_is_text() {
+        check(b"\xff\n", b"\xff\n", b"");
+        check(b"a\xffb", b"a\xffb", b"");
+        check(b"\xff\xef", b"\xff\xef", b"");
+        check(b"\xff\xe4\xff\xf1", b"\xff\xe4", b"");
+    }
+
+    #[test]
+    fn a_subnegotiation_is_taken_out() {
+        check(b"a\xff\xfa\x18\x00xterm\xff\xf0b", b"ab", b"");
+        check(b"a\xff\xfa\x1f\x00\xff\xff\xf0x\xff\xf0b", b"ab", b"");
+    }
+
+    #[test]
+    fn a_subnegotiation_ends_at_a_newline() {
+        check(b"\xff\xfa\x18oops\nnext", b"\nnext", b"");
+        check(b"\xff\xfa\x18\xff\nnext", b"\nnext", b"");
+    }
+
+    #[test]
+    fn a_subnegotiation_ends_after_its_limit() {
+        let mut bytes = vec![IAC, SB];
+        bytes.resize(2 + usize::from(SUBNEGOTIATION_BYTES), b'x');
+        check(&bytes, b"", b"");
+        bytes.push(b'y');
+        check(&bytes, b"y", b"");
+    }
+
+    #[test]
+    fn a_finished_lone_iac_still_starts_its_command() {
+        for (rest, text, reply) in [
+            (&b"\xfd\x06z"[..], &b"z"[..], &b"\xff\xfc\x06"[..]),
+            (b"\xffz", b"z", b""),
+            (b"az", b"az", b""),
+            (b"\xf1z", b"z", b""),
+        ] {
+            let (mut got, mut answer, mut telnet) = (Vec::new(), Vec::new(), Telnet::default());
+            telnet.strip(b"a\xff", &mut got, &mut answer);
+            assert!(telnet.has_lone_iac() && telnet.finish(), "the IAC waits");
+            assert!(!telnet.finish(), "counted once");
+            got.clear();
+            telnet.strip(rest, &mut got, &mut answer);
+            assert_eq!((&got[..], &answer[..], telnet), (text, reply, Telnet::Text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_replies_are_never_longer_than_the_bytes_behind_them(
+            bytes in proptest::collection::vec(prop_oneof![2 => any::<u8>(), 3 => 0xf0u8..], 0..300)
+        ) {
+            let (text, reply) = stripped(&bytes);
+            prop_assert!(text.len() + reply.len() <= bytes.len());
+        }
     }
 }

@@ -1,0 +1,93 @@
+//! `cargo bench`: what chatd costs, beside the least that any relay would cost on the same machine.
+//!
+//! Absolute numbers differ from machine to machine and from hour to hour; the ratio to the floor, measured in
+//! the same minute, hardly does. So that is what the targets are about. `cargo bench -- --help` has
+//! the options; `cases` has the list of cases and targets, `floor` says what the floor is.
+
+#[path = "chatd/args.rs"]
+mod args;
+#[path = "chatd/cases.rs"]
+mod cases;
+#[path = "chatd/floor.rs"]
+mod floor;
+#[path = "chatd/load.rs"]
+mod load;
+#[path = "chatd/measure.rs"]
+mod measure;
+#[path = "chatd/runs.rs"]
+mod runs;
+#[path = "chatd/server.rs"]
+mod server;
+#[path = "chatd/table.rs"]
+mod table;
+
+use std::io;
+use std::process::ExitCode;
+
+use args::Args;
+use cases::CASES;
+
+/// How many CPUs other processes may use before the table says so.
+const QUIET: f64 = 0.1;
+
+fn main() -> ExitCode {
+    let args = match Args::read(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&args) {
+        Ok(met) if met || !args.assert => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is asked, and says whether all targets are met.
+fn run(args: &Args) -> io::Result<bool> {
+    if args.help {
+        print!("{}", args::HELP);
+        return Ok(true);
+    }
+    if args.list {
+        CASES.iter().for_each(|case| println!("{}", case.name));
+        return Ok(true);
+    }
+    if args.floor {
+        return floor::serve().map(|()| true);
+    }
+    load::raise_descriptors()?;
+    table::head(&intro(args));
+    let neighbours = measure::Neighbours::watch()?;
+    let mut missed = 0;
+    for case in CASES.iter().filter(|case| args.wants(case.name)) {
+        for row in case.measure(args)? {
+            missed += usize::from(!row.print());
+        }
+    }
+    match missed {
+        0 => println!("\nall targets met"),
+        _ => println!("\nOVER the target: {missed}"),
+    }
+    let busy = neighbours.busy()?;
+    if busy > QUIET {
+        println!("other processes kept {busy:.2} CPUs busy meanwhile: do not trust the times");
+    }
+    Ok(missed == 0)
+}
+
+fn intro(args: &Args) -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "Linux {}, {cpus} CPUs; {} rounds at most; each number is the median, each ratio the median (min..max) \
+         of the pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver.",
+        kernel.trim(),
+        args.rounds
+    )
+}

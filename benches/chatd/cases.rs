@@ -1,0 +1,187 @@
+//! The cases: which run, with how many, and what is asked of chatd in it.
+//!
+//! A case is measured in rounds: in each round the floor, then chatd, then the others if any, so that what
+//! disturbs a machine for a while disturbs both of a pair. Every measurement starts its server anew.
+
+use std::io::{self, Error};
+use std::time::Duration;
+
+use crate::args::Args;
+use crate::measure::{float, peak_rss, percentile};
+use crate::runs;
+use crate::server::{Server, Who};
+use crate::table::{Row, Target, Unit};
+
+/// As many sessions as a process with 20,000 descriptors can have with room to spare, and as many as
+/// chatd admits by default.
+const MANY: usize = 9_990;
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    FullLoad { listeners: usize, lines: u64 },
+    OneLine { listeners: usize, lines: u64 },
+    Paced { listeners: usize, lines: u64, tick: Duration },
+    AllTalk { sessions: usize, lines: u64 },
+    Idle { sessions: usize },
+    Storm { sessions: usize },
+}
+
+/// Which others are measured beside the floor and chatd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Never,
+    /// Redis, always.
+    Redis,
+    /// Redis, if all others are asked for.
+    Asked,
+    /// Redis and ncat, if all others are asked for.
+    AskedAll,
+}
+
+/// One case.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    run: Run,
+    /// No more rounds than this, because it takes long or hardly varies.
+    rounds: usize,
+    others: Others,
+    /// What is measured, and the target for it.
+    rows: &'static [(&'static str, Unit, Target)],
+}
+
+const CPU: &str = "CPU/delivery";
+const WALL: (&str, Unit, Target) = ("wall", Unit::Time, Target::None);
+const PEAK: (&str, Unit, Target) = ("peak RSS", Unit::Bytes, Target::None);
+const FREE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::None), WALL, PEAK];
+const FULL: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.10)), WALL, PEAK];
+const ONE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.15)), WALL, PEAK];
+const PACED: &[(&str, Unit, Target)] =
+    &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis)];
+const IDLE: &[(&str, Unit, Target)] = &[
+    ("RSS/session", Unit::Bytes, Target::Most(1_536.0)),
+    ("RSS, nobody", Unit::Bytes, Target::Most(5.0 * 1_048_576.0)),
+];
+const STORM: &[(&str, Unit, Target)] = &[WALL, ("refused", Unit::Count, Target::Most(0.0))];
+
+const fn full(
+    name: &'static str,
+    listeners: usize,
+    lines: u64,
+    rows: &'static [(&str, Unit, Target)],
+) -> Case {
+    let others = if listeners == 100 { Others::Asked } else { Others::Never };
+    Case { name, run: Run::FullLoad { listeners, lines }, rounds: usize::MAX, others, rows }
+}
+
+/// All of them, in the order in which they are measured.
+pub(crate) const CASES: &[Case] = &[
+    full("full load, 10 receivers", 10, 1_000_000, FREE),
+    full("full load, 100 receivers", 100, 200_000, FULL),
+    full("full load, 1,000 receivers", 1_000, 20_000, FULL),
+    full("full load, 9,900 receivers", 9_900, 2_000, FREE),
+    Case {
+        name: "one line, 100 receivers",
+        run: Run::OneLine { listeners: 100, lines: 2_000 },
+        rounds: usize::MAX,
+        others: Others::AskedAll,
+        rows: ONE,
+    },
+    Case {
+        name: "500 lines/s, 100 receivers",
+        run: Run::Paced { listeners: 100, lines: 2_000, tick: Duration::from_millis(2) },
+        rounds: 3,
+        others: Others::Redis,
+        rows: PACED,
+    },
+    Case {
+        name: "all talk, 50 sessions",
+        run: Run::AllTalk { sessions: 50, lines: 1_000 },
+        rounds: usize::MAX,
+        others: Others::Never,
+        rows: FREE,
+    },
+    Case {
+        name: "idle, 9,990 sessions",
+        run: Run::Idle { sessions: MANY },
+        rounds: 3,
+        others: Others::Never,
+        rows: IDLE,
+    },
+    Case {
+        name: "storm, 9,990 at once",
+        run: Run::Storm { sessions: MANY },
+        rounds: usize::MAX,
+        others: Others::Never,
+        rows: STORM,
+    },
+];
+
+impl Case {
+    /// Measures it: one row for each thing measured.
+    pub(crate) fn measure(&self, args: &Args) -> io::Result<Vec<Row>> {
+        let others = self.others(args);
+        let mut rows: Vec<Row> = self.rows.iter().map(|row| self.row(*row, &others)).collect();
+        for _ in 0..args.rounds.min(self.rounds) {
+            if !matches!(self.run, Run::Idle { .. }) {
+                add(&mut rows, self.once(&Who::Floor)?, |row| &mut row.floor);
+            }
+            add(&mut rows, self.once(&args.server)?, |row| &mut row.chatd);
+            for (place, (_, who)) in others.iter().enumerate() {
+                add(&mut rows, self.once(who)?, |row| &mut row.others[place].1);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn row(&self, (what, unit, target): (&'static str, Unit, Target), others: &[(&'static str, Who)]) -> Row {
+        let others = others.iter().map(|(name, _)| (*name, Vec::new())).collect();
+        Row { case: self.name.to_owned(), what, unit, target, floor: Vec::new(), chatd: Vec::new(), others }
+    }
+
+    fn others(&self, args: &Args) -> Vec<(&'static str, Who)> {
+        let mut others = match self.others {
+            Others::Redis => vec![("redis", Who::Redis)],
+            Others::Asked if args.others => vec![("redis", Who::Redis)],
+            Others::AskedAll if args.others => vec![("redis", Who::Redis), ("ncat", Who::Ncat)],
+            _ => Vec::new(),
+        };
+        others.retain(|(_, who)| who.is_there());
+        others
+    }
+
+    /// Measures one server once: one value for each row.
+    fn once(&self, who: &Who) -> io::Result<Vec<f64>> {
+        let fail = |error| Error::other(format!("{}, {who:?}: {error}", self.name));
+        let server = who.start().map_err(fail)?;
+        self.values(&server).map_err(fail)
+    }
+
+    fn values(&self, server: &Server) -> io::Result<Vec<f64>> {
+        let cost = match self.run {
+            Run::FullLoad { listeners, lines } => runs::full_load(server, listeners, lines)?,
+            Run::OneLine { listeners, lines } => runs::one_line(server, listeners, lines)?,
+            Run::AllTalk { sessions, lines } => runs::all_talk(server, sessions, lines)?,
+            Run::Paced { listeners, lines, tick } => {
+                let mut took = runs::paced(server, listeners, lines, tick)?;
+                return Ok([50, 99].map(|percent| float(percentile(&mut took, percent))).to_vec());
+            }
+            Run::Idle { sessions } => {
+                let (empty, each) = runs::idle(server, sessions)?;
+                return Ok(vec![each, empty]);
+            }
+            Run::Storm { sessions } => {
+                let (wall, refused) = runs::storm(server, sessions)?;
+                return Ok(vec![wall, refused]);
+            }
+        };
+        Ok(vec![cost.cpu, cost.wall, float(peak_rss(server.pid())?)])
+    }
+}
+
+fn add(rows: &mut [Row], values: Vec<f64>, column: impl Fn(&mut Row) -> &mut Vec<f64>) {
+    for (row, value) in rows.iter_mut().zip(values) {
+        column(row).push(value);
+    }
+}

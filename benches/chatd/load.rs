@@ -1,0 +1,278 @@
+//! The load: a crowd of connections in one thread, as cheap as it can be.
+//!
+//! A crowd is some listeners and one speaker, which is the last of its connections. All of it is one
+//! level-triggered epoll(7); whatever arrives is received into one buffer and only counted, so that the
+//! crowd is seldom what a measurement waits for. Nothing here knows what is measured.
+
+use std::io::{self, Error};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::server::{Count, Server};
+
+/// Silence for this long is a failure.
+pub(crate) const STALL: Duration = Duration::from_secs(20);
+/// Silence for this long is the end of what somebody has to say.
+const QUIET: Duration = Duration::from_millis(300);
+const BUFFER: usize = 256 * 1024;
+
+/// Connections to one server.
+pub(crate) struct Crowd {
+    epoll: OwnedFd,
+    sockets: Vec<Option<OwnedFd>>,
+    count: Count,
+    /// What each has heard, in bytes or in lines.
+    heard: Vec<u64>,
+    /// One of those who have heard least, and how much that is: see [`Crowd::least`].
+    slowest: (usize, u64),
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+    /// How many got no connection, or not the right greeting.
+    pub(crate) refused: usize,
+}
+
+/// Lets this process have as many descriptors as it may.
+pub(crate) fn raise_descriptors() -> io::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+impl Crowd {
+    /// Connects so many listeners and one speaker, and fails if one of them is refused.
+    pub(crate) fn gather(server: &Server, listeners: usize) -> io::Result<Self> {
+        let mut crowd = Self::call(server, listeners)?;
+        crowd.connect(server)?;
+        crowd.greet(listeners..listeners + 1, server.wire.speaker_greeting.as_deref())?;
+        crowd.begin()?;
+        Ok(crowd)
+    }
+
+    /// Connects so many listeners at once, and no speaker.
+    pub(crate) fn call(server: &Server, listeners: usize) -> io::Result<Self> {
+        let mut crowd = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sockets: Vec::with_capacity(listeners + 1),
+            count: server.wire.count,
+            heard: Vec::with_capacity(listeners + 1),
+            slowest: (0, 0),
+            events: Vec::with_capacity(1024),
+            buffer: vec![0; BUFFER],
+            refused: 0,
+        };
+        for _ in 0..listeners {
+            crowd.connect(server)?;
+        }
+        if !server.wire.join.is_empty() {
+            (0..listeners).try_for_each(|who| crowd.say(who, &server.wire.join))?;
+        }
+        crowd.greet(0..listeners, server.wire.greeting.as_deref())?;
+        Ok(crowd)
+    }
+
+    fn connect(&mut self, server: &Server) -> io::Result<()> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        // Closing leaves nothing behind (TIME_WAIT), so that the next run finds free ports.
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+        let place = self.sockets.len();
+        self.heard.push(0);
+        match rustix::net::connect(&socket, &server.address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {
+                epoll::add(&self.epoll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
+                self.sockets.push(Some(socket));
+            }
+            Err(_) => {
+                self.sockets.push(None);
+                self.refused += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until those have got the greeting; whoever gets something else, or is hung up on, is refused.
+    fn greet(&mut self, who: std::ops::Range<usize>, greeting: Option<&[u8]>) -> io::Result<()> {
+        let Some(greeting) = greeting else {
+            while self.receive(QUIET, |_, _, _| {})? {}
+            return Ok(());
+        };
+        if greeting.is_empty() {
+            return Ok(());
+        }
+        let mut missing = vec![0; self.sockets.len()];
+        missing[who.clone()].fill(greeting.len());
+        let mut open = self.sockets[who].iter().flatten().count();
+        while open > 0 {
+            if !self.wait(STALL)? {
+                return Err(Error::other(format!("{open} callers have no greeting after {STALL:?}")));
+            }
+            for at in 0..self.events.len() {
+                let place = usize::try_from(self.events[at].data.u64()).unwrap_or(usize::MAX);
+                let rest = &greeting[greeting.len() - missing[place]..];
+                match self.hear(place, rest)? {
+                    Some(length) => missing[place] -= length,
+                    None => missing[place] = 0,
+                }
+                open -= usize::from(missing[place] == 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives some of what is expected, and says how much; `None` after anything else, which is refused.
+    fn hear(&mut self, place: usize, expected: &[u8]) -> io::Result<Option<usize>> {
+        let Some(socket) = &self.sockets[place] else { return Err(Error::other("an event of nobody's")) };
+        let buffer = &mut self.buffer[..expected.len().max(1)];
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((length, _)) if length > 0 && expected.get(..length) == buffer.get(..length) => {
+                return Ok(Some(length));
+            }
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Some(0)),
+            _ => {}
+        }
+        self.sockets[place] = None;
+        self.refused += 1;
+        Ok(None)
+    }
+
+    /// From here on everything counts.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        if self.refused > 0 {
+            return Err(Error::other(format!("{} callers were refused", self.refused)));
+        }
+        self.heard.fill(0);
+        self.slowest = (0, 0);
+        Ok(())
+    }
+
+    /// The connection that only speaks.
+    pub(crate) fn speaker(&self) -> usize {
+        self.sockets.len() - 1
+    }
+
+    /// How many lines this one has heard.
+    pub(crate) fn lines(&self, who: usize) -> u64 {
+        in_lines(self.count, self.heard[who])
+    }
+
+    /// How many lines all the listeners have heard. Looks at all of them only when the slowest has moved.
+    pub(crate) fn least(&mut self) -> u64 {
+        if self.heard[self.slowest.0] != self.slowest.1 {
+            let listeners = self.heard[..self.speaker()].iter().copied().enumerate();
+            self.slowest = listeners.min_by_key(|(_, heard)| *heard).unwrap_or((0, 0));
+        }
+        in_lines(self.count, self.slowest.1)
+    }
+
+    /// Sends what goes at once and says how much; if that is not all, the next wait ends when more goes.
+    pub(crate) fn send(&mut self, who: usize, bytes: &[u8]) -> io::Result<usize> {
+        let Some(socket) = &self.sockets[who] else { return Err(Error::other("a connection is gone")) };
+        let taken = match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(taken) => taken,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if taken < bytes.len() {
+            let both = EventFlags::IN | EventFlags::OUT;
+            epoll::modify(&self.epoll, socket, EventData::new_u64(who as u64), both)?;
+        }
+        Ok(taken)
+    }
+
+    /// Sends it all, waiting if need be.
+    pub(crate) fn say(&self, who: usize, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = &self.sockets[who] else { return Err(Error::other("a connection is gone")) };
+        while !bytes.is_empty() {
+            match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(taken) => bytes = &bytes[taken..],
+                Err(Errno::AGAIN) => {
+                    poll(&mut [PollFd::new(socket, PollFlags::OUT)], None)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for something to arrive, receives it and tells of each: who, lines heard before, lines heard
+    /// now. Returns false if nothing happened for so long.
+    pub(crate) fn receive(
+        &mut self,
+        patience: Duration,
+        mut tell: impl FnMut(usize, u64, u64),
+    ) -> io::Result<bool> {
+        let some = self.wait(patience)?;
+        for event in self.events.drain(..) {
+            let who = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            let Some(socket) = &self.sockets[who] else { continue };
+            // The event is packed: its fields can only be copied.
+            let flags = event.flags;
+            if flags.contains(EventFlags::OUT) {
+                epoll::modify(&self.epoll, socket, event.data, EventFlags::IN)?;
+            }
+            let length = match rustix::net::recv(socket, &mut *self.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return Err(Error::other("the server has closed a connection")),
+                Ok((length, _)) => length,
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let before = self.heard[who];
+            self.heard[who] += match self.count {
+                Count::Bytes(_) => length as u64,
+                Count::Ends => self.buffer[..length].iter().filter(|byte| **byte == b'\n').count() as u64,
+            };
+            tell(who, in_lines(self.count, before), in_lines(self.count, self.heard[who]));
+        }
+        Ok(some)
+    }
+
+    /// As [`Crowd::receive`], but silence is a failure.
+    pub(crate) fn expect(&mut self, tell: impl FnMut(usize, u64, u64)) -> io::Result<()> {
+        if self.receive(STALL, tell)? {
+            return Ok(());
+        }
+        Err(Error::other(format!("silence; the slowest listener has heard {} lines", self.least())))
+    }
+
+    /// Fails unless these listeners have heard exactly so many lines, and hear nothing more.
+    pub(crate) fn check(&mut self, listeners: std::ops::Range<usize>, lines: u64) -> io::Result<()> {
+        while self.receive(Duration::from_millis(10), |_, _, _| {})? {}
+        let right = match self.count {
+            Count::Bytes(each) => lines * each,
+            Count::Ends => lines,
+        };
+        match self.heard[listeners].iter().find(|heard| **heard != right) {
+            Some(wrong) => Err(Error::other(format!("a listener has heard {wrong} instead of {right}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> io::Result<bool> {
+        let until = Instant::now() + patience;
+        self.events.clear();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(Error::other)?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+                Ok(ready) => return Ok(ready > 0),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn in_lines(count: Count, heard: u64) -> u64 {
+    match count {
+        Count::Bytes(each) => heard / each,
+        Count::Ends => heard,
+    }
+}
