@@ -85,8 +85,8 @@ fn intro(args: &Args) -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "Linux {}, {cpus} CPUs; {} rounds at most; each number is the median, each ratio the median (min..max) \
-         of the pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver.",
+        "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
+         pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver.",
         kernel.trim(),
         args.rounds
     )

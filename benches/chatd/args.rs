@@ -12,8 +12,8 @@ usage: cargo bench [-- [SUBSTRING...] [OPTION...]]
 Compares chatd with the floor: the least relay that one thread can do. Measures
 the cases whose name contains one of the SUBSTRINGs, or all of them.
 
-  --rounds N      so many pairs of floor and chatd [default: 5]; some cases
-                  take fewer
+  --rounds N      so many pairs of floor and chatd [default: 5]; short cases
+                  take three times as many, long ones fewer
   --server PATH   measure this chatd instead of the one just built
   --server floor  measure the floor against itself: the ratios show the noise
   --others        measure redis and ncat too where that is possible

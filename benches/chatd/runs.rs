@@ -95,8 +95,7 @@ fn stream(crowd: &mut Crowd, speech: &mut Speech, lines: u64) -> io::Result<()> 
             return Ok(());
         }
         let speaker = crowd.speaker();
-        let step: u64 = std::env::var("STEP").ok().and_then(|x| x.parse().ok()).unwrap_or(1);
-        speech.go_on(crowd, speaker, lines.min((heard + WINDOW) / step * step))?;
+        speech.go_on(crowd, speaker, lines.min(heard + WINDOW))?;
         crowd.expect(|_, _, _| {})?;
     }
 }

@@ -100,9 +100,6 @@ impl Row {
             others.join(", ")
         );
         println!("{}", line.trim_end());
-        if self.what.starts_with("CPU") {
-            println!("   {:.1?} {:.1?}", self.floor, self.chatd);
-        }
         verdict.is_none_or(|(_, met)| met)
     }
 }
@@ -111,6 +108,7 @@ impl Row {
 fn show(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count => format!("{value:.0}"),
+        Unit::Time if value < 100.0 => format!("{value:.1} ns"),
         Unit::Time if value < 1e3 => format!("{value:.0} ns"),
         Unit::Time if value < 1e6 => format!("{:.2} us", value / 1e3),
         Unit::Time if value < 1e9 => format!("{:.1} ms", value / 1e6),

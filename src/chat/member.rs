@@ -1,39 +1,59 @@
 //! What the two sides of a membership share: the room, which decides, and the session, which reads.
 //!
-//! A [`Member`] is a handful of atomics and the waker of the session's task, about a hundred bytes.
-//! The room changes it while it has the log to itself, the session while it reads the log; the lock on
-//! the log is what makes "I found nothing more, wake me" and "here is more" happen one after the other.
+//! A [`Member`] is a handful of atomics, the waker of the session's task and the [`Outlet`] that its
+//! lines go to. The room changes it while it has the log to itself, the session while it reads the log;
+//! the lock on the log is what makes "I found nothing more, wake me" and "here is more" happen one
+//! after the other.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::Position;
+use super::reader::Progress;
 
 /// The number of a session: given once, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// The session has read all there was and wants to be woken when there is more.
-const ASLEEP: u8 = 1;
-/// An input of the session is on its way to the room and has not been acknowledged.
-const OUTSTANDING: u8 = 1 << 1;
-/// The room waits for this member to read.
-const AWAITED: u8 = 1 << 2;
-/// The session should try to write, whatever the reactor has said so far.
-const RETRY: u8 = 1 << 3;
+/// Where a member's lines go.
+pub trait Outlet: Debug + Send + Sync {
+    /// Takes as many bytes as it can without waiting, and says how many.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it can take none now; any other error means that it never will.
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// What is sent to a member, and where to. Locked only while the log is held for reading.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) progress: Progress,
+    /// Gone when the session is.
+    pub(super) outlet: Option<Arc<dyn Outlet>>,
+}
 
 /// A session's membership of a room.
 #[derive(Debug)]
 pub struct Member {
     id: SessionId,
-    flags: AtomicU8,
-    /// How far the session has been sent the log. Its own copy is the truth; this one is for the room.
+    /// It has been sent all there was: what comes next can be sent as soon as it is there.
+    asleep: AtomicBool,
+    /// An input of the session is on its way to the room and has not been acknowledged.
+    outstanding: AtomicBool,
+    /// The room waits for this member to read.
+    awaited: AtomicBool,
+    /// The session should try to write, whatever the reactor has said so far.
+    retry: AtomicBool,
+    /// How far it has been sent the log: a copy of what `output` says, for the room.
     cursor: AtomicU64,
     /// Where the last stretch that it said itself ends.
     own_end: AtomicU64,
     /// Where its reading ends: `u64::MAX` while it stays.
     end: AtomicU64,
+    output: Mutex<Output>,
     waker: Mutex<Option<Waker>>,
     skipped: Mutex<Option<Box<Skipped>>>,
 }
@@ -51,13 +71,17 @@ pub struct Skipped {
 
 impl Member {
     /// A membership that has not begun: its cursor is set when the room has it join.
-    pub fn new(id: SessionId) -> Self {
+    pub fn new(id: SessionId, outlet: Arc<dyn Outlet>) -> Self {
         Self {
             id,
-            flags: AtomicU8::new(0),
+            asleep: AtomicBool::new(false),
+            outstanding: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            retry: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
             own_end: AtomicU64::new(0),
             end: AtomicU64::new(Position::MAX),
+            output: Mutex::new(Output { progress: Progress::default(), outlet: Some(outlet) }),
             waker: Mutex::new(None),
             skipped: Mutex::new(None),
         }
@@ -68,7 +92,7 @@ impl Member {
         self.id
     }
 
-    /// Sets the waker of the session's task; called at each of its polls, hence cheap if it is the same.
+    /// Sets the waker of the session's task.
     pub fn register(&self, waker: &Waker) {
         let mut mine = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *mine {
@@ -84,54 +108,56 @@ impl Member {
         }
     }
 
-    /// Wakes the session's task if it waits for more to read.
-    pub fn wake_if_asleep(&self) {
-        if self.has(ASLEEP) && self.take(ASLEEP) {
-            self.wake();
-        }
+    /// Says whether it has been sent all there was.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Acquire)
     }
 
-    /// The session has read everything. Only while it holds the log for reading.
-    pub(super) fn fall_asleep(&self) {
-        self.set(ASLEEP);
+    /// Sets whether it has been sent all there was. Only while the log is held for reading.
+    pub(super) fn set_asleep(&self, asleep: bool) {
+        self.asleep.store(asleep, Ordering::Release);
+    }
+
+    /// What is sent to it, and where to. Only while the log is held for reading.
+    pub(super) fn output(&self) -> MutexGuard<'_, Output> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says whether an input has been sent that the room has not taken in yet. Until it has, the
     /// session reads nothing more: that is what bounds the memory of a room that has to wait.
     pub fn is_outstanding(&self) -> bool {
-        self.has(OUTSTANDING)
+        self.outstanding.load(Ordering::Acquire)
     }
 
     /// The session is about to send an input.
     pub fn begin_input(&self) {
-        self.set(OUTSTANDING);
+        self.outstanding.store(true, Ordering::Release);
     }
 
     /// The room has taken in the input.
     pub(super) fn acknowledge(&self) {
-        self.take(OUTSTANDING);
+        self.outstanding.store(false, Ordering::Release);
     }
 
     /// The session should try to write even if the kernel has not called the socket writable: the kernel
     /// does that only when a third or more of a full buffer is free, which can take a slow reader longer
     /// than it has to show that it reads.
     pub(super) fn retry(&self) {
-        self.set(RETRY);
+        self.retry.store(true, Ordering::Release);
         self.wake();
     }
 
     /// Says once whether to try; see [`Member::retry`].
     pub fn take_retry(&self) -> bool {
-        self.has(RETRY) && self.take(RETRY)
+        self.retry.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn cursor(&self) -> Position {
         self.cursor.load(Ordering::Acquire)
     }
 
-    /// Sets how far the member has been sent the log; returns where it was before.
-    pub(super) fn set_cursor(&self, cursor: Position) -> Position {
-        self.cursor.swap(cursor, Ordering::AcqRel)
+    pub(super) fn set_cursor(&self, cursor: Position) {
+        self.cursor.store(cursor, Ordering::Release);
     }
 
     pub(super) fn own_end(&self) -> Position {
@@ -153,15 +179,11 @@ impl Member {
     }
 
     pub(super) fn is_awaited(&self) -> bool {
-        self.has(AWAITED)
+        self.awaited.load(Ordering::Acquire)
     }
 
     pub(super) fn set_awaited(&self, awaited: bool) {
-        if awaited {
-            self.set(AWAITED);
-        } else {
-            self.take(AWAITED);
-        }
+        self.awaited.store(awaited, Ordering::Release);
     }
 
     /// Takes out what it missed.
@@ -177,17 +199,5 @@ impl Member {
             Box::new(Skipped { rest, first_line, own_lines: 0 })
         });
         noted.own_lines += own_lines;
-    }
-
-    fn has(&self, flag: u8) -> bool {
-        self.flags.load(Ordering::Acquire) & flag != 0
-    }
-
-    fn set(&self, flag: u8) {
-        self.flags.fetch_or(flag, Ordering::AcqRel);
-    }
-
-    fn take(&self, flag: u8) -> bool {
-        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
     }
 }

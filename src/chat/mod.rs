@@ -12,7 +12,7 @@ pub mod reader;
 pub mod room;
 
 pub use broker::Broker;
-pub use member::{Member, SessionId};
+pub use member::{Member, Outlet, SessionId};
 pub use reader::{Delivery, Reader};
 pub use room::{Input, Room};
 

@@ -1,14 +1,15 @@
 //! One member's way through the log of its room: what it is still owed, in which order, from where.
 //!
-//! A session hands [`Reader::deliver`] a way to send bytes and gets to know how far it came. The whole
-//! state is a plain [`Progress`]: a position in the log that may lie inside a line, and the few bytes
-//! that are for this member alone. The reader never waits, knows no socket and changes no log.
+//! What there is goes to the member's outlet, without waiting: the room sends it to those who have been
+//! sent everything before, their sessions' tasks see to the others. The whole state is a plain
+//! [`Progress`]: a position in the log that may lie inside a line, and the few bytes that are for this
+//! member alone. Nothing here waits, knows a socket or changes the log.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::log::Log;
-use super::member::Member;
+use super::member::{Member, Outlet};
 use super::room::RoomLog;
 use super::{Position, SessionId};
 use crate::protocol::Notice;
@@ -18,7 +19,7 @@ use crate::protocol::Notice;
 pub const DELIVERY_BYTES: u64 = 256 * 1024;
 
 /// Most slices of one delivery. Sessions that speak between the others have many small pieces.
-const MAX_SLICES: usize = 32;
+const MAX_SLICES: usize = 16;
 
 /// Where a member stands: all that is needed to go on with it elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,18 +50,17 @@ pub enum Delivery {
     Ended,
 }
 
-/// The reading half of a membership, owned by the session.
+/// The reading half of a membership, as the session has it.
 #[derive(Debug)]
 pub struct Reader {
     room: Arc<RoomLog>,
     member: Arc<Member>,
-    progress: Progress,
 }
 
 impl Reader {
-    /// The reader of `member`, standing where `progress` says.
-    pub fn new(room: Arc<RoomLog>, member: Arc<Member>, progress: Progress) -> Self {
-        Self { room, member, progress }
+    /// The reader of `member`.
+    pub fn new(room: Arc<RoomLog>, member: Arc<Member>) -> Self {
+        Self { room, member }
     }
 
     /// The session that this reads for.
@@ -80,158 +80,155 @@ impl Reader {
 
     /// The room has let the member in: it hears what is said from here on.
     pub fn joined(&mut self) {
-        self.progress.cursor = self.member.cursor();
+        let _log = self.room.read();
+        self.member.output().progress.cursor = self.member.cursor();
     }
 
     /// How many bytes are owed to this member alone.
     pub fn owed_bytes(&self) -> usize {
-        self.progress.owed.len()
+        let _log = self.room.read();
+        self.member.output().progress.owed.len()
     }
 
-    /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out at once, but
-    /// never inside a line that has been half written.
+    /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out with the next
+    /// [`Reader::deliver`], but never inside a line that has been half written.
     pub fn owe(&mut self, bytes: &[u8]) {
-        if self.progress.owed.is_empty() {
-            let room = Arc::clone(&self.room);
-            let log = room.read();
-            self.catch_up_with_tail(&log);
-            if self.progress.owed.is_empty() {
-                self.finish_line(&log);
+        let log = self.room.read();
+        self.member.set_asleep(false);
+        let progress = &mut self.member.output().progress;
+        if progress.owed.is_empty() {
+            progress.catch_up_with_tail(&self.room, &self.member, &log);
+            if progress.owed.is_empty() {
+                progress.finish_line(&log);
+                self.room.note_cursor(&self.member, progress.cursor);
             }
         }
-        self.tell_missed();
-        self.progress.owed.extend_from_slice(bytes);
+        progress.tell_missed();
+        progress.owed.extend_from_slice(bytes);
     }
 
-    /// Sends what the member has still to get, through `send`, which is called at most once and says
-    /// how many bytes it took.
+    /// Sends the member what it has still to get.
     ///
     /// # Errors
-    /// Those of `send`; `WouldBlock` becomes [`Delivery::Blocked`]. Nothing is lost by an error: the
-    /// next call offers the same bytes again.
-    pub fn deliver(
-        &mut self,
-        send: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Delivery> {
-        let room = Arc::clone(&self.room);
-        let log = room.read();
-        self.catch_up_with_tail(&log);
-        let stop = log.head().min(self.member.end());
-        let limit = stop.min(self.progress.cursor + DELIVERY_BYTES);
-        let (missed, untold) = (self.progress.missed, self.progress.owed.len());
-        self.tell_missed();
-        let (cursor, own_end) = (self.progress.cursor, self.member.own_end());
-        let mut slices = Slices::new();
-        slices.push(&self.progress.owed);
-        let reached =
-            slices.extend(&log, log.pieces(cursor, limit.max(cursor), self.member.id(), own_end), limit);
-        let offered = slices.bytes;
-        if offered == 0 {
-            self.advance_to(reached.max(cursor));
-            return Ok(self.position_in(stop));
-        }
-        let sent = match send(slices.as_slice()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            other => other?,
-        };
-        if sent <= untold {
-            // Nothing of the notice has gone out: it may still come to count more.
-            self.progress.owed.truncate(untold);
-            self.progress.missed = missed;
-        }
-        self.advance(&log, sent, (sent == offered).then_some(reached));
-        if sent < offered {
-            return Ok(Delivery::Blocked { sent });
-        }
-        Ok(self.position_in(stop))
+    /// Those of the outlet. Nothing is lost by an error: the next call offers the same bytes again.
+    pub fn deliver(&mut self) -> io::Result<Delivery> {
+        deliver(&self.room, &self.room.read(), &self.member)
     }
 
     /// Reads no further in the log: only what is owed goes out.
     pub fn end_here(&mut self) {
-        self.member.set_end(self.progress.cursor);
+        let _log = self.room.read();
+        self.member.set_end(self.member.output().progress.cursor);
     }
 
     /// Where the member stands. What the log skipped is settled first, so that this is all there is.
-    pub fn progress(&mut self) -> &Progress {
-        let room = Arc::clone(&self.room);
-        self.catch_up_with_tail(&room.read());
-        &self.progress
+    pub fn progress(&mut self) -> Progress {
+        let log = self.room.read();
+        let progress = &mut self.member.output().progress;
+        progress.catch_up_with_tail(&self.room, &self.member, &log);
+        progress.clone()
     }
 
-    /// Holds nobody up any more, whatever is unread: the session is gone.
+    /// Holds nobody up any more, whatever is unread, and lets go of the outlet: the session is gone.
     pub fn release(&mut self) {
-        let room = Arc::clone(&self.room);
-        let _log = room.read();
-        self.advance_to(Position::MAX);
+        let _log = self.room.read();
+        self.member.output().outlet = None;
+        self.room.note_cursor(&self.member, Position::MAX);
+    }
+}
+
+/// Sends `member` what it has still to get. [`Delivery::Complete`] leaves it asleep, anything else awake.
+///
+/// # Errors
+/// Those of the outlet; `BrokenPipe` if there is none any more.
+pub(super) fn deliver(room: &RoomLog, log: &Log, member: &Member) -> io::Result<Delivery> {
+    let output = &mut *member.output();
+    let outlet = output.outlet.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+    output.progress.catch_up_with_tail(room, member, log);
+    let delivery = output.progress.send(log, member, &**outlet)?;
+    room.note_cursor(member, output.progress.cursor);
+    member.set_asleep(delivery == Delivery::Complete);
+    Ok(delivery)
+}
+
+impl Progress {
+    /// Offers what is owed and what lies between the cursor and the head, and goes on by what was taken.
+    fn send(&mut self, log: &Log, member: &Member, outlet: &dyn Outlet) -> io::Result<Delivery> {
+        let stop = log.head().min(member.end());
+        let (missed, untold) = (self.missed, self.owed.len());
+        self.tell_missed();
+        let limit = stop.min(self.cursor + DELIVERY_BYTES).max(self.cursor);
+        let mut slices = Slices::new();
+        slices.push(&self.owed);
+        let pieces = log.pieces(self.cursor, limit, member.id(), member.own_end());
+        let reached = slices.extend(log, pieces, limit);
+        let offered = slices.bytes;
+        if offered > 0 {
+            let sent = match outlet.send(slices.as_slice()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                other => other?,
+            };
+            if sent <= untold {
+                // Nothing of the notice has gone out: it may still come to count more.
+                self.owed.truncate(untold);
+                self.missed = missed;
+            }
+            if sent < offered {
+                self.advance(log, member, sent);
+                return Ok(Delivery::Blocked { sent });
+            }
+            self.owed = Vec::new();
+        }
+        self.cursor = reached;
+        Ok(match reached {
+            cursor if cursor < stop => Delivery::More,
+            _ if member.end() <= stop => Delivery::Ended,
+            _ => Delivery::Complete,
+        })
     }
 
-    fn position_in(&self, stop: Position) -> Delivery {
-        match self.progress.cursor {
-            cursor if cursor < stop => Delivery::More,
-            _ if self.member.end() <= stop => Delivery::Ended,
-            _ => {
-                self.member.fall_asleep();
-                Delivery::Complete
+    /// Goes on by `sent` bytes, fewer than there were.
+    fn advance(&mut self, log: &Log, member: &Member, sent: usize) {
+        let owed = sent.min(self.owed.len());
+        self.owed.drain(..owed);
+        let mut left = (sent - owed) as Position;
+        for piece in log.pieces(self.cursor, log.head(), member.id(), member.own_end()) {
+            let step = left.min(piece.1 - piece.0);
+            if step == 0 {
+                break;
             }
+            left -= step;
+            self.cursor = piece.0 + step;
         }
     }
 
-    /// If the log has moved on over the cursor: finish the half-written line, say how many lines are
+    /// If the log has moved on over the cursor: finish the half-written line, note how many lines are
     /// missing, and go on with the oldest line that is kept.
-    fn catch_up_with_tail(&mut self, log: &Log) {
-        if self.progress.cursor >= log.tail() {
+    fn catch_up_with_tail(&mut self, room: &RoomLog, member: &Member, log: &Log) {
+        if self.cursor >= log.tail() {
             return;
         }
-        if let Some(skipped) = self.member.take_skipped() {
-            self.progress.owed.extend_from_slice(&skipped.rest);
+        if let Some(skipped) = member.take_skipped() {
+            self.owed.extend_from_slice(&skipped.rest);
             let missed = log.line_at(log.tail()).saturating_sub(skipped.first_line + skipped.own_lines);
-            self.progress.missed += missed;
-            self.room.count_skipped(missed);
+            self.missed += missed;
+            room.count_skipped(missed);
         }
-        self.advance_to(log.tail());
+        self.cursor = log.tail();
+        room.note_cursor(member, self.cursor);
     }
 
     /// Puts what it has missed into words.
     fn tell_missed(&mut self) {
-        let lines = std::mem::take(&mut self.progress.missed);
-        if lines > 0 {
-            Notice::Skipped { lines }.encode(&mut self.progress.owed);
+        if self.missed > 0 {
+            Notice::Skipped { lines: std::mem::take(&mut self.missed) }.encode(&mut self.owed);
         }
     }
 
     /// Moves the rest of a half-written line to what is owed.
     fn finish_line(&mut self, log: &Log) {
-        let rest = log.rest_of_line(self.progress.cursor);
-        self.advance_to(self.progress.cursor + rest.len() as Position);
-        self.progress.owed = rest;
-    }
-
-    fn advance(&mut self, log: &Log, sent: usize, reached: Option<Position>) {
-        let owed = sent.min(self.progress.owed.len());
-        self.progress.owed.drain(..owed);
-        if self.progress.owed.is_empty() {
-            self.progress.owed = Vec::new();
-        }
-        let mut left = (sent - owed) as Position;
-        let cursor = reached.unwrap_or_else(|| {
-            let (id, own_end) = (self.member.id(), self.member.own_end());
-            let mut cursor = self.progress.cursor;
-            for piece in log.pieces(cursor, log.head(), id, own_end) {
-                if left == 0 {
-                    break;
-                }
-                let step = left.min(piece.1 - piece.0);
-                left -= step;
-                cursor = piece.0 + step;
-            }
-            cursor
-        });
-        self.advance_to(cursor);
-    }
-
-    fn advance_to(&mut self, cursor: Position) {
-        self.progress.cursor = cursor;
-        self.room.note_cursor(&self.member, cursor);
+        self.owed = log.rest_of_line(self.cursor);
+        self.cursor += self.owed.len() as Position;
     }
 }
 

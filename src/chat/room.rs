@@ -7,6 +7,7 @@
 //! performs I/O, never looks at a clock, and never waits itself.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
@@ -17,6 +18,7 @@ use futures::task::AtomicWaker;
 use super::Position;
 use super::log::Log;
 use super::member::{Member, SessionId};
+use super::reader::{Delivery, deliver};
 
 /// How often a room that waits looks whether those it waits for read.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -57,7 +59,7 @@ pub enum Input {
 pub struct Effects {
     /// Whose inputs have been taken in, or whose situation has changed: wake them.
     pub wake: Vec<Arc<Member>>,
-    /// There is something new in the log: wake whoever is asleep.
+    /// There is something new in the log: see [`Room::deliver`].
     pub appended: bool,
 }
 
@@ -128,7 +130,8 @@ impl RoomLog {
 
     /// A member has read up to `cursor`. Only while holding the log for reading.
     pub(super) fn note_cursor(&self, member: &Member, cursor: Position) {
-        let before = member.set_cursor(cursor);
+        let before = member.cursor();
+        member.set_cursor(cursor);
         let wanted = self.wanted.load(Ordering::Acquire);
         if before < wanted && cursor >= wanted && member.is_awaited() {
             member.set_awaited(false);
@@ -233,11 +236,26 @@ impl Room {
         self.is_waiting() && self.shared.awaited.load(Ordering::Acquire) == 0
     }
 
-    /// Wakes everybody who sleeps: there is something new.
-    pub fn wake_sleepers(&self) {
-        for seat in self.seats.values() {
-            seat.member.wake_if_asleep();
+    /// Sends what is new to up to `most` of those who had been sent everything before, beginning behind
+    /// `after`. Whoever cannot take all of it at once is woken to see to the rest. Returns behind whom to
+    /// go on, if there are more.
+    pub fn deliver(&self, after: Option<SessionId>, most: usize) -> Option<SessionId> {
+        let log = self.shared.read();
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut looked_at = 0;
+        for (id, seat) in self.seats.range((begin, Bound::Unbounded)) {
+            if seat.member.is_asleep()
+                && !matches!(deliver(&self.shared, &log, &seat.member), Ok(Delivery::Complete))
+            {
+                seat.member.set_asleep(false);
+                seat.member.wake();
+            }
+            looked_at += 1;
+            if looked_at == most {
+                return Some(*id);
+            }
         }
+        None
     }
 
     fn join(&mut self, member: Arc<Member>, effects: &mut Effects) {
@@ -347,7 +365,9 @@ impl Room {
     /// Reckons who has read how much since the last time, and gives up on those without credit.
     fn reckon(&mut self, now: Instant) {
         let Some(last) = self.reckoned.replace(now) else { return };
-        let due = bytes_in(now.saturating_duration_since(last), self.shared.min_rate());
+        // A tick that comes late says that chatd did not run, not that the members did not read.
+        let elapsed = now.saturating_duration_since(last).min(2 * TICK);
+        let due = bytes_in(elapsed, self.shared.min_rate());
         let (patience, probation) = (self.patience(), bytes_in(PROBATION, self.shared.min_rate()));
         let shared = Arc::clone(&self.shared);
         let log = shared.write();
@@ -390,9 +410,10 @@ fn bytes_in(time: Duration, rate: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Mutex;
 
     use super::*;
-    use crate::chat::reader::Progress;
+    use crate::chat::member::Outlet;
     use crate::chat::{Delivery, Reader};
 
     const CAPACITY: usize = 4096;
@@ -407,28 +428,41 @@ mod tests {
 
     struct Person {
         reader: Reader,
-        heard: Vec<u8>,
+        socket: Arc<Socket>,
+    }
+
+    /// Takes a set number of bytes, as a socket does whose other side does not read.
+    #[derive(Debug, Default)]
+    struct Socket {
+        room: AtomicUsize,
+        taken: Mutex<Vec<u8>>,
+    }
+
+    impl Outlet for Socket {
+        fn send(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            let before = self.room.load(Ordering::Relaxed);
+            let sent: Vec<u8> = bytes.take(before).collect();
+            self.room.store(before - sent.len(), Ordering::Relaxed);
+            self.taken.lock().unwrap().extend(&sent);
+            if sent.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent.len()) }
+        }
     }
 
     impl Person {
-        /// Reads up to `most` bytes, as a socket that takes no more would have it.
+        /// Reads up to `most` bytes.
         fn read(&mut self, most: usize) -> Delivery {
-            let heard = &mut self.heard;
-            let take = |slices: &[io::IoSlice<'_>]| {
-                let mut left = most;
-                for slice in slices {
-                    let count = slice.len().min(left);
-                    heard.extend_from_slice(&slice[..count]);
-                    left -= count;
-                }
-                if left == most { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(most - left) }
-            };
-            self.reader.deliver(take).unwrap()
+            self.socket.room.store(most, Ordering::Relaxed);
+            self.reader.deliver().unwrap()
+        }
+
+        fn heard(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.socket.taken.lock().unwrap())).unwrap()
         }
 
         fn read_all(&mut self) -> String {
             while self.read(usize::MAX) == Delivery::More {}
-            String::from_utf8(std::mem::take(&mut self.heard)).unwrap()
+            self.heard()
         }
     }
 
@@ -438,11 +472,12 @@ mod tests {
         }
 
         fn join(&mut self, number: u64) -> Person {
-            let member = Arc::new(Member::new(SessionId(number)));
+            let socket = Arc::new(Socket::default());
+            let member = Arc::new(Member::new(SessionId(number), Arc::clone(&socket) as Arc<dyn Outlet>));
             self.room.apply(Input::Join(Arc::clone(&member)), self.now, &mut self.effects);
-            let mut reader = Reader::new(Arc::clone(self.room.log()), member, Progress::default());
+            let mut reader = Reader::new(Arc::clone(self.room.log()), member);
             reader.joined();
-            Person { reader, heard: Vec::new() }
+            Person { reader, socket }
         }
 
         fn say(&mut self, person: &mut Person, text: &str) {
@@ -631,7 +666,7 @@ mod tests {
         scene.room.apply(Input::End(id), scene.now, &mut scene.effects);
         scene.say(&mut ann, "after\n");
         assert_eq!(ben.read(usize::MAX), Delivery::Ended);
-        assert_eq!(ben.heard, b"before\n");
+        assert_eq!(ben.heard(), "before\n");
     }
 
     #[test]
@@ -645,5 +680,21 @@ mod tests {
         ben.read(9);
         ben.reader.owe(b"-!- third\n");
         assert_eq!(ben.read_all(), "one line\n-!- notice\n-!- second\n-!- third\nanother\n");
+    }
+
+    #[test]
+    fn the_room_sends_to_those_who_had_everything_and_wakes_those_who_cannot_take_it() {
+        let mut scene = Scene::new();
+        let mut ann = scene.join(1);
+        let mut others: Vec<Person> = (2..8).map(|number| scene.join(number)).collect();
+        others.iter_mut().for_each(|person| drop(person.read_all()));
+        others[2].read(3);
+        scene.say(&mut ann, "hello\n");
+        assert_eq!(scene.room.deliver(None, 4), Some(SessionId(4)), "four at a time");
+        assert_eq!(scene.room.deliver(Some(SessionId(4)), 4), None);
+        let heard: Vec<String> = others.iter().map(Person::heard).collect();
+        assert_eq!(heard, ["hello\n", "hello\n", "hel", "hello\n", "hello\n", "hello\n"]);
+        assert!(!others[2].reader.member().is_asleep(), "its session sees to the rest");
+        assert_eq!(others[2].read_all(), "lo\n");
     }
 }

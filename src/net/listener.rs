@@ -6,8 +6,8 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,19 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
-use super::sessions::Refusal;
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
-use crate::chat::Input;
 use crate::chat::room::RoomLog;
+use crate::chat::{Input, Outlet};
 use crate::protocol::Notice;
 use crate::rt;
 
 /// How many connections may wait to be accepted; the kernel's net.core.somaxconn bounds it further.
 const BACKLOG: i32 = 4096;
 
-/// How many connections are accepted before others get their turn.
-const ACCEPTS_IN_A_ROW: usize = 64;
+/// How many connections are accepted before others get their turn. Many, for when thousands connect at
+/// once the kernel drops those that find its queue full, and they try again only a second later.
+const ACCEPTS_IN_A_ROW: usize = 1024;
 
 /// The first wait after running out of descriptors or memory; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(10);
@@ -74,6 +74,7 @@ impl Listener {
             // Each address stands for itself: [::] next to 0.0.0.0 is no conflict.
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
+        options::set_tcp(&socket)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let real = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
@@ -179,52 +180,37 @@ impl Door {
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        match Stream::new(socket) {
+            Ok(stream) => self.open(Arc::new(stream), from),
+            Err(error) => log::debug!("a connection failed before it became a session: {error}"),
+        }
+    }
+
+    fn open(&self, stream: Arc<Stream>, from: Option<SocketAddr>) {
         let ip = from.map(|from| from.ip().to_canonical());
-        match self.net.sessions.admit(ip, &self.net.settings()) {
-            Ok(member) => self.open(socket, from, member),
-            Err(refusal) => self.refuse(&socket, ip, refusal),
-        }
-    }
-
-    fn open(&self, socket: OwnedFd, from: Option<SocketAddr>, member: Arc<crate::chat::Member>) {
-        let id = member.id();
-        let prepared = match from {
-            Some(_) => options::set_tcp(&socket).and_then(|()| Stream::new(socket)),
-            None => Stream::new(socket),
-        };
-        match prepared {
-            Ok(stream) => {
+        let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
+        match self.net.sessions.admit(ip, &self.net.settings(), outlet) {
+            Ok(member) => {
                 Counters::count(&self.net.counters.accepted);
-                let net = Arc::clone(&self.net);
-                rt::spawn(Session::new(net, stream, from, member, &self.room, self.inputs_tx.clone()).run());
+                let (net, inputs_tx) = (Arc::clone(&self.net), self.inputs_tx.clone());
+                rt::spawn(Session::new(net, stream, from, member, &self.room, inputs_tx).run());
             }
-            Err(error) => {
-                log::debug!("a connection failed before it became a session: {error}");
-                self.net.sessions.remove(id);
+            Err(refusal) => {
+                Counters::count(&self.net.counters.refused);
+                log::debug!("refused a connection from {ip:?}: {refusal:?}");
+                turn_away(&*stream, refusal.notice());
             }
         }
-    }
-
-    fn refuse(&self, socket: &OwnedFd, ip: Option<IpAddr>, refusal: Refusal) {
-        Counters::count(&self.net.counters.refused);
-        log::debug!("refused a connection from {ip:?}: {refusal:?}");
-        turn_away(
-            socket,
-            match refusal {
-                Refusal::Full => Notice::ServerFull,
-                Refusal::TooManyFromThere => Notice::AddressFull,
-            },
-        );
     }
 }
 
 /// Tells a caller why it is not let in, if the kernel takes it at once.
-fn turn_away(socket: &OwnedFd, notice: Notice) {
+fn turn_away(socket: impl AsFd, notice: Notice) {
     let mut line = Vec::new();
     notice.encode(&mut line);
     // A caller that is gone already need not be told.
-    let _ = rustix::net::send(socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+    let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
 }
 
 /// Getting through a time without descriptors or memory.
@@ -252,7 +238,7 @@ impl Shortage {
         self.report(listener, error);
         if self.spare.take().is_some() {
             if let Ok((socket, _)) = listener.accept() {
-                turn_away(&socket, Notice::ServerFull);
+                turn_away(socket, Notice::ServerFull);
             }
             self.spare = spare_descriptor();
         }

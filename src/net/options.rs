@@ -15,11 +15,12 @@ const KEEPALIVE_PROBES: u32 = 6;
 /// Data that is not acknowledged for this long ends the connection, in milliseconds (TCP_USER_TIMEOUT).
 const USER_TIMEOUT_MS: u32 = 120_000;
 
-/// Sets what chatd wants of a TCP connection: small lines go out at once, urgent data (telnet's Ctrl-C)
-/// is read where it stands, and a caller that is gone is found out without being asked.
+/// Sets what chatd wants of TCP connections: small lines go out at once, urgent data (telnet's Ctrl-C)
+/// is read where it stands, and a caller that is gone is found out without being asked. Set on a listening
+/// socket, all of it holds for the connections that are accepted from it.
 ///
 /// # Errors
-/// The kernel's, for a connection that is gone already, say.
+/// The kernel's, for a socket that is not TCP, say.
 pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_oobinline(&socket, true)?;

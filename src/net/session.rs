@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -112,7 +112,7 @@ impl From<io::Error> for Close {
 #[derive(Debug)]
 pub struct Session {
     net: Arc<Net>,
-    stream: Stream,
+    stream: Arc<Stream>,
     from: Option<SocketAddr>,
     /// Its own way to the broker, never cloned; gone when nothing more will be said during a drain.
     inputs_tx: Option<mpsc::Sender<Input>>,
@@ -129,19 +129,21 @@ pub struct Session {
     /// When closing began.
     ending: Option<Instant>,
     alarm: Option<Instant>,
+    /// The waker that the membership has: it hardly ever changes.
+    waker: Option<Waker>,
 }
 
 impl Session {
     /// A session that will join the room whose log is given as soon as it runs.
     pub fn new(
         net: Arc<Net>,
-        stream: Stream,
+        stream: Arc<Stream>,
         from: Option<SocketAddr>,
         member: Arc<Member>,
         room: &Arc<RoomLog>,
         inputs_tx: mpsc::Sender<Input>,
     ) -> Self {
-        let reader = Reader::new(Arc::clone(room), member, Progress::default());
+        let reader = Reader::new(Arc::clone(room), member);
         let State { framer, opening, .. } = State::default();
         Self {
             net,
@@ -157,13 +159,14 @@ impl Session {
             last_read: None,
             ending: None,
             alarm: None,
+            waker: None,
         }
     }
 
     /// All that has to be known to go on with this session elsewhere.
     pub fn state(&mut self) -> State {
-        let progress = self.reader.progress().clone();
-        State { framer: self.framer.clone(), opening: self.opening.clone(), progress }
+        let progress = self.reader.progress();
+        State { framer: self.framer.clone(), opening: self.opening, progress }
     }
 
     /// Runs until the connection is over, and leaves the room. Nothing that happens to it is an error of
@@ -189,7 +192,10 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        self.reader.member().register(cx.waker());
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.reader.member().register(cx.waker());
+        }
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Ok(true) => {}
@@ -250,7 +256,7 @@ impl Session {
         {
             return Ok(false);
         }
-        match self.reader.deliver(|slices| self.stream.send(slices))? {
+        match self.reader.deliver()? {
             Delivery::Complete => {
                 self.blocked = None;
                 if self.phase == Phase::Finishing

@@ -9,9 +9,10 @@ use std::task::Poll;
 use futures::future;
 use futures::task::AtomicWaker;
 
-use crate::chat::{Member, SessionId};
+use crate::chat::{Member, Outlet, SessionId};
 
 use super::Settings;
+use crate::protocol::Notice;
 
 /// Who is there.
 #[derive(Debug, Default)]
@@ -36,12 +37,27 @@ pub enum Refusal {
     TooManyFromThere,
 }
 
+impl Refusal {
+    /// What the caller is told.
+    pub fn notice(self) -> Notice {
+        match self {
+            Self::Full => Notice::ServerFull,
+            Self::TooManyFromThere => Notice::AddressFull,
+        }
+    }
+}
+
 impl Sessions {
-    /// Lets a caller in and gives it a number of its own.
+    /// Lets a caller in and gives it a number of its own; its lines go to `outlet`.
     ///
     /// # Errors
     /// The limit that stands against it.
-    pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<Arc<Member>, Refusal> {
+    pub fn admit(
+        &self,
+        from: Option<IpAddr>,
+        settings: &Settings,
+        outlet: Arc<dyn Outlet>,
+    ) -> Result<Arc<Member>, Refusal> {
         let mut present = self.present();
         if present.members.len() >= settings.max_clients {
             return Err(Refusal::Full);
@@ -54,7 +70,7 @@ impl Sessions {
             *count += 1;
         }
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        let member = Arc::new(Member::new(id));
+        let member = Arc::new(Member::new(id, outlet));
         present.members.insert(id, (Arc::clone(&member), from));
         Ok(member)
     }

@@ -1,12 +1,13 @@
 //! The socket of a session: TCP or unix, the rest of chatd does not know which.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::options;
+use crate::chat::Outlet;
 use crate::rt;
 
 /// A connected stream socket.
@@ -43,20 +44,6 @@ impl Stream {
         Ok(received)
     }
 
-    /// Sends as much as the kernel takes, without waiting.
-    ///
-    /// # Errors
-    /// `WouldBlock` where it takes nothing, otherwise the connection's.
-    pub fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(match slices {
-            [single] => rustix::net::send(&self.io, single, SendFlags::NOSIGNAL)?,
-            many => {
-                let mut nothing = SendAncillaryBuffer::default();
-                rustix::net::sendmsg(&self.io, many, &mut nothing, SendFlags::NOSIGNAL)?
-            }
-        })
-    }
-
     /// Says that nothing more will be sent (a FIN, after what is still in the kernel).
     pub fn end_output(&self) {
         // It fails where the connection is gone already: then there is nobody to be told.
@@ -66,5 +53,23 @@ impl Stream {
     /// How many bytes are in the kernel that the other side has not acknowledged; 0 where it is not known.
     pub fn unacknowledged(&self) -> usize {
         options::unacknowledged(&self.io)
+    }
+}
+
+impl Outlet for Stream {
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(match slices {
+            [single] => rustix::net::send(&self.io, single, SendFlags::NOSIGNAL)?,
+            many => {
+                let mut nothing = SendAncillaryBuffer::default();
+                rustix::net::sendmsg(&self.io, many, &mut nothing, SendFlags::NOSIGNAL)?
+            }
+        })
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
 }
