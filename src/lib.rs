@@ -1,4 +1,58 @@
-//! chatd
+//! chatd: a line-oriented chat daemon. Whoever connects types lines, and every line goes to everybody else.
+//!
+//! # The house
+//!
+//! Five floors; imports point down only (`tests/tidy.rs` holds them to it).
+//!
+//! | floor | where | what lives there | knows nothing about |
+//! |---|---|---|---|
+//! | 4 | `src/bin/chatd.rs` | argv to exit code, a few lines | - |
+//! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, wiring | - |
+//! | 2 | [`net`] | listeners, sessions, sockets | argv, signals, the environment |
+//! | 1 | [`chat`] | rooms, their logs, the broker | sockets, files, signals |
+//! | 0 | [`protocol`] | framing, cleaning, telnet, notices: pure functions | everything |
+//! | - | [`rt`] | the runtime: the only file that names async-std | everything |
+//!
+//! # Words
+//!
+//! *Session*: one connection. *Line*: one message without its ending. *Room*: who hears whom; so far there
+//! is one. *Member*: a session in a room. *Log*: the room's recent lines, in order. *Cursor*: how far a
+//! member has been sent the log. *Notice*: a line from chatd itself. *Broker*: the one task that owns the
+//! rooms. *Drain*: stop listening, deliver, close.
+//!
+//! # A line's journey
+//!
+//! 1. [`net::session`] reads what the socket has into a buffer that all sessions of a thread share.
+//! 2. [`protocol::line`] frames it, [`protocol::text`] cleans it. What is left of an unfinished line is kept
+//!    in a small buffer that exists only while it is needed.
+//! 3. All whole lines of one read go as one input through one bounded channel to the [`chat::broker`]. A
+//!    session has at most one input under way; until the room has taken it in it reads nothing more.
+//! 4. [`chat::room`] appends them to the room's [`chat::log`]: the bytes, once, and from whom they came.
+//! 5. The broker sends each member that had been sent everything before what lies between its cursor and
+//!    the head of the log, without its own lines and without waiting. Whoever cannot take it all at once is
+//!    left to its own session, which goes on when its socket is writable.
+//!
+//! # Invariants
+//!
+//! * One log, many cursors: a reader that stalls costs a cursor. Nothing is queued for anybody.
+//! * Every member of a room hears the same order, without its own lines.
+//! * The broker waits for nobody; an append waits for those who read, and for nobody else.
+//! * Nothing a stranger does ends anything but its own session, or is logged above debug level.
+//! * What is sent to a session never contains a control character that the sender chose (but for TAB, and
+//!   with `raw`).
+//! * All that has to be known to go on with a session elsewhere is one plain value,
+//!   [`net::session::State`].
+//!
+//! # The shutdown, in order
+//!
+//! 1. stop accepting;
+//! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
+//!    the broker;
+//! 3. the broker ends when its last input is gone;
+//! 4. sessions write what is pending, up to `drain`;
+//! 5. each connection is shut down and closed;
+//! 6. the process exits with 0.
+
 pub mod chat;
 pub mod net;
 pub mod protocol;

@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
 
-use super::room::{Effects, Input, Room, RoomLog};
+use super::room::{Effects, Input, Room};
+use super::room_log::RoomLog;
 use crate::rt;
 
 /// Most inputs that are applied before the members are woken for them.

@@ -147,7 +147,7 @@ impl Member {
         self.wake();
     }
 
-    /// Says once whether to try; see [`Member::retry`].
+    /// Says once whether to try; the room asks for it while it waits.
     pub fn take_retry(&self) -> bool {
         self.retry.swap(false, Ordering::AcqRel)
     }

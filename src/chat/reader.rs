@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::log::Log;
 use super::member::{Member, Outlet};
-use super::room::RoomLog;
+use super::room_log::RoomLog;
 use super::{Position, SessionId};
 use crate::protocol::Notice;
 

@@ -8,17 +8,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
-
-use futures::task::AtomicWaker;
 
 use super::Position;
 use super::log::Log;
 use super::member::{Member, SessionId};
 use super::reader::{Delivery, deliver};
+use super::room_log::RoomLog;
 
 /// How often a room that waits looks whether those it waits for read.
 pub const TICK: Duration = Duration::from_millis(250);
@@ -30,9 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A member that was given up on is waited for again when it has read at `min_rate` for this long, on
 /// top of what it loses meanwhile; or when it has caught up.
 const PROBATION: Duration = Duration::from_secs(4);
-
-/// Bytes of inputs on their way to a room beyond which sessions read little at a time.
-const MANY_IN_FLIGHT: usize = 4 * 1024 * 1024;
 
 /// What comes into a room.
 #[derive(Debug)]
@@ -61,85 +56,6 @@ pub struct Effects {
     pub wake: Vec<Arc<Member>>,
     /// There is something new in the log: see [`Room::deliver`].
     pub appended: bool,
-}
-
-/// The part of a room that its readers share with it.
-#[derive(Debug)]
-pub struct RoomLog {
-    log: RwLock<Log>,
-    /// While the room waits: what the cursors of all those it waits for have to reach.
-    wanted: AtomicU64,
-    /// How many of them have not reached it.
-    awaited: AtomicUsize,
-    /// Wakes the broker when the last of them has.
-    space: AtomicWaker,
-    in_flight: AtomicUsize,
-    skipped: AtomicU64,
-    min_rate: AtomicU64,
-}
-
-impl RoomLog {
-    fn new(capacity: usize, min_rate: u64) -> Arc<Self> {
-        Arc::new(Self {
-            log: RwLock::new(Log::new(capacity)),
-            wanted: AtomicU64::new(0),
-            awaited: AtomicUsize::new(0),
-            space: AtomicWaker::new(),
-            in_flight: AtomicUsize::new(0),
-            skipped: AtomicU64::new(0),
-            min_rate: AtomicU64::new(min_rate),
-        })
-    }
-
-    /// The log, for reading. The room cannot append while this is held.
-    pub fn read(&self) -> RwLockReadGuard<'_, Log> {
-        self.log.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Log> {
-        self.log.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the rate, in bytes a second, below which a member is not waited for.
-    pub fn set_min_rate(&self, min_rate: u64) {
-        self.min_rate.store(min_rate, Ordering::Relaxed);
-    }
-
-    fn min_rate(&self) -> u64 {
-        self.min_rate.load(Ordering::Relaxed)
-    }
-
-    /// Counts an input on its way to the room.
-    pub fn begin_input(&self, bytes: usize) {
-        self.in_flight.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Says whether so much is on its way that sessions should read only a little at a time.
-    pub fn is_crowded(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > MANY_IN_FLIGHT
-    }
-
-    /// How many lines members have missed because they did not read.
-    pub fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_skipped(&self, lines: u64) {
-        self.skipped.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// A member has read up to `cursor`. Only while holding the log for reading.
-    pub(super) fn note_cursor(&self, member: &Member, cursor: Position) {
-        let before = member.cursor();
-        member.set_cursor(cursor);
-        let wanted = self.wanted.load(Ordering::Acquire);
-        if before < wanted && cursor >= wanted && member.is_awaited() {
-            member.set_awaited(false);
-            if self.awaited.fetch_sub(1, Ordering::AcqRel) == 1 {
-                self.space.wake();
-            }
-        }
-    }
 }
 
 /// A member as the room sees it.
@@ -224,7 +140,7 @@ impl Room {
                 return self.wait(now);
             }
         }
-        self.shared.wanted.store(0, Ordering::Release);
+        self.shared.end_waiting();
         if self.given_up == 0 {
             self.reckoned = None;
         }
@@ -232,8 +148,7 @@ impl Room {
 
     /// Says whether all have read what the room waited for; otherwise `waker` will be woken.
     pub fn has_space(&self, waker: &Waker) -> bool {
-        self.shared.space.register(waker);
-        self.is_waiting() && self.shared.awaited.load(Ordering::Acquire) == 0
+        self.shared.have_all_read(waker) && self.is_waiting()
     }
 
     /// Sends what is new to up to `most` of those who had been sent everything before, beginning behind
@@ -320,7 +235,7 @@ impl Room {
             seat.member.acknowledge();
             effects.wake.push(Arc::clone(&seat.member));
         }
-        shared.in_flight.fetch_sub(text.len(), Ordering::Relaxed);
+        shared.end_input(text.len());
         effects.appended = true;
         true
     }
@@ -357,8 +272,7 @@ impl Room {
                 seat.mark = cursor;
             }
         }
-        shared.awaited.store(awaited, Ordering::Release);
-        shared.wanted.store(wanted, Ordering::Release);
+        shared.await_cursors(wanted, awaited);
         self.reckoned.get_or_insert(now);
     }
 
@@ -383,7 +297,7 @@ impl Room {
                 seat.holds = false;
                 self.given_up += 1;
                 seat.member.set_awaited(false);
-                shared.awaited.fetch_sub(1, Ordering::AcqRel);
+                shared.give_up_one();
             } else if !seat.holds && (all_read || seat.credit >= probation) {
                 seat.holds = true;
                 self.given_up -= 1;
@@ -411,6 +325,7 @@ fn bytes_in(time: Duration, rate: u64) -> u64 {
 mod tests {
     use std::io;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::chat::member::Outlet;

@@ -1,6 +1,6 @@
 //! The deadlines of sessions, kept by one task with one timer.
 //!
-//! A timer per session would wake the reactor each time it is set. Sessions set an [`Alarm`] instead;
+//! A timer per session would wake the reactor each time it is set. Sessions set alarms here instead;
 //! the task of [`Alarms::run`] sleeps until the first is due and wakes those whose time has come. An
 //! alarm may be late by [`GRAIN`], never early, and says nothing about why it was set: the session
 //! looks at its own deadlines again.

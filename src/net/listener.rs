@@ -23,8 +23,7 @@ use rustix::net::{
 
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
-use crate::chat::room::RoomLog;
-use crate::chat::{Input, Outlet};
+use crate::chat::{Input, Outlet, RoomLog};
 use crate::protocol::Notice;
 use crate::rt;
 

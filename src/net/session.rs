@@ -6,36 +6,29 @@
 //! and the head of the room's log. Reading and writing have wakers of their own in the reactor: being
 //! woken to write does not read. Whatever goes wrong here ends this session and no other.
 
+mod deadlines;
+mod reading;
+mod writing;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::{SinkExt, future};
 
 use super::stream::Stream;
-use super::{Counters, Net, Settings, Stage};
+use super::{Net, Stage};
 use crate::chat::reader::Progress;
-use crate::chat::room::RoomLog;
-use crate::chat::{Delivery, Input, Member, Reader};
-use crate::protocol::{self, Foreign, Framed, Framer, Notice, Opening, READ_BYTES};
-use crate::rt;
-
-/// How much is read at a time while very much is on its way to the room already.
-const CROWDED_READ_BYTES: usize = 2 * 1024;
-
-/// A session to which this much is owed in answers reads no further input until it has been sent.
-const MAX_OWED_BYTES: usize = 16 * 1024;
+use crate::chat::{Input, Member, Reader, RoomLog};
+use crate::protocol::{Framer, Opening, READ_BYTES};
 
 /// How many reads and deliveries a session does before the others have their turn.
 const TURNS: usize = 4;
-
-/// How often a session that is closing looks whether the kernel has got rid of what it was given.
-const LINGER_CHECK: Duration = Duration::from_millis(20);
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -65,17 +58,6 @@ enum Phase {
     Finishing,
     /// All has been written; the kernel is getting rid of it.
     Lingering,
-}
-
-/// What comes after the bytes that are taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
-    /// More of them.
-    GoOn,
-    /// More of them, but what is unfinished has waited long enough.
-    Flush,
-    /// Nothing.
-    End,
 }
 
 /// Why a session is over.
@@ -245,281 +227,4 @@ impl Session {
         self.phase = Phase::Open;
         Ok(true)
     }
-
-    // Writing.
-
-    /// Writes what there is to write; says whether to go on at once.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if self.blocked.is_some()
-            && !self.reader.member().take_retry()
-            && self.stream.poll_writable(cx)?.is_pending()
-        {
-            return Ok(false);
-        }
-        match self.reader.deliver()? {
-            Delivery::Complete => {
-                self.blocked = None;
-                if self.phase == Phase::Finishing
-                    && self.inputs_tx.is_none()
-                    && self.net.stage() == Stage::Final
-                {
-                    // Nothing more will be said: what has been said is all.
-                    self.begin_linger();
-                    return Ok(true);
-                }
-                Ok(false)
-            }
-            Delivery::More => {
-                self.blocked = None;
-                Ok(true)
-            }
-            Delivery::Blocked { sent } => {
-                if sent > 0 || self.blocked.is_none() {
-                    self.blocked = Some(rt::now());
-                }
-                Ok(self.stream.poll_writable(cx)?.is_ready())
-            }
-            Delivery::Ended => {
-                self.begin_linger();
-                Ok(true)
-            }
-        }
-    }
-
-    fn begin_linger(&mut self) {
-        self.stream.end_output();
-        self.blocked = None;
-        self.ending = Some(rt::now());
-        self.phase = Phase::Lingering;
-    }
-
-    /// Waits until what was written has arrived. Closing while there is unread input would make the
-    /// kernel reset the connection and throw away what it has not sent yet.
-    fn linger(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        READ_BUFFER.with_borrow_mut(|buffer| {
-            loop {
-                match self.stream.receive(buffer) {
-                    Ok(0) => return Err(Close::Done),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            if self.stream.unacknowledged() == 0 {
-                Err(Close::Done)
-            } else {
-                Ok(self.stream.poll_readable(cx)?.is_ready())
-            }
-        })
-    }
-
-    // Reading.
-
-    /// Reads and passes on what has arrived; says whether to go on at once.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if self.net.stage() != Stage::Running {
-            return self.read_last(cx);
-        }
-        if self.reader.owed_bytes() > MAX_OWED_BYTES || !self.can_say(cx) {
-            return Ok(false);
-        }
-        if !self.more_to_read && self.stream.poll_readable(cx)?.is_pending() {
-            return Ok(false);
-        }
-        let limit = if self.reader.room().is_crowded() { CROWDED_READ_BYTES } else { READ_BYTES };
-        let received = self.receive(limit, Then::GoOn)?;
-        self.more_to_read = received == Some(limit);
-        Ok(true)
-    }
-
-    /// The daemon stops: takes what has already arrived, and then reads no more.
-    fn read_last(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if !self.can_say(cx) {
-            return Ok(false);
-        }
-        self.receive(READ_BYTES, Then::End)?;
-        self.phase = Phase::Finishing;
-        self.inputs_tx = None;
-        Ok(true)
-    }
-
-    /// Says whether the session may hand an input to the broker now; otherwise it will be woken.
-    fn can_say(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.reader.member().is_outstanding()
-            && self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.poll_ready(cx).is_ready())
-    }
-
-    /// Receives and takes in up to `limit` bytes; `None` if nothing has arrived.
-    fn receive(&mut self, limit: usize, then: Then) -> Result<Option<usize>, Close> {
-        READ_BUFFER.with_borrow_mut(|buffer| {
-            let received = match self.stream.receive(&mut buffer[..limit]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                other => Some(other?),
-            };
-            match received {
-                None if then == Then::GoOn => {}
-                Some(0) => self.take_in(&[], Then::End),
-                _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
-            }
-            Ok(received)
-        })
-    }
-
-    /// Frames and cleans what was read and passes it on; at the end of input, what is unfinished counts
-    /// as a line.
-    fn take_in(&mut self, bytes: &[u8], then: Then) {
-        let settings = self.net.settings();
-        if !settings.rules.raw
-            && let Some(foreign) = self.opening.feed(bytes)
-        {
-            return self.send_away(foreign);
-        }
-        let mut framed = Framed::default();
-        self.framer.feed(bytes, settings.rules, &mut framed);
-        if then != Then::GoOn {
-            self.framer.finish(settings.rules, &mut framed);
-        }
-        self.pass_on(framed, &settings);
-        if then == Then::End {
-            self.phase = Phase::Ended;
-        } else if !bytes.is_empty() {
-            self.note_read(&settings);
-        }
-    }
-
-    fn pass_on(&mut self, framed: Framed, settings: &Settings) {
-        let Framed { text, lines, too_long, reply } = framed;
-        if !reply.is_empty() {
-            self.reader.owe(&reply);
-        }
-        if too_long > 0 {
-            self.net.counters.too_long.fetch_add(u64::from(too_long), std::sync::atomic::Ordering::Relaxed);
-            self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
-        }
-        if lines > 0 {
-            self.say(text, lines);
-        }
-    }
-
-    fn say(&mut self, text: Vec<u8>, lines: u32) {
-        let Some(inputs_tx) = &mut self.inputs_tx else { return };
-        self.reader.member().begin_input();
-        self.reader.room().begin_input(text.len());
-        let input = Input::Say { from: self.reader.id(), text, lines };
-        // There is room for it: `can_say` came before. If the broker has ended, so has the conversation.
-        let _ = inputs_tx.try_send(input);
-    }
-
-    /// Tells the room that nothing more will be said, once it has taken in what was.
-    fn tell_end(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.can_say(cx) {
-            return false;
-        }
-        let end = Input::End(self.reader.id());
-        self.reader.member().begin_input();
-        if let Some(inputs_tx) = &mut self.inputs_tx {
-            let _ = inputs_tx.try_send(end);
-        }
-        self.ending = Some(rt::now());
-        self.phase = Phase::Finishing;
-        false
-    }
-
-    /// The other side speaks another protocol: one line to explain, and that is it.
-    fn send_away(&mut self, foreign: Foreign) {
-        Counters::count(&self.net.counters.foreign);
-        log::debug!("session {} from {:?} speaks {}", self.reader.id().0, self.from, foreign.name());
-        self.notice(&Notice::Foreign(foreign));
-        self.reader.end_here();
-        self.ending = Some(rt::now());
-        self.phase = Phase::Finishing;
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        let mut line = Vec::new();
-        notice.encode(&mut line);
-        self.reader.owe(&line);
-    }
-
-    // Deadlines.
-
-    fn note_read(&mut self, settings: &Settings) {
-        let matters = settings.idle_timeout.is_some() || settings.flush_after.is_some();
-        self.last_read = matters.then(rt::now);
-    }
-
-    /// The next time at which something has to be done though nothing happens.
-    fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let pending = self.last_read.filter(|_| self.phase == Phase::Open);
-        let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
-        let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
-        [
-            pending.zip(flush).map(|(last, wait)| last + wait),
-            pending.zip(settings.idle_timeout).map(|(last, wait)| last + wait),
-            self.blocked.map(|since| since + wait),
-            (self.phase == Phase::Lingering).then(|| rt::now() + LINGER_CHECK),
-            self.net.drain_until(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn set_alarm(&mut self) {
-        let may_matter = self.blocked.is_some() || self.last_read.is_some() || self.phase == Phase::Lingering;
-        if !may_matter && self.net.stage() == Stage::Running {
-            return;
-        }
-        if let Some(when) = self.deadline(&self.net.settings()) {
-            // One that rings too early is set again then; that is cheaper than moving it each time.
-            if self.alarm.is_none_or(|set| when < set) {
-                self.net.alarms.set(&mut self.alarm, when, self.reader.member());
-            }
-        }
-    }
-
-    /// Does what is due if the alarm has rung.
-    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
-        let Some(now) = self.alarm.map(|_| rt::now()).filter(|now| self.alarm.is_some_and(|set| set <= *now))
-        else {
-            return Ok(());
-        };
-        self.alarm = None;
-        let settings = self.net.settings();
-        let is_due = |since: Option<Instant>, wait: Duration| since.is_some_and(|since| now >= since + wait);
-        if self.net.drain_until().is_some_and(|until| now >= until)
-            || is_due(self.lingering_since(), settings.drain)
-        {
-            return Err(Close::Late);
-        }
-        let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
-        if is_due(self.blocked, wait) {
-            Counters::count(&self.net.counters.slow);
-            return Err(Close::Slow);
-        }
-        if self.phase == Phase::Open && self.net.stage() == Stage::Running {
-            if settings.flush_after.is_some_and(|wait| is_due(self.last_read, wait)) && self.can_say(cx) {
-                self.take_in(&[], Then::Flush);
-            }
-            if settings.idle_timeout.is_some_and(|wait| is_due(self.last_read, wait)) {
-                self.close_idle(cx);
-            }
-        }
-        Ok(())
-    }
-
-    fn lingering_since(&self) -> Option<Instant> {
-        self.ending.filter(|_| self.phase == Phase::Lingering)
-    }
-
-    fn close_idle(&mut self, cx: &mut Context<'_>) {
-        Counters::count(&self.net.counters.idle);
-        self.notice(&Notice::Idle);
-        if self.can_say(cx) {
-            self.take_in(&[], Then::End);
-        }
-        self.phase = Phase::Ended;
-    }
 }
-
-const _: () = assert!(CROWDED_READ_BYTES <= READ_BYTES && protocol::DEFAULT_MAX_LINE <= READ_BYTES);

@@ -21,8 +21,7 @@ use futures::channel::mpsc;
 use futures::future::{self, Either};
 
 use super::config::Config;
-use crate::chat::room::RoomLog;
-use crate::chat::{Broker, Input, Room};
+use crate::chat::{Broker, Input, Room, RoomLog};
 use crate::net::{Address, Listener, Net, Settings};
 use crate::protocol::Rules;
 use crate::rt::{self, JoinHandle};

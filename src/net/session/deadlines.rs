@@ -1,0 +1,93 @@
+//! What a session does though nothing happens: it flushes, gives up, or is closed.
+
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use super::reading::Then;
+use super::{Close, Phase, Session};
+use crate::net::{Counters, Settings, Stage};
+use crate::protocol::Notice;
+use crate::rt;
+
+/// How often a session that is closing looks whether the kernel has got rid of what it was given.
+const LINGER_CHECK: Duration = Duration::from_millis(20);
+
+impl Session {
+    pub(super) fn note_read(&mut self, settings: &Settings) {
+        let matters = settings.idle_timeout.is_some() || settings.flush_after.is_some();
+        self.last_read = matters.then(rt::now);
+    }
+
+    /// The next time at which something has to be done though nothing happens.
+    pub(super) fn deadline(&self, settings: &Settings) -> Option<Instant> {
+        let pending = self.last_read.filter(|_| self.phase == Phase::Open);
+        let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
+        let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
+        [
+            pending.zip(flush).map(|(last, wait)| last + wait),
+            pending.zip(settings.idle_timeout).map(|(last, wait)| last + wait),
+            self.blocked.map(|since| since + wait),
+            (self.phase == Phase::Lingering).then(|| rt::now() + LINGER_CHECK),
+            self.net.drain_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn set_alarm(&mut self) {
+        let may_matter = self.blocked.is_some() || self.last_read.is_some() || self.phase == Phase::Lingering;
+        if !may_matter && self.net.stage() == Stage::Running {
+            return;
+        }
+        if let Some(when) = self.deadline(&self.net.settings()) {
+            // One that rings too early is set again then; that is cheaper than moving it each time.
+            if self.alarm.is_none_or(|set| when < set) {
+                self.net.alarms.set(&mut self.alarm, when, self.reader.member());
+            }
+        }
+    }
+
+    /// Does what is due if the alarm has rung.
+    pub(super) fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let Some(now) = self.alarm.map(|_| rt::now()).filter(|now| self.alarm.is_some_and(|set| set <= *now))
+        else {
+            return Ok(());
+        };
+        self.alarm = None;
+        let settings = self.net.settings();
+        let is_due = |since: Option<Instant>, wait: Duration| since.is_some_and(|since| now >= since + wait);
+        if self.net.drain_until().is_some_and(|until| now >= until)
+            || is_due(self.lingering_since(), settings.drain)
+        {
+            return Err(Close::Late);
+        }
+        let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
+        if is_due(self.blocked, wait) {
+            Counters::count(&self.net.counters.slow);
+            return Err(Close::Slow);
+        }
+        if self.phase == Phase::Open && self.net.stage() == Stage::Running {
+            if settings.flush_after.is_some_and(|wait| is_due(self.last_read, wait)) && self.can_say(cx) {
+                self.take_in(&[], Then::Flush);
+            }
+            if settings.idle_timeout.is_some_and(|wait| is_due(self.last_read, wait)) {
+                self.close_idle(cx);
+            }
+        }
+        Ok(())
+    }
+
+    fn lingering_since(&self) -> Option<Instant> {
+        self.ending.filter(|_| self.phase == Phase::Lingering)
+    }
+
+    fn close_idle(&mut self, cx: &mut Context<'_>) {
+        Counters::count(&self.net.counters.idle);
+        self.notice(&Notice::Idle);
+        if self.can_say(cx) {
+            self.take_in(&[], Then::End);
+        }
+        self.phase = Phase::Ended;
+    }
+}

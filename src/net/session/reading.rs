@@ -1,0 +1,157 @@
+//! How a session reads: from bytes to an input for the broker, one at a time.
+
+use std::io;
+use std::task::Context;
+
+use super::{Close, Phase, READ_BUFFER, Session};
+use crate::chat::Input;
+use crate::net::{Counters, Settings, Stage};
+use crate::protocol::{Foreign, Framed, Notice, READ_BYTES};
+use crate::rt;
+
+/// How much is read at a time while very much is on its way to the room already.
+const CROWDED_READ_BYTES: usize = 2 * 1024;
+
+/// A session to which this much is owed in answers reads no further input until it has been sent.
+const MAX_OWED_BYTES: usize = 16 * 1024;
+
+/// What comes after the bytes that are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// More of them.
+    GoOn,
+    /// More of them, but what is unfinished has waited long enough.
+    Flush,
+    /// Nothing.
+    End,
+}
+
+const _: () = assert!(CROWDED_READ_BYTES <= READ_BYTES);
+
+impl Session {
+    /// Reads and passes on what has arrived; says whether to go on at once.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        if self.net.stage() != Stage::Running {
+            return self.read_last(cx);
+        }
+        if self.reader.owed_bytes() > MAX_OWED_BYTES || !self.can_say(cx) {
+            return Ok(false);
+        }
+        if !self.more_to_read && self.stream.poll_readable(cx)?.is_pending() {
+            return Ok(false);
+        }
+        let limit = if self.reader.room().is_crowded() { CROWDED_READ_BYTES } else { READ_BYTES };
+        let received = self.receive(limit, Then::GoOn)?;
+        self.more_to_read = received == Some(limit);
+        Ok(true)
+    }
+
+    /// The daemon stops: takes what has already arrived, and then reads no more.
+    fn read_last(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        if !self.can_say(cx) {
+            return Ok(false);
+        }
+        self.receive(READ_BYTES, Then::End)?;
+        self.phase = Phase::Finishing;
+        self.inputs_tx = None;
+        Ok(true)
+    }
+
+    /// Says whether the session may hand an input to the broker now; otherwise it will be woken.
+    pub(super) fn can_say(&mut self, cx: &mut Context<'_>) -> bool {
+        !self.reader.member().is_outstanding()
+            && self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.poll_ready(cx).is_ready())
+    }
+
+    /// Receives and takes in up to `limit` bytes; `None` if nothing has arrived.
+    fn receive(&mut self, limit: usize, then: Then) -> Result<Option<usize>, Close> {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let received = match self.stream.receive(&mut buffer[..limit]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                other => Some(other?),
+            };
+            match received {
+                None if then == Then::GoOn => {}
+                Some(0) => self.take_in(&[], Then::End),
+                _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
+            }
+            Ok(received)
+        })
+    }
+
+    /// Frames and cleans what was read and passes it on; at the end of input, what is unfinished counts
+    /// as a line.
+    pub(super) fn take_in(&mut self, bytes: &[u8], then: Then) {
+        let settings = self.net.settings();
+        if !settings.rules.raw
+            && let Some(foreign) = self.opening.feed(bytes)
+        {
+            return self.send_away(foreign);
+        }
+        let mut framed = Framed::default();
+        self.framer.feed(bytes, settings.rules, &mut framed);
+        if then != Then::GoOn {
+            self.framer.finish(settings.rules, &mut framed);
+        }
+        self.pass_on(framed, &settings);
+        if then == Then::End {
+            self.phase = Phase::Ended;
+        } else if !bytes.is_empty() {
+            self.note_read(&settings);
+        }
+    }
+
+    fn pass_on(&mut self, framed: Framed, settings: &Settings) {
+        let Framed { text, lines, too_long, reply } = framed;
+        if !reply.is_empty() {
+            self.reader.owe(&reply);
+        }
+        if too_long > 0 {
+            self.net.counters.too_long.fetch_add(u64::from(too_long), std::sync::atomic::Ordering::Relaxed);
+            self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
+        }
+        if lines > 0 {
+            self.say(text, lines);
+        }
+    }
+
+    fn say(&mut self, text: Vec<u8>, lines: u32) {
+        let Some(inputs_tx) = &mut self.inputs_tx else { return };
+        self.reader.member().begin_input();
+        self.reader.room().begin_input(text.len());
+        let input = Input::Say { from: self.reader.id(), text, lines };
+        // There is room for it: `can_say` came before. If the broker has ended, so has the conversation.
+        let _ = inputs_tx.try_send(input);
+    }
+
+    /// Tells the room that nothing more will be said, once it has taken in what was.
+    pub(super) fn tell_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.can_say(cx) {
+            return false;
+        }
+        let end = Input::End(self.reader.id());
+        self.reader.member().begin_input();
+        if let Some(inputs_tx) = &mut self.inputs_tx {
+            let _ = inputs_tx.try_send(end);
+        }
+        self.ending = Some(rt::now());
+        self.phase = Phase::Finishing;
+        false
+    }
+
+    /// The other side speaks another protocol: one line to explain, and that is it.
+    fn send_away(&mut self, foreign: Foreign) {
+        Counters::count(&self.net.counters.foreign);
+        log::debug!("session {} from {:?} speaks {}", self.reader.id().0, self.from, foreign.name());
+        self.notice(&Notice::Foreign(foreign));
+        self.reader.end_here();
+        self.ending = Some(rt::now());
+        self.phase = Phase::Finishing;
+    }
+
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        let mut line = Vec::new();
+        notice.encode(&mut line);
+        self.reader.owe(&line);
+    }
+}

@@ -1,0 +1,364 @@
+//! The manual, the shipped configuration and the help, held against the code and against each other.
+//!
+//! Facts that are told twice are checked here: options, keys, defaults, what a reload changes, signals, exit codes,
+//! notices, the order of the shutdown. The transcript in chatd-protocol(7) is played against a server.
+
+// A failed expectation is a failed test.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use chatd::net::Address;
+use chatd::protocol::{DEFAULT_MAX_LINE, Foreign, Notice};
+use chatd::rt;
+use chatd::service::Exit;
+use chatd::service::config::{Config, KEYS, parse_file};
+use chatd::service::server::Server;
+
+/// How long the server may take for a line before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn chatd(options: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATD_")) {
+        command.env_remove(name);
+    }
+    command.args(options).output().unwrap()
+}
+
+/// The part of a page from the line `start` up to the next that begins with `end`.
+fn section<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
+    let start = format!("{start}\n");
+    let (_, after) = page.split_once(&start).unwrap_or_else(|| panic!("no {start:?}"));
+    after.find(&format!("\n{end}")).map_or(after, |at| &after[..=at])
+}
+
+/// The literal displays of a page, as they are shown.
+fn displays(page: &str) -> Vec<String> {
+    let blocks = page.split(".Bd -literal -offset indent\n").skip(1);
+    blocks.map(|block| block.split(".Ed\n").next().unwrap().replace("\\e", "\\")).collect()
+}
+
+/// The words of a part of a page, without macros.
+fn words(text: &str) -> String {
+    let bare = text.lines().map(|line| match line.strip_prefix('.') {
+        Some(request) => request.split_once(' ').map_or("", |(_, words)| words),
+        None => line,
+    });
+    bare.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ").replace(" ;", ";").replace('`', "")
+}
+
+/// The long options that stand at the beginning of the lines that `line` accepts.
+fn long_options(text: &str, dashes: &str, line: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let options = text.lines().filter(|text| line(text)).filter_map(|line| line.split_once(dashes));
+    options
+        .map(|(_, name)| name.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_option_is_in_the_manual_and_every_option_of_the_manual_exists() {
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    let of_help = long_options(&help, "--", |line| line.trim_start().starts_with('-'));
+    let of_manual = long_options(&read("man/chatd.8"), "Fl Fl ", |line| line.starts_with(".It "));
+    assert!(of_help.len() == KEYS.len() + 5, "{of_help:?}");
+    assert_eq!(of_help, of_manual);
+}
+
+#[test]
+fn every_short_option_is_in_the_manual() {
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    let manual = read("man/chatd.8");
+    let shorts = help.lines().filter_map(|line| line.trim_start().strip_prefix('-')?.split_once(", --"));
+    let shorts: Vec<_> = shorts.collect();
+    assert_eq!(shorts.len(), 3);
+    for (short, long) in shorts {
+        let long = long.split(' ').next().unwrap();
+        assert!(manual.contains(&format!("\n.It Fl {short} , Fl Fl {long}")), "-{short}, --{long}");
+    }
+}
+
+/// What chatd.toml(5) says of each key.
+fn key_entries(page: &str) -> BTreeMap<String, String> {
+    let keys = section(page, ".Sh KEYS", ".Sh ");
+    let entries = keys.split("\n.It Ic ").skip(1).filter_map(|entry| entry.split_once('\n'));
+    entries.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+}
+
+#[test]
+fn every_key_is_in_the_manual_with_its_default_and_what_changes_it() {
+    let entries = key_entries(&read("man/chatd.toml.5"));
+    let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(entries.keys().map(String::as_str).collect::<BTreeSet<_>>(), names);
+    for key in &KEYS {
+        let entry = &entries[key.name];
+        let default = format!("\nDefault: {}.\n", key.value(&Config::default()));
+        assert!(entry.contains(&default), "{}: {default}", key.name);
+        let change = if key.reloadable { "\nA reload changes it.\n" } else { "\nA restart changes it.\n" };
+        assert!(entry.contains(change), "{}: {change}", key.name);
+        assert!(entry.starts_with("Type: "), "{}", key.name);
+        let example = displays(entry);
+        assert!(example.len() == 1 && example[0].starts_with(&format!("{} = ", key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn the_examples_of_the_manual_are_right_and_change_something() {
+    for example in displays(&read("man/chatd.toml.5")) {
+        let part =
+            parse_file(&example, Path::new("example")).unwrap_or_else(|error| panic!("{error}: {example}"));
+        for key in KEYS.iter().filter(|key| example.contains(&format!("{} = ", key.name))) {
+            let (raw, _) = part.get(key.name).unwrap();
+            let mut config = Config::default();
+            key.set(&mut config, raw).unwrap();
+            assert_ne!(config, Config::default(), "{example}");
+        }
+    }
+}
+
+#[test]
+fn the_limits_of_the_manual_are_those_of_the_code() {
+    let entries = key_entries(&read("man/chatd.toml.5"));
+    for key in &KEYS {
+        let line = entries[key.name].lines().next().unwrap();
+        let Some((least, most)) = line.split_once("from ").and_then(|(_, range)| range.split_once(" to "))
+        else {
+            continue;
+        };
+        let most = most.split([',', '.']).next().unwrap();
+        for bound in [least, most] {
+            let text = format!("{} = \"{bound}\"", key.name);
+            parse_file(&text, Path::new("bound")).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let too_much = more(most);
+        let error = parse_file(&format!("{} = \"{too_much}\"", key.name), Path::new("bound")).unwrap_err();
+        assert!(error.to_string().ends_with(&format!("the most is {most}")), "{error}");
+        if let Some(too_little) = less(least) {
+            let error =
+                parse_file(&format!("{} = \"{too_little}\"", key.name), Path::new("bound")).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("the least is {least}")), "{error}");
+        }
+    }
+}
+
+/// The number of `value` plus one, with its unit.
+fn more(value: &str) -> String {
+    let (number, unit) = split_unit(value);
+    format!("{}{unit}", number + 1)
+}
+
+/// Less than `value`; none if that is 0, or would be, which may mean something else.
+fn less(value: &str) -> Option<String> {
+    match split_unit(value) {
+        (0 | 1, "" | "ms") => None,
+        (1, "s") => Some("999ms".to_owned()),
+        (1, "MiB") => Some("1023KiB".to_owned()),
+        (0, _) => None,
+        (number, unit) => Some(format!("{}{unit}", number - 1)),
+    }
+}
+
+fn split_unit(value: &str) -> (u64, &str) {
+    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    (value[..end].parse().unwrap(), &value[end..])
+}
+
+#[test]
+fn every_key_is_in_the_shipped_file_with_its_default_and_what_changes_it() {
+    let shipped = read("packaging/chatd.toml");
+    let is_key = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+    assert_eq!(shipped.lines().filter(is_key).count(), KEYS.len());
+    let mut paragraphs = BTreeMap::new();
+    for paragraph in shipped.split("\n\n") {
+        let (about, keys): (Vec<_>, Vec<_>) = paragraph.lines().partition(|line| line.starts_with("# "));
+        for key in keys {
+            paragraphs.insert(key, about.join(" "));
+        }
+    }
+    for key in &KEYS {
+        let line = format!("#{} = {}", key.name, key.value(&Config::default()));
+        let about = paragraphs.get(line.as_str()).unwrap_or_else(|| panic!("no line {line:?}"));
+        assert_eq!(about.contains("(restart)"), !key.reloadable, "{}: {about}", key.name);
+    }
+}
+
+#[test]
+fn the_shipped_file_passes_the_check() {
+    let file = root("packaging/chatd.toml");
+    let output = chatd(&["--check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{}: ok\n", file.display()));
+}
+
+#[test]
+fn every_exit_code_is_in_the_manual_and_in_the_help() {
+    let manual = read("man/chatd.8");
+    let status = section(&manual, ".Sh EXIT STATUS", ".Sh ");
+    let listed: Vec<_> = status.lines().filter_map(|line| line.strip_prefix(".It ")).collect();
+    let codes = [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Config].map(|exit| exit.code().to_string());
+    assert_eq!(listed, codes);
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    let (_, help) = help.split_once("Exit status: ").unwrap();
+    assert!(codes.iter().all(|code| help.split([' ', ',']).any(|word| word == code)), "{help}");
+}
+
+#[test]
+fn every_signal_is_in_the_manual_and_in_the_readme() {
+    let code = read("src/service/signals.rs");
+    let (_, list) = code.split_once("Signals::new([").unwrap();
+    let of_code: BTreeSet<_> = list.split(']').next().unwrap().split(", ").collect();
+    let manual = read("man/chatd.8");
+    let items = section(&manual, ".Ss Signals", ".S");
+    let items = items.lines().filter(|line| line.starts_with(".It Dv "));
+    let of_manual: BTreeSet<_> =
+        items.flat_map(str::split_whitespace).filter(|word| word.starts_with("SIG")).collect();
+    assert_eq!(of_code, of_manual);
+    let readme = read("README.md");
+    for signal in of_code {
+        let bare = signal.trim_start_matches("SIG");
+        assert!(readme.lines().any(|line| line.starts_with('|') && line.contains(bare)), "README: {bare}");
+    }
+}
+
+#[test]
+fn the_shutdown_is_told_in_the_same_words_everywhere() {
+    let manual = read("man/chatd.8");
+    let items = section(section(&manual, ".Ss Shutdown", ".Ss "), ".Bl -enum", ".El");
+    let of_manual: Vec<_> = items.split(".It\n").skip(1).map(words).collect();
+    assert_eq!(of_manual.len(), 6);
+    for file in ["src/lib.rs", "src/service/server.rs"] {
+        let code = read(file);
+        let head: String =
+            code.lines().map_while(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join("\n");
+        let said = words(&head);
+        let mut rest = said.as_str();
+        for (number, item) in of_manual.iter().enumerate() {
+            let item = format!("{}. {item}", number + 1);
+            let at = rest.find(&item).unwrap_or_else(|| panic!("{file}: no {item:?} in {rest:?}"));
+            rest = &rest[at + item.len()..];
+        }
+    }
+}
+
+#[test]
+fn every_notice_is_in_the_manual_word_for_word() {
+    let page = read("man/chatd-protocol.7");
+    let said = |notice: &str| page.lines().any(|line| line == notice || line == format!(".It Li {notice}"));
+    for notice in [
+        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 1 },
+        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 3 },
+        Notice::Skipped { lines: 1 },
+        Notice::Skipped { lines: 1024 },
+        Notice::ServerFull,
+        Notice::AddressFull,
+        Notice::Idle,
+        Notice::Foreign(Foreign::Tls),
+        Notice::Foreign(Foreign::Http),
+        Notice::Foreign(Foreign::Ssh),
+    ] {
+        assert!(said(&notice.to_string()), "{notice}");
+        // A new notice does not compile here: give it a place in the list above and in the page.
+        match notice {
+            Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
+            Notice::AddressFull | Notice::Idle => {}
+            Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
+        }
+    }
+}
+
+/// Somebody in the transcript.
+struct Person(TcpStream);
+
+impl Person {
+    fn join(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Takes the next bytes, and fails unless they are `expected`.
+    fn hear(&mut self, expected: &[u8], line: &str) {
+        let mut heard = vec![0; expected.len()];
+        self.0.read_exact(&mut heard).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(heard == expected, "{line}: heard {:?}", heard.escape_ascii().to_string());
+    }
+
+    fn hear_end(&mut self, line: &str) {
+        match self.0.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+/// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (byte, len) = match rest.as_bytes() {
+            [b'\\', b'n', ..] => (b'\n', 2),
+            [b'\\', b'r', ..] => (b'\r', 2),
+            [b'\\', b'x', ..] => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
+            [b'\\', b'0'..=b'3', ..] => (u8::from_str_radix(&rest[1..4], 8).unwrap(), 4),
+            [first, ..] => (*first, c.len_utf8()),
+            [] => break,
+        };
+        bytes.push(byte);
+        rest = &rest[len..];
+    }
+    bytes
+}
+
+#[test]
+fn the_transcript_of_the_manual_is_what_happens() {
+    let transcripts = displays(&read("man/chatd-protocol.7"));
+    let transcript = transcripts.iter().find(|text| text.starts_with("ann <")).unwrap();
+    let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+    let server = rt::run(1, async move { Server::start(&config) }).unwrap();
+    let Address::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
+    let mut people = BTreeMap::new();
+    for line in transcript.lines() {
+        let (name, said) = line.split_once([' ']).unwrap();
+        let person = people.entry(name).or_insert_with(|| Person::join(address));
+        match said.trim_start().split_once(' ').unwrap() {
+            (">", "(end)") => person.0.shutdown(Shutdown::Write).unwrap(),
+            (">", text) => person.0.write_all(&unescape(text)).unwrap(),
+            ("<", "(end)") => person.hear_end(line),
+            ("<", text) => person.hear(&unescape(text), line),
+            _ => panic!("{line}: neither > nor <"),
+        }
+    }
+    assert_eq!(people.len(), 4);
+    rt::run(1, server.stop(Duration::ZERO));
+}
+
+#[test]
+fn mandoc_finds_nothing_to_say_about_the_manual() {
+    let pages = ["man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"].map(root);
+    match Command::new("mandoc").args(["-Tlint", "-Wwarning"]).args(pages).output() {
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "mandoc is needed for this test");
+        }
+        Err(error) => panic!("mandoc: {error}"),
+    }
+}
