@@ -147,3 +147,18 @@ fn talk(number: usize, caller: Caller, lines: usize) -> thread::JoinHandle<Vec<S
         heard
     })
 }
+
+#[test]
+fn what_somebody_said_who_was_gone_at_once_is_heard() {
+    let server = TestServer::start();
+    let (mut ann, mut ben) = (server.join(), server.join());
+    for number in 0..100 {
+        // Closed with the greeting unread, which resets the connection, while others are talking to it.
+        let mut eve = Caller::connect(server.address);
+        ann.say("chatter\n".repeat(100));
+        eve.say(format!("alert {number}"));
+        drop(eve);
+        ben.until(&format!("alert {number}\n"));
+        ann.until(&format!("alert {number}\n"));
+    }
+}

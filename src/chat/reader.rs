@@ -91,11 +91,16 @@ impl Reader {
     }
 
     /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out with the next
-    /// [`Reader::deliver`], but never inside a line that has been half written.
+    /// [`Reader::deliver`], but never inside a line that has been half written. Lost if there is no outlet
+    /// any more.
     pub fn owe(&mut self, bytes: &[u8]) {
         let log = self.room.read();
         self.member.set_asleep(false);
-        let progress = &mut self.member.output().progress;
+        let output = &mut *self.member.output();
+        if output.outlet.is_none() {
+            return;
+        }
+        let progress = &mut output.progress;
         if progress.owed.is_empty() {
             progress.catch_up_with_tail(&self.room, &self.member, &log);
             if progress.owed.is_empty() {

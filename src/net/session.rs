@@ -108,6 +108,8 @@ pub struct Session {
     blocked: Option<Instant>,
     /// When something was last read; kept only where a deadline depends on it.
     last_read: Option<Instant>,
+    /// The connection failed: nothing more can be sent, but what has arrived is still read.
+    broken: Option<io::Error>,
     /// When closing began.
     ending: Option<Instant>,
     alarm: Option<Instant>,
@@ -139,6 +141,7 @@ impl Session {
             more_to_read: false,
             blocked: None,
             last_read: None,
+            broken: None,
             ending: None,
             alarm: None,
             waker: None,

@@ -41,7 +41,7 @@ impl Session {
             return Ok(false);
         }
         let limit = if self.reader.room().is_crowded() { CROWDED_READ_BYTES } else { READ_BYTES };
-        let received = self.receive(limit, Then::GoOn)?;
+        let received = self.receive(limit, Then::GoOn);
         self.more_to_read = received == Some(limit);
         Ok(true)
     }
@@ -51,7 +51,7 @@ impl Session {
         if !self.can_say(cx) {
             return Ok(false);
         }
-        self.receive(READ_BYTES, Then::End)?;
+        self.receive(READ_BYTES, Then::End);
         self.phase = Phase::Finishing;
         self.inputs_tx = None;
         Ok(true)
@@ -63,19 +63,24 @@ impl Session {
             && self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.poll_ready(cx).is_ready())
     }
 
-    /// Receives and takes in up to `limit` bytes; `None` if nothing has arrived.
-    fn receive(&mut self, limit: usize, then: Then) -> Result<Option<usize>, Close> {
+    /// Receives and takes in up to `limit` bytes; `None` if nothing has arrived. A connection that fails is
+    /// one whose input has ended.
+    fn receive(&mut self, limit: usize, then: Then) -> Option<usize> {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let received = match self.stream.receive(&mut buffer[..limit]) {
+                Ok(count) => Some(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                other => Some(other?),
+                Err(error) => {
+                    self.break_off(error);
+                    Some(0)
+                }
             };
             match received {
                 None if then == Then::GoOn => {}
                 Some(0) => self.take_in(&[], Then::End),
                 _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
             }
-            Ok(received)
+            received
         })
     }
 
