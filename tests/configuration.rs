@@ -92,7 +92,7 @@ fn usr1_writes_a_summary_to_the_log() {
     ann.say("counted\n");
     ben.expect("counted\n");
     daemon.signal("USR1");
-    daemon.wait_for_log("status: 2 sessions, 1 lines");
+    daemon.wait_for_log("status: 2 sessions, 1 line");
     daemon.wait_for_log("connections: 2 accepted, 0 refused");
 }
 
@@ -112,7 +112,7 @@ fn the_service_manager_is_told_ready_status_reloading_and_stopping() {
     let mut daemon = Daemon::run(command);
     assert_eq!(told(), "READY=1\nSTATUS=0 sessions, 0 lines\n");
     let _ann = daemon.join();
-    assert_eq!(told(), "STATUS=1 sessions, 0 lines\n");
+    assert_eq!(told(), "STATUS=1 session, 0 lines\n");
     daemon.signal("HUP");
     let reloading = told();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");

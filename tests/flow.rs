@@ -137,7 +137,7 @@ fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
     }
     let kept = stalled.rest();
     assert!(kept.len() < 200_000 * 100, "{}", kept.len());
-    assert!(server.server().summary().join(" ").contains("1 did not read"));
+    assert!(server.server().summary().join(" ").contains("closed: 1 for not reading"));
 }
 
 #[test]

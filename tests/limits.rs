@@ -79,6 +79,18 @@ fn garbage_makes_no_log_lines_by_default() {
 }
 
 #[test]
+fn an_idle_timeout_that_comes_with_a_reload_holds_for_those_who_are_there() {
+    let folder = crate::support::Folder::new();
+    let file = folder.write("chatd.toml", "");
+    let daemon = Daemon::start(&["--config", crate::support::text(&file)]);
+    let mut ann = daemon.join();
+    folder.write("chatd.toml", "idle_timeout = \"1s\"\n");
+    daemon.signal("HUP");
+    ann.expect("-!- closing: you were idle for too long\n");
+    ann.expect_end();
+}
+
+#[test]
 fn survives_descriptor_exhaustion() {
     let mut command = Command::new("sh");
     command.args([

@@ -54,9 +54,22 @@ fn an_address_in_use_is_named_and_the_exit_code_is_1() {
     let (code, stderr) = run(&["--listen", &daemon.address.to_string()]);
     assert_eq!(code, Some(1));
     assert!(
-        stderr.contains(&format!("cannot listen on {}: Address already in use", daemon.address)),
+        stderr.contains(&format!(
+            "cannot listen on {}: address already in use; stop the program",
+            daemon.address
+        )),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_failed_start_says_why_wherever_the_log_goes() {
+    let daemon = Daemon::start(&[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    let address = daemon.address.to_string();
+    let output = clean(&mut command).args(["--log", "none", "--listen", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("chatd: cannot listen on"));
 }
 
 #[test]

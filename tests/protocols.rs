@@ -69,7 +69,8 @@ fn tls_http_and_ssh_get_one_line_of_explanation_and_nobody_hears_them() {
 fn an_opening_in_pieces_is_recognised_too() {
     let server = TestServer::start();
     let mut caller = Caller::connect(server.address);
-    for byte in b"GET / HTTP/1.1\r\n" {
+    // It is recognised with the digit; what comes after may find the connection closed.
+    for byte in b"GET / HTTP/1" {
         caller.say([*byte]);
     }
     caller.expect(GREETING);

@@ -142,6 +142,46 @@ impl Reader {
     }
 }
 
+/// What has been said since a position, where it lies in one piece.
+///
+/// Most members have been sent everything before and said nothing themselves: what is new is the same bytes
+/// for all of them. That way is kept short, for it is gone once for each line and member, and the more of the
+/// processor's caches it takes, the slower the kernel's part of it becomes.
+pub(super) struct News<'a> {
+    from: Position,
+    bytes: &'a [u8],
+}
+
+impl<'a> News<'a> {
+    /// What has been said since `from`; nothing if that goes over the end of the ring or is very much.
+    pub(super) fn since(log: &'a Log, from: Position) -> Option<Self> {
+        let is_kept = (log.tail()..log.head()).contains(&from);
+        let piece = (from, log.head());
+        let [bytes, rest] = if is_kept { log.bytes(piece) } else { [&[][..], &[]] };
+        let fits = !bytes.is_empty() && rest.is_empty() && bytes.len() as u64 <= DELIVERY_BYTES;
+        fits.then_some(Self { from, bytes })
+    }
+
+    /// Sends it to `member`, if that is all the member has still to get; says nothing otherwise.
+    pub(super) fn deliver(&self, room: &RoomLog, member: &Member) -> Option<io::Result<Delivery>> {
+        let output = &mut *member.output();
+        let progress = &mut output.progress;
+        let is_all = progress.cursor == self.from && progress.owed.is_empty() && progress.missed == 0;
+        if !is_all || member.own_end() > self.from || member.end() != Position::MAX {
+            return None;
+        }
+        let sent = match output.outlet.as_ref()?.send(&[IoSlice::new(self.bytes)]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Some(Err(error)),
+            Ok(sent) => sent,
+        };
+        progress.cursor += sent as Position;
+        room.note_cursor(member, progress.cursor);
+        let is_complete = sent == self.bytes.len();
+        Some(Ok(if is_complete { Delivery::Complete } else { Delivery::Blocked { sent } }))
+    }
+}
+
 /// Sends `member` what it has still to get. [`Delivery::Complete`] leaves it asleep, anything else awake.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::Position;
 use super::log::Log;
 use super::member::{Member, SessionId};
-use super::reader::{Delivery, deliver};
+use super::reader::{Delivery, News, deliver};
 use super::room_log::RoomLog;
 
 /// How often a room that waits looks whether those it waits for read.
@@ -157,16 +157,19 @@ impl Room {
     pub fn deliver(&self, after: Option<SessionId>, most: usize) -> Option<SessionId> {
         let log = self.shared.read();
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut looked_at = 0;
-        for (id, seat) in self.seats.range((begin, Bound::Unbounded)) {
-            if seat.member.is_asleep()
-                && !matches!(deliver(&self.shared, &log, &seat.member), Ok(Delivery::Complete))
-            {
-                seat.member.set_asleep(false);
-                seat.member.wake();
+        let mut news = None;
+        for (index, (id, seat)) in self.seats.range((begin, Bound::Unbounded)).enumerate() {
+            let member = &*seat.member;
+            if member.is_asleep() {
+                let news = news.get_or_insert_with(|| News::since(&log, member.cursor()));
+                let delivery = news.as_ref().and_then(|news| news.deliver(&self.shared, member));
+                let delivery = delivery.unwrap_or_else(|| deliver(&self.shared, &log, member));
+                if !matches!(delivery, Ok(Delivery::Complete)) {
+                    member.set_asleep(false);
+                    member.wake();
+                }
             }
-            looked_at += 1;
-            if looked_at == most {
+            if index + 1 == most {
                 return Some(*id);
             }
         }

@@ -21,6 +21,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
+use super::session::Origin;
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
 use crate::chat::{Input, Outlet, RoomLog};
@@ -196,7 +197,7 @@ impl Door {
             }
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);
-                log::debug!("refused a connection from {ip:?}: {refusal:?}");
+                log::debug!("refused {}: {}", Origin(from), refusal.notice());
                 turn_away(&*stream, refusal.notice());
             }
         }

@@ -93,9 +93,10 @@ impl Net {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force, for what happens from now on.
+    /// Puts other settings in force, for what happens from now on; all sessions look at their deadlines again.
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.sessions.wake_all();
     }
 
     /// How far the shutdown has come.

@@ -26,6 +26,7 @@ use super::{Net, Stage};
 use crate::chat::reader::Progress;
 use crate::chat::{Input, Member, Reader, RoomLog};
 use crate::protocol::{Framer, Opening, READ_BYTES};
+use crate::rt;
 
 /// How many reads and deliveries a session does before the others have their turn.
 const TURNS: usize = 4;
@@ -60,6 +61,18 @@ enum Phase {
     Lingering,
 }
 
+/// Where a session comes from, for the log.
+pub(super) struct Origin(pub(super) Option<SocketAddr>);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a unix socket"),
+        }
+    }
+}
+
 /// Why a session is over.
 #[derive(Debug)]
 enum Close {
@@ -76,10 +89,10 @@ enum Close {
 impl fmt::Display for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done => f.write_str("all was written"),
+            Self::Done => f.write_str("it ended"),
             Self::Broken(error) => write!(f, "the connection failed: {error}"),
             Self::Slow => f.write_str("it did not read"),
-            Self::Late => f.write_str("it did not read in time for the end"),
+            Self::Late => f.write_str("it had not read everything within drain"),
         }
     }
 }
@@ -106,8 +119,8 @@ pub struct Session {
     more_to_read: bool,
     /// The kernel took less than it was offered; since when it has taken nothing.
     blocked: Option<Instant>,
-    /// When something was last read; kept only where a deadline depends on it.
-    last_read: Option<Instant>,
+    /// When something was last read, or the session began.
+    last_read: Instant,
     /// The connection failed: nothing more can be sent, but what has arrived is still read.
     broken: Option<io::Error>,
     /// When closing began.
@@ -140,7 +153,7 @@ impl Session {
             phase: Phase::Joining,
             more_to_read: false,
             blocked: None,
-            last_read: None,
+            last_read: rt::now(),
             broken: None,
             ending: None,
             alarm: None,
@@ -163,7 +176,7 @@ impl Session {
         let joined = self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.try_send(join).is_ok());
         if joined {
             let close = future::poll_fn(|cx| self.poll(cx)).await;
-            log::debug!("session {} from {:?} is over: {close}", member.id().0, self.from);
+            log::debug!("session {} from {} is over: {close}", member.id().0, Origin(self.from));
         }
         self.reader.release();
         self.net.alarms.clear(&mut self.alarm, member.id());
@@ -226,7 +239,6 @@ impl Session {
         let settings = self.net.settings();
         self.reader.joined();
         self.reader.owe(&settings.greeting);
-        self.note_read(&settings);
         self.phase = Phase::Open;
         Ok(true)
     }

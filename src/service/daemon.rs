@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures::future::{self, Either};
 use futures::{Stream, StreamExt};
+use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
@@ -68,15 +69,39 @@ fn serve(cli: Cli, loaded: Loaded) -> Exit {
             return Exit::Failed;
         }
     };
+    raise_descriptors(config.max_clients);
     let (logging, served) = rt::run(config.threads, async move {
         let served = Daemon::run(cli, config, &logging).await;
         (logging, served)
     });
     if let Err(failure) = &served {
         log::error!("{failure}");
+        if !logging.is_on_stderr() {
+            // Whoever started it should not have to look for the reason in a log, or in none.
+            eprintln!("chatd: {failure}");
+        }
     }
     logging.stop();
     if served.is_ok() { Exit::Ok } else { Exit::Failed }
+}
+
+/// Descriptors that are needed besides one for each session: listeners, epoll, signals, log, the spare one.
+const OTHER_DESCRIPTORS: u64 = 32;
+
+/// Raises the limit of open files as far as this process may, for shells and service managers set it low for
+/// the sake of programs that use select(2). Says so where it is too low for `max_clients` all the same.
+fn raise_descriptors(max_clients: usize) {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        log::warn!("cannot raise the limit of open files: {error}");
+    }
+    let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if most < max_clients as u64 + OTHER_DESCRIPTORS {
+        log::warn!(
+            "{most} open files are allowed, too few for max_clients = {max_clients}: raise LimitNOFILE= or ulimit -n, or lower max_clients"
+        );
+    }
 }
 
 /// What the daemon needs to follow its signals.

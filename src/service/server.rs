@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
 
-use super::config::Config;
+use super::config::{Config, show_duration};
 use crate::chat::{Broker, Input, Room, RoomLog};
 use crate::net::{Address, Listener, Net, Settings};
 use crate::protocol::Rules;
@@ -40,7 +40,16 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.error)
+        let reason = self.error.to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        write!(f, "cannot listen on {}: {}", self.address, lower_first(reason))?;
+        match (self.error.kind(), &self.address) {
+            (io::ErrorKind::AddrInUse, Address::Tcp(_)) => {
+                f.write_str("; stop the program that listens there, or choose another address with --listen")
+            }
+            (io::ErrorKind::PermissionDenied, Address::Tcp(_)) => f.write_str("; choose a port above 1023"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -113,7 +122,7 @@ impl Server {
                 count(&counters.refused)
             ),
             format!(
-                "closed: {} did not read, {} were idle, {} spoke another protocol",
+                "closed: {} for not reading, {} for being idle, {} for speaking another protocol",
                 count(&counters.slow),
                 count(&counters.idle),
                 count(&counters.foreign)
@@ -141,10 +150,15 @@ impl Server {
         };
         let late = rt::sleep(drain + GRACE);
         if let Either::Right(_) = future::select(Box::pin(orderly), Box::pin(late)).await {
-            log::warn!("{} sessions were still there after {drain:?}: closing them", net.sessions.count());
+            let (count, drain) = (net.sessions.count(), show_duration(drain));
+            log::warn!("{count} sessions had not read everything within drain ({drain}): closed");
         }
         alarms.cancel().await;
     }
+}
+
+fn lower_first(text: &str) -> String {
+    text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect()
 }
 
 fn bind(address: &Address) -> Result<Listener, BindError> {
@@ -179,6 +193,8 @@ pub struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sessions, {} lines", self.sessions, self.lines)
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let (sessions, lines) = (self.sessions, self.lines);
+        write!(f, "{sessions} session{}, {lines} line{}", plural(sessions as u64), plural(lines))
     }
 }

@@ -13,14 +13,9 @@ use crate::rt;
 const LINGER_CHECK: Duration = Duration::from_millis(20);
 
 impl Session {
-    pub(super) fn note_read(&mut self, settings: &Settings) {
-        let matters = settings.idle_timeout.is_some() || settings.flush_after.is_some();
-        self.last_read = matters.then(rt::now);
-    }
-
     /// The next time at which something has to be done though nothing happens.
     pub(super) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let pending = self.last_read.filter(|_| self.phase == Phase::Open);
+        let pending = Some(self.last_read).filter(|_| self.phase == Phase::Open);
         let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
         let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
         [
@@ -36,10 +31,6 @@ impl Session {
     }
 
     pub(super) fn set_alarm(&mut self) {
-        let may_matter = self.blocked.is_some() || self.last_read.is_some() || self.phase == Phase::Lingering;
-        if !may_matter && self.net.stage() == Stage::Running {
-            return;
-        }
         if let Some(when) = self.deadline(&self.net.settings()) {
             // One that rings too early is set again then; that is cheaper than moving it each time.
             if self.alarm.is_none_or(|set| when < set) {
@@ -68,10 +59,11 @@ impl Session {
             return Err(Close::Slow);
         }
         if self.phase == Phase::Open && self.net.stage() == Stage::Running {
-            if settings.flush_after.is_some_and(|wait| is_due(self.last_read, wait)) && self.can_say(cx) {
+            if settings.flush_after.is_some_and(|wait| is_due(Some(self.last_read), wait)) && self.can_say(cx)
+            {
                 self.take_in(&[], Then::Flush);
             }
-            if settings.idle_timeout.is_some_and(|wait| is_due(self.last_read, wait)) {
+            if settings.idle_timeout.is_some_and(|wait| is_due(Some(self.last_read), wait)) {
                 self.close_idle(cx);
             }
         }

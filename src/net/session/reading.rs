@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Context;
 
-use super::{Close, Phase, READ_BUFFER, Session};
+use super::{Close, Origin, Phase, READ_BUFFER, Session};
 use crate::chat::Input;
 use crate::net::{Counters, Settings, Stage};
 use crate::protocol::{Foreign, Framed, Notice, READ_BYTES};
@@ -102,7 +102,7 @@ impl Session {
         if then == Then::End {
             self.phase = Phase::Ended;
         } else if !bytes.is_empty() {
-            self.note_read(&settings);
+            self.last_read = rt::now();
         }
     }
 
@@ -147,7 +147,7 @@ impl Session {
     /// The other side speaks another protocol: one line to explain, and that is it.
     fn send_away(&mut self, foreign: Foreign) {
         Counters::count(&self.net.counters.foreign);
-        log::debug!("session {} from {:?} speaks {}", self.reader.id().0, self.from, foreign.name());
+        log::debug!("session {} from {} speaks {}", self.reader.id().0, Origin(self.from), foreign.name());
         self.notice(&Notice::Foreign(foreign));
         self.reader.end_here();
         self.ending = Some(rt::now());

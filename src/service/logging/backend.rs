@@ -32,6 +32,7 @@ pub struct Logging {
     queue: Arc<Queue>,
     /// `None` if log lines go nowhere.
     thread: Option<JoinHandle<()>>,
+    on_stderr: bool,
 }
 
 /// Starts to log: from now on `log::info!` and its sisters write to `kind`.
@@ -50,9 +51,10 @@ pub fn start(kind: LogKind, level: LevelFilter) -> Result<Logging, LogError> {
 pub fn start_with_socket(kind: LogKind, level: LevelFilter, socket: &Path) -> Result<Logging, LogError> {
     let output = kind.output(Facts::gather(socket));
     if output == Output::Nowhere {
-        return Ok(Logging { queue: Arc::default(), thread: None });
+        return Ok(Logging { queue: Arc::default(), thread: None, on_stderr: false });
     }
-    let logging = open(output, socket).map_err(LogError::Thread)?;
+    let mut logging = open(output, socket).map_err(LogError::Thread)?;
+    logging.on_stderr = output != Output::Syslog;
     log::set_boxed_logger(Box::new(Front { queue: Arc::clone(&logging.queue) }))
         .map_err(LogError::Installed)?;
     logging.set_level(level);
@@ -81,13 +83,18 @@ impl Logging {
         let theirs = Arc::clone(&queue);
         let thread =
             thread::Builder::new().name("log".to_owned()).spawn(move || writer::run(&theirs, output))?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self { queue, thread: Some(thread), on_stderr: false })
     }
 
     /// Adds a line past the `log` crate, of which a process has only one.
     #[cfg(test)]
     pub(super) fn log(&self, entry: Entry) {
         self.queue.push(entry);
+    }
+
+    /// Says whether whoever started the daemon sees the log on standard error.
+    pub fn is_on_stderr(&self) -> bool {
+        self.on_stderr
     }
 
     /// Changes the level, as a reload does. Nothing changes if log lines go nowhere.
