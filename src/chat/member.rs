@@ -5,27 +5,17 @@
 //! the lock on the log is what makes "I found nothing more, wake me" and "here is more" happen one
 //! after the other.
 
-use std::fmt::Debug;
-use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::Position;
+use super::outlet::Outlet;
 use super::reader::Progress;
 
 /// The number of a session: given once, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// Where a member's lines go.
-pub trait Outlet: Debug + Send + Sync {
-    /// Takes as many bytes as it can without waiting, and says how many.
-    ///
-    /// # Errors
-    /// `WouldBlock` if it can take none now; any other error means that it never will.
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
-}
 
 /// What is sent to a member, and where to. Locked only while the log is held for reading.
 #[derive(Debug)]

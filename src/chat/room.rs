@@ -157,23 +157,28 @@ impl Room {
     pub fn deliver(&self, after: Option<SessionId>, most: usize) -> Option<SessionId> {
         let log = self.shared.read();
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let seats = self.seats.range((begin, Bound::Unbounded)).take(most);
+        let mut last = None;
         let mut news = None;
-        for (index, (id, seat)) in self.seats.range((begin, Bound::Unbounded)).enumerate() {
+        let mut turns = Vec::with_capacity(most.min(self.seats.len()));
+        for (count, (id, seat)) in seats.enumerate() {
+            last = (count + 1 == most).then_some(*id);
             let member = &*seat.member;
-            if member.is_asleep() {
-                let news = news.get_or_insert_with(|| News::since(&log, member.cursor()));
-                let delivery = news.as_ref().and_then(|news| news.deliver(&self.shared, member));
-                let delivery = delivery.unwrap_or_else(|| deliver(&self.shared, &log, member));
-                if !matches!(delivery, Ok(Delivery::Complete)) {
-                    member.set_asleep(false);
-                    member.wake();
-                }
+            if !member.is_asleep() {
+                continue;
             }
-            if index + 1 == most {
-                return Some(*id);
+            let news = news.get_or_insert_with(|| News::since(&log, member.cursor()));
+            if let Some(turn) = news.as_ref().and_then(|news| news.for_member(member)) {
+                turns.push(turn);
+            } else if !matches!(deliver(&self.shared, &log, member), Ok(Delivery::Complete)) {
+                member.set_asleep(false);
+                member.wake();
             }
         }
-        None
+        if let Some(Some(news)) = news {
+            news.deliver(&self.shared, turns);
+        }
+        last
     }
 
     fn join(&mut self, member: Arc<Member>, effects: &mut Effects) {
@@ -331,7 +336,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::chat::member::Outlet;
+    use crate::chat::Outlet;
     use crate::chat::{Delivery, Reader};
 
     const CAPACITY: usize = 4096;

@@ -4,10 +4,10 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, Shutdown};
 
 use super::options;
-use crate::chat::Outlet;
+use crate::chat::outlet::{self, Outlet};
 use crate::rt;
 
 /// A connected stream socket.
@@ -58,13 +58,11 @@ impl Stream {
 
 impl Outlet for Stream {
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(match slices {
-            [single] => rustix::net::send(&self.io, single, SendFlags::NOSIGNAL)?,
-            many => {
-                let mut nothing = SendAncillaryBuffer::default();
-                rustix::net::sendmsg(&self.io, many, &mut nothing, SendFlags::NOSIGNAL)?
-            }
-        })
+        outlet::send(&self.io, slices)
+    }
+
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 }
 
