@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use futures::channel::oneshot;
+
 use super::Position;
 use super::log::Log;
 use super::member::{Member, SessionId};
@@ -47,6 +49,8 @@ pub enum Input {
     End(SessionId),
     /// A session is gone.
     Leave(SessionId),
+    /// Somebody wants to know whether the broker still works: answered at once, whatever waits.
+    Probe(oneshot::Sender<()>),
 }
 
 /// What has to be done after inputs have been applied.
@@ -123,6 +127,8 @@ impl Room {
             Input::Say { from, text, lines } => self.say(from, text, lines, now, effects),
             Input::End(id) => self.end(id, effects),
             Input::Leave(id) => self.leave(id, now, effects),
+            // Whoever asked may have stopped waiting.
+            Input::Probe(answer_tx) => drop(answer_tx.send(())),
         }
     }
 

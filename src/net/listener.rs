@@ -4,10 +4,12 @@
 //! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -64,6 +66,34 @@ impl Listener {
             Address::Tcp(address) => Self::bind_tcp(*address),
             Address::Unix(path) => Self::bind_unix(path),
         }
+    }
+
+    /// Takes over a socket that somebody else has bound, a service manager say: it may be blocking.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is not a listening stream socket of IP or the unix domain, otherwise the kernel's.
+    pub fn inherit(fd: OwnedFd) -> io::Result<Self> {
+        let unfit = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_string()));
+        match sockopt::socket_type(&fd) {
+            Err(Errno::NOTSOCK) => return unfit("it is not a socket"),
+            Ok(SocketType::STREAM) => {}
+            Ok(_) => return unfit("it is not a stream socket (ListenStream=)"),
+            Err(error) => return Err(error.into()),
+        }
+        if !sockopt::socket_acceptconn(&fd)? {
+            return unfit("it is a socket that does not listen (Accept=no)");
+        }
+        let name = rustix::net::getsockname(&fd)?;
+        let address = match (SocketAddr::try_from(name.clone()), SocketAddrUnix::try_from(name)) {
+            (Ok(address), _) => Address::Tcp(address),
+            (_, Ok(address)) => Address::Unix(path_of(&address)),
+            _ => return unfit("it is neither an IP nor a unix socket"),
+        };
+        if matches!(address, Address::Tcp(_)) {
+            options::set_tcp(&fd)?;
+        }
+        // Its file, if it has one, belongs to whoever has bound it.
+        Ok(Self { io: rt::Io::new(fd)?, address, file: None })
     }
 
     fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
@@ -141,6 +171,15 @@ impl Drop for Listener {
 
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// The path of a unix socket; an abstract one is shown with `@`, as ss(8) does.
+fn path_of(address: &SocketAddrUnix) -> PathBuf {
+    match (address.path(), address.abstract_name()) {
+        (Some(path), _) => OsStr::from_bytes(path.to_bytes()).into(),
+        (None, Some(name)) => format!("@{}", name.escape_ascii()).into(),
+        (None, None) => PathBuf::new(),
+    }
 }
 
 /// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.

@@ -12,16 +12,19 @@ use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
-use super::config::{self, Config, Loaded};
+use super::config::{self, Config, Loaded, Origin};
 use super::logging::{self, Logging};
-use super::server::{BindError, Server};
+use super::server::{BindError, Probe, Server};
 use super::signals::{self, Request};
-use super::systemd::{self, Message};
-use crate::net::Address;
-use crate::rt;
+use super::systemd::{self, Message, Passed};
+use crate::net::{Address, Listener};
+use crate::rt::{self, JoinHandle};
 
 /// How often the service manager is told how things are, if they have changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What stopping may take on top of `drain` before the service manager loses its patience.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
 pub fn main() -> Exit {
@@ -47,6 +50,7 @@ fn environment(name: &str) -> Option<OsString> {
 #[derive(Debug)]
 enum Failure {
     Bind(BindError),
+    Passed(std::io::Error),
     Signals(std::io::Error),
 }
 
@@ -54,6 +58,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Passed(error) => {
+                write!(
+                    f,
+                    "cannot take the sockets that LISTEN_FDS promises: {error}; unset it, or start chatd with chatd.socket"
+                )
+            }
             Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
         }
     }
@@ -61,7 +71,9 @@ impl fmt::Display for Failure {
 
 /// Serves until it is told to stop.
 fn serve(cli: Cli, loaded: Loaded) -> Exit {
-    let config = loaded.config;
+    // Before anything else opens descriptors.
+    let passed = systemd::take_passed().map_err(Failure::Passed);
+    let config = &loaded.config;
     let logging = match logging::start(config.log, config.log_level) {
         Ok(logging) => logging,
         Err(error) => {
@@ -71,7 +83,10 @@ fn serve(cli: Cli, loaded: Loaded) -> Exit {
     };
     raise_descriptors(config.max_clients);
     let (logging, served) = rt::run(config.threads, async move {
-        let served = Daemon::run(cli, config, &logging).await;
+        let served = match passed {
+            Ok(passed) => Daemon::run(cli, loaded, passed, &logging).await,
+            Err(failure) => Err(failure),
+        };
         (logging, served)
     });
     if let Err(failure) = &served {
@@ -111,17 +126,26 @@ struct Daemon {
     server: Server,
     /// What the service manager was told last.
     told: String,
+    watchdog: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
-    async fn run(cli: Cli, config: Config, logging: &Logging) -> Result<(), Failure> {
+    async fn run(cli: Cli, loaded: Loaded, passed: Vec<Passed>, logging: &Logging) -> Result<(), Failure> {
         // First the signals: from here on a TERM drains, however early it comes.
         let requests = signals::requests().map_err(Failure::Signals)?;
-        let server = Server::start(&config).map_err(Failure::Bind)?;
+        let inherited = inherit(passed);
+        let server = if inherited.is_empty() {
+            Server::start(&loaded.config).map_err(Failure::Bind)?
+        } else {
+            tell_what_is_not_used(&loaded);
+            Server::start_on(inherited, &loaded.config)
+        };
         announce(server.addresses());
         let told = server.status().to_string();
         systemd::notify(Message::Ready(told.clone())).await;
-        Self { cli, config, server, told }.follow(requests, logging).await;
+        let watchdog =
+            systemd::watchdog_interval().map(|interval| rt::spawn(watch(server.probe(), interval)));
+        Self { cli, config: loaded.config, server, told, watchdog }.follow(requests, logging).await;
         Ok(())
     }
 
@@ -184,7 +208,12 @@ impl Daemon {
     async fn stop(self, mut requests: impl Stream<Item = Request> + Unpin) {
         let status = self.server.status();
         log::info!("stopping: {status}");
-        systemd::notify(Message::Stopping(format!("stopping: {status}"))).await;
+        let at_most = self.config.drain + STOP_MARGIN;
+        systemd::notify(Message::Stopping { status: format!("stopping: {status}"), at_most }).await;
+        if let Some(watchdog) = self.watchdog {
+            // A service that stops is no longer watched.
+            watchdog.cancel().await;
+        }
         let drained = Box::pin(self.server.stop(self.config.drain));
         let again =
             requests.by_ref().filter(|request| future::ready(*request == Request::Stop)).into_future();
@@ -192,6 +221,41 @@ impl Daemon {
             Either::Left(_) => log::info!("stopped"),
             Either::Right(_) => log::warn!("stopped at once: told to stop a second time"),
         }
+    }
+}
+
+/// Those of the passed descriptors that can be accepted from; closes the others, and says why.
+fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
+    let inherited = passed.into_iter().filter_map(|Passed { fd, name }| match Listener::inherit(fd) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            log::warn!(
+                "the service manager has passed \"{}\", which is of no use: {error}",
+                name.escape_default()
+            );
+            None
+        }
+    });
+    inherited.collect()
+}
+
+/// Says that the addresses somebody has set are not those that count.
+fn tell_what_is_not_used(loaded: &Loaded) {
+    let origin = loaded.origin("listen");
+    if *origin != Origin::Default {
+        log::warn!(
+            "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
+            origin.place("listen")
+        );
+    }
+}
+
+/// Tells the service manager each time something has gone through the broker and back. If it does not come back,
+/// neither does chatd, until it is started again.
+async fn watch(mut probe: Probe, interval: Duration) {
+    while probe.round_trip().await {
+        systemd::notify(Message::Alive).await;
+        rt::sleep(interval).await;
     }
 }
 

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::channel::mpsc;
+use futures::SinkExt;
+use futures::channel::{mpsc, oneshot};
 use futures::future::{self, Either};
 
 use super::config::{Config, show_duration};
@@ -78,6 +79,11 @@ impl Server {
     /// The first address that cannot be listened on; then none is.
     pub fn start(config: &Config) -> Result<Self, BindError> {
         let listeners: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        Ok(Self::start_on(listeners, config))
+    }
+
+    /// Accepts on `listeners`, whatever `config` says about addresses. To be called on the executor.
+    pub fn start_on(listeners: Vec<Listener>, config: &Config) -> Self {
         let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
         let net = Net::new(settings(config));
         let (broker, inputs_tx) =
@@ -91,7 +97,13 @@ impl Server {
             let net = Arc::clone(&net);
             async move { net.alarms.run().await }
         });
-        Ok(Self { net, log, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx })
+        Self { net, log, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx }
+    }
+
+    /// What can tell whether the broker works, for as long as it is kept. The server does not stop before it is
+    /// dropped.
+    pub fn probe(&self) -> Probe {
+        Probe { inputs_tx: self.inputs_tx.clone() }
     }
 
     /// Where it listens, with the real ports.
@@ -107,7 +119,7 @@ impl Server {
 
     /// How things are, in one line.
     pub fn status(&self) -> Status {
-        Status { sessions: self.net.sessions.count(), lines: self.log.read().lines() }
+        Status { sessions: self.net.sessions.count(), rooms: 1, lines: self.log.read().lines() }
     }
 
     /// How things are and what happened so far, in a few lines.
@@ -157,6 +169,20 @@ impl Server {
     }
 }
 
+/// A way through the broker and back.
+#[derive(Debug)]
+pub struct Probe {
+    inputs_tx: mpsc::Sender<Input>,
+}
+
+impl Probe {
+    /// Completes when the broker has taken in an input and answered it; never, if it hangs. False if it has ended.
+    pub async fn round_trip(&mut self) -> bool {
+        let (answer_tx, answer_rx) = oneshot::channel();
+        self.inputs_tx.send(Input::Probe(answer_tx)).await.is_ok() && answer_rx.await.is_ok()
+    }
+}
+
 fn lower_first(text: &str) -> String {
     text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect()
 }
@@ -187,14 +213,39 @@ fn settings(config: &Config) -> Settings {
 pub struct Status {
     /// How many sessions there are.
     pub sessions: usize,
+    /// How many rooms there are.
+    pub rooms: usize,
     /// How many lines have been said since the start.
     pub lines: u64,
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: u64| if count == 1 { "" } else { "s" };
-        let (sessions, lines) = (self.sessions, self.lines);
-        write!(f, "{sessions} session{}, {lines} line{}", plural(sessions as u64), plural(lines))
+        let count = |count: u64, noun: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{} {noun}{plural}", grouped(count))
+        };
+        let (sessions, rooms) = (count(self.sessions as u64, "session"), count(self.rooms as u64, "room"));
+        write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))
+    }
+}
+
+/// A number as people read it: 1,204.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&groups.join(&b","[..])).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_counts_as_people_do() {
+        let status = |sessions, lines| Status { sessions, rooms: 1, lines }.to_string();
+        assert_eq!(status(1, 0), "1 session, 1 room, 0 lines");
+        assert_eq!(status(999, 1), "999 sessions, 1 room, 1 line");
+        assert_eq!(status(1_000, 1_234_567), "1,000 sessions, 1 room, 1,234,567 lines");
     }
 }

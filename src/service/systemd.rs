@@ -1,10 +1,13 @@
-//! The conversation with the service manager: sd_notify(3).
+//! The conversation with the service manager: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 //!
-//! Without NOTIFY_SOCKET all of this does nothing. Each message opens a blocking socket, so it is sent
-//! from a thread that may block. A message that cannot be sent is told to the log once; the daemon goes
-//! on, for its callers need it more than its manager does.
+//! Without NOTIFY_SOCKET, LISTEN_FDS and WATCHDOG_USEC all of this does nothing. Each message opens a blocking
+//! socket, so it is sent from a thread that may block. A message that cannot be sent is told to the log once;
+//! the daemon goes on, for its callers need it more than its manager does.
 
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 
@@ -20,7 +23,46 @@ pub enum Message {
     /// The configuration is being read again; [`Message::Ready`] follows.
     Reloading,
     /// chatd is draining.
-    Stopping(String),
+    Stopping {
+        /// How things are, for `systemctl status`.
+        status: String,
+        /// How long that may take, whatever TimeoutStopSec= says.
+        at_most: Duration,
+    },
+    /// chatd has passed something through all of itself.
+    Alive,
+}
+
+/// A descriptor that the service manager has passed.
+#[derive(Debug)]
+pub struct Passed {
+    /// The descriptor: whatever it is, it has been checked for nothing.
+    pub fd: OwnedFd,
+    /// FileDescriptorName= of its unit, or what it was stored under.
+    pub name: String,
+}
+
+/// The descriptors that the service manager has passed to this process; none at the second call. They are not
+/// inherited by other programs. To be called before anything else that opens descriptors.
+///
+/// # Errors
+/// Where LISTEN_FDS or LISTEN_FDNAMES make no sense, or name descriptors that are not open.
+pub fn take_passed() -> io::Result<Vec<Passed>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(Vec::new());
+    }
+    let passed = sd_notify::listen_fds_with_names()?;
+    // SAFETY: the service manager has opened these descriptors for this process alone (LISTEN_PID), they are open
+    // (sd-notify has just set FD_CLOEXEC on each of them), and `TAKEN` sees to it that each is taken once.
+    #[allow(unsafe_code)]
+    let take = |(fd, name)| Passed { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name };
+    Ok(passed.map(take).collect())
+}
+
+/// How often the service manager wants to be told that chatd is alive: half of WatchdogSec=, if that is set.
+pub fn watchdog_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
 /// Says whether a service manager listens.
@@ -37,17 +79,38 @@ pub async fn notify(message: Message) {
 
 fn send(message: &Message) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
+    let status = |text: &str| format!("STATUS={}", one_line(text));
     let sent = match message {
-        Message::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
-        Message::Status(status) => sd_notify::notify(&[NotifyState::Status(status)]),
+        Message::Ready(text) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Custom(&status(text))]),
+        Message::Status(text) => sd_notify::notify(&[NotifyState::Custom(&status(text))]),
         // From v253 on systemd kills a service that reloads without saying since when.
         Message::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|since| sd_notify::notify(&[NotifyState::Reloading, since])),
-        Message::Stopping(status) => sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status(status)]),
+        Message::Stopping { status: text, at_most } => {
+            let extend = format!("EXTEND_TIMEOUT_USEC={}", at_most.as_micros());
+            let (status, extend) = (status(text), NotifyState::Custom(&extend));
+            sd_notify::notify(&[NotifyState::Stopping, NotifyState::Custom(&status), extend])
+        }
+        Message::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
     };
     if let Err(error) = sent
         && !REPORTED.swap(true, Ordering::Relaxed)
     {
         log::warn!("cannot talk to the service manager at NOTIFY_SOCKET: {error}");
+    }
+}
+
+/// A message is lines of assignments: what is to be one value must be one line.
+fn one_line(text: &str) -> String {
+    text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_several_lines_is_one_assignment() {
+        assert_eq!(one_line("reload refused:\n  READY=1\nbad"), "reload refused: READY=1 bad");
     }
 }
