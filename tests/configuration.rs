@@ -92,44 +92,6 @@ fn usr1_writes_a_summary_to_the_log() {
     ann.say("counted\n");
     ben.expect("counted\n");
     daemon.signal("USR1");
-    daemon.wait_for_log("status: 2 sessions, 1 line");
+    daemon.wait_for_log("status: 2 sessions, 1 room, 1 line");
     daemon.wait_for_log("connections: 2 accepted, 0 refused");
-}
-
-#[test]
-fn the_service_manager_is_told_ready_status_reloading_and_stopping() {
-    let folder = Folder::new();
-    let socket = std::os::unix::net::UnixDatagram::bind(folder.path("notify")).unwrap();
-    socket.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
-    let told = || {
-        let mut buffer = [0; 4096];
-        let len = socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..len].to_vec()).unwrap()
-    };
-    let mut command = Command::new("env");
-    command.arg(format!("NOTIFY_SOCKET={}", text(&folder.path("notify"))));
-    command.args([env!("CARGO_BIN_EXE_chatd"), "--listen", "127.0.0.1:0", "--log", "stderr"]);
-    let mut daemon = Daemon::run(command);
-    assert_eq!(told(), "READY=1\nSTATUS=0 sessions, 0 lines\n");
-    let _ann = daemon.join();
-    assert_eq!(told(), "STATUS=1 session, 0 lines\n");
-    daemon.signal("HUP");
-    let reloading = told();
-    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
-    assert!(told().starts_with("READY=1\n"));
-    daemon.signal("TERM");
-    assert!(told().starts_with("STOPPING=1\n"));
-    assert_eq!(daemon.wait().code(), Some(0));
-}
-
-#[test]
-fn a_service_manager_that_is_not_there_does_not_matter() {
-    let mut command = Command::new("env");
-    command.arg("NOTIFY_SOCKET=/nonexistent/notify");
-    command.args([env!("CARGO_BIN_EXE_chatd"), "--listen", "127.0.0.1:0", "--log", "stderr"]);
-    let mut daemon = Daemon::run(command);
-    daemon.wait_for_log("cannot talk to the service manager");
-    daemon.join();
-    daemon.signal("TERM");
-    assert_eq!(daemon.wait().code(), Some(0));
 }

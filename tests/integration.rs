@@ -22,5 +22,6 @@ mod limits;
 // The daemon as a process.
 mod configuration;
 mod listeners;
+mod service_manager;
 mod shutdown;
 mod tools;

@@ -190,13 +190,13 @@ impl Daemon {
     /// Starts it on a free port and waits until it says that it listens.
     pub fn start(options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
-        command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(options);
+        command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(options).stdin(Stdio::null());
         Self::run(command)
     }
 
     /// Starts it as `command` has it, which must have it listen on 127.0.0.1.
     pub fn run(mut command: Command) -> Self {
-        let mut child = clean(&mut command).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut child = clean(&mut command).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines_tx, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -277,7 +277,10 @@ pub fn clean(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATD_")) {
         command.env_remove(name);
     }
-    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM")
+    for name in ["NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "LISTEN_FDS"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A folder that is removed at the end of the test.

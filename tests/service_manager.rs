@@ -1,0 +1,177 @@
+//! The conversation with a service manager, played by this test; `tests/systemd` has a real one.
+
+use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, TestServer, clean, text};
+
+const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
+
+/// What stands in for the socket of a service manager.
+struct Manager {
+    folder: Folder,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { folder, socket }
+    }
+
+    /// Starts the daemon with `script`, a shell's, before it.
+    fn start(&self, script: &str, options: &[&str]) -> Daemon {
+        let notify = format!("NOTIFY_SOCKET={}; export NOTIFY_SOCKET;", text(&self.folder.path("notify")));
+        Daemon::run(shell(&format!("{notify} {script}"), options))
+    }
+
+    fn told(&self) -> String {
+        let mut buffer = [0; 4096];
+        let len = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    }
+}
+
+/// A shell that does `script` and then becomes the daemon: LISTEN_PID and WATCHDOG_PID have to name it.
+fn shell(script: &str, options: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{script} exec \"$@\""), "sh", CHATD]);
+    command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(options);
+    command
+}
+
+/// As a service manager passes what is standard input and standard output here.
+const PASS_TWO: &str = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$;";
+
+fn passing(first: impl Into<OwnedFd>, second: impl Into<OwnedFd>) -> Command {
+    let mut command = shell(PASS_TWO, &[]);
+    command.stdin(Stdio::from(first.into())).stdout(Stdio::from(second.into()));
+    command
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn it_is_told_ready_status_reloading_and_stopping() {
+    let manager = Manager::new();
+    let mut daemon = manager.start("", &["--drain", "7s"]);
+    assert_eq!(manager.told(), "READY=1\nSTATUS=0 sessions, 1 room, 0 lines\n");
+    let _ann = daemon.join();
+    assert_eq!(manager.told(), "STATUS=1 session, 1 room, 0 lines\n");
+    daemon.signal("HUP");
+    let reloading = manager.told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(manager.told().starts_with("READY=1\n"));
+    daemon.signal("TERM");
+    let stopping = "STOPPING=1\nSTATUS=stopping: 1 session, 1 room, 0 lines\nEXTEND_TIMEOUT_USEC=12000000\n";
+    assert_eq!(manager.told(), stopping, "the drain and a little more");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn one_that_is_not_there_does_not_matter() {
+    let mut daemon = Daemon::run(shell("export NOTIFY_SOCKET=/nonexistent/notify;", &[]));
+    daemon.wait_for_log("cannot talk to the service manager");
+    daemon.join();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_watchdog_is_fed_twice_in_its_time() {
+    let manager = Manager::new();
+    let _daemon = manager.start("export WATCHDOG_USEC=400000 WATCHDOG_PID=$$;", &[]);
+    let told: Vec<_> = (0..4).map(|_| manager.told()).collect();
+    assert!(told[0].starts_with("READY=1\n"), "first that it is ready: {told:?}");
+    assert!(told[1..].iter().all(|told| told == "WATCHDOG=1\n"), "{told:?}");
+}
+
+#[test]
+fn nobody_feeds_the_watchdog_of_another_process() {
+    let manager = Manager::new();
+    let mut daemon = manager.start("export WATCHDOG_USEC=2000 WATCHDOG_PID=1;", &[]);
+    assert!(manager.told().starts_with("READY=1\n"));
+    daemon.signal("TERM");
+    assert!(manager.told().starts_with("STOPPING=1\n"));
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_probe_comes_back_only_through_the_broker() {
+    let server = TestServer::start();
+    let mut probe = server.server().probe();
+    assert!(chatd::rt::run(2, async move { probe.round_trip().await }));
+    server.stop(Duration::ZERO);
+}
+
+#[test]
+fn passed_sockets_are_served_and_stay_open_when_it_ends() {
+    let (one, two) = (listener(), listener());
+    let (first, second) = (one.local_addr().unwrap(), two.local_addr().unwrap());
+    let start = || Daemon::run(passing(one.try_clone().unwrap(), two.try_clone().unwrap()));
+    let mut daemon = start();
+    assert_eq!(daemon.address, first);
+    let not_used = "--listen: \"listen\" is not used, for the service manager passes the sockets; change the addresses \
+                    with: systemctl edit chatd.socket";
+    assert!(daemon.log.iter().any(|line| line.ends_with(not_used)), "{:#?}", daemon.log);
+    let (mut ann, mut ben) = (daemon.join(), Caller::connect(second));
+    ben.expect(GREETING);
+    ann.say("hello\n");
+    ben.expect("hello\n");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    // Whoever connects now waits, and is served by the next one.
+    let mut eve = Caller::connect(first);
+    let _daemon = start();
+    eve.expect(GREETING);
+}
+
+#[test]
+fn what_cannot_be_accepted_from_is_closed_and_named() {
+    let (good, datagram) = (listener(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = good.local_addr().unwrap();
+    let mut daemon = Daemon::run(passing(datagram, good));
+    assert!(daemon.log.iter().any(|line| line.contains("is of no use: it is not a stream socket")));
+    assert_eq!(daemon.address, address);
+    daemon.join();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn without_a_socket_to_accept_from_it_listens_by_itself() {
+    let connected = std::net::TcpStream::connect(listener().local_addr().unwrap()).unwrap();
+    let mut daemon = Daemon::run(passing(File::open("/dev/null").unwrap(), connected));
+    let said = |text: &str| daemon.log.iter().any(|line| line.contains(text));
+    assert!(said("is of no use: it is not a socket") && said("does not listen"), "{:#?}", daemon.log);
+    daemon.join();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn sockets_for_another_process_are_left_alone() {
+    let mut daemon = Daemon::run(shell("export LISTEN_FDS=2 LISTEN_PID=1;", &[]));
+    daemon.join();
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_promise_that_is_not_kept_is_an_error_that_names_it() {
+    for promise in ["LISTEN_FDS=many", "LISTEN_FDS=2"] {
+        let script = format!("exec 3<&- 4<&-; export {promise} LISTEN_PID=$$;");
+        let output = clean(&mut shell(&script, &[])).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("cannot take the sockets that LISTEN_FDS promises"), "{stderr}");
+    }
+}
