@@ -52,6 +52,8 @@ pub struct Listener {
     address: Address,
     /// The socket file to remove at the end.
     file: Option<PathBuf>,
+    /// Somebody else has bound it: what waits to be accepted may be older than the options of the socket.
+    inherited: bool,
 }
 
 impl Listener {
@@ -93,7 +95,7 @@ impl Listener {
             options::set_tcp(&fd)?;
         }
         // Its file, if it has one, belongs to whoever has bound it.
-        Ok(Self { io: rt::Io::new(fd)?, address, file: None })
+        Ok(Self { io: rt::Io::new(fd)?, address, file: None, inherited: true })
     }
 
     fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
@@ -108,7 +110,7 @@ impl Listener {
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let real = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Tcp(real), file: None })
+        Ok(Self { io: rt::Io::new(socket)?, address: Address::Tcp(real), file: None, inherited: false })
     }
 
     fn bind_unix(path: &Path) -> io::Result<Self> {
@@ -119,7 +121,7 @@ impl Listener {
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         rustix::net::listen(&socket, BACKLOG)?;
         let file = Some(path.to_owned());
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file })
+        Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file, inherited: false })
     }
 
     /// Where it listens.
@@ -131,6 +133,7 @@ impl Listener {
     pub async fn run(self, net: Arc<Net>, room: Arc<RoomLog>, inputs_tx: mpsc::Sender<Input>) {
         let door = Door { net, room, inputs_tx };
         let mut shortage = Shortage::new();
+        let mut set_options = self.inherited && matches!(self.address, Address::Tcp(_));
         loop {
             // It fails only where the descriptor is no socket, and that it is.
             let _ = future::poll_fn(|cx| self.io.poll_readable(cx)).await;
@@ -139,9 +142,16 @@ impl Listener {
                 match self.accept() {
                     Ok((socket, from)) => {
                         shortage.is_over();
+                        if set_options {
+                            // It fails for a caller that is gone already.
+                            let _ = options::set_tcp(&socket);
+                        }
                         door.admit(socket, from);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        set_options = false;
+                        break;
+                    }
                     Err(error) if is_shortage(&error) => shortage.endure(&self, &error).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
@@ -290,9 +300,11 @@ impl Shortage {
         if self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_INTERVAL) {
             self.reported = Some(now);
             let address = &listener.address;
-            log::warn!(
-                "{address}: cannot accept, trying again: {error}; raise LimitNOFILE= or lower max_clients"
-            );
+            let remedy = match Errno::from_io_error(error) {
+                Some(Errno::MFILE) => "raise LimitNOFILE= or lower max_clients",
+                _ => "the whole machine is short of it",
+            };
+            log::warn!("{address}: cannot accept, trying again: {error}; {remedy}");
         }
     }
 }

@@ -107,8 +107,10 @@ const OTHER_DESCRIPTORS: u64 = 32;
 /// the sake of programs that use select(2). Says so where it is too low for `max_clients` all the same.
 fn raise_descriptors(max_clients: usize) {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    let is_low = limit.current != limit.maximum;
     limit.current = limit.maximum;
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+    // Where nothing is to be changed, nothing is asked for: the unit forbids the system call.
+    if is_low && let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
         log::warn!("cannot raise the limit of open files: {error}");
     }
     let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -133,7 +135,7 @@ impl Daemon {
     async fn run(cli: Cli, loaded: Loaded, passed: Vec<Passed>, logging: &Logging) -> Result<(), Failure> {
         // First the signals: from here on a TERM drains, however early it comes.
         let requests = signals::requests().map_err(Failure::Signals)?;
-        let inherited = inherit(passed);
+        let inherited = inherit(passed).await;
         let server = if inherited.is_empty() {
             Server::start(&loaded.config).map_err(Failure::Bind)?
         } else {
@@ -225,18 +227,19 @@ impl Daemon {
 }
 
 /// Those of the passed descriptors that can be accepted from; closes the others, and says why.
-fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
-    let inherited = passed.into_iter().filter_map(|Passed { fd, name }| match Listener::inherit(fd) {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            log::warn!(
-                "the service manager has passed \"{}\", which is of no use: {error}",
-                name.escape_default()
-            );
-            None
+async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
+    let mut inherited = Vec::new();
+    for Passed { fd, name } in passed {
+        match Listener::inherit(fd) {
+            Ok(listener) => inherited.push(listener),
+            Err(error) => {
+                let shown = name.escape_default();
+                log::warn!("the service manager has passed \"{shown}\", which is of no use: {error}");
+                systemd::notify(Message::Forget(name)).await;
+            }
         }
-    });
-    inherited.collect()
+    }
+    inherited
 }
 
 /// Says that the addresses somebody has set are not those that count.

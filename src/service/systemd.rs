@@ -31,6 +31,8 @@ pub enum Message {
     },
     /// chatd has passed something through all of itself.
     Alive,
+    /// What was stored under this name is of no use: without this it would be passed for ever.
+    Forget(String),
 }
 
 /// A descriptor that the service manager has passed.
@@ -92,6 +94,7 @@ fn send(message: &Message) {
             sd_notify::notify(&[NotifyState::Stopping, NotifyState::Custom(&status), extend])
         }
         Message::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
+        Message::Forget(name) => sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]),
     };
     if let Err(error) = sent
         && !REPORTED.swap(true, Ordering::Relaxed)

@@ -1,7 +1,9 @@
 //! A server in this process, the daemon as a process of its own, and somebody who talks to either.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+mod caller;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +15,7 @@ use chatd::rt;
 use chatd::service::config::Config;
 use chatd::service::server::Server;
 
-/// How long anything may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-pub const GREETING: &str = "Hello, connection to the server ok!\n";
+pub use caller::{Caller, GREETING, PATIENCE};
 
 /// A server in this process, on a free port.
 pub struct TestServer {
@@ -52,129 +51,6 @@ impl TestServer {
         let server = self.server.take().unwrap();
         rt::run(2, server.stop(drain));
     }
-}
-
-/// Somebody connected to a server.
-pub struct Caller {
-    stream: TcpStream,
-    /// What was received and not yet expected.
-    heard: Vec<u8>,
-}
-
-impl Caller {
-    pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, heard: Vec::new() }
-    }
-
-    pub fn say(&mut self, text: impl AsRef<[u8]>) {
-        self.stream.write_all(text.as_ref()).unwrap();
-    }
-
-    /// Says as much as goes out without waiting; returns how much that was.
-    pub fn say_without_waiting(&mut self, text: &[u8]) -> usize {
-        self.stream.set_nonblocking(true).unwrap();
-        let said = self.stream.write(text).unwrap_or(0);
-        self.stream.set_nonblocking(false).unwrap();
-        said
-    }
-
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
-    pub fn end_input(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    /// Takes the next `len` bytes that are heard.
-    #[track_caller]
-    pub fn take(&mut self, len: usize) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.heard.len() < len {
-            if !self.receive(deadline) {
-                panic!("the connection ended after: {}", show(&self.heard));
-            }
-        }
-        self.heard.drain(..len).collect()
-    }
-
-    /// Fails unless the next thing heard is `text`.
-    #[track_caller]
-    pub fn expect(&mut self, text: impl AsRef<[u8]>) {
-        let text = text.as_ref();
-        let deadline = Instant::now() + PATIENCE;
-        while self.heard.len() < text.len() && text.starts_with(&self.heard) {
-            if !self.receive(deadline) {
-                break;
-            }
-        }
-        assert!(self.heard.starts_with(text), "expected {} heard {}", show(text), show(&self.heard));
-        self.heard.drain(..text.len());
-    }
-
-    /// All that is heard up to and without `mark`.
-    #[track_caller]
-    pub fn until(&mut self, mark: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(at) = find(&self.heard, mark.as_bytes()) {
-                let before = self.heard.drain(..at).collect();
-                self.heard.drain(..mark.len());
-                return String::from_utf8(before).unwrap();
-            }
-            if !self.receive(deadline) {
-                panic!("the connection ended before {mark:?}: {}", show(&self.heard));
-            }
-        }
-    }
-
-    /// All that is heard until the connection ends.
-    #[track_caller]
-    pub fn rest(&mut self) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.receive(deadline) {}
-        std::mem::take(&mut self.heard)
-    }
-
-    /// Fails unless the connection ends with nothing more to hear.
-    #[track_caller]
-    pub fn expect_end(&mut self) {
-        let rest = self.rest();
-        assert!(rest.is_empty(), "heard {} before the end", show(&rest));
-    }
-
-    #[track_caller]
-    fn receive(&mut self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "waited too long after: {}", show(&self.heard));
-        self.stream.set_read_timeout(Some(left)).unwrap();
-        let mut buffer = [0; 65536];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.heard.extend_from_slice(&buffer[..count]);
-                true
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("waited too long after: {}", show(&self.heard))
-            }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("{error} after: {}", show(&self.heard)),
-        }
-    }
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, wanted)
-}
-
-/// What was heard, for a failure: the last part of it where it is long.
-fn show(bytes: &[u8]) -> String {
-    let start = bytes.len().saturating_sub(2000);
-    let dots = if start > 0 { "... " } else { "" };
-    format!("{dots}\"{}\" ({} bytes)", bytes[start..].escape_ascii(), bytes.len())
 }
 
 /// The daemon as a process of its own.

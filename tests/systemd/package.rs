@@ -1,0 +1,121 @@
+//! What an administrator does with the package.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::caller::{Caller, GREETING};
+use crate::machine::Machine;
+
+/// Where the package has chatd listen.
+pub const PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5001);
+
+/// The package, and one with a higher version.
+pub struct Packages {
+    current: PathBuf,
+    newer: PathBuf,
+}
+
+impl Packages {
+    pub fn build() -> Self {
+        println!("\n== packaging/build-deb");
+        let version = env!("CARGO_PKG_VERSION");
+        Self { current: build(&format!("{version}-1")), newer: build(&format!("{version}-2")) }
+    }
+}
+
+fn build(version: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build-deb");
+    let output = Command::new(script).arg(version).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().lines().last().unwrap());
+    println!("{}: {} bytes", path.display(), path.metadata().unwrap().len());
+    path
+}
+
+/// Installs a package, whatever version is there.
+fn install(machine: &Machine, package: &Path) {
+    machine.copy(package, "/root/chatd.deb");
+    machine.run("apt-get install -qqy --allow-downgrades /root/chatd.deb 2>&1");
+}
+
+fn version(machine: &Machine) -> String {
+    machine.try_run("dpkg-query -W -f '${Version} ${db:Status-Status}' chatd")
+}
+
+pub fn installing_enables_and_starts_it(machine: &Machine, packages: &Packages) {
+    install(machine, &packages.current);
+    machine.run("systemctl is-enabled chatd.service chatd.socket");
+    machine.run("systemctl is-active chatd.service chatd.socket");
+    machine.run("dpkg -L chatd | grep -v '/$' | xargs ls -ld | grep -v ^d");
+    assert_eq!(machine.run("systemctl --failed --no-legend"), "");
+    machine.run("chatd --version && chatd --check");
+    Caller::connect(PORT).expect(GREETING);
+}
+
+/// Connects again and again while `change` happens; each is greeted, and at least `least` were there.
+pub fn connecting_during(least: usize, change: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut served = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                Caller::connect(PORT).expect(GREETING);
+                served += 1;
+            }
+            served
+        });
+        change();
+        is_over.store(true, Ordering::Relaxed);
+        caller.join().unwrap()
+    });
+    println!("{served} connections meanwhile, all of them greeted");
+    assert!(served >= least);
+}
+
+pub fn upgrade_and_downgrade(machine: &Machine, packages: &Packages) {
+    let since = |machine: &Machine| machine.property("chatd.socket", "ActiveEnterTimestampMonotonic");
+    let (socket, pid) = (since(machine), machine.main_pid());
+    connecting_during(10, || install(machine, &packages.newer));
+    assert!(version(machine).ends_with("-2 installed") && machine.is_active("chatd"));
+    let upgraded = machine.main_pid();
+    assert_ne!(upgraded, pid, "the upgrade has restarted it");
+    connecting_during(10, || install(machine, &packages.current));
+    assert!(version(machine).ends_with("-1 installed") && machine.is_active("chatd"));
+    assert_ne!(machine.main_pid(), upgraded, "the downgrade has restarted it");
+    assert_eq!(since(machine), socket, "its socket has stayed open");
+}
+
+pub fn what_was_disabled_stays_disabled(machine: &Machine, packages: &Packages) {
+    machine.run("systemctl disable --now chatd.service chatd.socket 2>&1");
+    install(machine, &packages.newer);
+    machine.fail("systemctl is-enabled chatd.service chatd.socket");
+    machine.run("systemctl enable chatd.service 2>&1");
+    machine.run("systemctl is-enabled chatd.socket");
+    machine.run("systemctl start chatd");
+    Caller::connect(PORT).expect(GREETING);
+}
+
+pub fn removing_keeps_the_configuration(machine: &Machine, packages: &Packages) {
+    machine.write("/etc/chatd/chatd.toml", "greeting = \"mine\"\n");
+    machine.run("apt-get remove -qqy chatd 2>&1");
+    std::net::TcpStream::connect(PORT).unwrap_err();
+    assert!(!machine.exists("/run/chatd") && !machine.exists("/usr/sbin/chatd"));
+    machine.fail("systemctl start chatd");
+    install(machine, &packages.current);
+    machine.run("systemctl is-enabled chatd.service chatd.socket");
+    Caller::connect(PORT).expect("mine\n");
+}
+
+pub fn purging_leaves_nothing(machine: &Machine, _: &Packages) {
+    machine.run("apt-get purge -qqy chatd 2>&1");
+    std::net::TcpStream::connect(PORT).unwrap_err();
+    // man(1) keeps the pages that it has shown, whatever becomes of the package.
+    let left = machine
+        .run("find / -xdev -name '*chatd*' -not -path '/root/*' -not -path '/var/cache/man/*' -print | sort");
+    let left = left + &machine.run("find /run /tmp -xdev -name '*chatd*' -print");
+    assert_eq!(left, "", "nothing is left");
+    assert_eq!(machine.show("systemctl list-unit-files --no-legend 'chatd*'"), "");
+    assert_eq!(machine.run("getent passwd chatd || true"), "");
+}

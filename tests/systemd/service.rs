@@ -1,0 +1,354 @@
+//! What an administrator does with the service, and what may happen to it.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::caller::{Caller, GREETING};
+use crate::machine::{Machine, PATIENCE};
+use crate::package::{PORT, Packages, connecting_during};
+
+/// What chatd reads.
+const FILE: &str = "/etc/chatd/chatd.toml";
+
+/// Somebody who has been greeted.
+fn join() -> Caller {
+    let mut caller = Caller::connect(PORT);
+    caller.expect(GREETING);
+    caller
+}
+
+/// A change of a unit or of the configuration, taken back when it is dropped.
+struct Change<'a> {
+    machine: &'a Machine,
+    path: &'static str,
+    before: Option<Vec<u8>>,
+}
+
+impl<'a> Change<'a> {
+    fn new(machine: &'a Machine, path: &'static str, text: &str) -> Self {
+        let before = std::fs::read(machine.path(path)).ok();
+        machine.write(path, text);
+        machine.try_run("systemctl daemon-reload");
+        Self { machine, path, before }
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        let path = self.machine.path(self.path);
+        let _ = match &self.before {
+            Some(text) => std::fs::write(path, text),
+            None => std::fs::remove_file(path),
+        };
+        self.machine
+            .try_run("systemctl daemon-reload; systemctl reset-failed; systemctl restart chatd.socket chatd");
+    }
+}
+
+const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
+const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
+
+/// A program that talks to chatd, as people use it.
+struct Tool(Child);
+
+impl Tool {
+    fn start(words: &[&str]) -> Self {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// What it prints up to and with `mark`.
+    fn until(&mut self, mark: &str) -> String {
+        let mut heard = String::new();
+        let mut byte = [0];
+        while !heard.ends_with(mark) && self.0.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 {
+            heard.push(byte[0].into());
+        }
+        assert!(heard.ends_with(mark), "no {mark:?} in {heard:?}");
+        heard
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn nc_and_telnet_talk_through_it(machine: &Machine, _: &Packages) {
+    let mut nc = Tool::start(&["nc", "127.0.0.1", "5001"]);
+    nc.until(GREETING);
+    let mut telnet = Tool::start(&["telnet", "127.0.0.1", "5001"]);
+    telnet.until("Hello, connection to the server ok!");
+    nc.say("hello from nc\n");
+    print!("telnet: {}", telnet.until("hello from nc\n"));
+    telnet.say("hello from telnet\n");
+    print!("nc: {}", nc.until("hello from telnet\n"));
+    let mut unix = UnixStream::connect(machine.path("/run/chatd/chat.sock")).unwrap();
+    unix.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut greeting = vec![0; GREETING.len()];
+    unix.read_exact(&mut greeting).unwrap();
+    unix.write_all(b"hello from the socket file\n").unwrap();
+    print!("nc: {}", nc.until("hello from the socket file\n"));
+}
+
+pub fn the_status_has_live_counts(machine: &Machine, _: &Packages) {
+    let (mut ann, mut ben) = (join(), join());
+    ann.say("counted\n");
+    ben.expect("counted\n");
+    let status = || machine.property("chatd", "StatusText");
+    machine.wait_until("there are two", || status().starts_with("2 sessions, 1 room, "));
+    drop((ann, ben));
+    machine.wait_until("they are gone", || status().starts_with("0 sessions, 1 room, "));
+    machine.run("systemctl status --no-pager -n 0 chatd");
+}
+
+pub fn a_reload_takes_a_good_file(machine: &Machine, _: &Packages) {
+    let mut ann = join();
+    let pid = machine.main_pid();
+    let _change = Change::new(machine, FILE, "greeting = \"good morning\"\n");
+    machine.run("systemctl reload chatd");
+    machine.wait_until("it is in force", || machine.property("chatd", "StatusText").contains("read again"));
+    Caller::connect(PORT).expect("good morning\n");
+    machine.write(FILE, "# a mistake in line 2\nmax_line = \"a lot\"\n");
+    machine.run("systemctl reload chatd");
+    let status = || machine.property("chatd", "StatusText");
+    machine.wait_until("it is refused", || status().contains("reload refused"));
+    println!("{}", status());
+    assert!(status().contains("/etc/chatd/chatd.toml:2"));
+    let mut ben = Caller::connect(PORT);
+    ben.expect("good morning\n");
+    ann.say("still here\n");
+    ben.expect("still here\n");
+    assert_eq!(machine.main_pid(), pid);
+}
+
+pub fn each_line_of_the_journal_has_its_priority(machine: &Machine, _: &Packages) {
+    let mark = machine.mark();
+    let change = Change::new(machine, FILE, "threads = 2\n");
+    machine.run("systemctl reload chatd");
+    let status = || machine.property("chatd", "StatusText");
+    machine.wait_until("it is in force", || status().contains("read again"));
+    machine.write(FILE, "threads = \"many\"\n");
+    machine.run("systemctl reload chatd");
+    machine.wait_until("it is refused", || status().contains("reload refused"));
+    drop(change);
+    let lines = |priority: &str| {
+        machine.journal(&mark, &format!("-u chatd -t chatd -o cat -p {priority}..{priority}"))
+    };
+    machine.wait_until("it is in the journal", || lines("info").contains("try: nc"));
+    for (priority, text) in [
+        ("err", "/etc/chatd/chatd.toml:1: "),
+        ("warning", "\"threads\" cannot change"),
+        ("info", "listening on "),
+    ] {
+        println!("{priority}: {}", lines(priority).trim());
+        assert!(lines(priority).lines().all(|line| line.contains(text)) || priority == "info");
+        assert!(lines(priority).contains(text), "{priority}: {text}");
+    }
+    assert!(!lines("info").contains('<'), "the priorities are taken out");
+}
+
+pub fn syslog_survives_restarts(machine: &Machine, _: &Packages) {
+    let mark = machine.mark();
+    let _change = Change::new(machine, FILE, "log = \"syslog\"\n");
+    machine.run("systemctl restart chatd");
+    let in_journal =
+        || machine.journal(&mark, "-t chatd -o json").matches("\"_TRANSPORT\":\"syslog\"").count();
+    let in_file = || std::fs::read_to_string(machine.path("/var/log/syslog")).unwrap_or_default();
+    machine.wait_until("it is in the journal", || in_journal() > 0);
+    machine.wait_until("it is in the file of rsyslog", || in_file().contains("chatd["));
+    let mut ann = join();
+    for (service, number) in [("rsyslog", 1), ("systemd-journald", 2)] {
+        machine.run(&format!("systemctl restart {service}"));
+        let before = (in_journal(), in_file().matches("status: ").count());
+        let start = Instant::now();
+        machine.run("systemctl kill -s USR1 --kill-whom=main chatd");
+        machine.wait_until("it is in the journal again", || in_journal() > before.0);
+        machine.wait_until("it is in the file again", || in_file().matches("status: ").count() > before.1);
+        println!("after {:?}", start.elapsed());
+        let mut ben = join();
+        ann.say(format!("line {number}\n"));
+        ben.expect(format!("line {number}\n"));
+    }
+    machine.run("grep 'chatd.*status: ' /var/log/syslog");
+}
+
+pub fn it_has_no_network_and_little_else(machine: &Machine, _: &Packages) {
+    let security = machine.run("systemd-analyze security --no-pager chatd.service | grep -v ✓");
+    let exposure = security.split("chatd.service: ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(exposure.parse::<f32>().unwrap() <= 0.4, "{exposure}");
+    assert_eq!(machine.run("systemd-analyze verify chatd.service chatd.socket 2>&1"), "");
+    let pid = machine.main_pid();
+    let network = |pid: u32| machine.run(&format!("readlink /proc/{pid}/ns/net"));
+    assert_ne!(network(pid), network(1), "it has a network of its own");
+    let status =
+        machine.run(&format!("grep -E '^(Uid|Groups|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status"));
+    assert!(status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"));
+    assert!(!status.contains("Uid:\t0\t"));
+}
+
+pub fn connecting_during_a_restart(machine: &Machine, _: &Packages) {
+    let pid = machine.main_pid();
+    let socket = || machine.property("chatd.socket", "ActiveEnterTimestampMonotonic");
+    let since = socket();
+    connecting_during(10, || {
+        for _ in 0..3 {
+            machine.run("systemctl restart chatd");
+        }
+    });
+    assert_ne!(machine.main_pid(), pid);
+    assert_eq!(socket(), since, "its socket has stayed open");
+}
+
+pub fn killed_it_comes_back(machine: &Machine, _: &Packages) {
+    let (pid, restarts) = (machine.main_pid(), machine.property("chatd", "NRestarts"));
+    machine.run("systemctl kill -s KILL chatd");
+    machine.wait_until("it is dead", || machine.main_pid() != pid);
+    join();
+    assert_ne!(machine.property("chatd", "NRestarts"), restarts);
+    machine.run("systemctl reset-failed chatd");
+}
+
+const SHORT_WATCHDOG: &str = "[Service]\nWatchdogSec=2s\n";
+
+/// The watchdog has seen it, systemd kills it and starts another.
+fn expect_watchdog(machine: &Machine, pid: u32, mark: &str, seen: impl FnOnce()) {
+    let start = Instant::now();
+    let timeout = || machine.journal(mark, "-u chatd -o cat -g 'Watchdog timeout'");
+    machine.wait_until("the watchdog has seen it", || !timeout().is_empty() || machine.main_pid() != pid);
+    print!("{}", timeout());
+    seen();
+    machine.wait_until("it is another process", || ![0, pid].contains(&machine.main_pid()));
+    println!("after {:?}", start.elapsed());
+    join();
+}
+
+pub fn the_watchdog_sees_a_stop(machine: &Machine, _: &Packages) {
+    let _change = Change::new(machine, SERVICE_DROP_IN, SHORT_WATCHDOG);
+    machine.run("systemctl restart chatd");
+    let (pid, mark) = (machine.main_pid(), machine.mark());
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(machine.main_pid(), pid, "it feeds the watchdog");
+    machine.run("systemctl kill -s STOP chatd");
+    expect_watchdog(machine, pid, &mark, || {});
+}
+
+/// Whatever it does next takes a minute.
+const HANG: &str = "inject=epoll_wait,epoll_pwait,recvfrom,timerfd_settime:delay_enter=60000000";
+
+pub fn the_watchdog_sees_the_broker_hang(machine: &Machine, _: &Packages) {
+    let _change = Change::new(machine, SERVICE_DROP_IN, SHORT_WATCHDOG);
+    machine.run("systemctl restart chatd");
+    let (pid, mark) = (machine.main_pid(), machine.mark());
+    let outer = machine.outer_pid();
+    let tasks = std::fs::read_dir(format!("/proc/{outer}/task")).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    let is_broker = |task: &String| {
+        std::fs::read_to_string(format!("/proc/{outer}/task/{task}/comm")).unwrap() == "chatd/task\n"
+    };
+    let task = tasks.into_iter().find(is_broker).unwrap();
+    // The one thread that runs the broker gets no further; the others go on.
+    println!("# strace -p {task} -e {HANG}");
+    let mut strace = Command::new("strace");
+    strace.args(["-qq", "-p", &task, "-e", HANG]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut strace = strace.spawn().unwrap();
+    expect_watchdog(machine, pid, &mark, || {
+        // It would hold what it has stopped even when that is killed.
+        strace.kill().unwrap();
+        strace.wait().unwrap();
+    });
+}
+
+pub fn socket_activation(machine: &Machine, _: &Packages) {
+    machine.run("systemctl stop chatd 2>&1");
+    machine.wait_until("its socket is closed", || !machine.is_active("chatd.socket"));
+    assert!(!machine.is_active("chatd") && !machine.is_active("chatd.socket"), "stop stops both");
+    std::net::TcpStream::connect(PORT).unwrap_err();
+    assert!(!machine.exists("/run/chatd/chat.sock"));
+    machine.run("systemctl start chatd.socket");
+    assert!(!machine.is_active("chatd") && machine.is_active("chatd.socket"));
+    join();
+    assert!(machine.is_active("chatd"), "the connection has started it");
+    machine.run("systemctl stop chatd 2>&1");
+    machine.run("systemctl start chatd");
+    assert!(machine.is_active("chatd.socket"), "starting the service is enough");
+    join();
+}
+
+pub fn an_address_in_the_file_is_not_used(machine: &Machine, _: &Packages) {
+    let mark = machine.mark();
+    let _change = Change::new(machine, FILE, "listen = [\"127.0.0.1:5002\"]\n");
+    machine.run("systemctl restart chatd");
+    join();
+    std::net::TcpStream::connect("127.0.0.1:5002").unwrap_err();
+    let said = machine.wait_for_warning(&mark, "\"listen\" is not used");
+    assert!(said.contains("chatd.toml:1") && said.contains("systemctl edit chatd.socket"));
+}
+
+pub fn the_address_is_changed_in_the_socket_unit(machine: &Machine, _: &Packages) {
+    let text = "[Socket]\nListenStream=\nListenStream=[::1]:5003\nListenStream=@chatd\n";
+    let change = Change::new(machine, SOCKET_DROP_IN, text);
+    machine.run("systemctl stop chatd 2>&1");
+    machine.run("systemctl start chatd");
+    let mut ann = Caller::connect("[::1]:5003".parse().unwrap());
+    ann.expect(GREETING);
+    std::net::TcpStream::connect(PORT).unwrap_err();
+    let said = machine.run("journalctl -q --no-pager -u chatd -o cat -n 4");
+    assert!(said.contains("listening on [::1]:5003") && said.contains("listening on @chatd"), "{said}");
+    drop(change);
+    join();
+}
+
+pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
+    let change = Change::new(machine, FILE, "# what somebody mistyped\nmax_lines = 5\n");
+    machine.fail("systemctl restart chatd");
+    assert_eq!(machine.property("chatd", "ExecMainStatus"), "78");
+    let status = machine.show("systemctl status --no-pager chatd");
+    assert!(status.contains("chatd.toml:2: unknown key \"max_lines\"; did you mean \"max_line\"?"));
+    let restarts = machine.property("chatd", "NRestarts");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(machine.property("chatd", "NRestarts"), restarts, "it does not loop");
+    assert_eq!(machine.property("chatd", "ActiveState"), "failed");
+    drop(change);
+    join();
+}
+
+/// The word for [`store_a_descriptor`].
+pub const STORE: &str = "store";
+
+/// Inside the machine: gives systemd a descriptor to keep for chatd.
+pub fn store_a_descriptor() -> ExitCode {
+    let null = std::fs::File::open("/dev/null").unwrap();
+    let states = [sd_notify::NotifyState::FdStore, sd_notify::NotifyState::FdName("mystery")];
+    match sd_notify::notify_with_fds(&states, &[null.as_fd()]) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+pub fn an_unknown_descriptor_in_the_store(machine: &Machine, _: &Packages) {
+    machine.copy(&std::env::current_exe().unwrap(), "/usr/local/bin/chatd-checks");
+    // Not poll(2)ed by systemd, which would drop it: a regular device never ends.
+    let drop_in = "[Service]\nNotifyAccess=all\nExecStartPost=/usr/local/bin/chatd-checks store\n";
+    let change = Change::new(machine, SERVICE_DROP_IN, drop_in);
+    machine.run("systemctl restart chatd");
+    machine.wait_until("it is stored", || machine.property("chatd", "NFileDescriptorStore") == "1");
+    let mark = machine.mark();
+    drop(change);
+    join();
+    let said = machine.wait_for_warning(&mark, "\"mystery\"");
+    assert!(said.contains("it is not a socket"));
+    machine
+        .wait_until("systemd has forgotten it", || machine.property("chatd", "NFileDescriptorStore") == "0");
+    machine.run("rm /usr/local/bin/chatd-checks");
+}
