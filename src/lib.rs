@@ -9,7 +9,7 @@
 //! | 4 | `src/bin/chatd.rs` | argv to exit code, a few lines | - |
 //! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, wiring | - |
 //! | 2 | [`net`] | listeners, sessions, sockets | argv, signals, the environment |
-//! | 1 | [`chat`] | rooms, their logs, the broker | sockets, files, signals |
+//! | 1 | [`chat`] | rooms, their logs, the broker | files, signals; of a socket only how to send |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, notices: pure functions | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!

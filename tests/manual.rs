@@ -217,6 +217,13 @@ fn every_exit_code_is_in_the_manual_and_in_the_help() {
 }
 
 #[test]
+fn the_unit_does_not_start_again_what_would_fail_again() {
+    let unit = read("packaging/systemd/chatd.service");
+    let codes = format!("RestartPreventExitStatus={} {}", Exit::Usage.code(), Exit::Config.code());
+    assert!(unit.lines().any(|line| line == codes), "{codes}");
+}
+
+#[test]
 fn every_signal_is_in_the_manual_and_in_the_readme() {
     let code = read("src/service/signals.rs");
     let (_, list) = code.split_once("Signals::new([").unwrap();

@@ -14,7 +14,7 @@ pub const MAX_UNIX_PATH: usize = 107;
 
 /// An address to listen on.
 ///
-/// As text: `127.0.0.1:5001`, `[::1]:5001`, `/run/chatd/chatd.sock` or `unix:/run/chatd/chatd.sock`.
+/// As text: `127.0.0.1:5001`, `[::1]:5001`, `/run/chatd/chat.sock` or `unix:/run/chatd/chat.sock`.
 /// What `Display` writes parses back to the same value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -148,7 +148,7 @@ impl fmt::Display for AddressProblem {
             }
             Self::NotAnIp => "is not an IP address; write IP:PORT or [IPV6]:PORT",
             Self::RelativePath => {
-                "is a relative path; write the whole path, for example /run/chatd/chatd.sock"
+                "is a relative path; write the whole path, for example /run/chatd/chat.sock"
             }
             Self::LongPath => "is too long for a unix socket; write a path of at most 107 bytes",
             Self::NotASocketPath => "is not the path of a socket; write a file name, without / at the end",
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_they_are_read() {
-        for text in ["127.0.0.1:5001", "[::1]:5001", "0.0.0.0:0", "[fe80::1%2]:7", "/run/chatd/chatd.sock"] {
+        for text in ["127.0.0.1:5001", "[::1]:5001", "0.0.0.0:0", "[fe80::1%2]:7", "/run/chatd/chat.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("unix:/run/a".parse::<Address>().unwrap().to_string(), "/run/a");

@@ -21,7 +21,11 @@ impl Packages {
     pub fn build() -> Self {
         println!("\n== packaging/build-deb");
         let version = env!("CARGO_PKG_VERSION");
-        Self { current: build(&format!("{version}-1")), newer: build(&format!("{version}-2")) }
+        let newer = build(&format!("{version}-2"));
+        // Out of the way of those who install what packaging/build-deb has built.
+        let elsewhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("newer.deb");
+        std::fs::rename(newer, &elsewhere).unwrap();
+        Self { current: build(&format!("{version}-1")), newer: elsewhere }
     }
 }
 
