@@ -132,6 +132,11 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
+/// The time of day, which somebody may set.
+pub fn wall_clock() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// Lets the other tasks have their turn.
 pub async fn yield_now() {
     async_std::task::yield_now().await;

@@ -12,8 +12,10 @@ use std::task::{Context, Poll};
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
 
-use super::room::{Effects, Input, Room};
+use super::house::{House, Input};
 use super::room_log::RoomLog;
+use super::traffic::Traffic;
+use super::{Effects, Now};
 use crate::rt;
 
 /// Most inputs that are applied before the members are woken for them.
@@ -37,7 +39,7 @@ enum Event {
 
 /// The task that owns the rooms.
 pub struct Broker {
-    room: Room,
+    house: House,
     inputs_rx: mpsc::Receiver<Input>,
     /// All senders are gone; what waits in the room is still to be said.
     ended: bool,
@@ -45,15 +47,20 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker for `room`, and the sender from which each session gets its own.
-    pub fn new(room: Room) -> (Self, mpsc::Sender<Input>) {
+    /// A broker for `house`, and the sender from which each session gets its own.
+    pub fn new(house: House) -> (Self, mpsc::Sender<Input>) {
         let (inputs_tx, inputs_rx) = mpsc::channel(CHANNEL_BUFFER);
-        (Self { room, inputs_rx, ended: false, timer: rt::Timer::default() }, inputs_tx)
+        (Self { house, inputs_rx, ended: false, timer: rt::Timer::default() }, inputs_tx)
     }
 
-    /// What readers of the room need.
-    pub fn log(&self) -> Arc<RoomLog> {
-        Arc::clone(self.room.log())
+    /// The log that new sessions read.
+    pub fn entrance(&mut self) -> Arc<RoomLog> {
+        self.house.entrance()
+    }
+
+    /// What goes through all rooms.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(self.house.traffic())
     }
 
     /// Runs until the last input has been said and no more can come.
@@ -63,7 +70,7 @@ impl Broker {
             let event = future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
                 Event::End => return,
-                Event::Tick => self.room.tick(rt::now(), &mut effects),
+                Event::Tick => self.house.tick(now(), &mut effects),
                 Event::Input(first) => self.apply_all(first, &mut effects),
             }
             self.perform(&mut effects).await;
@@ -71,7 +78,7 @@ impl Broker {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.room.has_space(cx.waker()) || self.poll_tick(cx).is_ready() {
+        if self.house.has_space(cx.waker()) || self.poll_tick(cx).is_ready() {
             return Poll::Ready(Event::Tick);
         }
         if !self.ended {
@@ -81,11 +88,11 @@ impl Broker {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if self.room.is_waiting() { Poll::Pending } else { Poll::Ready(Event::End) }
+        if self.house.is_waiting() { Poll::Pending } else { Poll::Ready(Event::End) }
     }
 
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.room.next_tick() {
+        match self.house.next_tick() {
             None => self.timer.clear(),
             Some(when) if !self.timer.is_set() => self.timer.set(when),
             Some(_) => {}
@@ -94,11 +101,11 @@ impl Broker {
     }
 
     fn apply_all(&mut self, first: Input, effects: &mut Effects) {
-        let now = rt::now();
-        self.room.apply(first, now, effects);
+        let now = now();
+        self.house.apply(first, now, effects);
         for _ in 1..BATCH_INPUTS {
             match self.inputs_rx.try_recv() {
-                Ok(input) => self.room.apply(input, now, effects),
+                Ok(input) => self.house.apply(input, now, effects),
                 Err(_) => break,
             }
         }
@@ -108,13 +115,16 @@ impl Broker {
         for member in effects.wake.drain(..) {
             member.wake();
         }
-        if !std::mem::take(&mut effects.appended) {
-            return;
-        }
-        let mut next = self.room.deliver(None, DELIVERIES_IN_A_ROW);
-        while next.is_some() {
-            rt::yield_now().await;
-            next = self.room.deliver(next, DELIVERIES_IN_A_ROW);
+        while let Some(room) = self.house.take_fresh() {
+            let mut next = self.house.deliver(room, (0, None), DELIVERIES_IN_A_ROW);
+            while let Some(after) = next {
+                rt::yield_now().await;
+                next = self.house.deliver(room, after, DELIVERIES_IN_A_ROW);
+            }
         }
     }
+}
+
+fn now() -> Now {
+    Now { instant: rt::now(), wall: rt::wall_clock() }
 }

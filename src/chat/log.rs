@@ -113,18 +113,18 @@ impl Log {
         self.head = end;
     }
 
-    /// The pieces between `cursor` and `stop` that `reader` did not say itself, in order.
-    /// `own_end` is where its own last stretch ends: beyond it nothing needs to be looked up.
-    pub fn pieces(
+    /// The pieces between `cursor` and `stop` whose sayers `hides` does not name, in order. `hidden_end` is where the
+    /// last stretch ends that it does name: beyond it nothing needs to be looked up.
+    pub fn pieces<F: Fn(SessionId) -> bool>(
         &self,
         cursor: Position,
         stop: Position,
-        reader: SessionId,
-        own_end: Position,
-    ) -> Pieces<'_> {
+        hides: F,
+        hidden_end: Position,
+    ) -> Pieces<'_, F> {
         debug_assert!(self.tail <= cursor && stop <= self.head);
-        let next = if own_end <= cursor { self.stretches.len() } else { self.stretch_after(cursor) - 1 };
-        Pieces { log: self, at: cursor, stop, reader, own_end, next }
+        let next = if hidden_end <= cursor { self.stretches.len() } else { self.stretch_after(cursor) - 1 };
+        Pieces { log: self, at: cursor, stop, hides, hidden_end, next }
     }
 
     /// The bytes of a piece: two slices where it goes over the end of the ring.
@@ -185,40 +185,40 @@ impl Log {
 }
 
 /// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].
-pub struct Pieces<'a> {
+pub struct Pieces<'a, F> {
     log: &'a Log,
     at: Position,
     stop: Position,
-    reader: SessionId,
-    own_end: Position,
+    hides: F,
+    hidden_end: Position,
     next: usize,
 }
 
-impl Pieces<'_> {
+impl<F: Fn(SessionId) -> bool> Pieces<'_, F> {
     /// Where stretch number `index` ends.
     fn end_of(&self, index: usize) -> Position {
         self.log.stretches.get(index + 1).map_or(self.log.head, |next| next.start)
     }
 
-    fn is_own(&self, index: usize) -> bool {
-        self.log.stretches.get(index).is_some_and(|stretch| stretch.from == self.reader)
+    fn is_hidden(&self, index: usize) -> bool {
+        self.log.stretches.get(index).is_some_and(|stretch| (self.hides)(stretch.from))
     }
 }
 
-impl Iterator for Pieces<'_> {
+impl<F: Fn(SessionId) -> bool> Iterator for Pieces<'_, F> {
     type Item = (Position, Position);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.at < self.own_end && self.is_own(self.next) {
+        while self.at < self.stop && self.at < self.hidden_end && self.is_hidden(self.next) {
             self.at = self.end_of(self.next);
             self.next += 1;
         }
         let start = self.at;
-        while self.at < self.own_end && self.at < self.stop && !self.is_own(self.next) {
+        while self.at < self.hidden_end && self.at < self.stop && !self.is_hidden(self.next) {
             self.at = self.end_of(self.next);
             self.next += 1;
         }
-        if self.at >= self.own_end {
+        if self.at >= self.hidden_end {
             self.at = self.stop;
         }
         let piece = (start, self.at.min(self.stop));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn heard(log: &Log, cursor: Position, reader: SessionId) -> String {
-        let pieces = log.pieces(cursor, log.head(), reader, own_end(log, reader));
+        let pieces = log.pieces(cursor, log.head(), |from| from == reader, own_end(log, reader));
         let bytes: Vec<u8> = pieces.flat_map(|piece| log.bytes(piece).concat()).collect();
         String::from_utf8(bytes).unwrap()
     }

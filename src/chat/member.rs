@@ -12,14 +12,26 @@ use std::task::Waker;
 use super::Position;
 use super::outlet::Outlet;
 use super::reader::Progress;
+use super::room_log::RoomLog;
+use crate::protocol::Form;
+
+/// Whom a member ignores, at most; with one more, the first of them is heard again.
+const MOST_IGNORED: usize = 100;
 
 /// The number of a session: given once, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// What is sent to a member, and where to. Locked only while the log is held for reading.
+impl SessionId {
+    /// No session has this: what comes from nobody in particular.
+    pub(super) const NOBODY: Self = Self(0);
+}
+
+/// What is sent to a member, and where to. Nobody takes a lock on a log while holding this.
 #[derive(Debug)]
 pub(super) struct Output {
+    /// The log that it reads; the room changes it.
+    pub(super) room: Arc<RoomLog>,
     pub(super) progress: Progress,
     /// Gone when the session is.
     pub(super) outlet: Option<Arc<dyn Outlet>>,
@@ -43,9 +55,14 @@ pub struct Member {
     own_end: AtomicU64,
     /// Where its reading ends: `u64::MAX` while it stays.
     end: AtomicU64,
+    /// It has a name of its own.
+    named: AtomicBool,
+    /// It ignores somebody.
+    choosy: AtomicBool,
     output: Mutex<Output>,
     waker: Mutex<Option<Waker>>,
     skipped: Mutex<Option<Box<Skipped>>>,
+    ignored: Mutex<Vec<SessionId>>,
 }
 
 /// What a member missed because the log moved on over its cursor.
@@ -60,8 +77,8 @@ pub struct Skipped {
 }
 
 impl Member {
-    /// A membership that has not begun: its cursor is set when the room has it join.
-    pub fn new(id: SessionId, outlet: Arc<dyn Outlet>) -> Self {
+    /// A membership that has not begun: it will read `room`, from where that stands when it joins.
+    pub fn new(id: SessionId, outlet: Arc<dyn Outlet>, room: Arc<RoomLog>) -> Self {
         Self {
             id,
             asleep: AtomicBool::new(false),
@@ -71,15 +88,27 @@ impl Member {
             cursor: AtomicU64::new(0),
             own_end: AtomicU64::new(0),
             end: AtomicU64::new(Position::MAX),
-            output: Mutex::new(Output { progress: Progress::default(), outlet: Some(outlet) }),
+            named: AtomicBool::new(false),
+            choosy: AtomicBool::new(false),
+            output: Mutex::new(Output { room, progress: Progress::default(), outlet: Some(outlet) }),
             waker: Mutex::new(None),
             skipped: Mutex::new(None),
+            ignored: Mutex::new(Vec::new()),
         }
     }
 
     /// Whose membership this is.
     pub fn id(&self) -> SessionId {
         self.id
+    }
+
+    /// It hears what is said in `room` from now on; it has heard nothing yet.
+    pub(super) fn begin(&self, room: &Arc<RoomLog>) {
+        let head = room.head();
+        self.set_cursor(head);
+        let mut output = self.output();
+        output.progress.cursor = head;
+        output.room = Arc::clone(room);
     }
 
     /// Sets the waker of the session's task.
@@ -99,7 +128,7 @@ impl Member {
     }
 
     /// Says whether it has been sent all there was.
-    pub(super) fn is_asleep(&self) -> bool {
+    pub fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Acquire)
     }
 
@@ -108,7 +137,17 @@ impl Member {
         self.asleep.store(asleep, Ordering::Release);
     }
 
-    /// What is sent to it, and where to. Only while the log is held for reading.
+    /// The log that it reads now.
+    pub fn room(&self) -> Arc<RoomLog> {
+        Arc::clone(&self.output().room)
+    }
+
+    /// How lines are shown to it now.
+    pub fn form(&self) -> Form {
+        self.output().room.form()
+    }
+
+    /// What is sent to it, and where to. To change what is in it, its log has to be held for reading.
     pub(super) fn output(&self) -> MutexGuard<'_, Output> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,6 +213,60 @@ impl Member {
 
     pub(super) fn set_awaited(&self, awaited: bool) {
         self.awaited.store(awaited, Ordering::Release);
+    }
+
+    /// Says whether it has a name of its own.
+    pub fn is_named(&self) -> bool {
+        self.named.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_named(&self) {
+        self.named.store(true, Ordering::Release);
+    }
+
+    /// How many bytes are owed to it alone.
+    pub(super) fn owed(&self) -> usize {
+        self.output().progress.owed.len()
+    }
+
+    /// Says whether it is not shown what that session says: its own lines, and those of whom it ignores.
+    pub(super) fn hides(&self, from: SessionId) -> bool {
+        from == self.id || (self.is_choosy() && self.ignores(from))
+    }
+
+    /// Beyond this place in its log there is nothing that it is not shown.
+    pub(super) fn hidden_end(&self) -> Position {
+        if self.is_choosy() { Position::MAX } else { self.own_end() }
+    }
+
+    /// Says whether it ignores anybody.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.choosy.load(Ordering::Acquire)
+    }
+
+    /// Says whether it ignores that session.
+    pub(super) fn ignores(&self, from: SessionId) -> bool {
+        self.ignored().contains(&from)
+    }
+
+    /// Ignores a session from now on, or no more; says which. At most [`MOST_IGNORED`], the first first forgotten.
+    pub(super) fn toggle_ignored(&self, other: SessionId) -> bool {
+        let mut ignored = self.ignored();
+        let count = ignored.len();
+        ignored.retain(|id| *id != other);
+        let is_new = ignored.len() == count;
+        if is_new {
+            if count == MOST_IGNORED {
+                ignored.remove(0);
+            }
+            ignored.push(other);
+        }
+        self.choosy.store(!ignored.is_empty(), Ordering::Release);
+        is_new
+    }
+
+    fn ignored(&self) -> MutexGuard<'_, Vec<SessionId>> {
+        self.ignored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes out what it missed.

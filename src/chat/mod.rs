@@ -1,25 +1,60 @@
 //! Floor 1: who hears whom.
 //!
-//! [`room`] holds a room's state and decides, synchronously, from an input and the time; [`log`] is
-//! the room's recent lines as one ring of bytes, [`room_log`] how its readers share it; [`reader`] is one
-//! member's way through that ring; [`member`] is what the two sides of a membership share, [`outlet`] where its lines go; [`broker`] is
-//! the task that owns the rooms.
-//! Nothing here knows about files, signals or where connections come from, and only the broker waits for anything.
+//! [`house`] has the rooms and everybody's names, and decides, synchronously, from an input and the time; [`commands`]
+//! is what it does for those who ask. [`room`] is who hears whom, [`entry`] what is appended there; [`audience`] those of them to whom lines are shown in
+//! the same form, [`log`] their recent lines as one ring of bytes, [`room_log`] how they share it; [`reader`] is one
+//! member's way through that ring. [`member`] is what the two sides of a membership share, [`outlet`] where its lines
+//! go, [`traffic`] what goes through all of it; [`history`] and [`comings`] are a room's memory of what was said and who
+//! came. [`broker`] is the task that owns the house. Nothing here knows about files, signals or where connections come
+//! from, and only the broker waits for anything.
 
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+mod audience;
 pub mod broker;
+mod comings;
+mod commands;
+mod entry;
+mod history;
+pub mod house;
 pub mod log;
 pub mod member;
 pub mod outlet;
 pub mod reader;
 pub mod room;
 pub mod room_log;
+#[cfg(test)]
+mod testing;
+pub mod traffic;
 
 pub use broker::Broker;
+pub use house::{Arrival, House, Input, Limits};
 pub use member::{Member, SessionId};
 pub use outlet::Outlet;
 pub use reader::{Delivery, Reader};
-pub use room::{Input, Room};
+pub use room::Room;
 pub use room_log::RoomLog;
+pub use traffic::Traffic;
 
-/// A place in a room's log: the number of bytes that were said before it, since the room began.
+/// A place in a room's log: the number of bytes that were said before it, since the log began.
 pub type Position = u64;
+
+/// The time, as it is told to everything here.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For what is due when.
+    pub instant: Instant,
+    /// For people.
+    pub wall: Timestamp,
+}
+
+/// What has to be done after inputs have been applied.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Whose inputs have been taken in, or whose situation has changed: wake them.
+    pub wake: Vec<std::sync::Arc<Member>>,
+    /// There is something new in the log of the room that was at work.
+    pub appended: bool,
+}

@@ -12,8 +12,9 @@ use super::log::Log;
 use super::member::{Member, Output};
 use super::outlet::{Outlet, Way};
 use super::room_log::RoomLog;
+use super::traffic::Traffic;
 use super::{Position, SessionId};
-use crate::protocol::Notice;
+use crate::protocol::{Form, Notice};
 
 /// Most bytes that one call of [`Reader::deliver`] hands to the kernel: bounds how long one member with
 /// megabytes to come keeps the thread from the others.
@@ -54,14 +55,15 @@ pub enum Delivery {
 /// The reading half of a membership, as the session has it.
 #[derive(Debug)]
 pub struct Reader {
+    /// The log that the member read when this was last looked at.
     room: Arc<RoomLog>,
     member: Arc<Member>,
 }
 
 impl Reader {
     /// The reader of `member`.
-    pub fn new(room: Arc<RoomLog>, member: Arc<Member>) -> Self {
-        Self { room, member }
+    pub fn new(member: Arc<Member>) -> Self {
+        Self { room: member.room(), member }
     }
 
     /// The session that this reads for.
@@ -74,43 +76,35 @@ impl Reader {
         &self.member
     }
 
-    /// The room that this reads.
-    pub fn room(&self) -> &Arc<RoomLog> {
-        &self.room
+    /// What goes through all rooms.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        self.room.traffic()
     }
 
-    /// The room has let the member in: it hears what is said from here on.
-    pub fn joined(&mut self) {
-        let _log = self.room.read();
-        self.member.output().progress.cursor = self.member.cursor();
+    /// Does something with what the member is sent, while nobody appends to the log that it reads.
+    fn with<T>(&mut self, job: impl FnOnce(&RoomLog, &Log, &Member, &mut Output) -> T) -> T {
+        loop {
+            let room = Arc::clone(&self.room);
+            let log = room.read();
+            let output = &mut *self.member.output();
+            if Arc::ptr_eq(&room, &output.room) {
+                return job(&room, &log, &self.member, output);
+            }
+            // It reads another one meanwhile.
+            self.room = Arc::clone(&output.room);
+        }
     }
 
     /// How many bytes are owed to this member alone.
-    pub fn owed_bytes(&self) -> usize {
-        let _log = self.room.read();
-        self.member.output().progress.owed.len()
+    pub fn owed_bytes(&mut self) -> usize {
+        self.with(|_, _, _, output| output.progress.owed.len())
     }
 
     /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out with the next
     /// [`Reader::deliver`], but never inside a line that has been half written. Lost if there is no outlet
     /// any more.
     pub fn owe(&mut self, bytes: &[u8]) {
-        let log = self.room.read();
-        self.member.set_asleep(false);
-        let output = &mut *self.member.output();
-        if output.outlet.is_none() {
-            return;
-        }
-        let progress = &mut output.progress;
-        if progress.owed.is_empty() {
-            progress.catch_up_with_tail(&self.room, &self.member, &log);
-            if progress.owed.is_empty() {
-                progress.finish_line(&log);
-                self.room.note_cursor(&self.member, progress.cursor);
-            }
-        }
-        progress.tell_missed();
-        progress.owed.extend_from_slice(bytes);
+        self.with(|room, log, member, output| owe(room, log, member, output, bytes));
     }
 
     /// Sends the member what it has still to get.
@@ -118,29 +112,79 @@ impl Reader {
     /// # Errors
     /// Those of the outlet. Nothing is lost by an error: the next call offers the same bytes again.
     pub fn deliver(&mut self) -> io::Result<Delivery> {
-        deliver(&self.room, &self.room.read(), &self.member)
+        self.with(deliver)
     }
 
     /// Reads no further in the log: only what is owed goes out.
     pub fn end_here(&mut self) {
-        let _log = self.room.read();
-        self.member.set_end(self.member.output().progress.cursor);
+        self.with(|_, _, member, output| member.set_end(output.progress.cursor));
     }
 
     /// Where the member stands. What the log skipped is settled first, so that this is all there is.
     pub fn progress(&mut self) -> Progress {
-        let log = self.room.read();
-        let progress = &mut self.member.output().progress;
-        progress.catch_up_with_tail(&self.room, &self.member, &log);
-        progress.clone()
+        self.with(|room, log, member, output| {
+            output.progress.catch_up_with_tail(room, member, log);
+            output.progress.clone()
+        })
     }
 
     /// Holds nobody up any more, whatever is unread, and lets go of the outlet: the session is gone.
     pub fn release(&mut self) {
-        let _log = self.room.read();
-        self.member.output().outlet = None;
-        self.room.note_cursor(&self.member, Position::MAX);
+        self.with(|room, _, member, output| {
+            output.outlet = None;
+            room.note_cursor(member, Position::MAX);
+        });
     }
+}
+
+/// Adds bytes for a member alone; see [`Reader::owe`].
+fn owe(room: &RoomLog, log: &Log, member: &Member, output: &mut Output, bytes: &[u8]) {
+    member.set_asleep(false);
+    if output.outlet.is_none() {
+        return;
+    }
+    let progress = &mut output.progress;
+    if progress.owed.is_empty() {
+        progress.catch_up_with_tail(room, member, log);
+        if progress.owed.is_empty() {
+            progress.finish_line(log);
+            room.note_cursor(member, progress.cursor);
+        }
+    }
+    progress.tell_missed(room.form());
+    progress.owed.extend_from_slice(bytes);
+}
+
+/// Answers a member, from the room's side: `answer` appends whole lines in the form that they are shown in. Says how
+/// many bytes the member has been owed before.
+pub(super) fn answer(member: &Member, answer: impl FnOnce(Form, &mut Vec<u8>)) -> usize {
+    let room = member.room();
+    let log = room.read();
+    let output = &mut *member.output();
+    let before = output.progress.owed.len();
+    let mut bytes = Vec::new();
+    answer(room.form(), &mut bytes);
+    owe(&room, &log, member, output, &bytes);
+    member.wake();
+    before
+}
+
+/// Has a member read another log, from its head: what it has still to get of the one before is owed to it.
+pub(super) fn relocate(member: &Member, to: &Arc<RoomLog>) {
+    // Only the broker appends, and it is here.
+    let head = to.head();
+    let from = member.room();
+    let log = from.read();
+    let output = &mut *member.output();
+    output.progress.settle(&from, member, &log);
+    from.note_cursor(member, Position::MAX);
+    output.progress.cursor = head;
+    member.set_cursor(head);
+    member.set_own_end(0);
+    member.set_awaited(false);
+    output.room = Arc::clone(to);
+    member.set_asleep(false);
+    member.wake();
 }
 
 /// What has been said since a position, where it lies in one piece.
@@ -169,7 +213,7 @@ impl<'a> News<'a> {
         let output = member.output();
         let progress = &output.progress;
         let is_all = progress.cursor == self.from && progress.owed.is_empty() && progress.missed == 0;
-        let is_for_all = member.own_end() <= self.from && member.end() == Position::MAX;
+        let is_for_all = member.hidden_end() <= self.from && member.end() == Position::MAX;
         (is_all && is_for_all && output.outlet.is_some()).then_some(Turn { member, output })
     }
 
@@ -202,11 +246,15 @@ pub(super) struct Turn<'a> {
 ///
 /// # Errors
 /// Those of the outlet; `BrokenPipe` if there is none any more.
-pub(super) fn deliver(room: &RoomLog, log: &Log, member: &Member) -> io::Result<Delivery> {
-    let output = &mut *member.output();
+pub(super) fn deliver(
+    room: &RoomLog,
+    log: &Log,
+    member: &Member,
+    output: &mut Output,
+) -> io::Result<Delivery> {
     let outlet = output.outlet.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
     output.progress.catch_up_with_tail(room, member, log);
-    let delivery = output.progress.send(log, member, &**outlet)?;
+    let delivery = output.progress.send(room.form(), log, member, &**outlet)?;
     room.note_cursor(member, output.progress.cursor);
     member.set_asleep(delivery == Delivery::Complete);
     Ok(delivery)
@@ -214,14 +262,14 @@ pub(super) fn deliver(room: &RoomLog, log: &Log, member: &Member) -> io::Result<
 
 impl Progress {
     /// Offers what is owed and what lies between the cursor and the head, and goes on by what was taken.
-    fn send(&mut self, log: &Log, member: &Member, outlet: &dyn Outlet) -> io::Result<Delivery> {
+    fn send(&mut self, form: Form, log: &Log, member: &Member, outlet: &dyn Outlet) -> io::Result<Delivery> {
         let stop = log.head().min(member.end());
         let (missed, untold) = (self.missed, self.owed.len());
-        self.tell_missed();
+        self.tell_missed(form);
         let limit = stop.min(self.cursor + DELIVERY_BYTES).max(self.cursor);
         let mut slices = Slices::new();
         slices.push(&self.owed);
-        let pieces = log.pieces(self.cursor, limit, member.id(), member.own_end());
+        let pieces = log.pieces(self.cursor, limit, |from| member.hides(from), member.hidden_end());
         let reached = slices.extend(log, pieces, limit);
         let offered = slices.bytes;
         if offered > 0 {
@@ -253,7 +301,7 @@ impl Progress {
         let owed = sent.min(self.owed.len());
         self.owed.drain(..owed);
         let mut left = (sent - owed) as Position;
-        for piece in log.pieces(self.cursor, log.head(), member.id(), member.own_end()) {
+        for piece in log.pieces(self.cursor, log.head(), |from| member.hides(from), member.hidden_end()) {
             let step = left.min(piece.1 - piece.0);
             if step == 0 {
                 break;
@@ -273,17 +321,27 @@ impl Progress {
             self.owed.extend_from_slice(&skipped.rest);
             let missed = log.line_at(log.tail()).saturating_sub(skipped.first_line + skipped.own_lines);
             self.missed += missed;
-            room.count_skipped(missed);
+            room.traffic().count_skipped(missed);
         }
         self.cursor = log.tail();
         room.note_cursor(member, self.cursor);
     }
 
     /// Puts what it has missed into words.
-    fn tell_missed(&mut self) {
+    fn tell_missed(&mut self, form: Form) {
         if self.missed > 0 {
-            Notice::Skipped { lines: std::mem::take(&mut self.missed) }.encode(&mut self.owed);
+            Notice::Skipped { lines: std::mem::take(&mut self.missed) }.encode(form, &mut self.owed);
         }
+    }
+
+    /// Owes it all that it has still to get, up to the head.
+    fn settle(&mut self, room: &RoomLog, member: &Member, log: &Log) {
+        self.catch_up_with_tail(room, member, log);
+        self.tell_missed(room.form());
+        for piece in log.pieces(self.cursor, log.head(), |from| member.hides(from), member.hidden_end()) {
+            log.bytes(piece).into_iter().for_each(|slice| self.owed.extend_from_slice(slice));
+        }
+        self.cursor = log.head();
     }
 
     /// Moves the rest of a half-written line to what is owed.

@@ -1,5 +1,5 @@
-//! The part of a room that its readers share with it: the log, under a lock that appending takes
-//! alone and reading takes together, and how the room learns that those it waits for have read.
+//! The log of a room in one form, as the room and those who read it share it: the log itself, under a lock that
+//! appending takes alone and reading takes together, and how the room learns that those it waits for have read.
 //!
 //! It decides nothing: the room says for whom it waits, the readers say how far they have come.
 
@@ -12,13 +12,13 @@ use futures::task::AtomicWaker;
 use super::Position;
 use super::log::Log;
 use super::member::Member;
+use super::traffic::Traffic;
+use crate::protocol::Form;
 
-/// Bytes of inputs on their way to a room beyond which sessions read little at a time.
-const MANY_IN_FLIGHT: usize = 4 * 1024 * 1024;
-
-/// The part of a room that its readers share with it.
+/// The log of a room in one form.
 #[derive(Debug)]
 pub struct RoomLog {
+    form: Form,
     log: RwLock<Log>,
     /// While the room waits: what the cursors of all those it waits for have to reach.
     wanted: AtomicU64,
@@ -26,22 +26,29 @@ pub struct RoomLog {
     awaited: AtomicUsize,
     /// Wakes the broker when the last of them has.
     space: AtomicWaker,
-    in_flight: AtomicUsize,
-    skipped: AtomicU64,
-    min_rate: AtomicU64,
+    traffic: Arc<Traffic>,
 }
 
 impl RoomLog {
-    pub(super) fn new(capacity: usize, min_rate: u64) -> Arc<Self> {
+    pub(super) fn new(form: Form, capacity: usize, traffic: Arc<Traffic>) -> Arc<Self> {
         Arc::new(Self {
+            form,
             log: RwLock::new(Log::new(capacity)),
             wanted: AtomicU64::new(0),
             awaited: AtomicUsize::new(0),
             space: AtomicWaker::new(),
-            in_flight: AtomicUsize::new(0),
-            skipped: AtomicU64::new(0),
-            min_rate: AtomicU64::new(min_rate),
+            traffic,
         })
+    }
+
+    /// How the lines in it are encoded.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// What goes through all rooms.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The log, for reading. The room cannot append while this is held.
@@ -49,37 +56,14 @@ impl RoomLog {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where the next line will begin.
+    pub(super) fn head(&self) -> Position {
+        self.read().head()
+    }
+
     /// The log, for appending. Nobody reads while this is held.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Log> {
         self.log.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the rate, in bytes a second, below which a member is not waited for.
-    pub fn set_min_rate(&self, min_rate: u64) {
-        self.min_rate.store(min_rate, Ordering::Relaxed);
-    }
-
-    pub(super) fn min_rate(&self) -> u64 {
-        self.min_rate.load(Ordering::Relaxed)
-    }
-
-    /// Counts an input on its way to the room.
-    pub fn begin_input(&self, bytes: usize) {
-        self.in_flight.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Says whether so much is on its way that sessions should read only a little at a time.
-    pub fn is_crowded(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > MANY_IN_FLIGHT
-    }
-
-    /// How many lines members have missed because they did not read.
-    pub fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_skipped(&self, lines: u64) {
-        self.skipped.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// A member has read up to `cursor`. Only while holding the log for reading.
@@ -116,10 +100,5 @@ impl RoomLog {
     pub(super) fn have_all_read(&self, waker: &Waker) -> bool {
         self.space.register(waker);
         self.awaited.load(Ordering::Acquire) == 0
-    }
-
-    /// An input has been taken in.
-    pub(super) fn end_input(&self, bytes: usize) {
-        self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

@@ -26,8 +26,8 @@ use rustix::net::{
 use super::session::Origin;
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
-use crate::chat::{Input, Outlet, RoomLog};
-use crate::protocol::Notice;
+use crate::chat::{Arrival, Input, Outlet, RoomLog};
+use crate::protocol::{Form, Notice};
 use crate::rt;
 
 /// How many connections may wait to be accepted; the kernel's net.core.somaxconn bounds it further.
@@ -130,8 +130,8 @@ impl Listener {
     }
 
     /// Accepts for ever, each connection as a session of its own.
-    pub async fn run(self, net: Arc<Net>, room: Arc<RoomLog>, inputs_tx: mpsc::Sender<Input>) {
-        let door = Door { net, room, inputs_tx };
+    pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
+        let door = Door { net, entrance };
         let mut shortage = Shortage::new();
         let mut set_options = self.inherited && matches!(self.address, Address::Tcp(_));
         loop {
@@ -218,11 +218,21 @@ fn is_shortage(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
+/// Where sessions that come in through a listener go.
+#[derive(Debug)]
+pub struct Entrance {
+    /// What they read until the broker has let them in.
+    pub room: Arc<RoomLog>,
+    /// The way to the broker, from which each gets its own.
+    pub inputs_tx: mpsc::Sender<Input>,
+    /// What they come with.
+    pub arrival: Arc<Arrival>,
+}
+
 /// Where connections become sessions.
 struct Door {
     net: Arc<Net>,
-    room: Arc<RoomLog>,
-    inputs_tx: mpsc::Sender<Input>,
+    entrance: Entrance,
 }
 
 impl Door {
@@ -238,11 +248,12 @@ impl Door {
     fn open(&self, stream: Arc<Stream>, from: Option<SocketAddr>) {
         let ip = from.map(|from| from.ip().to_canonical());
         let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
-        match self.net.sessions.admit(ip, &self.net.settings(), outlet) {
+        match self.net.sessions.admit(ip, &self.net.settings(), outlet, &self.entrance.room) {
             Ok(member) => {
                 Counters::count(&self.net.counters.accepted);
-                let (net, inputs_tx) = (Arc::clone(&self.net), self.inputs_tx.clone());
-                rt::spawn(Session::new(net, stream, from, member, &self.room, inputs_tx).run());
+                let (net, inputs_tx) = (Arc::clone(&self.net), self.entrance.inputs_tx.clone());
+                let session = Session::new(net, stream, from, member, inputs_tx);
+                rt::spawn(session.run(Arc::clone(&self.entrance.arrival)));
             }
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);
@@ -256,7 +267,7 @@ impl Door {
 /// Tells a caller why it is not let in, if the kernel takes it at once.
 fn turn_away(socket: impl AsFd, notice: Notice) {
     let mut line = Vec::new();
-    notice.encode(&mut line);
+    notice.encode(Form::Plain, &mut line);
     // A caller that is gone already need not be told.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);

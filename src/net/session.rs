@@ -6,7 +6,9 @@
 //! and the head of the room's log. Reading and writing have wakers of their own in the reactor: being
 //! woken to write does not read. Whatever goes wrong here ends this session and no other.
 
+mod asking;
 mod deadlines;
+mod pace;
 mod reading;
 mod writing;
 
@@ -18,13 +20,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use asking::Unsaid;
+use futures::SinkExt;
 use futures::channel::mpsc;
-use futures::{SinkExt, future};
+use futures::future::{self, BoxFuture};
+use pace::Pace;
+pub use pace::Rate;
 
+use super::peer;
 use super::stream::Stream;
 use super::{Net, Stage};
 use crate::chat::reader::Progress;
-use crate::chat::{Input, Member, Reader, RoomLog};
+use crate::chat::{Arrival, Input, Member, Reader};
 use crate::protocol::{Framer, Opening, READ_BYTES};
 use crate::rt;
 
@@ -42,6 +49,8 @@ pub struct State {
     pub framer: Framer,
     /// Whether the first bytes have shown what the other side speaks.
     pub opening: Opening,
+    /// Clean lines that have not been passed on yet, since a command stands before or between them.
+    pub unsaid: Vec<u8>,
     /// The position in the log, inside a half-written line too, and what is owed to this session alone.
     pub progress: Progress,
 }
@@ -53,6 +62,8 @@ enum Phase {
     Joining,
     /// It hears and speaks.
     Open,
+    /// The daemon stops: what it has said already is passed on, and nothing more is read.
+    Leaving,
     /// Its input has ended; the room is told so as soon as it has taken in what was said before.
     Ended,
     /// It only writes, up to its end.
@@ -114,6 +125,10 @@ pub struct Session {
     reader: Reader,
     framer: Framer,
     opening: Opening,
+    /// Clean lines that have not been passed on yet, of which each may be a command.
+    unsaid: Option<Box<Unsaid>>,
+    /// How much of its rate is used up, where there is one.
+    pace: Option<Box<Pace>>,
     phase: Phase,
     /// The last read filled the buffer: there may be more that the reactor will not speak of again.
     more_to_read: bool,
@@ -131,16 +146,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that will join the room whose log is given as soon as it runs.
+    /// A session that will join as soon as it runs.
     pub fn new(
         net: Arc<Net>,
         stream: Arc<Stream>,
         from: Option<SocketAddr>,
         member: Arc<Member>,
-        room: &Arc<RoomLog>,
         inputs_tx: mpsc::Sender<Input>,
     ) -> Self {
-        let reader = Reader::new(Arc::clone(room), member);
+        let reader = Reader::new(member);
         let State { framer, opening, .. } = State::default();
         Self {
             net,
@@ -150,6 +164,8 @@ impl Session {
             reader,
             framer,
             opening,
+            unsaid: None,
+            pace: None,
             phase: Phase::Joining,
             more_to_read: false,
             blocked: None,
@@ -164,29 +180,53 @@ impl Session {
     /// All that has to be known to go on with this session elsewhere.
     pub fn state(&mut self) -> State {
         let progress = self.reader.progress();
-        State { framer: self.framer.clone(), opening: self.opening, progress }
+        let unsaid = self.unsaid.as_deref().map_or_else(Vec::new, |unsaid| unsaid.rest().to_vec());
+        State { framer: self.framer.clone(), opening: self.opening, unsaid, progress }
     }
 
     /// Runs until the connection is over, and leaves the room. Nothing that happens to it is an error of
     /// the daemon's: strangers can cause it, so it is told to the log at debug level only.
-    pub async fn run(mut self) {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice: here, and where they are used"
+    )]
+    pub fn run(mut self, arrival: Arc<Arrival>) -> impl Future<Output = ()> + Send {
+        async move {
+            let join = Box::pin(self.join(arrival)).await;
+            let joined = self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.try_send(join).is_ok());
+            if joined {
+                let close = future::poll_fn(|cx| self.poll(cx)).await;
+                log::debug!("session {} from {} is over: {close}", self.reader.id().0, Origin(self.from));
+            }
+            if let Some(leave) = self.leave() {
+                leave.await;
+            }
+        }
+    }
+
+    /// What it says to the broker first.
+    async fn join(&self, arrival: Arc<Arrival>) -> Input {
+        let mut arrival = Arc::unwrap_or_clone(arrival);
+        if self.from.is_none() {
+            arrival.verified = peer::login_of(&*self.stream).await;
+        }
         let member = Arc::clone(self.reader.member());
-        let join = Input::Join(Arc::clone(&member));
         member.begin_input();
-        let joined = self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.try_send(join).is_ok());
-        if joined {
-            let close = future::poll_fn(|cx| self.poll(cx)).await;
-            log::debug!("session {} from {} is over: {close}", member.id().0, Origin(self.from));
-        }
-        self.reader.release();
-        self.net.alarms.clear(&mut self.alarm, member.id());
-        self.net.sessions.remove(member.id());
-        let Self { stream, inputs_tx, .. } = self;
+        Input::Join { member, arrival }
+    }
+
+    /// Closes the connection, and leaves the room if the broker is still there.
+    fn leave(self) -> Option<BoxFuture<'static, ()>> {
+        let Self { net, mut reader, mut alarm, stream, inputs_tx, .. } = self;
+        reader.release();
+        net.alarms.clear(&mut alarm, reader.id());
+        net.sessions.remove(reader.id());
         drop(stream);
-        if let Some(mut inputs_tx) = inputs_tx {
+        let (mut inputs_tx, id) = (inputs_tx?, reader.id());
+        Some(Box::pin(async move {
             // It fails when the broker has ended, and with it all membership.
-            let _ = inputs_tx.send(Input::Leave(member.id())).await;
-        }
+            let _ = inputs_tx.send(Input::Leave(id)).await;
+        }))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
@@ -211,8 +251,9 @@ impl Session {
         self.let_go();
         let again = match self.phase {
             Phase::Joining => self.poll_joined()?,
-            Phase::Open => self.write(cx)? | self.read(cx)?,
-            Phase::Ended => self.write(cx)? | self.tell_end(cx),
+            Phase::Open => self.write(cx)? | self.go_on(cx) | self.read(cx)?,
+            Phase::Leaving => self.write(cx)? | self.go_on(cx) | self.let_go_of_broker(cx),
+            Phase::Ended => self.write(cx)? | self.go_on(cx) | self.tell_end(cx),
             Phase::Finishing => self.write(cx)?,
             Phase::Lingering => self.linger(cx)?,
         };
@@ -237,7 +278,6 @@ impl Session {
             return if self.net.stage() == Stage::Final { Err(Close::Done) } else { Ok(false) };
         }
         let settings = self.net.settings();
-        self.reader.joined();
         self.reader.owe(&settings.greeting);
         self.phase = Phase::Open;
         Ok(true)

@@ -9,7 +9,7 @@ use std::task::Poll;
 use futures::future;
 use futures::task::AtomicWaker;
 
-use crate::chat::{Member, Outlet, SessionId};
+use crate::chat::{Member, Outlet, RoomLog, SessionId};
 
 use super::Settings;
 use crate::protocol::Notice;
@@ -48,7 +48,7 @@ impl Refusal {
 }
 
 impl Sessions {
-    /// Lets a caller in and gives it a number of its own; its lines go to `outlet`.
+    /// Lets a caller in and gives it a number of its own; what is said in `room` goes to `outlet`.
     ///
     /// # Errors
     /// The limit that stands against it.
@@ -57,6 +57,7 @@ impl Sessions {
         from: Option<IpAddr>,
         settings: &Settings,
         outlet: Arc<dyn Outlet>,
+        room: &Arc<RoomLog>,
     ) -> Result<Arc<Member>, Refusal> {
         let mut present = self.present();
         if present.members.len() >= settings.max_clients {
@@ -70,7 +71,7 @@ impl Sessions {
             *count += 1;
         }
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        let member = Arc::new(Member::new(id, outlet));
+        let member = Arc::new(Member::new(id, outlet, Arc::clone(room)));
         present.members.insert(id, (Arc::clone(&member), from));
         Ok(member)
     }

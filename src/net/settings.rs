@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use super::session::Rate;
 use crate::protocol::Rules;
 
 /// The settings of sessions and listeners that can change while they run.
@@ -11,6 +12,10 @@ pub struct Settings {
     pub greeting: Vec<u8>,
     /// How lines are framed and cleaned.
     pub rules: Rules,
+    /// Lines that begin with a slash may be commands.
+    pub commands: bool,
+    /// How fast a session may say lines.
+    pub rate: Option<Rate>,
     /// A line to which nothing is added for this long counts as finished.
     pub flush_after: Option<Duration>,
     /// A session that takes nothing for this long, though there is something for it, is closed.

@@ -22,9 +22,9 @@ impl Foreign {
     /// The line that explains the port, a notice without its LF.
     pub fn notice(self) -> &'static str {
         match self {
-            Foreign::Tls => "-!- this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
-            Foreign::Http => "-!- this is chatd, a chat and not a web server: use nc or telnet",
-            Foreign::Ssh => "-!- this is chatd, a chat and not an SSH server: use nc or telnet",
+            Foreign::Tls => "this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
+            Foreign::Http => "this is chatd, a chat and not a web server: use nc or telnet",
+            Foreign::Ssh => "this is chatd, a chat and not an SSH server: use nc or telnet",
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn each_explains_itself_in_one_notice() {
         for foreign in [Foreign::Tls, Foreign::Http, Foreign::Ssh] {
-            assert!(foreign.notice().starts_with("-!- ") && !foreign.notice().contains('\n'));
+            assert!(!foreign.notice().starts_with('-') && !foreign.notice().contains('\n'));
             assert!(foreign.notice().to_lowercase().contains(match foreign {
                 Foreign::Http => "web",
                 other => other.name(),

@@ -1,22 +1,31 @@
 //! The protocol floor: what the bytes of one session mean, as pure functions and plain values.
 //!
 //! [`mod@line`] cuts the stream into lines, [`telnet`] takes the telnet commands out of it, [`text`] makes a line
-//! safe to show, [`foreign`] recognises other protocols on the port, [`notice`] words the lines that chatd says
-//! itself. The session calls all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever
+//! safe to show, [`foreign`] recognises other protocols on the port. [`command`] is what a line with a slash asks
+//! for, [`name`] what somebody may be called, [`view`] how what is said is shown to whom; [`notice`] and [`answer`] word
+//! the lines that chatd says itself. Sessions and rooms call all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever
 //! a stranger sends.
 //!
 //! Every limit of the protocol stands in this file.
 
+pub mod answer;
+pub mod command;
 pub mod foreign;
 pub mod line;
+pub mod name;
 pub mod notice;
 pub mod telnet;
 pub mod text;
+pub mod view;
 
+pub use answer::Answer;
+pub use command::Command;
 pub use foreign::{Foreign, Opening};
 pub use line::{Ending, Framed, Framer, Rules};
+pub use name::{Name, NameError};
 pub use notice::Notice;
 pub use telnet::Telnet;
+pub use view::{Event, Form, Kind, Said, Scene, View, Who};
 
 /// Most bytes that one read takes, and one [`Framer::feed`] gets: big enough that a paste costs few system
 /// calls, small enough that one session cannot hold up the others of its thread.

@@ -4,8 +4,10 @@
 //! Sessions and the broker say which notice; how it reads is decided here and nowhere else. Never contains
 //! anything that a stranger has typed.
 
-use super::Foreign;
 use std::fmt;
+
+use super::Foreign;
+use super::view::{Form, Object};
 
 /// A line from chatd itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,28 +35,32 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Appends the notice as a line, its LF included.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.to_string().as_bytes());
-        out.push(b'\n');
+    /// Appends the notice as a line in a form, its LF included.
+    pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
+        match *self {
+            Notice::Skipped { lines } if form == Form::Json => {
+                Object::new("skipped", out).number("lines", lines).end();
+            }
+            _ => form.notice(self, out),
+        }
     }
 }
 
-/// The line without its LF.
+/// The words, without what marks them as chatd's.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Notice::LineTooLong { max_line, lines: 1 } => {
-                write!(f, "-!- line too long (over {max_line} bytes), nobody got it")
+                write!(f, "line too long (over {max_line} bytes), nobody got it")
             }
             Notice::LineTooLong { max_line, lines } => {
-                write!(f, "-!- {lines} lines too long (over {max_line} bytes), nobody got them")
+                write!(f, "{lines} lines too long (over {max_line} bytes), nobody got them")
             }
-            Notice::Skipped { lines: 1 } => f.write_str("-!- 1 line skipped (you were not reading)"),
-            Notice::Skipped { lines } => write!(f, "-!- {lines} lines skipped (you were not reading)"),
-            Notice::ServerFull => f.write_str("-!- server full"),
-            Notice::AddressFull => f.write_str("-!- too many connections from your address"),
-            Notice::Idle => f.write_str("-!- closing: you were idle for too long"),
+            Notice::Skipped { lines: 1 } => f.write_str("1 line skipped (you were not reading)"),
+            Notice::Skipped { lines } => write!(f, "{lines} lines skipped (you were not reading)"),
+            Notice::ServerFull => f.write_str("server full"),
+            Notice::AddressFull => f.write_str("too many connections from your address"),
+            Notice::Idle => f.write_str("closing: you were idle for too long"),
             Notice::Foreign(foreign) => f.write_str(foreign.notice()),
         }
     }
@@ -78,7 +84,7 @@ mod tests {
             Notice::Foreign(Foreign::Ssh),
         ];
         for notice in all {
-            notice.encode(&mut out);
+            notice.encode(Form::Plain, &mut out);
         }
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with('\n'));
@@ -95,9 +101,9 @@ mod tests {
     fn counts_are_worded() {
         let said = |notice: Notice| notice.to_string();
         let too_long = |lines| said(Notice::LineTooLong { max_line: 16, lines });
-        assert_eq!(too_long(1), "-!- line too long (over 16 bytes), nobody got it");
-        assert_eq!(too_long(2), "-!- 2 lines too long (over 16 bytes), nobody got them");
-        assert_eq!(said(Notice::Skipped { lines: 1 }), "-!- 1 line skipped (you were not reading)");
-        assert_eq!(said(Notice::Skipped { lines: 7 }), "-!- 7 lines skipped (you were not reading)");
+        assert_eq!(too_long(1), "line too long (over 16 bytes), nobody got it");
+        assert_eq!(too_long(2), "2 lines too long (over 16 bytes), nobody got them");
+        assert_eq!(said(Notice::Skipped { lines: 1 }), "1 line skipped (you were not reading)");
+        assert_eq!(said(Notice::Skipped { lines: 7 }), "7 lines skipped (you were not reading)");
     }
 }

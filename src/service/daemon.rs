@@ -12,7 +12,7 @@ use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
-use super::config::{self, Config, Loaded, Origin};
+use super::config::{self, Config, Listen, Loaded, Origin};
 use super::logging::{self, Logging};
 use super::server::{BindError, Probe, Server};
 use super::signals::{self, Request};
@@ -139,7 +139,7 @@ impl Daemon {
         let server = if inherited.is_empty() {
             Server::start(&loaded.config).map_err(Failure::Bind)?
         } else {
-            tell_what_is_not_used(&loaded);
+            tell_what_is_not_used(&loaded, &inherited);
             Server::start_on(inherited, &loaded.config)
         };
         announce(server.addresses());
@@ -243,9 +243,10 @@ async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
 }
 
 /// Says that the addresses somebody has set are not those that count.
-fn tell_what_is_not_used(loaded: &Loaded) {
+fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
     let origin = loaded.origin("listen");
-    if *origin != Origin::Default {
+    let is_used = |listen: &Listen| inherited.iter().any(|listener| *listener.address() == listen.address);
+    if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
         log::warn!(
             "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
             origin.place("listen")

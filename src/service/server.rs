@@ -21,8 +21,10 @@ use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{self, Either};
 
-use super::config::{Config, show_duration};
-use crate::chat::{Broker, Input, Room, RoomLog};
+use super::config::{Config, Listen, show_duration};
+use crate::chat::{Arrival, Broker, House, Input, Limits, Traffic};
+use crate::net::listener::Entrance;
+use crate::net::settings::Rate;
 use crate::net::{Address, Listener, Net, Settings};
 use crate::protocol::Rules;
 use crate::rt::{self, JoinHandle};
@@ -64,7 +66,7 @@ impl std::error::Error for BindError {
 #[derive(Debug)]
 pub struct Server {
     net: Arc<Net>,
-    log: Arc<RoomLog>,
+    traffic: Arc<Traffic>,
     addresses: Vec<Address>,
     accepting: Vec<JoinHandle<()>>,
     broker: JoinHandle<()>,
@@ -78,26 +80,41 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on; then none is.
     pub fn start(config: &Config) -> Result<Self, BindError> {
-        let listeners: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
-        Ok(Self::start_on(listeners, config))
+        let bound = config.listen.iter().map(|listen| Ok((bind(&listen.address)?, arrival(listen))));
+        Ok(Self::start_with(bound.collect::<Result<_, _>>()?, config))
     }
 
-    /// Accepts on `listeners`, whatever `config` says about addresses. To be called on the executor.
+    /// Accepts on `listeners`, whatever addresses `config` has; what it says of one of these addresses holds. To be
+    /// called on the executor.
     pub fn start_on(listeners: Vec<Listener>, config: &Config) -> Self {
-        let addresses = listeners.iter().map(|listener| listener.address().clone()).collect();
+        let arrival_at = |address: &Address| {
+            let listen = config.listen.iter().find(|listen| listen.address == *address);
+            listen.map_or_else(Arrival::default, arrival)
+        };
+        let listeners = listeners.into_iter().map(|listener| {
+            let arrival = arrival_at(listener.address());
+            (listener, arrival)
+        });
+        Self::start_with(listeners.collect(), config)
+    }
+
+    fn start_with(listeners: Vec<(Listener, Arrival)>, config: &Config) -> Self {
+        let addresses = listeners.iter().map(|(listener, _)| listener.address().clone()).collect();
         let net = Net::new(settings(config));
-        let (broker, inputs_tx) =
-            Broker::new(Room::new(config.log_size.bytes(), config.min_rate.bytes() as u64));
-        let log = broker.log();
+        let (mut broker, inputs_tx) = Broker::new(House::new(limits(config)));
+        let (room, traffic) = (broker.entrance(), broker.traffic());
         let accepting = listeners
             .into_iter()
-            .map(|listener| rt::spawn(listener.run(Arc::clone(&net), Arc::clone(&log), inputs_tx.clone())))
+            .map(|(listener, arrival)| {
+                let (room, inputs_tx, arrival) = (Arc::clone(&room), inputs_tx.clone(), Arc::new(arrival));
+                rt::spawn(listener.run(Arc::clone(&net), Entrance { room, inputs_tx, arrival }))
+            })
             .collect();
         let alarms = rt::spawn({
             let net = Arc::clone(&net);
             async move { net.alarms.run().await }
         });
-        Self { net, log, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx }
+        Self { net, traffic, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx }
     }
 
     /// What can tell whether the broker works, for as long as it is kept. The server does not stop before it is
@@ -114,12 +131,16 @@ impl Server {
     /// Puts the settings of `config` in force that can change while it runs.
     pub fn reload(&self, config: &Config) {
         self.net.set_settings(settings(config));
-        self.log.set_min_rate(config.min_rate.bytes() as u64);
+        self.traffic.set_min_rate(config.min_rate.bytes() as u64);
     }
 
     /// How things are, in one line.
     pub fn status(&self) -> Status {
-        Status { sessions: self.net.sessions.count(), rooms: 1, lines: self.log.read().lines() }
+        Status {
+            sessions: self.net.sessions.count(),
+            rooms: self.traffic.rooms(),
+            lines: self.traffic.lines(),
+        }
     }
 
     /// How things are and what happened so far, in a few lines.
@@ -142,7 +163,7 @@ impl Server {
             format!(
                 "lines: {} dropped for their length, {} skipped for those who did not read",
                 count(&counters.too_long),
-                self.log.skipped()
+                self.traffic.skipped()
             ),
         ]
     }
@@ -191,6 +212,26 @@ fn bind(address: &Address) -> Result<Listener, BindError> {
     Listener::bind(address).map_err(|error| BindError { address: address.clone(), error })
 }
 
+/// What those come with who connect there.
+fn arrival(listen: &Listen) -> Arrival {
+    Arrival { view: listen.view, room: listen.room.clone(), verified: None }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        log_size: config.log_size.bytes(),
+        history: config.history,
+        max_rooms: config.max_rooms,
+        min_rate: config.min_rate.bytes() as u64,
+    }
+}
+
+fn rate(config: &Config) -> Option<Rate> {
+    let [per_second, burst] =
+        [config.rate, config.burst].map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
+    (per_second > 0).then_some(Rate { per_second, burst })
+}
+
 fn settings(config: &Config) -> Settings {
     let mut greeting = config.greeting.clone().into_bytes();
     if !greeting.is_empty() {
@@ -199,6 +240,8 @@ fn settings(config: &Config) -> Settings {
     Settings {
         greeting,
         rules: Rules { max_line: config.max_line.bytes(), raw: config.raw },
+        commands: config.commands,
+        rate: rate(config),
         flush_after: config.flush_after,
         slow_timeout: config.slow_timeout,
         idle_timeout: config.idle_timeout,

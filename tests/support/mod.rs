@@ -29,7 +29,8 @@ impl TestServer {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        let mut config =
+            Config { listen: vec!["127.0.0.1:0".parse::<Address>().unwrap().into()], ..Config::default() };
         change(&mut config);
         let server = rt::run(2, async move { Server::start(&config) }).unwrap();
         let Address::Tcp(address) = server.addresses()[0] else { panic!("the first address is no TCP") };

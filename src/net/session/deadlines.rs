@@ -16,11 +16,13 @@ impl Session {
     /// The next time at which something has to be done though nothing happens.
     pub(super) fn deadline(&self, settings: &Settings) -> Option<Instant> {
         let pending = Some(self.last_read).filter(|_| self.phase == Phase::Open);
+        let pending = pending.filter(|_| self.unsaid.is_none());
         let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
         let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
         [
             pending.zip(flush).map(|(last, wait)| last + wait),
             pending.zip(settings.idle_timeout).map(|(last, wait)| last + wait),
+            self.pace.as_deref().and_then(|pace| pace.next),
             self.blocked.map(|since| since + wait),
             (self.phase == Phase::Lingering).then(|| rt::now() + LINGER_CHECK),
             self.net.drain_until(),
@@ -58,8 +60,9 @@ impl Session {
             Counters::count(&self.net.counters.slow);
             return Err(Close::Slow);
         }
-        if self.phase == Phase::Open && self.net.stage() == Stage::Running {
-            if settings.flush_after.is_some_and(|wait| is_due(Some(self.last_read), wait)) && self.can_say(cx)
+        if self.phase == Phase::Open && self.net.stage() == Stage::Running && self.unsaid.is_none() {
+            if settings.flush_after.is_some_and(|wait| is_due(Some(self.last_read), wait))
+                && self.can_take_in(cx)
             {
                 self.take_in(&[], Then::Flush);
             }
@@ -77,7 +80,7 @@ impl Session {
     fn close_idle(&mut self, cx: &mut Context<'_>) {
         Counters::count(&self.net.counters.idle);
         self.notice(&Notice::Idle);
-        if self.can_say(cx) {
+        if self.can_take_in(cx) {
             self.take_in(&[], Then::End);
         }
         self.phase = Phase::Ended;

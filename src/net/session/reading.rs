@@ -3,13 +3,15 @@
 use std::io;
 use std::task::Context;
 
+use super::asking::Unsaid;
 use super::{Close, Origin, Phase, READ_BUFFER, Session};
 use crate::chat::Input;
 use crate::net::{Counters, Settings, Stage};
 use crate::protocol::{Foreign, Framed, Notice, READ_BYTES};
 use crate::rt;
 
-/// How much is read at a time while very much is on its way to the room already.
+/// How much is read at a time while very much is on its way to the room already, or only so many lines a second are
+/// passed on.
 const CROWDED_READ_BYTES: usize = 2 * 1024;
 
 /// A session to which this much is owed in answers reads no further input until it has been sent.
@@ -34,13 +36,14 @@ impl Session {
         if self.net.stage() != Stage::Running {
             return self.read_last(cx);
         }
-        if self.reader.owed_bytes() > MAX_OWED_BYTES || !self.can_say(cx) {
+        if self.reader.owed_bytes() > MAX_OWED_BYTES || !self.can_take_in(cx) {
             return Ok(false);
         }
         if !self.more_to_read && self.stream.poll_readable(cx)?.is_pending() {
             return Ok(false);
         }
-        let limit = if self.reader.room().is_crowded() { CROWDED_READ_BYTES } else { READ_BYTES };
+        let is_slow = self.net.settings().rate.is_some() || self.reader.traffic().is_crowded();
+        let limit = if is_slow { CROWDED_READ_BYTES } else { READ_BYTES };
         let received = self.receive(limit, Then::GoOn);
         self.more_to_read = received == Some(limit);
         Ok(true)
@@ -48,19 +51,33 @@ impl Session {
 
     /// The daemon stops: takes what has already arrived, and then reads no more.
     fn read_last(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if !self.can_say(cx) {
+        if !self.can_take_in(cx) {
             return Ok(false);
         }
         self.receive(READ_BYTES, Then::End);
+        self.phase = Phase::Leaving;
+        Ok(true)
+    }
+
+    /// What it has said is passed on; the broker ends when all have let go of it.
+    pub(super) fn let_go_of_broker(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.can_take_in(cx) {
+            return false;
+        }
         self.phase = Phase::Finishing;
         self.inputs_tx = None;
-        Ok(true)
+        true
     }
 
     /// Says whether the session may hand an input to the broker now; otherwise it will be woken.
     pub(super) fn can_say(&mut self, cx: &mut Context<'_>) -> bool {
         !self.reader.member().is_outstanding()
             && self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.poll_ready(cx).is_ready())
+    }
+
+    /// Says whether what comes next may be taken in: all that was before has been passed on.
+    pub(super) fn can_take_in(&mut self, cx: &mut Context<'_>) -> bool {
+        self.unsaid.is_none() && self.can_say(cx)
     }
 
     /// Receives and takes in up to `limit` bytes; `None` if nothing has arrived. A connection that fails is
@@ -115,30 +132,32 @@ impl Session {
             self.net.counters.too_long.fetch_add(u64::from(too_long), std::sync::atomic::Ordering::Relaxed);
             self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
         }
-        if lines > 0 {
+        if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
+            // One thing at a time: see `go_on`.
+            self.unsaid = Unsaid::new(text);
+        } else if lines > 0 {
             self.say(text, lines);
         }
     }
 
-    fn say(&mut self, text: Vec<u8>, lines: u32) {
+    pub(super) fn say(&mut self, text: Vec<u8>, lines: u32) {
+        self.reader.traffic().begin_input(text.len());
+        self.send(Input::Say { from: self.reader.id(), text, lines });
+    }
+
+    pub(super) fn send(&mut self, input: Input) {
         let Some(inputs_tx) = &mut self.inputs_tx else { return };
         self.reader.member().begin_input();
-        self.reader.room().begin_input(text.len());
-        let input = Input::Say { from: self.reader.id(), text, lines };
         // There is room for it: `can_say` came before. If the broker has ended, so has the conversation.
         let _ = inputs_tx.try_send(input);
     }
 
     /// Tells the room that nothing more will be said, once it has taken in what was.
     pub(super) fn tell_end(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.can_say(cx) {
+        if !self.can_take_in(cx) {
             return false;
         }
-        let end = Input::End(self.reader.id());
-        self.reader.member().begin_input();
-        if let Some(inputs_tx) = &mut self.inputs_tx {
-            let _ = inputs_tx.try_send(end);
-        }
+        self.send(Input::End(self.reader.id()));
         self.ending = Some(rt::now());
         self.phase = Phase::Finishing;
         false
@@ -156,7 +175,12 @@ impl Session {
 
     pub(super) fn notice(&mut self, notice: &Notice) {
         let mut line = Vec::new();
-        notice.encode(&mut line);
+        notice.encode(self.reader.member().form(), &mut line);
         self.reader.owe(&line);
     }
+}
+
+/// Says whether a line begins with a slash.
+fn has_slash(lines: &[u8]) -> bool {
+    lines.starts_with(b"/") || memchr::memmem::find(lines, b"\n/").is_some()
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::key::{LINES_IN_LOG, MAX_GREETING, MAX_LISTEN};
 use super::unit::Size;
 use crate::net::{Address, AddressError};
+use crate::protocol::NameError;
 use crate::service::Exit;
 
 /// The longest part of a bad value that a message shows, in characters.
@@ -164,6 +165,17 @@ pub enum Problem {
     Address(AddressError),
     /// An address that the same list already has.
     Twice(Address),
+    /// A table of `listen` without an address.
+    NoAddressField,
+    /// A table of `listen` with something else than it can have, quoted.
+    UnknownField(String),
+    /// What cannot be the name of a room.
+    Room {
+        /// The name, quoted.
+        value: String,
+        /// Why not.
+        error: NameError,
+    },
     /// No address at all.
     NoAddress,
     /// More than 64 addresses.
@@ -182,6 +194,9 @@ pub enum Problem {
         max_line: Size,
     },
 }
+
+/// How an entry of `listen` is written with all that it can have.
+const LISTEN: &str = "{ address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }";
 
 /// `text` in quotes, on one line, and not more than its start.
 pub(super) fn quoted(text: &str) -> String {
@@ -250,6 +265,9 @@ impl fmt::Display for Problem {
             Self::TooLarge { value, most } => write!(f, "{value} is too large; the most is {most}"),
             Self::Address(error) => error.fmt(f),
             Self::Twice(address) => write!(f, "\"{address}\" is listed twice; leave one out"),
+            Self::NoAddressField => write!(f, "a table without an address; write {LISTEN}"),
+            Self::UnknownField(name) => write!(f, "{name} is not known here; write {LISTEN}"),
+            Self::Room { value, error } => write!(f, "{value} cannot be the name of a room: {error}"),
             Self::NoAddress => f.write_str("no address; write at least one, for example \"127.0.0.1:5001\""),
             Self::ManyAddresses(count) => {
                 write!(f, "{count} addresses are too many; the most is {}", MAX_LISTEN)

@@ -143,16 +143,18 @@ fn raw(value: DeValue<'_>) -> Raw {
         DeValue::Float(_) => Raw::Other("a number with a fraction"),
         DeValue::Boolean(value) => Raw::Bool(value),
         DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Table(_) => Raw::Other("a table"),
-        DeValue::Array(array) => array
-            .into_iter()
-            .map(|item| match item.into_inner() {
-                DeValue::String(text) => Some(text.into_owned()),
-                _ => None,
-            })
-            .collect::<Option<_>>()
-            .map_or(Raw::Other("a list of other things than texts"), Raw::List),
+        DeValue::Table(table) => Raw::Table(fields(table)),
+        DeValue::Array(array) => Raw::List(array.into_iter().map(|item| raw(item.into_inner())).collect()),
     }
+}
+
+fn fields(table: DeTable<'_>) -> Vec<(String, Raw)> {
+    let mut fields: Vec<_> = table.into_iter().collect();
+    fields.sort_by_key(|(name, _)| name.span().start);
+    fields
+        .into_iter()
+        .map(|(name, value)| (name.into_inner().into_owned(), raw(value.into_inner())))
+        .collect()
 }
 
 fn whole(integer: &DeInteger<'_>) -> Raw {
@@ -253,7 +255,12 @@ mod tests {
         for (text, message) in [
             ("listen = []", "no address; write at least one, for example \"127.0.0.1:5001\"".to_owned()),
             ("listen = 5001", "\"5001\" is not an address; write \"127.0.0.1:5001\" or a list of such".to_owned()),
-            ("listen = [1]", "a list of other things than texts is not an address; write \"127.0.0.1:5001\" or a list of such".to_owned()),
+            ("listen = [1]", "\"1\" is not an address; write \"127.0.0.1:5001\" or a list of such".to_owned()),
+            ("listen = [{ view = \"json\" }]", "a table without an address; write { address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }".to_owned()),
+            ("listen = { address = \"/a\", port = 1 }", "\"port\" is not known here; write { address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }".to_owned()),
+            ("listen = { address = \"/a\", view = \"pretty\" }", "\"pretty\" is not a view; write plain, names or json".to_owned()),
+            ("listen = { address = \"/a\", room = \"a b\" }", "\"a b\" cannot be the name of a room: a name has letters, digits, - and _".to_owned()),
+            ("listen = [\"/a\", { address = \"/a\" }]", "\"/a\" is listed twice; leave one out".to_owned()),
             ("listen = [\"/a\", \"/a\"]", "\"/a\" is listed twice; leave one out".to_owned()),
             ("listen = \"*:1\"", "\"*:1\" does not say which addresses; write 0.0.0.0:PORT for IPv4 or [::]:PORT for IPv6".to_owned()),
             ("greeting = 1", "\"1\" is not text; write it in quotes".to_owned()),

@@ -10,9 +10,11 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::error::Problem;
+use super::listen;
 use super::raw::Raw;
 use super::settings::Config;
 use super::unit::{self, Size};
+use crate::net::Address;
 use crate::service::logging::LogKind;
 
 /// The most addresses to listen on.
@@ -43,6 +45,14 @@ const LOG_SIZE: RangeInclusive<Size> = Size::new(1 << 20)..=Size::new(1 << 30);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 /// Executor threads.
 const THREADS: RangeInclusive<usize> = 1..=64;
+/// Lines for `/last`: more than anybody scrolls back.
+const HISTORY: RangeInclusive<usize> = 0..=100_000;
+/// Lines a second; 0 means no limit.
+const RATE: RangeInclusive<usize> = 0..=1_000_000;
+/// Lines; a burst of none would let nobody speak.
+const BURST: RangeInclusive<usize> = 1..=1_000_000;
+/// Each room has a log in memory.
+const MAX_ROOMS: RangeInclusive<usize> = 1..=10_000;
 /// A year, in hours: far below where the clock of the system would overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -99,14 +109,14 @@ impl Key {
 
     /// Whether the option alone, without a value, means `true`.
     pub fn is_switch(&self) -> bool {
-        self.name == "raw"
+        matches!(self.name, "raw" | "commands")
     }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec![crate::net::Address::Tcp(([127, 0, 0, 1], 5001).into())],
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 5001).into()).into()],
             greeting: "Hello, connection to the server ok!".to_owned(),
             raw: false,
             max_line: Size::new(16 << 10),
@@ -116,6 +126,11 @@ impl Default for Config {
             max_clients: 10_000,
             max_per_ip: 0,
             log_size: Size::new(4 << 20),
+            history: 200,
+            max_rooms: 100,
+            commands: true,
+            rate: 0,
+            burst: 300,
             idle_timeout: None,
             drain: Duration::from_secs(5),
             log: LogKind::Auto,
@@ -126,17 +141,16 @@ impl Default for Config {
 }
 
 /// Every key.
-pub static KEYS: [Key; 15] = [
+pub static KEYS: [Key; 20] = [
     Key {
         name: "listen",
         option: "listen",
         takes: "ADDRESS",
         about: "Where to listen: IP:PORT, [IPV6]:PORT or the path of a unix socket; may be given several times",
         reloadable: false,
-        set: |config, raw| raw.addresses(MAX_LISTEN).map(|value| config.listen = value),
+        set: |config, raw| listen::read_all(raw, MAX_LISTEN).map(|value| config.listen = value),
         show: |config| {
-            let texts: Vec<String> =
-                config.listen.iter().map(|address| quote(&address.to_string())).collect();
+            let texts: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
             format!("[{}]", texts.join(", "))
         },
     },
@@ -222,6 +236,51 @@ pub static KEYS: [Key; 15] = [
         show: |config| quote(&config.log_size.to_string()),
     },
     Key {
+        name: "history",
+        option: "history",
+        takes: "COUNT",
+        about: "The lines that a room keeps for /last; 0 for none",
+        reloadable: false,
+        set: |config, raw| raw.count(HISTORY).map(|value| config.history = value),
+        show: |config| config.history.to_string(),
+    },
+    Key {
+        name: "max_rooms",
+        option: "max-rooms",
+        takes: "COUNT",
+        about: "The most rooms at a time, main counted",
+        reloadable: false,
+        set: |config, raw| raw.count(MAX_ROOMS).map(|value| config.max_rooms = value),
+        show: |config| config.max_rooms.to_string(),
+    },
+    Key {
+        name: "commands",
+        option: "commands",
+        takes: "BOOL",
+        about: "Lines that begin with / may be commands; false makes a pure relay",
+        reloadable: true,
+        set: |config, raw| raw.boolean().map(|value| config.commands = value),
+        show: |config| config.commands.to_string(),
+    },
+    Key {
+        name: "rate",
+        option: "rate",
+        takes: "COUNT",
+        about: "The lines a second that a connection may say; more wait unread; 0 for no limit",
+        reloadable: true,
+        set: |config, raw| raw.count(RATE).map(|value| config.rate = value),
+        show: |config| config.rate.to_string(),
+    },
+    Key {
+        name: "burst",
+        option: "burst",
+        takes: "COUNT",
+        about: "The lines that a connection may say at once before rate counts",
+        reloadable: true,
+        set: |config, raw| raw.count(BURST).map(|value| config.burst = value),
+        show: |config| config.burst.to_string(),
+    },
+    Key {
         name: "idle_timeout",
         option: "idle-timeout",
         takes: "TIME",
@@ -283,7 +342,7 @@ fn show_word<T: PartialEq>(value: T, words: &[(&str, T)]) -> String {
 }
 
 /// `text` as a basic string of TOML, on one line.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -87,7 +87,7 @@ fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Raw, Orig
         key: key.name,
         problem: Problem::NotUtf8,
     })?;
-    let raw = if key.is_list() { Raw::List(split(&text)) } else { Raw::Text(text) };
+    let raw = if key.is_list() { Raw::texts(split(&text)) } else { Raw::Text(text) };
     Ok(Some((raw, Origin::Environment)))
 }
 
@@ -98,7 +98,7 @@ fn split(text: &str) -> Vec<String> {
 
 fn from_options(key: &Key, cli: &Cli) -> Option<(Raw, Origin)> {
     let values = cli.settings.get(key.name)?;
-    let raw = if key.is_list() { Raw::List(values.to_vec()) } else { Raw::Text(values.concat()) };
+    let raw = if key.is_list() { Raw::texts(values.iter().cloned()) } else { Raw::Text(values.concat()) };
     Some((raw, Origin::Option))
 }
 
@@ -126,6 +126,8 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Address;
+    use crate::service::config::Listen;
     use crate::service::scratch::Scratch;
     use crate::service::{Exit, config};
     use clap::Parser;
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_list_of_addresses_is_written_in_several_ways() {
-        let expected = vec!["127.0.0.1:1".parse().unwrap(), "/run/x".parse().unwrap()];
+        let expected = ["127.0.0.1:1", "/run/x"].map(|text| Listen::from(text.parse::<Address>().unwrap()));
         let env = [("CHATD_LISTEN", " 127.0.0.1:1,  /run/x ")];
         let options = ["--listen=127.0.0.1:1", "--listen", "unix:/run/x"];
         for loaded in [

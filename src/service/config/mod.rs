@@ -8,6 +8,7 @@
 mod error;
 mod file;
 mod key;
+mod listen;
 mod load;
 mod print;
 mod raw;
@@ -17,6 +18,7 @@ mod unit;
 pub use error::{ConfigError, Origin, Problem, Unsuitable};
 pub use file::{FilePart, MAX_FILE, parse_file};
 pub use key::{KEYS, Key};
+pub use listen::Listen;
 pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load};
 pub use print::print;
 pub use raw::Raw;

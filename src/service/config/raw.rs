@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::error::{Problem, quoted};
 use super::unit::{self, Size};
-use crate::net::Address;
 
 /// A value as the file, the environment or an option gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,9 +20,11 @@ pub enum Raw {
     Integer(i64),
     /// `true` or `false`.
     Bool(bool),
-    /// A list of texts.
-    List(Vec<String>),
-    /// Anything else that TOML has, by its name: `a table`.
+    /// A list.
+    List(Vec<Raw>),
+    /// A table, in the order in which it is written.
+    Table(Vec<(String, Raw)>),
+    /// Anything else that TOML has, by its name: `a date`.
     Other(&'static str),
 }
 
@@ -33,7 +34,12 @@ const TIME_OUT: &str = "seconds (60) or a unit: 500ms, 60s, 5m, 1h; or off";
 const COUNT: &str = "a whole number without a unit";
 
 impl Raw {
-    fn not_a(&self, kind: &'static str, write: &'static str) -> Problem {
+    /// A list of texts.
+    pub(super) fn texts(texts: impl IntoIterator<Item = String>) -> Self {
+        Self::List(texts.into_iter().map(Self::Text).collect())
+    }
+
+    pub(super) fn not_a(&self, kind: &'static str, write: &'static str) -> Problem {
         Problem::NotA { value: self.to_string(), kind, write }
     }
 
@@ -133,32 +139,6 @@ impl Raw {
             None => Ok(text.to_owned()),
         }
     }
-
-    /// One address, or a list of at least one and at most `max`.
-    pub(super) fn addresses(&self, max: usize) -> Result<Vec<Address>, Problem> {
-        let texts = match self {
-            Raw::Text(text) => std::slice::from_ref(text),
-            Raw::List(texts) => texts.as_slice(),
-            _ => return Err(self.not_a("an address", "\"127.0.0.1:5001\" or a list of such")),
-        };
-        match texts.len() {
-            0 => Err(Problem::NoAddress),
-            count if count > max => Err(Problem::ManyAddresses(count)),
-            _ => distinct(texts),
-        }
-    }
-}
-
-fn distinct(texts: &[String]) -> Result<Vec<Address>, Problem> {
-    let mut addresses = Vec::with_capacity(texts.len());
-    for text in texts {
-        let address = text.parse().map_err(Problem::Address)?;
-        if addresses.contains(&address) {
-            return Err(Problem::Twice(address));
-        }
-        addresses.push(address);
-    }
-    Ok(addresses)
 }
 
 impl fmt::Display for Raw {
@@ -168,6 +148,7 @@ impl fmt::Display for Raw {
             Raw::Integer(value) => write!(f, "\"{value}\""),
             Raw::Bool(value) => write!(f, "\"{value}\""),
             Raw::List(_) => f.write_str("a list"),
+            Raw::Table(_) => f.write_str("a table"),
             Raw::Other(name) => f.write_str(name),
         }
     }

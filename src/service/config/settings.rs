@@ -9,15 +9,15 @@ use log::LevelFilter;
 
 use super::error::Problem;
 use super::key::{KEYS, LINES_IN_LOG};
+use super::listen::Listen;
 use super::unit::Size;
-use crate::net::Address;
 use crate::service::logging::LogKind;
 
 /// Every setting in force. The fields are the keys of chatd.toml(5).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where to listen; at least one, all different. Not used when systemd passes sockets.
-    pub listen: Vec<Address>,
+    pub listen: Vec<Listen>,
     /// The lines that a new session gets, separated by LF and without one at the end; empty means none.
     pub greeting: String,
     /// Relay bytes as they are, without showing control bytes and bad UTF-8 as text.
@@ -36,6 +36,16 @@ pub struct Config {
     pub max_per_ip: usize,
     /// The memory of a room's log; at least 8 times `max_line`.
     pub log_size: Size,
+    /// The lines that a room keeps for `/last`; 0 for none.
+    pub history: usize,
+    /// The most rooms at a time, `main` counted.
+    pub max_rooms: usize,
+    /// Lines that begin with a slash may be commands.
+    pub commands: bool,
+    /// The lines a second that a session may say, beyond [`Config::burst`] in a row; 0 means no limit.
+    pub rate: usize,
+    /// The lines that a session may say at once, where there is a rate.
+    pub burst: usize,
     /// How long a session may be silent before it is closed; `None` means for ever.
     pub idle_timeout: Option<Duration>,
     /// How long a stop waits for sessions to take what is pending for them.
@@ -63,6 +73,8 @@ impl Config {
             listen: self.listen.clone(),
             log: self.log,
             log_size: self.log_size,
+            history: self.history,
+            max_rooms: self.max_rooms,
             threads: self.threads,
             ..new.clone()
         };
@@ -95,7 +107,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 15] = [
+    const OTHER: [(&str, &str); 20] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -106,6 +118,11 @@ mod tests {
         ("max_clients", "5"),
         ("max_per_ip", "5"),
         ("log_size", "8MiB"),
+        ("history", "5"),
+        ("max_rooms", "5"),
+        ("commands", "false"),
+        ("rate", "5"),
+        ("burst", "5"),
         ("idle_timeout", "1h"),
         ("drain", "1s"),
         ("log", "stderr"),

@@ -6,23 +6,16 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod protocol;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use chatd::net::Address;
-use chatd::protocol::{DEFAULT_MAX_LINE, Foreign, Notice};
-use chatd::rt;
 use chatd::service::Exit;
 use chatd::service::config::{Config, KEYS, parse_file};
-use chatd::service::server::Server;
-
-/// How long the server may take for a line before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -121,13 +114,17 @@ fn the_examples_of_the_manual_are_right_and_change_something() {
     for example in displays(&read("man/chatd.toml.5")) {
         let part =
             parse_file(&example, Path::new("example")).unwrap_or_else(|error| panic!("{error}: {example}"));
-        for key in KEYS.iter().filter(|key| example.contains(&format!("{} = ", key.name))) {
+        for key in KEYS.iter().filter(|key| has_key(&example, key.name)) {
             let (raw, _) = part.get(key.name).unwrap();
             let mut config = Config::default();
             key.set(&mut config, raw).unwrap();
             assert_ne!(config, Config::default(), "{example}");
         }
     }
+}
+
+fn has_key(text: &str, name: &str) -> bool {
+    text.lines().any(|line| line.starts_with(&format!("{name} = ")))
 }
 
 #[test]
@@ -259,100 +256,6 @@ fn the_shutdown_is_told_in_the_same_words_everywhere() {
             rest = &rest[at + item.len()..];
         }
     }
-}
-
-#[test]
-fn every_notice_is_in_the_manual_word_for_word() {
-    let page = read("man/chatd-protocol.7");
-    let said = |notice: &str| page.lines().any(|line| line == notice || line == format!(".It Li {notice}"));
-    for notice in [
-        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 1 },
-        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 3 },
-        Notice::Skipped { lines: 1 },
-        Notice::Skipped { lines: 1024 },
-        Notice::ServerFull,
-        Notice::AddressFull,
-        Notice::Idle,
-        Notice::Foreign(Foreign::Tls),
-        Notice::Foreign(Foreign::Http),
-        Notice::Foreign(Foreign::Ssh),
-    ] {
-        assert!(said(&notice.to_string()), "{notice}");
-        // A new notice does not compile here: give it a place in the list above and in the page.
-        match notice {
-            Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
-            Notice::AddressFull | Notice::Idle => {}
-            Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
-        }
-    }
-}
-
-/// Somebody in the transcript.
-struct Person(TcpStream);
-
-impl Person {
-    fn join(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
-    }
-
-    /// Takes the next bytes, and fails unless they are `expected`.
-    fn hear(&mut self, expected: &[u8], line: &str) {
-        let mut heard = vec![0; expected.len()];
-        self.0.read_exact(&mut heard).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert!(heard == expected, "{line}: heard {:?}", heard.escape_ascii().to_string());
-    }
-
-    fn hear_end(&mut self, line: &str) {
-        match self.0.read(&mut [0]) {
-            Ok(0) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-}
-
-/// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let (byte, len) = match rest.as_bytes() {
-            [b'\\', b'n', ..] => (b'\n', 2),
-            [b'\\', b'r', ..] => (b'\r', 2),
-            [b'\\', b'x', ..] => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
-            [b'\\', b'0'..=b'3', ..] => (u8::from_str_radix(&rest[1..4], 8).unwrap(), 4),
-            [first, ..] => (*first, c.len_utf8()),
-            [] => break,
-        };
-        bytes.push(byte);
-        rest = &rest[len..];
-    }
-    bytes
-}
-
-#[test]
-fn the_transcript_of_the_manual_is_what_happens() {
-    let transcripts = displays(&read("man/chatd-protocol.7"));
-    let transcript = transcripts.iter().find(|text| text.starts_with("ann <")).unwrap();
-    let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
-    let server = rt::run(1, async move { Server::start(&config) }).unwrap();
-    let Address::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
-    let mut people = BTreeMap::new();
-    for line in transcript.lines() {
-        let (name, said) = line.split_once([' ']).unwrap();
-        let person = people.entry(name).or_insert_with(|| Person::join(address));
-        match said.trim_start().split_once(' ').unwrap() {
-            (">", "(end)") => person.0.shutdown(Shutdown::Write).unwrap(),
-            (">", text) => person.0.write_all(&unescape(text)).unwrap(),
-            ("<", "(end)") => person.hear_end(line),
-            ("<", text) => person.hear(&unescape(text), line),
-            _ => panic!("{line}: neither > nor <"),
-        }
-    }
-    assert_eq!(people.len(), 4);
-    rt::run(1, server.stop(Duration::ZERO));
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Who has come and gone and has not been told of yet: many at once are told in one line.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::Who;
+
+/// How long those who come and go are gathered after the last time that somebody was told of.
+const GATHERING: Duration = Duration::from_secs(1);
+
+/// Who has come and gone.
+#[derive(Debug, Default)]
+pub(super) struct Comings {
+    joined: Vec<Who>,
+    left: Vec<Who>,
+    told: Option<Instant>,
+}
+
+impl Comings {
+    pub(super) fn joined(&mut self, who: Who) {
+        self.joined.push(who);
+    }
+
+    /// Whoever has come unnoticed goes unnoticed.
+    pub(super) fn left(&mut self, who: Who) {
+        let before = self.joined.len();
+        self.joined.retain(|joined| joined.id != who.id);
+        if self.joined.len() == before {
+            self.left.push(who);
+        }
+    }
+
+    /// Somebody is called something else now; says whether nobody has been told of it yet under the name before.
+    pub(super) fn renamed(&mut self, to: &Who) -> bool {
+        let unnoticed = self.joined.iter_mut().find(|joined| joined.id == to.id);
+        unnoticed.map(|joined| *joined = to.clone()).is_some()
+    }
+
+    /// When they are to be told of; `None` if there is nobody.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let is_anybody = !self.joined.is_empty() || !self.left.is_empty();
+        let after_the_last = |told: Instant| told + GATHERING;
+        is_anybody.then(|| self.told.map_or_else(Instant::now, after_the_last))
+    }
+
+    /// Takes out who has come and who is gone, if it is time to tell of them.
+    pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<Who>, Vec<Who>)> {
+        let is_early = self.told.is_some_and(|told| now < told + GATHERING);
+        if is_early || (self.joined.is_empty() && self.left.is_empty()) {
+            return None;
+        }
+        self.told = Some(now);
+        Some((std::mem::take(&mut self.joined), std::mem::take(&mut self.left)))
+    }
+}

@@ -1,0 +1,635 @@
+//! What the house does for a member that asks for something with a line that begins with a slash.
+//!
+//! Answers go to whoever has asked, and to nobody else; they are worded in `protocol::answer`. What is not here, `/help`
+//! and `/quit`, needs no house.
+
+use std::sync::Arc;
+
+use super::house::{House, Profile, RoomId};
+use super::member::SessionId;
+use super::reader::answer;
+use super::room::Room;
+use super::{Effects, Now};
+use crate::protocol::{Answer, Command, Form, Kind, Name, View, Who};
+
+/// Most names in the answer to `/who`, and most rooms in that to `/rooms`; the others are counted.
+const MOST_LISTED: usize = 100;
+
+/// Bytes that may wait for a member before private messages for it are refused: nobody can fill the memory by
+/// talking to somebody who does not read.
+const MOST_OWED: usize = 64 * 1024;
+
+/// `/last` without a number.
+const LAST_LINES: u32 = 20;
+
+impl House {
+    /// Does what `from` asks for, and acknowledges it.
+    pub(super) fn ask(&mut self, from: SessionId, command: Command, now: Now, effects: &mut Effects) {
+        let Some(profile) = self.profiles.get(&from) else { return };
+        let member = Arc::clone(&profile.member);
+        if profile.name().is_some() {
+            // Of whom the kernel says it: that it asks for something shows that it is no script.
+            self.introduce(from, now, effects);
+        }
+        let Some(profile) = self.profiles.get(&from) else { return };
+        let done = match command {
+            Command::Nick(name) => self.nick(from, name, now, effects),
+            Command::Who => Some(self.who(profile.room)),
+            Command::Me(text) => {
+                // Acknowledged when the room has taken it in.
+                return self.say(from, Kind::Emote, format!("{text}\n").into_bytes(), 1, now, effects);
+            }
+            Command::Msg { to, text } => self.msg(profile, &to, &text, now),
+            Command::Join(name) => self.enter(from, name, now, effects),
+            Command::Rooms => Some(self.list_rooms()),
+            Command::Last(lines) => self.last(profile, lines.unwrap_or(LAST_LINES)),
+            Command::View(view) => self.view(from, view, now, effects),
+            Command::Time(times) => self.time(from, times, now, effects),
+            Command::Ignore(name) => Some(self.ignore(profile, &name)),
+            Command::Help | Command::Quit => None,
+        };
+        if let Some(words) = done
+            && let Some(profile) = self.profiles.get(&from)
+        {
+            profile.tell(&words);
+        }
+        member.acknowledge();
+        effects.wake.push(member);
+    }
+
+    /// Who is called that: a name as it was typed, or that of a guest.
+    fn find(&self, name: &str) -> Option<&Profile> {
+        let name = name.trim_start_matches('+');
+        let guest = name
+            .get(..5)
+            .filter(|word| word.eq_ignore_ascii_case("guest"))
+            .and_then(|_| name[5..].parse().ok());
+        let id = match guest {
+            Some(number) => SessionId(number),
+            None => {
+                let name = Name::parse(name).or_else(|_| Name::login(name)).ok()?;
+                name.keys().find_map(|key| self.names.get(key)).copied()?
+            }
+        };
+        self.profiles.get(&id).filter(|profile| guest.is_none() || profile.name().is_none())
+    }
+
+    fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
+        name.keys().any(|key| self.names.get(key).is_some_and(|id| *id != by_others_than))
+    }
+
+    fn nick(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
+        if self.is_taken(&name, from) {
+            let numbered =
+                (2..100).filter_map(|number| Name::parse(&format!("{}{number}", name.as_str())).ok());
+            let hint = numbered.into_iter().find(|free| !self.is_taken(free, from));
+            return Some(Answer::Taken { name, hint });
+        }
+        let profile = self.profiles.get_mut(&from)?;
+        let before = profile.who();
+        if before.verified {
+            return Some(Answer::IsVerified(before.name.clone()));
+        }
+        let is_known = profile.is_present || std::mem::take(&mut profile.has_spoken);
+        profile.is_present = true;
+        profile.member.set_named();
+        let (member, room) = (Arc::clone(&profile.member), profile.room);
+        let (is_first, form) = (profile.name().is_none(), Form::new(View::Names, profile.times));
+        let words = Answer::Named(name.clone());
+        let is_other = before.name != name;
+        self.forget_name(&before);
+        self.give_name(from, Who { id: from.0, name, verified: false });
+        let who = self.profiles.get(&from)?.who();
+        self.within(room, effects, |room, effects| {
+            if is_first && member.form() == Form::Plain {
+                room.change_form(&member, form, now, effects);
+            }
+            match is_known {
+                true if is_other => room.renamed(before, who, now, effects),
+                true => {}
+                false => room.joined(&who, now, effects),
+            }
+        });
+        Some(words)
+    }
+
+    fn who(&self, room: RoomId) -> Answer {
+        let here = |profile: &&Profile| profile.room == room;
+        let mut everybody: Vec<_> = self.profiles.values().filter(here).map(Profile::who).collect();
+        // Those with names first.
+        everybody.sort_by_cached_key(|who| (!self.names.contains_key(first_key(&who.name)), who.id));
+        let count = everybody.len();
+        let names = everybody.iter().take(MOST_LISTED).map(ToString::to_string).collect();
+        Answer::Who { count, names }
+    }
+
+    fn msg(&self, from: &Profile, to: &str, text: &str, now: Now) -> Option<Answer> {
+        let Some(target) = self.find(to) else { return Some(Answer::NobodyCalledThat) };
+        if target.member.id() == from.member.id() {
+            return Some(Answer::ThatIsYou);
+        }
+        let name = || target.who().name.clone();
+        if target.member.ignores(from.member.id()) {
+            return Some(Answer::IgnoresYou(name()));
+        }
+        if target.member.owed() > MOST_OWED {
+            return Some(Answer::DoesNotRead(name()));
+        }
+        let (sender, receiver) = (from.who(), target.who());
+        answer(&target.member, |form, out| form.private(&sender, &receiver, text, now.wall, out));
+        Some(Answer::Told(name()))
+    }
+
+    fn enter(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
+        let before = self.profiles.get(&from)?.room;
+        let there = self.room_called(&name);
+        if there == Some(before) {
+            return Some(Answer::AlreadyThere);
+        }
+        if there.is_none() && self.rooms.len() >= self.limits.max_rooms {
+            return Some(Answer::TooManyRooms(self.limits.max_rooms));
+        }
+        let there = there.unwrap_or_else(|| self.add_room(name));
+        let profile = self.profiles.get_mut(&from)?;
+        profile.room = there;
+        let member = Arc::clone(&profile.member);
+        let who = profile.is_present.then(|| profile.who());
+        let form = member.form();
+        self.within(there, effects, |room, effects| {
+            room.enter(&member, form);
+            if let Some(who) = &who {
+                room.joined(who, now, effects);
+            }
+        });
+        self.within(before, effects, |room, effects| {
+            room.leave(from, now, effects);
+            if let Some(who) = &who {
+                room.left(who, now, effects);
+            }
+        });
+        self.drop_if_empty(before);
+        let room = self.room(there);
+        Some(Answer::Entered { room: room.name().clone(), members: room.members() })
+    }
+
+    fn list_rooms(&self) -> Answer {
+        let mut rooms: Vec<&Room> = self.rooms.values().collect();
+        rooms.sort_by_key(|room| std::cmp::Reverse(room.members()));
+        let count = rooms.len();
+        let listed = rooms.iter().take(MOST_LISTED);
+        Answer::Rooms { count, rooms: listed.map(|room| (room.name().clone(), room.members())).collect() }
+    }
+
+    fn last(&self, profile: &Profile, lines: u32) -> Option<Answer> {
+        if self.limits.history == 0 {
+            return Some(Answer::NoHistory);
+        }
+        let room = self.rooms.get(&profile.room)?;
+        answer(&profile.member, |form, out| {
+            let mut shown = Vec::new();
+            let count = room.show_last(lines as usize, form, &mut shown);
+            Answer::Last(count).encode(form, out);
+            out.append(&mut shown);
+            if count > 0 {
+                Answer::EndOfLast.encode(form, out);
+            }
+        });
+        None
+    }
+
+    fn view(&mut self, from: SessionId, view: View, now: Now, effects: &mut Effects) -> Option<Answer> {
+        let profile = self.profiles.get(&from)?;
+        let form = Form::new(view, profile.times);
+        if view != View::Plain {
+            self.introduce(from, now, effects);
+        }
+        self.change_form(from, form, now, effects);
+        Some(Answer::Viewed(view))
+    }
+
+    fn time(&mut self, from: SessionId, times: bool, now: Now, effects: &mut Effects) -> Option<Answer> {
+        let profile = self.profiles.get_mut(&from)?;
+        profile.times = times;
+        let view = profile.member.form().view();
+        self.change_form(from, Form::new(view, times), now, effects);
+        Some(Answer::Timed { times, view })
+    }
+
+    fn change_form(&mut self, from: SessionId, form: Form, now: Now, effects: &mut Effects) {
+        let Some(profile) = self.profiles.get(&from) else { return };
+        let member = Arc::clone(&profile.member);
+        if member.form() != form {
+            self.within(profile.room, effects, |room, effects| room.change_form(&member, form, now, effects));
+        }
+    }
+
+    fn ignore(&self, profile: &Profile, name: &str) -> Answer {
+        let Some(other) = self.find(name) else { return Answer::NobodyCalledThat };
+        let other_id = other.member.id();
+        if other_id == profile.member.id() {
+            return Answer::ThatIsYou;
+        }
+        let name = other.who().name.clone();
+        let is_ignored = profile.member.toggle_ignored(other_id);
+        if is_ignored { Answer::Ignored(name) } else { Answer::HeardAgain(name) }
+    }
+}
+
+fn first_key(name: &Name) -> &str {
+    name.keys().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chat::Arrival;
+    use crate::chat::testing::{Person, TestHouse, lines};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn verified(name: &str) -> Arrival {
+        Arrival { verified: Some(Name::login(name).unwrap()), ..Arrival::default() }
+    }
+
+    fn parsed(heard: &str) -> Vec<serde_json::Value> {
+        heard.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn whoever_takes_a_name_sees_names_and_the_others_go_on_as_they_were() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join(), house.join(), house.join());
+        assert_eq!(
+            house.answer(&mut ann, "/nick ann"),
+            "-!- you are ann now; /help says what else there is\n"
+        );
+        house.say(&mut ben, "hello\n");
+        house.say(&mut ann, "hi\n");
+        assert_eq!(ann.read_all(), "<guest2> hello\n");
+        assert_eq!(eve.read_all(), "hello\nhi\n");
+        assert_eq!(ben.read_all(), "hi\n");
+    }
+
+    #[test]
+    fn a_name_that_is_taken_or_looks_like_one_is_refused_with_one_that_is_free() {
+        let mut house = TestHouse::default();
+        let (_ann, mut ben) = (house.join_as("alice"), house.join());
+        for name in ["alice", "ALICE", "a1ice", "аlісе"] {
+            let refusal = match Name::parse(name) {
+                Ok(name) => {
+                    format!("-!- {name} is taken, or looks like a name that is; {name}2 is free\n")
+                }
+                // Its letters are of two scripts: that is told first.
+                Err(_) => continue,
+            };
+            assert_eq!(house.answer(&mut ben, &format!("/nick {name}")), refusal);
+        }
+        assert!(house.answer(&mut ben, "/nick alice2").starts_with("-!- you are alice2 now"));
+        assert!(house.answer(&mut ben, "/nick Alice3").starts_with("-!- you are Alice3 now"));
+        assert!(house.answer(&mut ben, "/nick alice3").starts_with("-!- you are alice3 now"), "its own name");
+    }
+
+    #[test]
+    fn a_name_is_free_when_its_holder_is_gone_or_is_called_something_else() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join());
+        house.ask(&mut ann, "/nick amy");
+        assert!(house.answer(&mut ben, "/nick ann").starts_with("-!- you are ann now"));
+        assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- amy is taken"));
+        house.leave(ann);
+        assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- you are amy now"));
+        assert_eq!(house.house.names.len(), Name::parse("amy").unwrap().keys().count());
+    }
+
+    #[test]
+    fn who_takes_a_name_has_joined_or_is_a_guest_who_was_heard_before() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join_as("ann");
+        let (mut ben, mut eve) = (house.join(), house.join());
+        house.ask(&mut ben, "/nick ben");
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "-!- ben joined (3 here)\n");
+        house.say(&mut eve, "it is me\n");
+        house.ask(&mut eve, "/nick eve");
+        house.ask(&mut eve, "/nick eva");
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "<guest3> it is me\n-!- guest3 is now eve\n-!- eve is now eva\n");
+        house.leave(eve);
+        house.leave(ben);
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "-!- eva left (2 here)\n-!- ben left (1 here)\n");
+    }
+
+    #[test]
+    fn scripts_that_ask_for_nothing_come_and_go_unnoticed() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join_as("ann");
+        let mut script = house.join();
+        house.say(&mut script, "deploy done\n");
+        house.leave(script);
+        let mut login = house.arrive(verified("root"));
+        house.say(&mut login, "backup done\n");
+        house.leave(login);
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "<guest2> deploy done\n<+root> backup done\n");
+    }
+
+    #[test]
+    fn a_thousand_who_come_and_go_are_a_few_lines() {
+        let mut house = TestHouse::new(|limits| limits.log_size = 1 << 20);
+        let mut ann = house.join_as("ann");
+        let mut bot = house.join();
+        house.ask(&mut bot, "/view json");
+        house.wait(SECOND);
+        ann.read_all();
+        bot.read_all();
+        let crowd: Vec<Person> = (0..1000).map(|number| house.join_as(&format!("x{number}"))).collect();
+        house.wait(2 * SECOND);
+        let heard = ann.read_all();
+        assert!(heard.ends_with(" others joined (1002 here)\n"), "{heard}");
+        assert!(heard.lines().count() <= 2, "{heard}");
+        let told = parsed(&bot.read_all());
+        assert_eq!(told.len(), 1000, "programs are told of each");
+        assert!(told.iter().all(|event| event["type"] == "join"));
+        crowd.into_iter().for_each(|person| house.leave(person));
+        house.wait(2 * SECOND);
+        let heard = ann.read_all();
+        assert!(heard.lines().count() <= 2 && heard.ends_with("left (2 here)\n"), "{heard}");
+    }
+
+    #[test]
+    fn who_is_here_is_listed_and_very_many_are_counted() {
+        let mut house = TestHouse::default();
+        let (_ann, mut ben) = (house.join_as("ann"), house.join());
+        let _root = house.arrive(verified("root"));
+        assert_eq!(house.answer(&mut ben, "/who"), "-!- 3 here: ann, +root, guest2\n");
+        let _crowd: Vec<Person> = (0..200).map(|_| house.join()).collect();
+        let heard = house.answer(&mut ben, "/who");
+        assert!(heard.starts_with("-!- 203 here: ann, +root, guest2, guest4,"), "{heard}");
+        assert!(heard.ends_with(" and 103 more\n"), "{heard}");
+    }
+
+    #[test]
+    fn a_private_message_goes_to_one_member_and_is_kept_nowhere() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join_as("ann"), house.join(), house.join());
+        assert_eq!(house.answer(&mut ann, "/msg guest2 psst"), "-!- told guest2\n");
+        assert_eq!(ben.read_all(), "[ann -> you] psst\n", "in plain it is marked as well");
+        assert_eq!(house.answer(&mut ben, "/msg ANN <eve> boo"), "-!- told ann\n");
+        assert_eq!(ann.read_all(), "[guest2 -> you] <eve> boo\n");
+        assert_eq!(eve.read_all(), "");
+        assert_eq!(house.answer(&mut eve, "/last"), "-!- nothing has been said yet\n");
+        assert_eq!(house.answer(&mut ann, "/msg nobody x"), "-!- nobody is called that; see /who\n");
+        assert_eq!(house.answer(&mut ann, "/msg guest77 x"), "-!- nobody is called that; see /who\n");
+        assert_eq!(house.answer(&mut ann, "/msg guest1 x"), "-!- nobody is called that; see /who\n");
+        assert_eq!(house.answer(&mut ann, "/msg ann x"), "-!- that is you\n");
+        house.ask(&mut eve, "/view json");
+        eve.read_all();
+        house.ask(&mut ann, "/msg guest3 \"q\"");
+        let told = parsed(&eve.read_all());
+        assert_eq!(
+            told,
+            [serde_json::json!({
+                "type": "private", "time": "1970-01-01T00:00:00.000Z", "id": 1, "from": "ann",
+                "verified": false, "to": "guest3", "text": "\"q\""
+            })]
+        );
+    }
+
+    #[test]
+    fn nobody_fills_the_memory_with_messages_for_one_who_does_not_read() {
+        let mut house = TestHouse::default();
+        let (mut ann, ben) = (house.join_as("ann"), house.join_as("ben"));
+        let text = "x".repeat(10_000);
+        let mut refused = 0;
+        for _ in 0..50 {
+            let answer = house.answer(&mut ann, &format!("/msg ben {text}"));
+            refused += answer.matches("-!- ben does not read, and did not get it\n").count();
+        }
+        assert_eq!(refused, 50 - 7, "64 KiB and one more");
+        assert!(ben.reader.member().owed() < 80_000);
+    }
+
+    #[test]
+    fn rooms_are_made_on_demand_and_gone_when_nobody_is_there() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join_as("ben"));
+        house.wait(SECOND);
+        ann.read_all();
+        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 1 room: main (2)\n");
+        assert_eq!(house.answer(&mut ann, "/join ops"), "-!- you are in ops now (1 here)\n");
+        assert_eq!(
+            house.answer(&mut ann, "/join OPS"),
+            "-!- you are there\n",
+            "what looks alike is the same"
+        );
+        house.wait(SECOND);
+        assert_eq!(ben.read_all(), "-!- ann left (1 here)\n");
+        house.say(&mut ben, "in main\n");
+        house.say(&mut ann, "in ops\n");
+        assert_eq!((ann.read_all(), ben.read_all()), (String::new(), String::new()));
+        assert_eq!(house.answer(&mut ben, "/join 0ps"), "-!- you are in ops now (2 here)\n");
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "-!- ben joined (2 here)\n");
+        house.say(&mut ann, "welcome\n");
+        assert_eq!(ben.read_all(), "<ann> welcome\n");
+        assert_eq!(house.answer(&mut ben, "/join main"), "-!- you are in main now (1 here)\n");
+        assert_eq!(house.answer(&mut ben, "/join lab"), "-!- you are in lab now (1 here)\n");
+        assert_eq!(house.answer(&mut ann, "/join fourth"), "-!- there are 3 rooms already; see /rooms\n");
+        house.leave(ben);
+        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 2 rooms: ops (1), main (0)\n");
+        assert_eq!(house.house.traffic().rooms(), 2);
+    }
+
+    #[test]
+    fn what_was_said_before_one_goes_elsewhere_is_heard_before_what_is_said_there() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join(), house.join(), house.join());
+        house.ask(&mut eve, "/join ops");
+        house.say(&mut ann, "one\ntwo\n");
+        ben.read(2);
+        house.ask(&mut ben, "/join ops");
+        house.say(&mut eve, "three\n");
+        house.say(&mut ann, "not heard\n");
+        assert_eq!(ben.read_all(), "one\ntwo\n-!- you are in ops now (2 here)\nthree\n");
+    }
+
+    #[test]
+    fn the_last_lines_are_shown_on_request_as_one_wants_them() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join());
+        house.say(&mut ann, "one\ntwo\n");
+        house.ask(&mut ann, "/me waves");
+        house.say(&mut ben, "three\n");
+        ben.read_all();
+        let last = house.answer(&mut ben, "/last 3");
+        assert_eq!(last, "-!- the last 3 lines:\ntwo\n* ann waves\nthree\n-!- that was the last\n");
+        ann.read_all();
+        let last = house.answer(&mut ann, "/last 999999");
+        let shown = "<ann> one\n<ann> two\n* ann waves\n<guest2> three\n";
+        assert_eq!(last, format!("-!- the last 4 lines:\n{shown}-!- that was the last\n"));
+        house.ask(&mut ben, "/view json");
+        let told = parsed(&house.answer(&mut ben, "/last"));
+        let seqs: Vec<_> = told.iter().filter_map(|event| event["seq"].as_u64()).collect();
+        assert_eq!(seqs, [1, 2, 3, 4]);
+        let mut eve = house.join();
+        house.ask(&mut eve, "/join ops");
+        assert_eq!(house.answer(&mut eve, "/last"), "-!- nothing has been said yet\n");
+        let mut off = TestHouse::new(|limits| limits.history = 0);
+        let mut ann = off.join();
+        off.say(&mut ann, "one\n");
+        assert_eq!(off.answer(&mut ann, "/last"), "-!- nothing is kept here to be shown again\n");
+    }
+
+    #[test]
+    fn whom_one_ignores_one_does_not_hear_until_one_does_again() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join_as("ann"), house.join_as("ben"), house.join());
+        house.wait(SECOND);
+        assert_eq!(
+            house.answer(&mut ann, "/ignore ben"),
+            "-!- you do not hear ben any more; /ignore ben undoes it\n"
+        );
+        for number in 0..3 {
+            house.say(&mut ben, &format!("b{number}\n"));
+            house.say(&mut eve, &format!("e{number}\n"));
+        }
+        house.ask(&mut ben, "/nick bob");
+        assert_eq!(ann.read_all(), "<guest3> e0\n<guest3> e1\n<guest3> e2\n", "by whatever name");
+        assert_eq!(house.answer(&mut ben, "/msg ann x"), "-!- ann ignores you, and did not get it\n");
+        assert_eq!(house.answer(&mut ann, "/ignore bob"), "-!- you hear bob again\n");
+        house.say(&mut ben, "b4\n");
+        assert_eq!(ann.read_all(), "<bob> b4\n");
+        assert_eq!(house.answer(&mut ann, "/ignore ann"), "-!- that is you\n");
+        assert_eq!(house.answer(&mut ann, "/ignore zoe"), "-!- nobody is called that; see /who\n");
+    }
+
+    #[test]
+    fn whom_the_kernel_names_nobody_else_is_called() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join_as("r00t"));
+        ben.read_all();
+        house.wait(SECOND);
+        ann.read_all();
+        let mut root = house.arrive(verified("root"));
+        assert_eq!(ben.read_all(), "-!- +root has come, a user of this machine: you are guest2 now\n");
+        assert_eq!(ann.read_all(), "-!- r00t is now guest2\n");
+        assert!(house.answer(&mut ben, "/nick root").starts_with("-!- root is taken"));
+        house.say(&mut root, "hi\n");
+        assert_eq!(ann.read_all(), "<+root> hi\n");
+        assert_eq!(
+            house.answer(&mut root, "/nick boss"),
+            "-!- you are +root: this machine says so, and nobody can change it\n"
+        );
+        house.wait(SECOND);
+        assert_eq!(ann.read_all(), "-!- +root joined (3 here)\n", "it has asked for something");
+        let second = house.arrive(verified("root"));
+        house.leave(root);
+        assert!(house.answer(&mut ben, "/nick root").starts_with("-!- root is taken"), "it is still here");
+        assert_eq!(house.answer(&mut ben, "/msg +root psst"), "-!- told root\n");
+        assert_eq!(second.reader.member().owed(), "[guest2 -> you] psst\n".len());
+        house.leave(second);
+        assert!(house.answer(&mut ben, "/nick root").starts_with("-!- you are root now"));
+    }
+
+    #[test]
+    fn a_listener_may_have_a_view_and_a_room() {
+        let mut house = TestHouse::new(|limits| limits.max_rooms = 1);
+        let arrival = Arrival { view: View::Names, room: Some(Name::parse("ops").unwrap()), verified: None };
+        let (mut ann, mut ben) = (house.arrive(arrival.clone()), house.arrive(arrival));
+        house.wait(SECOND);
+        house.say(&mut ben, "hi\n");
+        assert_eq!(ann.read_all(), "-!- guest2 joined (2 here)\n<guest2> hi\n");
+        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 2 rooms: ops (2), main (0)\n");
+    }
+
+    #[test]
+    fn a_log_that_is_full_holds_up_all_views_alike() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join(), house.join_as("ben"), house.join());
+        house.ask(&mut eve, "/view json");
+        eve.read_all();
+        let mut said = 0;
+        while !ann.is_outstanding() {
+            house.say(&mut ann, &lines(said, said + 1));
+            said += 1;
+        }
+        assert!(house.house.is_waiting());
+        let (mut heard, mut told) = (String::new(), String::new());
+        for _ in 0..10 {
+            heard.push_str(&ben.read_all());
+            told.push_str(&eve.read_all());
+            house.notice_space();
+        }
+        assert!(!house.house.is_waiting() && !ann.is_outstanding());
+        assert_eq!(heard.replace("<guest1> ", ""), lines(0, said));
+        let seqs: Vec<u64> = parsed(&told).iter().filter_map(|event| event["seq"].as_u64()).collect();
+        assert_eq!(seqs, (1..=said as u64).collect::<Vec<_>>());
+    }
+
+    /// What a member does while another speaks.
+    #[derive(Clone, Debug)]
+    enum Move {
+        Say(usize),
+        Read(usize),
+        Ask(&'static str),
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let asks =
+            ["/view plain", "/view names", "/view json", "/time on", "/time off", "/nick ben", "/nick bob"];
+        proptest::collection::vec(
+            prop_oneof![
+                (1..4_usize).prop_map(Move::Say),
+                (0..80_usize).prop_map(Move::Read),
+                proptest::sample::select(asks.to_vec()).prop_map(Move::Ask),
+            ],
+            1..60,
+        )
+    }
+
+    /// The text of a line in any view; nothing for chatd's own.
+    fn text_of(line: &str) -> Option<String> {
+        if line.starts_with('{') {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            return (object["type"] == "message").then(|| object["text"].as_str().unwrap().to_owned());
+        }
+        let is_clock = |line: &str| line.len() > 6 && &line[2..3] == ":" && &line[5..6] == " ";
+        let line = if is_clock(line) { &line[6..] } else { line };
+        if line.starts_with("-!- ") {
+            return None;
+        }
+        Some(line.strip_prefix("<ann> ").unwrap_or(line).to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_view_one_changes_to_when_no_line_is_lost_or_comes_twice(moves in moves()) {
+            let mut house = TestHouse::new(|limits| limits.log_size = 1 << 16);
+            let (mut ann, mut ben) = (house.join_as("ann"), house.join());
+            let (mut said, mut heard) = (0, String::new());
+            for next in moves {
+                match next {
+                    Move::Say(count) => {
+                        let text: String = (said..said + count).map(|number| format!("line {number}\n")).collect();
+                        house.say(&mut ann, &text);
+                        said += count;
+                    }
+                    Move::Read(bytes) => {
+                        ben.read(bytes);
+                    }
+                    Move::Ask(line) => house.ask(&mut ben, line),
+                }
+                heard.push_str(&ben.heard());
+            }
+            heard.push_str(&ben.read_all());
+            let texts: Vec<String> = heard.lines().filter_map(text_of).collect();
+            let expected: Vec<String> = (0..said).map(|number| format!("line {number}")).collect();
+            prop_assert_eq!(texts, expected, "{}", heard);
+        }
+    }
+}

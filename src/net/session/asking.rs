@@ -1,0 +1,148 @@
+//! How a session passes on lines of which each may be a command: one thing after the other.
+//!
+//! What comes after a command is passed on when that has been done, so the order of what was typed is the order of
+//! what happens. A command that changes how lines are shown waits until all has been sent that there was before.
+
+use std::task::Context;
+
+use memchr::memchr;
+
+use super::{Phase, Rate, Session};
+use crate::chat::Input;
+use crate::net::Stage;
+use crate::protocol::command::{self, Line, Spec};
+use crate::protocol::{Answer, Command};
+use crate::rt;
+
+/// Clean lines, each with its LF, that have not been passed on yet; at least one.
+#[derive(Debug)]
+pub(super) struct Unsaid {
+    text: Vec<u8>,
+    /// Up to here it has been.
+    done: usize,
+}
+
+impl Unsaid {
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.text[self.done..]
+    }
+
+    pub(super) fn new(text: Vec<u8>) -> Option<Box<Self>> {
+        (!text.is_empty()).then(|| Box::new(Self { text, done: 0 }))
+    }
+}
+
+/// What comes next of what a session has said.
+enum Next {
+    /// Lines for everybody.
+    Say {
+        text: Vec<u8>,
+        lines: u32,
+    },
+    Ask(Command),
+    Tell(Answer),
+}
+
+impl Session {
+    /// Passes on the next of what has not been passed on yet; says whether there may be more at once.
+    pub(super) fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(pace) = &mut self.pace {
+            pace.next = None;
+        }
+        if self.unsaid.is_none() || !self.can_say(cx) {
+            return false;
+        }
+        let settings = self.net.settings();
+        let rate = settings.rate.filter(|_| self.net.stage() == Stage::Running);
+        let Some(most) = self.allowed(rate) else { return false };
+        let Some(unsaid) = &self.unsaid else { return false };
+        let rest = unsaid.rest();
+        let (next, bytes) = if settings.commands {
+            next(rest, self.reader.member().is_named(), most)
+        } else {
+            lines_until(rest, most, |_| false)
+        };
+        if matches!(&next, Next::Ask(command) if moves(command)) && !self.has_been_sent_all() {
+            return false;
+        }
+        self.unsaid.take_if(|unsaid| {
+            unsaid.done += bytes;
+            unsaid.rest().is_empty()
+        });
+        if let Some(rate) = rate {
+            let lines = if let Next::Say { lines, .. } = &next { *lines } else { 1 };
+            self.last_read = rt::now();
+            self.pace.get_or_insert_default().use_up(lines, rate, self.last_read);
+        }
+        match next {
+            Next::Say { text, lines } => self.say(text, lines),
+            Next::Tell(answer) => self.tell(&answer),
+            Next::Ask(Command::Help) => self.tell(&Answer::Help),
+            Next::Ask(Command::Quit) => {
+                self.unsaid = None;
+                self.phase = Phase::Ended;
+            }
+            Next::Ask(command) => self.send(Input::Ask { from: self.reader.id(), command }),
+        }
+        true
+    }
+
+    /// How many lines may be passed on now; nothing if it is too early for any, and the alarm will ring.
+    fn allowed(&mut self, rate: Option<Rate>) -> Option<u32> {
+        let Some(rate) = rate else { return Some(u32::MAX) };
+        let pace = self.pace.get_or_insert_default();
+        let allowed = pace.allowed(rate, rt::now());
+        pace.next = allowed.err();
+        allowed.ok()
+    }
+
+    /// Also of one that is sent nothing any more.
+    fn has_been_sent_all(&self) -> bool {
+        self.reader.member().is_asleep() || self.broken.is_some()
+    }
+
+    fn tell(&mut self, answer: &Answer) {
+        let mut lines = Vec::new();
+        answer.encode(self.reader.member().form(), &mut lines);
+        self.reader.owe(&lines);
+    }
+}
+
+/// Says whether a command changes which lines a member is shown, or how.
+fn moves(command: &Command) -> bool {
+    matches!(command, Command::Nick(_) | Command::View(_) | Command::Time(_) | Command::Join(_))
+}
+
+/// What comes first in `rest`, up to `most` lines, and how many bytes of it that is.
+fn next(rest: &[u8], is_named: bool, most: u32) -> (Next, usize) {
+    let (line, after) = first_line(rest);
+    match command::read(line) {
+        Line::Command(command) => (Next::Ask(command), after),
+        Line::Refused(error) => (Next::Tell(Answer::Refused(error)), after),
+        Line::Unknown(word) if is_named => (Next::Tell(Answer::Unknown(Spec::nearest(word))), after),
+        // A script may say /usr/bin/foo failed.
+        Line::Unknown(_) => (one_line(line), after),
+        Line::Text(text) if text.len() < line.len() => (one_line(text), after),
+        Line::Text(_) => lines_until(rest, most, |rest| rest[0] == b'/'),
+    }
+}
+
+/// The first line, without its LF, and how many bytes it has with that.
+fn first_line(rest: &[u8]) -> (&[u8], usize) {
+    let end = memchr(b'\n', rest).unwrap_or(rest.len());
+    (&rest[..end], rest.len().min(end + 1))
+}
+
+fn one_line(line: &[u8]) -> Next {
+    Next::Say { text: [line, b"\n"].concat(), lines: 1 }
+}
+
+/// All lines up to the first that is not to be said, and no more than `most`.
+fn lines_until(rest: &[u8], most: u32, is_other: impl Fn(&[u8]) -> bool) -> (Next, usize) {
+    let (mut end, mut lines) = (0, 0);
+    while end < rest.len() && lines < most && !is_other(&rest[end..]) {
+        end += first_line(&rest[end..]).1;
+        lines += 1;
+    }
+    (Next::Say { text: rest[..end].to_vec(), lines }, end)
+}

@@ -1,0 +1,486 @@
+//! Views: how a member wants lines shown, and how they are encoded for it.
+//!
+//! A room encodes what is said once for each [`Form`] that somebody in it wants, however many they are. In `plain`
+//! lines go out as they were said; in `names` each begins with who said it, and in `json` each is an object. Nothing
+//! that anybody types can begin a line in `names`, or end a string in `json`: text comes in clean, without its line
+//! endings, and what stands before it is chatd's. chatd-protocol(7) has both, field by field.
+
+use std::fmt;
+use std::io::Write;
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Unit};
+use memchr::memchr_iter;
+
+use super::Name;
+
+/// How a member wants lines shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As they were said.
+    Plain,
+    /// With the name of who said them, and with who comes and goes.
+    Names,
+    /// One JSON object a line.
+    Json,
+}
+
+impl View {
+    /// Every view.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Names, Self::Json];
+
+    /// The view that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|view| view.name().eq_ignore_ascii_case(word))
+    }
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Names => "names",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// A view, and what else decides how a line looks in it: all whose form is the same are sent the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `plain`.
+    Plain,
+    /// `names`, without times.
+    Names,
+    /// `names`, with the time before each line.
+    TimedNames,
+    /// `json`, which always has the time.
+    Json,
+}
+
+impl Form {
+    /// Every form, in the order of [`Form::index`].
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Names, Self::TimedNames, Self::Json];
+
+    /// The form of a view for somebody who wants times or does not.
+    pub fn new(view: View, times: bool) -> Self {
+        match view {
+            View::Plain => Self::Plain,
+            View::Names if times => Self::TimedNames,
+            View::Names => Self::Names,
+            View::Json => Self::Json,
+        }
+    }
+
+    /// Its view.
+    pub fn view(self) -> View {
+        match self {
+            Self::Plain => View::Plain,
+            Self::Names | Self::TimedNames => View::Names,
+            Self::Json => View::Json,
+        }
+    }
+
+    /// Its place in [`Form::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A member, as others are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The number of its session: never reused, so it tells two of the same name apart.
+    pub id: u64,
+    /// What it is called.
+    pub name: Name,
+    /// The kernel says so, not the member.
+    pub verified: bool,
+}
+
+/// `alice`, or `+alice` if the kernel says so: `+` cannot be part of a name.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.verified { "+" } else { "" };
+        write!(f, "{mark}{}", self.name.as_str())
+    }
+}
+
+/// What kind of thing somebody has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Lines.
+    Message,
+    /// What `/me` says.
+    Emote,
+}
+
+/// Lines that somebody has said.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Whether it is a message or an emote.
+    pub kind: Kind,
+    /// Who has said it.
+    pub who: &'a Who,
+    /// Where.
+    pub room: &'a str,
+    /// When the room took it in.
+    pub time: Timestamp,
+    /// The number of the first line in the order of the room.
+    pub seq: u64,
+    /// The lines: clean, each with its LF.
+    pub text: &'a [u8],
+}
+
+/// What happens in a room besides what is said. `plain` is told none of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// They have come in.
+    Joined(&'a [Who]),
+    /// They are gone.
+    Left(&'a [Who]),
+    /// Somebody is called something else now.
+    Renamed {
+        /// What it was called.
+        from: &'a Who,
+        /// What it is called now.
+        to: &'a Who,
+    },
+}
+
+/// Where and when something happens, and how many are there then.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The name of the room.
+    pub room: &'a str,
+    /// When.
+    pub time: Timestamp,
+    /// How many members the room has, after it.
+    pub members: usize,
+}
+
+/// Most names in one line about who came or went; the others are counted.
+const NAMES_IN_A_LINE: usize = 5;
+
+impl Form {
+    /// Appends what was said: as many lines as it has.
+    pub fn said(self, said: &Said<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain if said.kind == Kind::Message => out.extend_from_slice(said.text),
+            Self::Plain | Self::Names => prefixed(&prefix(said), said.text, out),
+            Self::TimedNames => {
+                prefixed(&[clock(said.time), prefix(said)].concat(), said.text, out);
+            }
+            Self::Json => said_json(said, out),
+        }
+    }
+
+    /// Appends what happened: nothing in `plain`. Says how many lines that is.
+    pub fn event(self, event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u64 {
+        match self {
+            Self::Plain => 0,
+            Self::Names => event_line(b"", event, scene, out),
+            Self::TimedNames => event_line(&clock(scene.time), event, scene, out),
+            Self::Json => event_json(event, scene, out),
+        }
+    }
+
+    /// Appends what one member says to another alone.
+    pub fn private(self, from: &Who, to: &Who, text: &str, time: Timestamp, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => {
+                let mut object = Object::new("private", out);
+                object.time(time).number("id", from.id).text("from", from.name.as_str());
+                object.flag("verified", from.verified).text("to", to.name.as_str()).text("text", text);
+                object.end();
+            }
+            Self::TimedNames => {
+                out.extend_from_slice(&clock(time));
+                Self::Names.private(from, to, text, time, out);
+            }
+            Self::Plain | Self::Names => push_line(format_args!("[{from} -> you] {text}"), out),
+        }
+    }
+
+    /// Appends a line of chatd itself: `text` is one line, without what marks it as chatd's.
+    pub fn notice(self, text: impl fmt::Display, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => Object::new("notice", out).text("text", &text.to_string()).end(),
+            _ => push_line(format_args!("-!- {text}"), out),
+        }
+    }
+}
+
+fn push_line(text: fmt::Arguments<'_>, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = writeln!(out, "{text}");
+}
+
+/// What stands before each line that somebody has said.
+fn prefix(said: &Said<'_>) -> Vec<u8> {
+    match said.kind {
+        Kind::Message => format!("<{}> ", said.who),
+        Kind::Emote => format!("* {} ", said.who),
+    }
+    .into_bytes()
+}
+
+/// The time of day where the daemon runs: `15:48 `.
+fn clock(time: Timestamp) -> Vec<u8> {
+    let local = TimeZone::system().to_datetime(time);
+    format!("{:02}:{:02} ", local.hour(), local.minute()).into_bytes()
+}
+
+fn prefixed(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    let mut start = 0;
+    for end in memchr_iter(b'\n', text) {
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(&text[start..=end]);
+        start = end + 1;
+    }
+}
+
+fn event_line(clock: &[u8], event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u64 {
+    out.extend_from_slice(clock);
+    let members = scene.members;
+    match event {
+        Event::Joined(who) => push_line(format_args!("-!- {} joined ({members} here)", Listed(who)), out),
+        Event::Left(who) => push_line(format_args!("-!- {} left ({members} here)", Listed(who)), out),
+        Event::Renamed { from, to } => push_line(format_args!("-!- {from} is now {to}"), out),
+    }
+    1
+}
+
+/// `alice`, `alice and bob`, `alice, bob, carol, dave, eve and 95 others`.
+struct Listed<'a>(&'a [Who]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = &self.0[..self.0.len().min(NAMES_IN_A_LINE)];
+        let others = self.0.len() - named.len();
+        for (number, who) in named.iter().enumerate() {
+            let is_last = number + 1 == named.len() && others == 0;
+            let before = if number == 0 {
+                ""
+            } else if is_last {
+                " and "
+            } else {
+                ", "
+            };
+            write!(f, "{before}{who}")?;
+        }
+        match others {
+            0 => Ok(()),
+            1 => f.write_str(" and 1 other"),
+            _ => write!(f, " and {others} others"),
+        }
+    }
+}
+
+fn said_json(said: &Said<'_>, out: &mut Vec<u8>) {
+    let kind = if said.kind == Kind::Emote { "emote" } else { "message" };
+    let mut start = 0;
+    for (number, end) in memchr_iter(b'\n', said.text).enumerate() {
+        // With `raw`, what was said may be no text.
+        let line = String::from_utf8_lossy(&said.text[start..end]);
+        let mut object = Object::new(kind, out);
+        object.number("seq", said.seq + number as u64).time(said.time).text("room", said.room);
+        object.number("id", said.who.id).text("from", said.who.name.as_str());
+        object.flag("verified", said.who.verified).text("text", &line).end();
+        start = end + 1;
+    }
+}
+
+/// One object for each of them; says how many.
+fn event_json(event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u64 {
+    let (kind, everybody) = match event {
+        Event::Joined(everybody) => ("join", everybody),
+        Event::Left(everybody) => ("leave", everybody),
+        Event::Renamed { to, .. } => ("rename", std::slice::from_ref(to)),
+    };
+    for who in everybody {
+        let mut object = Object::new(kind, out);
+        object.time(scene.time).text("room", scene.room).number("id", who.id);
+        object.text("name", who.name.as_str()).flag("verified", who.verified);
+        match event {
+            Event::Renamed { from, .. } => object.text("from", from.name.as_str()),
+            _ => object.number("members", scene.members as u64),
+        };
+        object.end();
+    }
+    everybody.len() as u64
+}
+
+/// A JSON object on a line of its own, written field by field.
+pub(super) struct Object<'a>(&'a mut Vec<u8>);
+
+impl<'a> Object<'a> {
+    pub(super) fn new(kind: &str, out: &'a mut Vec<u8>) -> Self {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.push(b'"');
+        Self(out)
+    }
+
+    fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        self.0
+    }
+
+    pub(super) fn number(&mut self, key: &str, number: u64) -> &mut Self {
+        let _ = write!(self.key(key), "{number}");
+        self
+    }
+
+    fn flag(&mut self, key: &str, flag: bool) -> &mut Self {
+        let _ = write!(self.key(key), "{flag}");
+        self
+    }
+
+    pub(super) fn text(&mut self, key: &str, text: &str) -> &mut Self {
+        // A text can always be written, and so can memory.
+        let _ = serde_json::to_writer(self.key(key), text);
+        self
+    }
+
+    /// In UTC, to the millisecond (RFC 3339).
+    fn time(&mut self, time: Timestamp) -> &mut Self {
+        let rounded = time.round(Unit::Millisecond).unwrap_or(time);
+        let _ = write!(self.key("time"), "\"{rounded:.3}\"");
+        self
+    }
+
+    pub(super) fn end(&mut self) {
+        self.0.extend_from_slice(b"}\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn who(name: &str) -> Who {
+        Who { id: 7, name: Name::parse(name).unwrap(), verified: false }
+    }
+
+    fn time() -> Timestamp {
+        "2026-11-23T15:48:01.5004Z".parse().unwrap()
+    }
+
+    fn shown(form: Form, kind: Kind, who: &Who, text: &str) -> String {
+        let mut out = Vec::new();
+        form.said(&Said { kind, who, room: "main", time: time(), seq: 41, text: text.as_bytes() }, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn told(form: Form, event: Event<'_>) -> String {
+        let mut out = Vec::new();
+        let lines = form.event(event, Scene { room: "main", time: time(), members: 3 }, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().count() as u64, lines);
+        text
+    }
+
+    #[test]
+    fn plain_is_what_was_said_and_tells_of_no_event() {
+        assert_eq!(shown(Form::Plain, Kind::Message, &who("ann"), "a\n\nb\n"), "a\n\nb\n");
+        assert_eq!(shown(Form::Plain, Kind::Emote, &who("ann"), "waves\n"), "* ann waves\n");
+        assert_eq!(told(Form::Plain, Event::Joined(&[who("ann")])), "");
+    }
+
+    #[test]
+    fn names_stand_before_every_line() {
+        let ann = who("ann");
+        assert_eq!(
+            shown(Form::Names, Kind::Message, &ann, "a\n\n<bob> b\n"),
+            "<ann> a\n<ann> \n<ann> <bob> b\n"
+        );
+        assert_eq!(shown(Form::Names, Kind::Emote, &ann, "waves\n"), "* ann waves\n");
+        let verified = Who { verified: true, ..ann };
+        assert_eq!(shown(Form::Names, Kind::Message, &verified, "a\n"), "<+ann> a\n");
+    }
+
+    #[test]
+    fn times_stand_before_the_names() {
+        let line = shown(Form::TimedNames, Kind::Message, &who("ann"), "a\n");
+        let (clock, rest) = line.split_at(6);
+        assert!(clock.ends_with(":48 ") || clock.ends_with(":18 "), "{line}");
+        assert_eq!(rest, "<ann> a\n");
+        assert!(told(Form::TimedNames, Event::Left(&[who("ann")])).ends_with(" -!- ann left (3 here)\n"));
+    }
+
+    #[test]
+    fn many_who_come_are_one_line() {
+        let many: Vec<_> = ["a1", "b2", "c3", "d4", "e5", "f6", "g7"].map(who).to_vec();
+        let joined = |count: usize| told(Form::Names, Event::Joined(&many[..count]));
+        assert_eq!(joined(1), "-!- a1 joined (3 here)\n");
+        assert_eq!(joined(2), "-!- a1 and b2 joined (3 here)\n");
+        assert_eq!(joined(5), "-!- a1, b2, c3, d4 and e5 joined (3 here)\n");
+        assert_eq!(joined(6), "-!- a1, b2, c3, d4, e5 and 1 other joined (3 here)\n");
+        assert_eq!(joined(7), "-!- a1, b2, c3, d4, e5 and 2 others joined (3 here)\n");
+        let renamed = Event::Renamed { from: &who("ann"), to: &who("bob") };
+        assert_eq!(told(Form::Names, renamed), "-!- ann is now bob\n");
+    }
+
+    #[test]
+    fn json_is_an_object_for_each_line() {
+        let text = shown(Form::Json, Kind::Message, &who("ann"), "say \"hi\"\n\n");
+        let objects: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            objects[0],
+            serde_json::json!({
+                "type": "message", "seq": 41, "time": "2026-11-23T15:48:01.500Z", "room": "main", "id": 7,
+                "from": "ann", "verified": false, "text": "say \"hi\""
+            })
+        );
+        assert_eq!((&objects[1]["seq"], &objects[1]["text"]), (&42.into(), &"".into()));
+        let text = told(Form::Json, Event::Joined(&[who("ann"), who("bob")]));
+        assert_eq!(
+            text.lines().next().unwrap(),
+            "{\"type\":\"join\",\"time\":\"2026-11-23T15:48:01.500Z\",\"room\":\"main\",\"id\":7,\
+             \"name\":\"ann\",\"verified\":false,\"members\":3}"
+        );
+        let text = told(Form::Json, Event::Renamed { from: &who("ann"), to: &who("bob") });
+        assert!(text.contains("\"name\":\"bob\"") && text.contains("\"from\":\"ann\""), "{text}");
+    }
+
+    #[test]
+    fn what_is_for_one_member_says_so() {
+        let mut out = Vec::new();
+        let (ann, bob) = (who("ann"), who("bob"));
+        Form::Names.private(&ann, &bob, "psst", time(), &mut out);
+        Form::Names.notice("hello", &mut out);
+        Form::Json.notice("a \"b\"", &mut out);
+        let expected = "[ann -> you] psst\n-!- hello\n{\"type\":\"notice\",\"text\":\"a \\\"b\\\"\"}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut out = Vec::new();
+        Form::Json.private(&ann, &bob, "psst", time(), &mut out);
+        let object: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&object["type"], &object["to"]), (&"private".into(), &"bob".into()));
+    }
+
+    proptest! {
+        /// Whatever is typed, cleaned as lines are.
+        #[test]
+        fn nothing_that_is_typed_begins_a_line(typed: Vec<u8>) {
+            let mut text = Vec::new();
+            for line in typed.split(|&byte| byte == b'\n') {
+                super::super::text::clean(line, &mut text);
+                text.push(b'\n');
+            }
+            let text = String::from_utf8(text).unwrap();
+            for line in shown(Form::Names, Kind::Message, &who("ann"), &text).lines() {
+                prop_assert!(line.starts_with("<ann> "));
+            }
+            for line in shown(Form::Json, Kind::Message, &who("ann"), &text).lines() {
+                let object: serde_json::Value = serde_json::from_str(line).unwrap();
+                prop_assert_eq!(&object["from"], "ann");
+            }
+            let lines = text.lines().count();
+            prop_assert_eq!(shown(Form::Json, Kind::Message, &who("ann"), &text).lines().count(), lines);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! chatd-protocol(7), held against the code: notices, commands, answers, the fields of json, the transcripts.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use chatd::net::Address;
+use chatd::protocol::command::{COMMANDS, CommandError, Spec};
+use chatd::protocol::{Answer, DEFAULT_MAX_LINE, Foreign, Form, Name, NameError, Notice, View};
+use chatd::rt;
+use chatd::service::config::Config;
+use chatd::service::server::Server;
+
+use super::{displays, read, section};
+
+/// How long the server may take for a line before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_notice_is_in_the_manual_word_for_word() {
+    let page = read("man/chatd-protocol.7");
+    let said = |notice: &str| page.lines().any(|line| line == notice || line == format!(".It Li {notice}"));
+    for notice in [
+        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 1 },
+        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 3 },
+        Notice::Skipped { lines: 1 },
+        Notice::Skipped { lines: 1024 },
+        Notice::ServerFull,
+        Notice::AddressFull,
+        Notice::Idle,
+        Notice::Foreign(Foreign::Tls),
+        Notice::Foreign(Foreign::Http),
+        Notice::Foreign(Foreign::Ssh),
+    ] {
+        assert!(said(&format!("-!- {notice}")), "{notice}");
+        // A new notice does not compile here: give it a place in the list above and in the page.
+        match notice {
+            Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
+            Notice::AddressFull | Notice::Idle => {}
+            Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
+        }
+    }
+}
+
+#[test]
+fn every_command_is_in_the_manual_as_it_is_typed() {
+    let page = read("man/chatd-protocol.7");
+    let commands = section(&page, ".Ss Commands", ".Ss ");
+    let listed: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
+    let known = COMMANDS.iter().map(Spec::to_string).chain(["//TEXT".to_owned()]);
+    assert_eq!(listed, known.collect::<Vec<_>>());
+}
+
+/// Every answer, as it stands in the manual.
+fn answers() -> Vec<Answer> {
+    let name = |text: &str| Name::parse(text).unwrap();
+    let alice = || name("alice");
+    let msg = Spec::find("msg").unwrap();
+    let mut answers = vec![
+        Answer::Named(alice()),
+        Answer::Taken { name: alice(), hint: Some(name("alice2")) },
+        Answer::Taken { name: alice(), hint: None },
+        Answer::IsVerified(alice()),
+        Answer::Deposed { name: alice(), now: Name::guest(7) },
+        Answer::Who { count: 3, names: ["alice", "+bob", "guest7"].map(String::from).to_vec() },
+        Answer::Told(alice()),
+        Answer::NobodyCalledThat,
+        Answer::ThatIsYou,
+        Answer::IgnoresYou(alice()),
+        Answer::DoesNotRead(alice()),
+        Answer::Entered { room: name("ops"), members: 3 },
+        Answer::AlreadyThere,
+        Answer::TooManyRooms(100),
+        Answer::Rooms { count: 2, rooms: vec![(name("main"), 7), (name("ops"), 3)] },
+        Answer::Last(0),
+        Answer::Last(1),
+        Answer::Last(20),
+        Answer::EndOfLast,
+        Answer::NoHistory,
+        Answer::Viewed(View::Json),
+        Answer::Timed { times: true, view: View::Names },
+        Answer::Timed { times: false, view: View::Names },
+        Answer::Timed { times: true, view: View::Plain },
+        Answer::Ignored(alice()),
+        Answer::HeardAgain(alice()),
+        Answer::Refused(CommandError::Usage(msg)),
+        Answer::Unknown(Some(msg)),
+        Answer::Unknown(None),
+    ];
+    let names = [
+        NameError::Empty,
+        NameError::TooLong,
+        NameError::BadCharacter,
+        NameError::BadStart,
+        NameError::MixedScripts,
+        NameError::Reserved,
+    ];
+    answers.extend(names.map(|error| Answer::Refused(CommandError::Name(error))));
+    answers
+}
+
+#[test]
+fn every_answer_is_in_the_manual_word_for_word() {
+    let page = read("man/chatd-protocol.7");
+    for answer in answers() {
+        let mut line = Vec::new();
+        answer.encode(Form::Names, &mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert!(page.contains(&format!("\n{line}")), "{line}");
+        // A new answer does not compile here: give it a place in the list above and in the page.
+        match answer {
+            Answer::Help | Answer::Named(_) | Answer::Taken { .. } | Answer::IsVerified(_) => {}
+            Answer::Deposed { .. } | Answer::Who { .. } | Answer::Told(_) | Answer::NobodyCalledThat => {}
+            Answer::ThatIsYou | Answer::IgnoresYou(_) | Answer::DoesNotRead(_) => {}
+            Answer::Entered { .. } | Answer::AlreadyThere | Answer::TooManyRooms(_) => {}
+            Answer::Rooms { .. } | Answer::Last(_) | Answer::EndOfLast | Answer::NoHistory => {}
+            Answer::Viewed(_) | Answer::Timed { .. } | Answer::Ignored(_) | Answer::HeardAgain(_) => {}
+            Answer::Refused(_) | Answer::Unknown(_) => {}
+        }
+    }
+}
+
+/// Somebody in the transcript.
+struct Person(TcpStream);
+
+impl Person {
+    fn join(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    /// Takes the next bytes, and fails unless they are `expected`.
+    fn hear(&mut self, expected: &[u8], line: &str) {
+        let mut heard = vec![0; expected.len()];
+        self.0.read_exact(&mut heard).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert!(heard == expected, "{line}: heard {:?}", heard.escape_ascii().to_string());
+    }
+
+    fn hear_end(&mut self, line: &str) {
+        match self.0.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+/// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let (byte, len) = match rest.as_bytes() {
+            [b'\\', b'n', ..] => (b'\n', 2),
+            [b'\\', b'r', ..] => (b'\r', 2),
+            [b'\\', b'x', ..] => (u8::from_str_radix(&rest[2..4], 16).unwrap(), 4),
+            [b'\\', b'0'..=b'3', ..] => (u8::from_str_radix(&rest[1..4], 8).unwrap(), 4),
+            [first, ..] => (*first, c.len_utf8()),
+            [] => break,
+        };
+        bytes.push(byte);
+        rest = &rest[len..];
+    }
+    bytes
+}
+
+#[test]
+fn the_transcripts_of_the_manual_are_what_happens() {
+    let displays = displays(&read("man/chatd-protocol.7"));
+    let transcripts: Vec<_> = displays.iter().filter(|text| text.contains("ann < Hello")).collect();
+    assert_eq!(transcripts.len(), 2);
+    transcripts.into_iter().for_each(|transcript| play(transcript));
+}
+
+fn play(transcript: &str) {
+    let config =
+        Config { listen: vec!["127.0.0.1:0".parse::<Address>().unwrap().into()], ..Config::default() };
+    let server = rt::run(1, async move { Server::start(&config) }).unwrap();
+    let Address::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
+    let mut people = BTreeMap::new();
+    for line in transcript.lines() {
+        let (name, said) = line.split_once([' ']).unwrap();
+        let person = people.entry(name).or_insert_with(|| Person::join(address));
+        match said.trim_start().split_once(' ').unwrap() {
+            (">", "(end)") => person.0.shutdown(Shutdown::Write).unwrap(),
+            (">", text) => person.0.write_all(&unescape(text)).unwrap(),
+            ("<", "(end)") => person.hear_end(line),
+            ("<", text) => person.hear(&unescape(text), line),
+            _ => panic!("{line}: neither > nor <"),
+        }
+    }
+    assert!(people.len() >= 3);
+    rt::run(1, server.stop(Duration::ZERO));
+}
