@@ -22,6 +22,7 @@ mod limits;
 // The daemon as a process.
 mod configuration;
 mod listeners;
+mod names;
 mod service_manager;
 mod shutdown;
 mod tools;

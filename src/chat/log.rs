@@ -123,7 +123,8 @@ impl Log {
         hidden_end: Position,
     ) -> Pieces<'_, F> {
         debug_assert!(self.tail <= cursor && stop <= self.head);
-        let next = if hidden_end <= cursor { self.stretches.len() } else { self.stretch_after(cursor) - 1 };
+        let here = || self.stretch_after(cursor).saturating_sub(1);
+        let next = if hidden_end <= cursor { self.stretches.len() } else { here() };
         Pieces { log: self, at: cursor, stop, hides, hidden_end, next }
     }
 
@@ -263,6 +264,16 @@ mod tests {
         assert_eq!(heard(&log, 0, SessionId(9)), "a\nb\naa\ne\nbb\nB\n");
         assert_eq!(heard(&log, 5, BEN), "a\ne\n", "from the middle of a stretch");
         assert_eq!(heard(&log, log.head(), ANN), "");
+    }
+
+    #[test]
+    fn a_log_in_which_nothing_has_been_said_has_nothing_for_one_who_ignores_somebody() {
+        let mut log = Log::new(1000);
+        assert_eq!(log.pieces(0, 0, |from| from == BEN, Position::MAX).count(), 0);
+        say(&mut log, BEN, "b\n");
+        assert_eq!(log.pieces(0, 2, |from| from == BEN, Position::MAX).count(), 0);
+        say(&mut log, EVE, "e\n");
+        assert_eq!(log.pieces(0, 4, |from| from == BEN, Position::MAX).collect::<Vec<_>>(), [(2, 4)]);
     }
 
     #[test]

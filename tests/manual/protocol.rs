@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use chatd::net::Address;
 use chatd::protocol::command::{COMMANDS, CommandError, Spec};
-use chatd::protocol::{Answer, DEFAULT_MAX_LINE, Foreign, Form, Name, NameError, Notice, View};
+use chatd::protocol::{
+    Answer, DEFAULT_MAX_LINE, Event, Foreign, Form, Kind, Name, NameError, Notice, Said, Scene, View, Who,
+};
 use chatd::rt;
 use chatd::service::config::Config;
 use chatd::service::server::Server;
@@ -193,4 +195,68 @@ fn play(transcript: &str) {
     }
     assert!(people.len() >= 3);
     rt::run(1, server.stop(Duration::ZERO));
+}
+
+/// One line of every type that the json view has.
+fn objects() -> Vec<serde_json::Value> {
+    let mut out = Vec::new();
+    let form = Form::Json;
+    let who = |id, name: &str| Who { id, name: Name::parse(name).unwrap(), verified: id == 2 };
+    let (ann, ben) = (who(1, "ann"), who(2, "алиса"));
+    let time = "2026-11-24T15:48:01.5Z".parse().unwrap();
+    for kind in [Kind::Message, Kind::Emote] {
+        let text = "say \"hi\"\\ \u{2603}\n\n".as_bytes();
+        form.said(&Said { kind, who: &ben, room: "main", time, seq: 41, text }, &mut out);
+    }
+    form.private(&ben, &ann, "psst", time, &mut out);
+    let scene = Scene { room: "main", time, members: 2 };
+    let both = [ann.clone(), ben.clone()];
+    form.event(Event::Joined(&both), scene, &mut out);
+    form.event(Event::Left(&both), scene, &mut out);
+    form.event(Event::Renamed { from: &ann, to: &who(1, "amy") }, scene, &mut out);
+    Notice::Idle.encode(form, &mut out);
+    Notice::Skipped { lines: 7 }.encode(form, &mut out);
+    Answer::Help.encode(form, &mut out);
+    String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_line_of_json_fits_the_schema_and_has_the_fields_of_the_manual() {
+    let page = displays(&read("man/chatd-protocol.7"));
+    let table = page.iter().find_map(|text| text.strip_prefix("type     fields\n")).unwrap();
+    let rows: BTreeMap<&str, Vec<&str>> = table
+        .lines()
+        .map(|row| row.split_once(' ').unwrap())
+        .map(|(kind, fields)| (kind, fields.split_whitespace().collect()))
+        .collect();
+    let schema: serde_json::Value = serde_json::from_str(&read("packaging/json-view.schema.json")).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for object in objects() {
+        if let Err(error) = validator.validate(&object) {
+            panic!("{error}: {object}");
+        }
+        let kind = object["type"].as_str().unwrap();
+        let fields: Vec<_> = object.as_object().unwrap().keys().filter(|key| *key != "type").collect();
+        let mut expected = rows[kind].clone();
+        expected.sort_unstable();
+        assert_eq!(fields, expected, "{kind}");
+        let defined = &schema["$defs"][kind];
+        let required = match defined["$ref"].as_str() {
+            Some(reference) => &schema["$defs"][reference.rsplit('/').next().unwrap()]["required"],
+            None => &defined["required"],
+        };
+        let required: Vec<_> = required.as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
+        assert_eq!(required, rows[kind], "{kind}: the order, too");
+        seen.insert(kind.to_owned());
+    }
+    assert_eq!(seen.len(), rows.len());
+    for wrong in [
+        serde_json::json!({ "type": "message", "text": "hi" }),
+        serde_json::json!({ "type": "skipped", "lines": 0 }),
+        serde_json::json!({ "type": "other" }),
+    ] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
 }

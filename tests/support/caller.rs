@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails.
@@ -23,8 +26,19 @@ impl Caller {
         Self { stream, heard: Vec::new() }
     }
 
+    pub fn connect_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        // The two kinds are one for all that is done here.
+        Self { stream: OwnedFd::from(stream).into(), heard: Vec::new() }
+    }
+
     pub fn say(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).unwrap();
+    }
+
+    /// Says something that the other side may not want to hear any more.
+    pub fn try_say(&mut self, text: &[u8]) {
+        let _ = self.stream.write_all(text);
     }
 
     /// Says as much as goes out without waiting; returns how much that was.
@@ -41,6 +55,11 @@ impl Caller {
 
     pub fn end_input(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the input of a connection that may have ended already.
+    pub fn try_end_input(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Takes the next `len` bytes that are heard.
