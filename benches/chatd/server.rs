@@ -16,14 +16,61 @@ pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
 pub(crate) const FLOOR_ARGUMENT: &str = "--be-the-floor";
 /// The length of a line, with its end.
 const LINE: usize = 64;
+/// What lines consist of that are said to chatd: no name, notice or object has it.
+pub(crate) const MARK: u8 = b'#';
 
 /// Who is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Who {
     Floor,
-    Chatd(PathBuf),
+    Chatd(PathBuf, Setup),
     Redis,
     Ncat,
+}
+
+/// How lines are shown to those who connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As chatd does unless it is asked to do otherwise.
+    Plain,
+    Names,
+    Json,
+    /// To a third of them in each view.
+    Thirds,
+    /// In `names`, and each has a name.
+    Named,
+}
+
+/// What is asked of chatd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setup {
+    pub(crate) shown: Shown,
+    /// Options besides those that it always gets.
+    pub(crate) options: &'static [&'static str],
+}
+
+impl Setup {
+    /// As shipped.
+    pub(crate) const PLAIN: Self = Self::showing(Shown::Plain);
+
+    /// As shipped, but for how lines are shown.
+    pub(crate) const fn showing(shown: Shown) -> Self {
+        Self { shown, options: &[] }
+    }
+}
+
+impl Shown {
+    /// What a listener says to have lines shown so.
+    fn join(self) -> fn(usize) -> Vec<u8> {
+        const WORDS: [&[u8]; 3] = [b"", b"/view names\n", b"/view json\n"];
+        match self {
+            Self::Plain => |_| Vec::new(),
+            Self::Names => |_| WORDS[1].to_vec(),
+            Self::Json => |_| WORDS[2].to_vec(),
+            Self::Thirds => |who| WORDS[who % 3].to_vec(),
+            Self::Named => |who| format!("/nick n{who}\n").into_bytes(),
+        }
+    }
 }
 
 /// How a listener knows how many lines it has heard.
@@ -33,13 +80,17 @@ pub(crate) enum Count {
     Bytes(u64),
     /// Every line has one end; its length is anybody's guess (ncat writes a name before each packet).
     Ends,
+    /// Every line has this many [`MARK`]s, and nothing else that is heard has any.
+    Marks(u64),
 }
 
 /// What is spoken with a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
-    /// What a listener sends first.
-    pub(crate) join: Vec<u8>,
+    /// What a listener sends first, by its number.
+    pub(crate) join: fn(usize) -> Vec<u8>,
+    /// It does so when it has been greeted; otherwise the greeting is the answer to it.
+    pub(crate) greets_first: bool,
     /// What a listener is sent first; `None`: something, and then silence.
     pub(crate) greeting: Option<Vec<u8>>,
     /// What a speaker is sent first; it sends nothing but lines.
@@ -63,7 +114,7 @@ impl Who {
     pub(crate) fn is_there(&self) -> bool {
         let program = match self {
             Self::Floor => return true,
-            Self::Chatd(path) => return path.is_file(),
+            Self::Chatd(path, _) => return path.is_file(),
             Self::Redis => "redis-server",
             Self::Ncat => "ncat",
         };
@@ -74,12 +125,14 @@ impl Who {
 
     pub(crate) fn start(&self) -> io::Result<Server> {
         match self {
-            Self::Floor => named(Command::new(std::env::current_exe()?).arg(FLOOR_ARGUMENT)),
-            Self::Chatd(path) => named(
+            Self::Floor => named(Command::new(std::env::current_exe()?).arg(FLOOR_ARGUMENT), Wire::chat()),
+            Self::Chatd(path, setup) => named(
                 Command::new(path)
                     .args(["--listen", "127.0.0.1:0", "--log", "stderr"])
+                    .args(setup.options)
                     .env_clear()
                     .env("CHATD_CONFIG", "/dev/null"),
+                Wire::shown(setup.shown),
             ),
             Self::Redis => at_port(Wire::redis(), |port| {
                 let mut command = Command::new("redis-server");
@@ -96,9 +149,9 @@ impl Who {
 }
 
 /// Starts a server that finds a port itself and writes `listening on ADDRESS` to standard error.
-fn named(command: &mut Command) -> io::Result<Server> {
+fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let mut server = Server { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire: Wire::chat() };
+    let mut server = Server { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire };
     let Some(pipe) = server.child.stderr.take() else { return Err(Error::other("no standard error")) };
     let mut lines = BufReader::new(pipe).lines();
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
@@ -145,15 +198,22 @@ impl Drop for Server {
 
 impl Wire {
     fn chat() -> Self {
-        let mut line = vec![b'x'; LINE];
+        let mut line = vec![MARK; LINE];
         line[LINE - 1] = b'\n';
         Self {
-            join: Vec::new(),
+            join: Shown::Plain.join(),
+            greets_first: true,
             greeting: Some(GREETING.to_vec()),
             speaker_greeting: Some(GREETING.to_vec()),
             line,
             count: Count::Bytes(64),
         }
+    }
+
+    /// What lines are worth does not depend on how they are shown.
+    fn shown(shown: Shown) -> Self {
+        let count = if shown == Shown::Plain { Count::Bytes(64) } else { Count::Marks(LINE as u64 - 1) };
+        Self { join: shown.join(), count, ..Self::chat() }
     }
 
     fn ncat() -> Self {
@@ -165,7 +225,8 @@ impl Wire {
         let text = "x".repeat(LINE);
         let heard = format!("*3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$64\r\n{text}\r\n");
         Self {
-            join: b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nroom\r\n".to_vec(),
+            join: |_| b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nroom\r\n".to_vec(),
+            greets_first: false,
             greeting: Some(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nroom\r\n:1\r\n".to_vec()),
             speaker_greeting: Some(Vec::new()),
             line: format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nroom\r\n$64\r\n{text}\r\n").into_bytes(),
