@@ -35,6 +35,11 @@ impl Comings {
         unnoticed.map(|joined| *joined = to.clone()).is_some()
     }
 
+    /// Who has not been told of yet: those who have come and those who are gone.
+    pub(super) fn untold(&self) -> (&[Who], &[Who]) {
+        (&self.joined, &self.left)
+    }
+
     /// When they are to be told of; `None` if there is nobody.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_anybody = !self.joined.is_empty() || !self.left.is_empty();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::house::{House, Profile, RoomId};
-use super::member::SessionId;
+use super::member::{MOST_IGNORED, SessionId};
 use super::reader::answer;
 use super::room::Room;
 use super::{Effects, Now};
@@ -32,6 +32,7 @@ impl House {
             self.introduce(from, now, effects);
         }
         let Some(profile) = self.profiles.get(&from) else { return };
+        let has_changed = command.moves() || matches!(command, Command::Ignore(_));
         let done = match command {
             Command::Nick(name) => self.nick(from, name, now, effects),
             Command::Who => Some(self.who(profile.room)),
@@ -53,36 +54,31 @@ impl House {
         {
             profile.tell(&words);
         }
+        if has_changed {
+            self.note(from);
+        }
         member.acknowledge();
         effects.wake.push(member);
     }
 
     /// Who is called that: a name as it was typed, or that of a guest.
     fn find(&self, name: &str) -> Option<&Profile> {
-        let name = name.trim_start_matches('+');
-        let guest = name
-            .get(..5)
-            .filter(|word| word.eq_ignore_ascii_case("guest"))
-            .and_then(|_| name[5..].parse().ok());
-        let id = match guest {
-            Some(number) => SessionId(number),
-            None => {
-                let name = Name::parse(name).or_else(|_| Name::login(name)).ok()?;
-                name.keys().find_map(|key| self.names.get(key)).copied()?
-            }
-        };
-        self.profiles.get(&id).filter(|profile| guest.is_none() || profile.name().is_none())
-    }
-
-    fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
-        name.keys().any(|key| self.names.get(key).is_some_and(|id| *id != by_others_than))
+        let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
+        let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
+        if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
+            return self.profiles.get(&SessionId(number)).filter(|profile| profile.name().is_none());
+        }
+        let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name)).ok()?;
+        let profiles = self.names.holders(&name).filter_map(|id| self.profiles.get(&id));
+        let is_meant = |profile: &&Profile| !must_be_verified || profile.who().verified;
+        profiles.into_iter().find(is_meant)
     }
 
     fn nick(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
-        if self.is_taken(&name, from) {
+        if self.names.is_taken(&name, from) {
             let numbered =
                 (2..100).filter_map(|number| Name::parse(&format!("{}{number}", name.as_str())).ok());
-            let hint = numbered.into_iter().find(|free| !self.is_taken(free, from));
+            let hint = numbered.into_iter().find(|free| !self.names.is_taken(free, from));
             return Some(Answer::Taken { name, hint });
         }
         let profile = self.profiles.get_mut(&from)?;
@@ -97,7 +93,7 @@ impl House {
         let (is_first, form) = (profile.name().is_none(), Form::new(View::Names, profile.times));
         let words = Answer::Named(name.clone());
         let is_other = before.name != name;
-        self.forget_name(&before);
+        self.names.forget(&before);
         self.give_name(from, Who { id: from.0, name, verified: false });
         let who = self.profiles.get(&from)?.who();
         self.within(room, effects, |room, effects| {
@@ -117,7 +113,7 @@ impl House {
         let here = |profile: &&Profile| profile.room == room;
         let mut everybody: Vec<_> = self.profiles.values().filter(here).map(Profile::who).collect();
         // Those with names first.
-        everybody.sort_by_cached_key(|who| (!self.names.contains_key(first_key(&who.name)), who.id));
+        everybody.sort_by_key(|who| (who.name.is_guest(), who.id));
         let count = everybody.len();
         let names = everybody.iter().take(MOST_LISTED).map(ToString::to_string).collect();
         Answer::Who { count, names }
@@ -128,16 +124,16 @@ impl House {
         if target.member.id() == from.member.id() {
             return Some(Answer::ThatIsYou);
         }
-        let name = || target.who().name.clone();
+        let who = || Who::clone(&target.who());
         if target.member.ignores(from.member.id()) {
-            return Some(Answer::IgnoresYou(name()));
+            return Some(Answer::IgnoresYou(who()));
         }
         if target.member.owed() > MOST_OWED {
-            return Some(Answer::DoesNotRead(name()));
+            return Some(Answer::DoesNotRead(who()));
         }
         let (sender, receiver) = (from.who(), target.who());
         answer(&target.member, |form, out| form.private(&sender, &receiver, text, now.wall, out));
-        Some(Answer::Told(name()))
+        Some(Answer::Told(who()))
     }
 
     fn enter(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
@@ -229,14 +225,13 @@ impl House {
         if other_id == profile.member.id() {
             return Answer::ThatIsYou;
         }
-        let name = other.who().name.clone();
-        let is_ignored = profile.member.toggle_ignored(other_id);
-        if is_ignored { Answer::Ignored(name) } else { Answer::HeardAgain(name) }
+        let who = Who::clone(&other.who());
+        match profile.member.toggle_ignored(other_id) {
+            Some(true) => Answer::Ignored(who),
+            Some(false) => Answer::HeardAgain(who),
+            None => Answer::IgnoresTooMany(MOST_IGNORED),
+        }
     }
-}
-
-fn first_key(name: &Name) -> &str {
-    name.keys().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -302,7 +297,7 @@ mod tests {
         assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- amy is taken"));
         house.leave(ann);
         assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- you are amy now"));
-        assert_eq!(house.house.names.len(), Name::parse("amy").unwrap().keys().count());
+        assert_eq!(house.house.names.count(), Name::parse("amy").unwrap().keys().count());
     }
 
     #[test]

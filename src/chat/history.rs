@@ -53,6 +53,11 @@ impl History {
         Self { pasts: VecDeque::new(), lines: 0, bytes: 0, max_lines, max_bytes }
     }
 
+    /// All that is kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Past> {
+        self.pasts.iter()
+    }
+
     pub(super) fn push(&mut self, mut past: Past) {
         if self.max_lines == 0 {
             return;

@@ -4,12 +4,10 @@
 //! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -23,6 +21,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
+use super::keeping::Keep;
 use super::session::Origin;
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
@@ -85,11 +84,8 @@ impl Listener {
         if !sockopt::socket_acceptconn(&fd)? {
             return unfit("it is a socket that does not listen (Accept=no)");
         }
-        let name = rustix::net::getsockname(&fd)?;
-        let address = match (SocketAddr::try_from(name.clone()), SocketAddrUnix::try_from(name)) {
-            (Ok(address), _) => Address::Tcp(address),
-            (_, Ok(address)) => Address::Unix(path_of(&address)),
-            _ => return unfit("it is neither an IP nor a unix socket"),
+        let Some(address) = Address::of(rustix::net::getsockname(&fd)?) else {
+            return unfit("it is neither an IP nor a unix socket");
         };
         if matches!(address, Address::Tcp(_)) {
             options::set_tcp(&fd)?;
@@ -183,15 +179,6 @@ fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
-/// The path of a unix socket; an abstract one is shown with `@`, as ss(8) does.
-fn path_of(address: &SocketAddrUnix) -> PathBuf {
-    match (address.path(), address.abstract_name()) {
-        (Some(path), _) => OsStr::from_bytes(path.to_bytes()).into(),
-        (None, Some(name)) => format!("@{}", name.escape_ascii()).into(),
-        (None, None) => PathBuf::new(),
-    }
-}
-
 /// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
@@ -251,9 +238,10 @@ impl Door {
         match self.net.sessions.admit(ip, &self.net.settings(), outlet, &self.entrance.room) {
             Ok(member) => {
                 Counters::count(&self.net.counters.accepted);
+                self.net.keeping.tell(Keep::Came(member.id(), Arc::clone(&stream)));
                 let (net, inputs_tx) = (Arc::clone(&self.net), self.entrance.inputs_tx.clone());
                 let session = Session::new(net, stream, from, member, inputs_tx);
-                rt::spawn(session.run(Arc::clone(&self.entrance.arrival)));
+                rt::spawn(session.run(Some(Arc::clone(&self.entrance.arrival))));
             }
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);

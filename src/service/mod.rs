@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod exit;
+pub mod handover;
 pub mod logging;
 pub mod server;
 pub mod signals;

@@ -62,7 +62,7 @@ impl Session {
         } else {
             lines_until(rest, most, |_| false)
         };
-        if matches!(&next, Next::Ask(command) if moves(command)) && !self.has_been_sent_all() {
+        if matches!(&next, Next::Ask(command) if command.moves()) && !self.has_been_sent_all() {
             return false;
         }
         self.unsaid.take_if(|unsaid| {
@@ -106,11 +106,6 @@ impl Session {
         answer.encode(self.reader.member().form(), &mut lines);
         self.reader.owe(&lines);
     }
-}
-
-/// Says whether a command changes which lines a member is shown, or how.
-fn moves(command: &Command) -> bool {
-    matches!(command, Command::Nick(_) | Command::View(_) | Command::Time(_) | Command::Join(_))
 }
 
 /// What comes first in `rest`, up to `most` lines, and how many bytes of it that is.
