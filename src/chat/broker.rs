@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
@@ -47,13 +48,25 @@ pub struct Broker {
     /// It will be said by another process.
     frozen: bool,
     timer: rt::Timer,
+    /// When it fires.
+    next_tick: Option<Instant>,
 }
 
 impl Broker {
     /// A broker for `house`, and the sender from which each session gets its own.
     pub fn new(house: House) -> (Self, mpsc::Sender<Input>) {
         let (inputs_tx, inputs_rx) = mpsc::channel(CHANNEL_BUFFER);
-        (Self { house, inputs_rx, ended: false, frozen: false, timer: rt::Timer::default() }, inputs_tx)
+        (
+            Self {
+                house,
+                inputs_rx,
+                ended: false,
+                frozen: false,
+                timer: rt::Timer::default(),
+                next_tick: None,
+            },
+            inputs_tx,
+        )
     }
 
     /// The log that new sessions read.
@@ -97,8 +110,14 @@ impl Broker {
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.house.next_tick() {
             None => self.timer.clear(),
-            Some(when) if !self.timer.is_set() => self.timer.set(when),
-            Some(_) => {}
+            Some(when) => {
+                // One that fires too early does no harm, and setting it costs a system call.
+                let is_late = !self.timer.is_set() || self.next_tick.is_none_or(|set| when < set);
+                if is_late {
+                    self.timer.set(when);
+                    self.next_tick = Some(when);
+                }
+            }
         }
         self.timer.poll(cx)
     }

@@ -128,7 +128,7 @@ impl House {
         if target.member.ignores(from.member.id()) {
             return Some(Answer::IgnoresYou(who()));
         }
-        if target.member.owed() > MOST_OWED {
+        if target.member.owed() > MOST_OWED || target.member.is_released() {
             return Some(Answer::DoesNotRead(who()));
         }
         let (sender, receiver) = (from.who(), target.who());
@@ -148,6 +148,8 @@ impl House {
         let there = there.unwrap_or_else(|| self.add_room(name));
         let profile = self.profiles.get_mut(&from)?;
         profile.room = there;
+        // Nobody there has heard it under the name that it has.
+        profile.has_spoken = false;
         let member = Arc::clone(&profile.member);
         let who = profile.is_present.then(|| profile.who());
         let form = member.form();
@@ -183,7 +185,8 @@ impl House {
         let room = self.rooms.get(&profile.room)?;
         answer(&profile.member, |form, out| {
             let mut shown = Vec::new();
-            let count = room.show_last(lines as usize, form, &mut shown);
+            let is_shown = |from| !profile.member.ignores(SessionId(from));
+            let count = room.show_last(lines as usize, form, is_shown, &mut shown);
             Answer::Last(count).encode(form, out);
             out.append(&mut shown);
             if count > 0 {
@@ -525,10 +528,48 @@ mod tests {
         let second = house.arrive(verified("root"));
         house.leave(root);
         assert!(house.answer(&mut ben, "/nick root").starts_with("-!- root is taken"), "it is still here");
-        assert_eq!(house.answer(&mut ben, "/msg +root psst"), "-!- told root\n");
+        assert_eq!(house.answer(&mut ben, "/msg +root psst"), "-!- told +root\n");
         assert_eq!(second.reader.member().owed(), "[guest2 -> you] psst\n".len());
         house.leave(second);
         assert!(house.answer(&mut ben, "/nick root").starts_with("-!- you are root now"));
+    }
+
+    #[test]
+    fn users_whose_names_look_alike_keep_them_whoever_goes_first() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join();
+        let bill = house.arrive(verified("bill"));
+        let other = house.arrive(verified("bi11"));
+        house.leave(other);
+        assert!(house.answer(&mut ann, "/nick bill").starts_with("-!- bill is taken"));
+        assert_eq!(house.answer(&mut ann, "/msg bill hi"), "-!- told +bill\n");
+        house.leave(bill);
+        assert!(house.answer(&mut ann, "/nick bill").starts_with("-!- you are bill now"));
+        let mut ben = house.join();
+        assert_eq!(house.answer(&mut ben, "/msg +bill hi"), "-!- nobody is called that; see /who\n");
+    }
+
+    #[test]
+    fn a_user_who_is_there_several_times_gets_a_message_where_it_came_last() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join();
+        let first = house.arrive(verified("root"));
+        let (mut second, mut third) = (house.arrive(verified("root")), house.arrive(verified("root")));
+        house.leave(first);
+        house.answer(&mut ann, "/msg +root hi");
+        assert_eq!((second.read_all(), third.read_all()), (String::new(), "[guest1 -> you] hi\n".to_owned()));
+    }
+
+    #[test]
+    fn a_rename_is_told_where_the_name_before_was_heard() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join());
+        house.ask(&mut ann, "/join ops");
+        house.say(&mut ben, "hello\n");
+        house.ask(&mut ben, "/join ops");
+        house.ask(&mut ben, "/nick ben");
+        house.wait(2 * SECOND);
+        assert!(ann.read_all().ends_with("-!- ben joined (2 here)\n"));
     }
 
     #[test]

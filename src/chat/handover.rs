@@ -160,7 +160,7 @@ impl House {
         let mut waiting = Vec::new();
         for room in kept.rooms {
             let id = house.room_named(&room.name);
-            house.room(id).put_back(&room, limits.log_size)?;
+            house.room(id).put_back(&room, limits.log_size, now)?;
             waiting.push((id, room.waiting));
         }
         for kept in kept.members {

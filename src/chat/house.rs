@@ -74,7 +74,7 @@ pub enum Input {
         /// How many lines that is.
         lines: u32,
     },
-    /// A member asks for something. Where that changes how lines are shown to it, it has been sent all that there was.
+    /// A member asks for something. Where that changes how lines are shown to it, it has been sent nearly all that there was.
     Ask {
         /// Who asks.
         from: SessionId,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Now;
 use super::audience::Audience;
+use super::comings::Comings;
 use super::entry::Entry;
 use super::handover::Damaged;
 use super::history::Past;
@@ -94,7 +95,7 @@ impl Room {
     }
 
     /// Takes over what another process has kept; nobody is in it yet, and what waits comes last.
-    pub(super) fn put_back(&mut self, kept: &KeptRoom, log_size: usize) -> Result<(), Damaged> {
+    pub(super) fn put_back(&mut self, kept: &KeptRoom, log_size: usize, now: Now) -> Result<(), Damaged> {
         if !kept.waiting.iter().all(KeptEntry::is_sound) {
             return Err(Damaged("what waits in a room is not what it is said to be"));
         }
@@ -105,8 +106,7 @@ impl Room {
         }
         (self.said, self.noted) = (kept.said, kept.said);
         kept.history.iter().cloned().filter_map(KeptPast::put_back).for_each(|past| self.history.push(past));
-        kept.joined.iter().for_each(|who| self.comings.joined(who.clone()));
-        kept.left.iter().for_each(|who| self.comings.left(who.clone()));
+        self.comings = Comings::put_back(kept.joined.clone(), kept.left.clone(), now.instant);
         Ok(())
     }
 

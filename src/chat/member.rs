@@ -248,6 +248,11 @@ impl Member {
         self.output().progress.owed.len()
     }
 
+    /// Says whether its session is gone: nothing can be sent to it any more.
+    pub(super) fn is_released(&self) -> bool {
+        self.output().outlet.is_none()
+    }
+
     /// Says whether it is not shown what that session says: its own lines, and those of whom it ignores.
     pub(super) fn hides(&self, from: SessionId) -> bool {
         from == self.id || (self.is_choosy() && self.ignores(from))

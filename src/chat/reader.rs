@@ -98,6 +98,14 @@ impl Reader {
         }
     }
 
+    /// How many bytes there are that the member has not been sent.
+    pub fn unsent_bytes(&mut self) -> u64 {
+        self.with(|_, log, _, output| {
+            let owed = output.progress.owed.len() as u64;
+            owed + log.head().saturating_sub(output.progress.cursor)
+        })
+    }
+
     /// How many bytes are owed to this member alone.
     pub fn owed_bytes(&mut self) -> usize {
         self.with(|_, _, _, output| output.progress.owed.len())
@@ -132,6 +140,7 @@ impl Reader {
     pub fn release(&mut self) {
         self.with(|room, _, member, output| {
             output.outlet = None;
+            output.progress.owed = Vec::new();
             room.note_cursor(member, Position::MAX);
         });
     }

@@ -245,9 +245,16 @@ impl Room {
         }
     }
 
-    /// Appends up to `most` of the lines that have been said last, in a form; says how many.
-    pub fn show_last(&self, most: usize, form: Form, out: &mut Vec<u8>) -> usize {
-        self.history.show(most, self.name.as_str(), form, out)
+    /// Appends up to `most` of the lines that have been said last, by sessions for which that is so, in a form; says how
+    /// many.
+    pub fn show_last(
+        &self,
+        most: usize,
+        form: Form,
+        is_shown: impl Fn(u64) -> bool,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        self.history.show(most, self.name.as_str(), form, is_shown, out)
     }
 
     fn tell_comings(&mut self, now: Now, effects: &mut Effects) {

@@ -148,7 +148,7 @@ impl Listener {
                         set_options = false;
                         break;
                     }
-                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error).await,
+                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error, door.form()).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -232,6 +232,11 @@ impl Door {
         }
     }
 
+    /// How lines are shown to those who come in here.
+    fn form(&self) -> Form {
+        Form::new(self.entrance.arrival.view, false)
+    }
+
     fn open(&self, stream: Arc<Stream>, from: Option<SocketAddr>) {
         let ip = from.map(|from| from.ip().to_canonical());
         let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
@@ -246,16 +251,16 @@ impl Door {
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);
                 log::debug!("refused {}: {}", Origin(from), refusal.notice());
-                turn_away(&*stream, refusal.notice());
+                turn_away(&*stream, refusal.notice(), self.form());
             }
         }
     }
 }
 
 /// Tells a caller why it is not let in, if the kernel takes it at once.
-fn turn_away(socket: impl AsFd, notice: Notice) {
+fn turn_away(socket: impl AsFd, notice: Notice, form: Form) {
     let mut line = Vec::new();
-    notice.encode(Form::Plain, &mut line);
+    notice.encode(form, &mut line);
     // A caller that is gone already need not be told.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
@@ -282,11 +287,11 @@ impl Shortage {
     }
 
     /// Tells one newcomer, and waits before the next attempt.
-    async fn endure(&mut self, listener: &Listener, error: &io::Error) {
+    async fn endure(&mut self, listener: &Listener, error: &io::Error, form: Form) {
         self.report(listener, error);
         if self.spare.take().is_some() {
             if let Ok((socket, _)) = listener.accept() {
-                turn_away(socket, Notice::ServerFull);
+                turn_away(socket, Notice::ServerFull, form);
             }
             self.spare = spare_descriptor();
         }

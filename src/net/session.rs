@@ -36,7 +36,7 @@ use super::peer;
 use super::stream::Stream;
 use super::{Net, Stage};
 use crate::chat::{Arrival, Input, Member, Reader};
-use crate::protocol::{Framer, Opening, READ_BYTES};
+use crate::protocol::{Form, Framer, Opening, READ_BYTES};
 use crate::rt;
 
 /// How many reads and deliveries a session does before the others have their turn.
@@ -137,6 +137,8 @@ pub struct Session {
     alarm: Option<Instant>,
     /// How the connection is marked for the case of a crash.
     marked: u8,
+    /// It has been told that the daemon stops.
+    is_told_of_the_end: bool,
     /// The waker that the membership has: it hardly ever changes.
     waker: Option<Waker>,
 }
@@ -169,6 +171,7 @@ impl Session {
             ending: None,
             alarm: None,
             marked: 0,
+            is_told_of_the_end: false,
             waker: None,
         }
     }
@@ -279,6 +282,17 @@ impl Session {
         Ok(again)
     }
 
+    /// What is said first; to a program, as an object for each line.
+    fn greet(&mut self, greeting: &[u8]) {
+        let form = self.reader.member().form();
+        if form != Form::Json {
+            return self.reader.owe(greeting);
+        }
+        let mut objects = Vec::new();
+        String::from_utf8_lossy(greeting).lines().for_each(|line| form.notice(line, &mut objects));
+        self.reader.owe(&objects);
+    }
+
     /// The daemon stops, and this session has nothing more to say to the broker: the broker ends when
     /// the last of its senders is gone.
     fn let_go(&mut self) {
@@ -294,7 +308,7 @@ impl Session {
             return if self.net.stage() == Stage::Final { Err(Close::Done) } else { Ok(false) };
         }
         let settings = self.net.settings();
-        self.reader.owe(&settings.greeting);
+        self.greet(&settings.greeting);
         self.phase = Phase::Open;
         Ok(true)
     }

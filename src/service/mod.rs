@@ -11,6 +11,7 @@ pub mod handover;
 pub mod logging;
 pub mod server;
 pub mod signals;
+pub mod status;
 pub mod systemd;
 
 pub use exit::Exit;

@@ -34,6 +34,7 @@ fn every_notice_is_in_the_manual_word_for_word() {
         Notice::Foreign(Foreign::Tls),
         Notice::Foreign(Foreign::Http),
         Notice::Foreign(Foreign::Ssh),
+        Notice::Stopping,
         Notice::Crashed,
         Notice::Unknown,
     ] {
@@ -41,7 +42,7 @@ fn every_notice_is_in_the_manual_word_for_word() {
         // A new notice does not compile here: give it a place in the list above and in the page.
         match notice {
             Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
-            Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown => {}
+            Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
             Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
         }
     }

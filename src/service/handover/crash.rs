@@ -41,8 +41,8 @@ impl Remains {
 
     /// How to go on with those whose connections there still are.
     pub(super) fn handover(mut self, ids: &[SessionId]) -> Handover {
-        let mut house = KeptHouse::default();
-        house.rooms = self.said.drain(..).map(|(name, below)| KeptRoom::without_lines(name, below)).collect();
+        let rooms = self.said.drain(..).map(|(name, below)| KeptRoom::without_lines(name, below)).collect();
+        let mut house = KeptHouse { rooms, ..KeptHouse::default() };
         let mut sessions = Vec::new();
         for id in ids.iter().filter(|id| !self.gone.contains(id)) {
             let standing = self.standings.remove(id).unwrap_or_else(|| Standing::plain(*id));

@@ -163,10 +163,11 @@ impl Keeper {
 
     /// The number of a parcel with room in it.
     async fn place_for(&mut self, wanted: usize) -> Option<u64> {
-        if let Some(one) = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2)) {
-            if one.messages < MOST_MESSAGES || one.repack().is_ok() {
-                return Some(one.number);
-            }
+        let with_room = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2));
+        if let Some(one) = with_room
+            && (one.messages < MOST_MESSAGES || one.repack().is_ok())
+        {
+            return Some(one.number);
         }
         match Parcel::new() {
             Ok(parcel) => Some(self.begin(parcel).await),
