@@ -42,7 +42,8 @@ impl Comings {
 
     /// Gathers those who had not been told of in another process.
     pub(super) fn put_back(joined: Vec<Who>, left: Vec<Who>, now: Instant) -> Self {
-        Self { joined, left, told: Some(now) }
+        let is_anybody = !joined.is_empty() || !left.is_empty();
+        Self { joined, left, told: is_anybody.then_some(now) }
     }
 
     /// When they are to be told of; `None` if there is nobody.

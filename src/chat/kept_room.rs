@@ -110,6 +110,11 @@ impl Room {
         Ok(())
     }
 
+    /// Somebody is gone who was in another process.
+    pub(super) fn gather_left(&mut self, who: Who) {
+        self.comings.left(who);
+    }
+
     /// Lets a member in that was in another process; its cursor is set.
     pub(super) fn seat(&mut self, member: &Arc<Member>, form: Form, holds: bool) {
         self.members += 1;
