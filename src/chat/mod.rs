@@ -31,7 +31,7 @@ pub mod room;
 pub mod room_log;
 mod slices;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod traffic;
 
 pub use broker::Broker;
