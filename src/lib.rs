@@ -54,6 +54,7 @@
 //! 6. the process exits with 0.
 
 pub mod chat;
+pub mod client;
 pub mod net;
 pub mod protocol;
 pub mod rt;

@@ -1,0 +1,263 @@
+//! What is said to the daemon, and what its lines mean: the state of one conversation, over all its connections.
+//!
+//! `conversation`, `pipe` and `listen` each own one: they hand in what was typed and what has arrived, send what it
+//! wants to be sent, and show what comes back. Without a name, a room or a view it sends nothing of its own, and shows
+//! what arrives as it came. With a name or a view it asks for `json`, in which nobody can forge what the daemon says,
+//! and shows that as the view that was wanted. Pure: it opens nothing, waits for nothing, reads no clock.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::heard::Heard;
+use super::missed::{ASKED_LINES, Entry, Missed};
+use super::paint::Paint;
+use super::step::{self, Answered, Refusal, Step};
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::{Answer, Name, View};
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// What to be called.
+    pub nick: Option<Name>,
+    /// Where to go.
+    pub room: Option<Name>,
+    /// How lines should look.
+    pub view: Option<View>,
+    /// Whether what was missed is asked for when the connection comes back.
+    pub catches_up: bool,
+}
+
+/// Something that comes of a line that has arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// A line to show.
+    Line(String),
+    /// The daemon itself says something: its words, and the line to show.
+    Notice {
+        /// The words.
+        text: String,
+        /// As it is shown.
+        line: String,
+    },
+    /// A wish was granted: the line to show, if anybody wants to see it.
+    Granted(String),
+    /// A wish was refused.
+    Refused(Refusal),
+    /// So many lines were missed; they follow.
+    Missed(usize),
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Dialogue {
+    wishes: Wishes,
+    paint: Paint,
+    /// Whether the daemon sends objects: it does when it has said so.
+    is_json: bool,
+    /// What is still to be answered, in the order in which it was asked.
+    steps: VecDeque<Step>,
+    /// What one is called, if the daemon has said so.
+    name: Option<String>,
+    /// Where one is, if one has gone anywhere.
+    room: Option<String>,
+    /// What was typed last of these, where anybody could forge the answers.
+    typed: (Option<String>, Option<String>),
+    missed: Missed,
+    to_send: Vec<String>,
+}
+
+impl Dialogue {
+    /// Nothing has been said yet.
+    pub fn new(wishes: Wishes, paint: Paint) -> Self {
+        Self {
+            wishes,
+            paint,
+            is_json: false,
+            steps: VecDeque::new(),
+            name: None,
+            room: None,
+            typed: (None, None),
+            missed: Missed::default(),
+            to_send: Vec::new(),
+        }
+    }
+
+    /// A connection stands: asks for what is wanted, or for what was there before.
+    pub fn open(&mut self) {
+        self.is_json = false;
+        self.steps.clear();
+        self.to_send.clear();
+        let wants_json = self.wants_json();
+        if wants_json {
+            self.ask(Step::View, "/view json".into());
+        }
+        if let Some(name) = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string)) {
+            self.ask_for_name(&name);
+        }
+        if let Some(room) = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string)) {
+            self.ask(Step::Join, format!("/join {room}"));
+        }
+        let catches_up = wants_json && self.wishes.catches_up;
+        let is_again = catches_up && self.missed.has_mark();
+        self.missed.hold(is_again);
+        if is_again {
+            self.ask(Step::Missed, format!("/last {ASKED_LINES}"));
+        } else if catches_up {
+            self.ask(Step::Find, "/last 1".into());
+        }
+    }
+
+    fn wants_json(&self) -> bool {
+        self.wishes.nick.is_some() || self.wishes.view.is_some()
+    }
+
+    fn ask(&mut self, step: Step, line: String) {
+        self.steps.push_back(step);
+        self.to_send.push(line);
+    }
+
+    /// Asks to be called that.
+    pub fn ask_for_name(&mut self, name: &str) {
+        self.ask(Step::Nick, format!("/nick {name}"));
+    }
+
+    /// The lines that are to be sent, without their endings.
+    pub fn take_to_send(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.to_send)
+    }
+
+    /// Whether everything that was asked for has been answered, so that what is said goes where it should.
+    pub fn is_settled(&self) -> bool {
+        !self.steps.iter().any(|step| step.is_wish())
+    }
+
+    /// What is still to be answered, as it was asked.
+    pub fn open_wish(&self) -> Option<&'static str> {
+        self.steps.iter().find(|step| step.is_wish()).map(|step| step.name())
+    }
+
+    /// Something was typed: what is to be sent for it.
+    pub fn say(&mut self, line: &str) {
+        let mut sent = line.to_owned();
+        match command::read(line.as_bytes()) {
+            Line::Text(text) => self.missed.say(&String::from_utf8_lossy(text)),
+            Line::Command(Command::Me(text)) => self.missed.say(&text),
+            Line::Command(Command::Last(_)) if self.is_json => self.steps.push_back(Step::Last),
+            // The objects hold everything that the other views show.
+            Line::Command(Command::View(view)) if self.is_json => {
+                self.paint.view = view;
+                sent = "/view json".into();
+            }
+            Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
+            Line::Command(Command::Nick(name)) => self.typed.0 = Some(name.to_string()),
+            Line::Command(Command::Join(room)) => self.typed.1 = Some(room.to_string()),
+            _ => {}
+        }
+        self.to_send.push(sent);
+    }
+
+    /// A line has arrived.
+    pub fn hear(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
+        if !self.is_json {
+            return self.hear_text(line, now);
+        }
+        match Heard::read(&line) {
+            Heard::Said(said) => {
+                let entries = self.missed.take(Entry { said, line }, self.name.as_deref());
+                self.show(entries)
+            }
+            Heard::Notice(text) => self.hear_notice(text, line),
+            heard => self.paint.heard(&heard, &line).map(Shown::Line).into_iter().collect(),
+        }
+    }
+
+    fn show(&self, entries: Vec<Entry>) -> Vec<Shown> {
+        let paint = |Entry { said, line }| self.paint.heard(&Heard::Said(said), &line).map(Shown::Line);
+        entries.into_iter().filter_map(paint).collect()
+    }
+
+    /// Until the daemon sends objects, a notice is a line that anybody can have typed: the least is believed.
+    fn hear_text(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
+        let is_json = self.steps.front() == Some(&Step::View)
+            && Heard::read(&line) == Heard::Notice(Answer::Viewed(View::Json).to_string());
+        if is_json {
+            self.is_json = true;
+            self.steps.pop_front();
+            return Vec::new();
+        }
+        let Some(text) = line.strip_prefix("-!- ") else { return vec![self.text(line, now)] };
+        let answered = self.answered(text);
+        match answered {
+            Some(Answered::Granted) => vec![Shown::Granted(self.paint.text(line, now))],
+            Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
+            _ => vec![self.text(line, now)],
+        }
+    }
+
+    fn text(&self, line: String, now: Timestamp) -> Shown {
+        Shown::Line(self.paint.text(line, now))
+    }
+
+    fn hear_notice(&mut self, text: String, line: String) -> Vec<Shown> {
+        let shown = match (self.paint.view, text == Answer::Viewed(View::Json).to_string()) {
+            (View::Json, _) | (_, false) => text.clone(),
+            (view, true) => Answer::Viewed(view).to_string(),
+        };
+        let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        match self.answered(&text) {
+            Some(Answered::Granted) => vec![Shown::Granted(shown)],
+            Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
+            Some(Answered::Begun(step)) => {
+                self.missed.begin(step == Step::Missed);
+                Vec::new()
+            }
+            Some(Answered::Ended) => {
+                let (found, held) = self.missed.end();
+                let count = (!found.is_empty()).then_some(Shown::Missed(found.len()));
+                count.into_iter().chain(self.show(found)).chain(self.show(held)).collect()
+            }
+            None => vec![Shown::Notice { text, line: shown }],
+        }
+    }
+
+    /// Which question a notice answers; and notes what it says of oneself.
+    fn answered(&mut self, text: &str) -> Option<Answered> {
+        let first = self.steps.front().copied();
+        self.note_name(text, first == Some(Step::Nick));
+        self.note_room(text, first == Some(Step::Join));
+        let step = first?;
+        let answered = step.answered_by(text)?;
+        if !matches!(answered, Answered::Begun(_)) {
+            self.steps.pop_front();
+        }
+        // What somebody has asked for is shown as it comes.
+        if step == Step::Last { None } else { Some(answered) }
+    }
+
+    fn note_name(&mut self, text: &str, is_asked: bool) {
+        // In text, anybody can have said that; so it has to be what was asked for.
+        let name = step::name_given(text);
+        let is_typed = name.is_some() && name == self.typed.0.as_deref();
+        if let Some(name) = name.filter(|_| self.is_json || is_asked || is_typed) {
+            self.name = Some(name.to_owned());
+        }
+    }
+
+    fn note_room(&mut self, text: &str, is_asked: bool) {
+        let room = step::room_entered(text);
+        let is_typed = room.is_some() && room == self.typed.1.as_deref();
+        let Some(room) = room.filter(|_| self.is_json || is_asked || is_typed) else { return };
+        self.room = Some(room.to_owned());
+        if self.is_json && !is_asked {
+            self.missed.forget();
+            if self.wishes.catches_up {
+                self.ask(Step::Find, "/last 1".into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
