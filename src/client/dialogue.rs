@@ -90,13 +90,18 @@ impl Dialogue {
         self.steps.clear();
         self.to_send.clear();
         let wants_json = self.wants_json();
+        let name = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string));
+        let room = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string));
+        if wants_json && let Some(name) = &name {
+            self.ask(Step::Early, format!("/nick {name}"));
+        }
         if wants_json {
             self.ask(Step::View, "/view json".into());
         }
-        if let Some(name) = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string)) {
+        if let Some(name) = name {
             self.ask_for_name(&name);
         }
-        if let Some(room) = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string)) {
+        if let Some(room) = room {
             self.ask(Step::Join, format!("/join {room}"));
         }
         let catches_up = wants_json && self.wishes.catches_up;
@@ -180,16 +185,19 @@ impl Dialogue {
 
     /// Until the daemon sends objects, a notice is a line that anybody can have typed: the least is believed.
     fn hear_text(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
-        let is_json = self.steps.front() == Some(&Step::View)
-            && Heard::read(&line) == Heard::Notice(Answer::Viewed(View::Json).to_string());
-        if is_json {
+        if let Some(at) = self.steps.iter().position(|step| *step == Step::View)
+            && Heard::read(&line) == Heard::Notice(Answer::Viewed(View::Json).to_string())
+        {
             self.is_json = true;
-            self.steps.pop_front();
+            self.steps.drain(..=at);
             return Vec::new();
         }
         let Some(text) = line.strip_prefix("-!- ") else { return vec![self.text(line, now)] };
-        let answered = self.answered(text);
-        match answered {
+        if self.steps.front() == Some(&Step::Early) && Step::Early.answered_by(text).is_some() {
+            self.steps.pop_front();
+            return Vec::new();
+        }
+        match self.answered(text) {
             Some(Answered::Granted) => vec![Shown::Granted(self.paint.text(line, now))],
             Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
             _ => vec![self.text(line, now)],

@@ -5,19 +5,18 @@
 //! [`Event::Typed`] or [`Event::Hung`]. [`Keyboard::close`] gives the terminal back as it was.
 
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
-use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
-use rustyline::{Config, Editor, ExternalPrinter};
+use rustyline::{ColorMode, Config, Editor, ExternalPrinter};
 
 use super::connection::{Event, Hung};
-use super::screen::{Assistant, Screen};
+use super::screen::{Assistant, Screen, WAKE};
 
 /// The lines that Up brings back.
 const HISTORY_LINES: usize = 1000;
@@ -28,8 +27,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the editor is told to, for it may just have been about to begin.
 const CLOSE_RETRY: Duration = Duration::from_millis(50);
 
-/// What wakes the editor: its printer needs a line, so one up, and down again.
-const WAKE: &str = "\x1bM\n";
 
 /// A keyboard and a screen.
 #[derive(Debug)]
@@ -54,6 +51,7 @@ impl Keyboard {
         let before = tcgetattr(io::stdin()).ok();
         let waker = if can_be_written_over() {
             let (editor, printer) = editor(&screen).map_err(io::Error::other)?;
+            stop_echo(before.as_ref());
             thread::spawn(move || edit(editor, &questions_rx, &events));
             Some(wake(printer))
         } else {
@@ -77,15 +75,16 @@ impl Keyboard {
     /// Notes that the question was answered.
     pub fn answered(&mut self) {
         self.is_asked = false;
+        self.screen.ended();
     }
 
     /// Shows a line: above the one being typed, if there is one. Never waits for the terminal while there is.
     pub fn show(&self, line: &str) {
-        self.screen.push(line);
+        let has_to_wake = self.screen.push(line);
         match &self.waker {
-            // One that is full wakes it anyway.
             Some(waker) if self.is_asked => {
-                let _ = waker.try_send(());
+                // One that is full wakes it anyway.
+                let _ = has_to_wake.then(|| waker.try_send(()));
             }
             _ => self.flush(),
         }
@@ -95,7 +94,7 @@ impl Keyboard {
     fn flush(&self) {
         let mut stdout = io::stdout().lock();
         // A terminal that is gone takes nothing; the keyboard finds that out.
-        let _ = stdout.write_all(self.screen.take().as_bytes()).and_then(|()| stdout.flush());
+        let _ = stdout.write_all(self.screen.take(false).as_bytes()).and_then(|()| stdout.flush());
     }
 
     /// Ends the editor, shows `last` below all that was shown, and leaves the terminal as it was.
@@ -110,9 +109,11 @@ impl Keyboard {
             }
         }
         if let Some(before) = &self.before {
-            let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Drain, before);
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
         }
-        last.into_iter().for_each(|line| self.screen.push(line));
+        if let Some(line) = last {
+            self.screen.push(line);
+        }
         self.flush();
     }
 }
@@ -123,12 +124,22 @@ fn can_be_written_over() -> bool {
     can && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// What is typed while the editor does not read is shown when it does, and not twice.
+fn stop_echo(before: Option<&Termios>) {
+    if let Some(mut settings) = before.cloned() {
+        settings.local_modes.remove(LocalModes::ECHO);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &settings);
+    }
+}
+
 type LineEditor = Editor<Assistant, MemHistory>;
 
 fn editor(screen: &Screen) -> rustyline::Result<(LineEditor, impl ExternalPrinter + Send + use<>)> {
-    let config = Config::builder().max_history_size(HISTORY_LINES)?.auto_add_history(true).build();
+    let config = Config::builder().max_history_size(HISTORY_LINES)?.auto_add_history(true);
+    // Without colours it would not ask the assistant; with NO_COLOR set it has none unless it is forced to.
+    let config = config.color_mode(ColorMode::Forced).build();
     let mut editor = Editor::with_history(config.clone(), MemHistory::with_config(&config))?;
-    editor.set_helper(Some(Assistant(screen.clone())));
+    editor.set_helper(Some(Assistant::new(screen.clone())));
     let printer = editor.create_external_printer()?;
     Ok((editor, printer))
 }

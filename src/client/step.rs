@@ -8,6 +8,9 @@ use crate::protocol::{Answer, NameError};
 /// Something that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// A name, in text: others are told of it, and not of a guest that is called something else at once. Since anybody
+    /// could forge the answer it means nothing, and the name is asked for once more.
+    Early,
     /// To be shown objects.
     View,
     /// A name.
@@ -47,14 +50,14 @@ pub struct Refusal {
 impl Step {
     /// Whether it is for what somebody wants, who has to know whether it was granted.
     pub fn is_wish(self) -> bool {
-        matches!(self, Self::View | Self::Nick | Self::Join)
+        matches!(self, Self::Early | Self::View | Self::Nick | Self::Join)
     }
 
     /// The command.
     pub fn name(self) -> &'static str {
         match self {
             Self::View => "/view",
-            Self::Nick => "/nick",
+            Self::Early | Self::Nick => "/nick",
             Self::Join => "/join",
             Self::Find | Self::Missed | Self::Last => "/last",
         }
@@ -65,6 +68,7 @@ impl Step {
         let refused = |is_name| Some(Answered::Refused(Refusal { words: text.to_owned(), is_name }));
         match self {
             Self::View => None,
+            Self::Early => Self::Nick.answered_by(text),
             Self::Nick if name_given(text).is_some() => Some(Answered::Granted),
             Self::Nick if text.contains(" is taken, or looks like") || is_name_error(text) => refused(true),
             // Nobody can change what the kernel says; another name will not do either.

@@ -51,6 +51,7 @@ fn named() -> Dialogue {
 fn settle(ann: &mut Dialogue) {
     ann.open();
     ann.take_to_send();
+    assert_eq!(hear(ann, notice(Form::Names, Answer::Named(name("ann")))), []);
     assert_eq!(hear(ann, notice(Form::Json, Answer::Viewed(View::Json))), []);
     let granted = Shown::Granted("-!- you are ann now; /help says what else there is".into());
     assert_eq!(hear(ann, notice(Form::Json, Answer::Named(name("ann")))), [granted]);
@@ -78,8 +79,8 @@ fn without_wishes_nothing_is_sent_and_lines_are_shown_as_they_came() {
 fn a_name_is_asked_for_and_lines_have_names() {
     let mut ann = dialogue(Wishes { nick: Some(name("ann")), ..Wishes::default() });
     ann.open();
-    assert_eq!(ann.take_to_send(), ["/view json", "/nick ann"]);
-    assert_eq!(ann.open_wish(), Some("/view"));
+    assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann"]);
+    assert_eq!(ann.open_wish(), Some("/nick"));
     assert_eq!(hear(&mut ann, "Hello, connection to the server ok!"), line("Hello, connection to the server ok!"));
     let mut ann = named();
     assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
@@ -92,6 +93,8 @@ fn a_name_is_asked_for_and_lines_have_names() {
 fn a_name_that_is_taken_is_refused_and_can_be_asked_for_again() {
     let mut ann = dialogue(Wishes { nick: Some(name("ann")), ..Wishes::default() });
     ann.open();
+    let taken = notice(Form::Plain, Answer::Taken { name: name("ann"), hint: None });
+    assert_eq!(hear(&mut ann, taken), [], "anybody can have said that");
     hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
     let refused = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
     let words = "ann is taken, or looks like a name that is".into();
@@ -102,7 +105,7 @@ fn a_name_that_is_taken_is_refused_and_can_be_asked_for_again() {
     assert!(!ann.is_settled());
     hear(&mut ann, notice(Form::Json, Answer::Named(name("eve"))));
     ann.open();
-    assert_eq!(ann.take_to_send(), ["/view json", "/nick eve"]);
+    assert_eq!(ann.take_to_send(), ["/nick eve", "/view json", "/nick eve"]);
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn what_was_missed_is_asked_for_and_shown_once() {
     assert_eq!(hear(&mut ann, said(Form::Json, 2, "bob", "two")), line("<bob> two"));
     ann.say("mine");
     ann.open();
-    assert_eq!(ann.take_to_send(), ["/view json", "/nick ann", "/last 1000"]);
+    assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/last 1000"]);
     hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
     hear(&mut ann, notice(Form::Json, Answer::Named(name("ann"))));
     assert_eq!(hear(&mut ann, said(Form::Json, 5, "bob", "five")), []);
@@ -162,7 +165,7 @@ fn a_room_is_taken_up_again_and_its_last_line_found() {
     assert_eq!(ann.take_to_send(), ["/join ops", "/last 1"]);
     hear(&mut ann, notice(Form::Json, Answer::Last(0)));
     ann.open();
-    assert_eq!(ann.take_to_send(), ["/view json", "/nick ann", "/join ops", "/last 1000"]);
+    assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
 }
 
 #[test]
