@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -16,6 +16,9 @@ use crate::support::PATIENCE;
 
 const ROWS: u16 = 12;
 const COLUMNS: u16 = 40;
+
+/// Does nothing to a screen.
+const END: &str = "\x1b[8;0;0n";
 
 /// A chatc that somebody looks at and types into.
 pub struct Terminal {
@@ -121,13 +124,20 @@ impl Terminal {
     pub fn finish(mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE / 3;
         let code = loop {
-            if let Ok(bytes) = self.output.recv_timeout(std::time::Duration::from_millis(10)) {
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(10)) {
                 self.parser.process(&bytes);
             } else if let Some(status) = self.child.try_wait().unwrap() {
                 break status.code();
             }
             assert!(Instant::now() < deadline, "it goes on: {:#?}", self.rows());
         };
+        // Whatever it has written comes before this.
+        File::from(self.side.try_clone().unwrap()).write_all(END.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        while !rest.ends_with(END.as_bytes()) {
+            rest.extend(self.output.recv_timeout(PATIENCE).unwrap());
+        }
+        self.parser.process(&rest);
         assert_eq!(settings(&self.side), self.before, "the terminal is set as it was");
         assert!(!self.screen().bracketed_paste() && !self.screen().hide_cursor());
         let (row, column) = self.cursor();
