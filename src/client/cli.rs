@@ -219,7 +219,11 @@ mod tests {
         for (text, milliseconds) in [("5", 5_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        assert!(["", "ms", "1.5", "-1", "1 s", "99999999999999999999"].into_iter().all(|text| duration(text).is_err()));
+        assert!(
+            ["", "ms", "1.5", "-1", "1 s", "99999999999999999999"]
+                .into_iter()
+                .all(|text| duration(text).is_err())
+        );
     }
 
     #[test]

@@ -198,7 +198,9 @@ impl Conversation {
 
     fn show(&mut self, shown: Shown) {
         match shown {
-            Shown::Line(line) | Shown::Notice { line, .. } | Shown::Granted(line) => self.keyboard.show(&line),
+            Shown::Line(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
+                self.keyboard.show(&line)
+            }
             Shown::Missed(1) => self.remark("one line was said meanwhile:"),
             Shown::Missed(count) => self.remark(&format!("{count} lines were said meanwhile:")),
             Shown::Refused(refusal) => {

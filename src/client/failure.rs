@@ -67,13 +67,19 @@ impl fmt::Display for ConnectError {
                 write!(f, "{target}: nobody listens on this socket; is chatd running?")
             }
             (Problem::TimedOut(after), _) => {
-                write!(f, "{target}: no answer within {after:?}; is it the right address, and let through by firewalls?")
+                write!(
+                    f,
+                    "{target}: no answer within {after:?}; is it the right address, and let through by firewalls?"
+                )
             }
             (Problem::NoSocket, _) => {
                 write!(f, "{target}: no such socket; is chatd running, and listening there?")
             }
             (Problem::NotAllowed, _) => {
-                write!(f, "{target}: no permission to connect; see ls -l, and ask who runs chatd to be let in")
+                write!(
+                    f,
+                    "{target}: no permission to connect; see ls -l, and ask who runs chatd to be let in"
+                )
             }
             (Problem::NoStream, _) => write!(f, "{target}: not the socket of chatd; check the path"),
             (Problem::System(error), _) => write!(f, "{target}: cannot connect: {error}"),

@@ -92,10 +92,11 @@ fn read(object: &Value) -> Option<Heard> {
     Some(match object.get("type")?.as_str()? {
         kind @ ("message" | "emote") => Heard::Said(Said {
             is_emote: kind == "emote",
-            place: text("room")
-                .zip(time)
-                .zip(number("seq"))
-                .map(|((room, time), seq)| Place { room, time, seq }),
+            place: text("room").zip(time).zip(number("seq")).map(|((room, time), seq)| Place {
+                room,
+                time,
+                seq,
+            }),
             from: who("from")?,
             text: text("text")?,
         }),

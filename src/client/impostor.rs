@@ -52,9 +52,8 @@ fn recognise(head: &[u8]) -> Option<&'static str> {
     if matches!(head, [0xff, 0xfb..=0xfe, ..]) {
         return Some("a telnet server");
     }
-    let starts = |start: &str| {
-        head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()))
-    };
+    let starts =
+        |start: &str| head.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
     let greeting = GREETINGS.iter().find(|(start, _)| starts(start));
     greeting.map(|(_, what)| *what).or_else(|| by_code(head))
 }

@@ -27,7 +27,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often the editor is told to, for it may just have been about to begin.
 const CLOSE_RETRY: Duration = Duration::from_millis(50);
 
-
 /// A keyboard and a screen.
 #[derive(Debug)]
 pub struct Keyboard {
@@ -104,7 +103,9 @@ impl Keyboard {
             // While rustyline reads, it takes this signal for Ctrl-C; at other times `signals` does, and nothing comes of it.
             let _ = kill_process(getpid(), Signal::INT);
             let retry = Instant::now() + CLOSE_RETRY;
-            while self.is_asked && let Ok(event) = events.recv_timeout(retry.saturating_duration_since(Instant::now())) {
+            while self.is_asked
+                && let Ok(event) = events.recv_timeout(retry.saturating_duration_since(Instant::now()))
+            {
                 self.is_asked = !matches!(event, Event::Typed(_) | Event::Hung(_));
             }
         }
@@ -120,7 +121,8 @@ impl Keyboard {
 
 /// Whether lines can be shown above the one being typed.
 fn can_be_written_over() -> bool {
-    let can = std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb" | "cons25" | "emacs"));
+    let can =
+        std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb" | "cons25" | "emacs"));
     can && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
@@ -158,7 +160,9 @@ fn edit(mut editor: LineEditor, questions: &Receiver<String>, events: &SyncSende
             Ok(line) => Event::Typed(line),
             Err(ReadlineError::Eof) => Event::Hung(Hung::EndOfInput),
             Err(ReadlineError::Interrupted) => Event::Hung(Hung::Interrupted),
-            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => Event::Hung(Hung::NotText),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                Event::Hung(Hung::NotText)
+            }
             Err(_) => Event::Hung(Hung::Broken),
         };
         if events.send(event).is_err() {

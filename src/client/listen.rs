@@ -102,7 +102,9 @@ impl Listener {
             };
             let ended = match event {
                 Ok(event) => self.take(event),
-                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => Some(self.time_is_up()),
+                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    Some(self.time_is_up())
+                }
                 Err(RecvTimeoutError::Timeout) => self.go_on(),
                 Err(RecvTimeoutError::Disconnected) => Some((Exit::Failed, None)),
             };

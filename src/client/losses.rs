@@ -56,7 +56,8 @@ impl Losses {
     /// The daemon itself has said that.
     pub fn notice(&self, text: &str) {
         let nobody = Answer::NobodyCalledThat.to_string();
-        let is_loss = ["nobody got it", "nobody got them", "and did not get it"].iter().any(|part| text.contains(part));
+        let is_loss =
+            ["nobody got it", "nobody got them", "and did not get it"].iter().any(|part| text.contains(part));
         if is_loss || text == nobody || text.starts_with("usage: ") {
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             seen.refusal = Some(text.to_owned());
@@ -114,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_line_that_was_not_said_cannot_have_been_too_long() {
-        for line in ["-!- line too long (over 64 bytes), nobody got it", "-!- line too long (over 3 bytes), nobody got it"] {
+        for line in [
+            "-!- line too long (over 64 bytes), nobody got it",
+            "-!- line too long (over 3 bytes), nobody got it",
+        ] {
             assert_eq!(heard(b"deploy done\n", line), None);
         }
     }

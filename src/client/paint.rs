@@ -157,10 +157,7 @@ mod tests {
         let line = paint.heard(&said("hello"), "").unwrap();
         assert!(line.starts_with("<\x1b[3") && line.ends_with("mann\x1b[0m> hello"), "{line:?}");
         assert_eq!(paint.heard(&said("hello"), "").unwrap(), line);
-        assert_eq!(
-            paint.heard(&Heard::Notice("hi".into()), "").unwrap(),
-            "\x1b[2m-!- hi\x1b[0m"
-        );
+        assert_eq!(paint.heard(&Heard::Notice("hi".into()), "").unwrap(), "\x1b[2m-!- hi\x1b[0m");
         let now = "2026-11-23T23:01:00Z".parse().unwrap();
         assert_eq!(paint.text("-!- hi".into(), now), "-!- hi", "anybody can have typed that");
     }

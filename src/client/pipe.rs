@@ -84,7 +84,9 @@ impl Pipe {
     fn late(&self) -> String {
         match self.dialogue.open_wish() {
             Some(wish) => unanswered(&self.target, wish),
-            None => "the daemon has not taken all of it in time; try again, or allow more with --timeout".into(),
+            None => {
+                "the daemon has not taken all of it in time; try again, or allow more with --timeout".into()
+            }
         }
     }
 

@@ -62,7 +62,9 @@ impl Screen {
         let waiting = std::mem::replace(&mut *self.waiting(), Waiting { is_painted, ..Waiting::default() });
         match waiting.left_out {
             0 => waiting.text,
-            count => format!("{}chatc: {count} lines left out: the terminal does not take them\n", waiting.text),
+            count => {
+                format!("{}chatc: {count} lines left out: the terminal does not take them\n", waiting.text)
+            }
         }
     }
 
@@ -153,7 +155,11 @@ mod tests {
         });
         let text = screen.take(false);
         assert!(text.len() < WAITING_BYTES + 100);
-        assert!(text.ends_with("chatc: 1024 lines left out: the terminal does not take them\n"), "{}", text.len());
+        assert!(
+            text.ends_with("chatc: 1024 lines left out: the terminal does not take them\n"),
+            "{}",
+            text.len()
+        );
     }
 
     #[test]
@@ -161,6 +167,8 @@ mod tests {
         assert_eq!(completions("/ni"), ["/nick "]);
         assert_eq!(completions("/wh"), ["/who"]);
         assert_eq!(completions("/").len(), COMMANDS.len());
-        assert!(completions("ni").is_empty() && completions("").is_empty() && completions("/nick a").is_empty());
+        assert!(
+            completions("ni").is_empty() && completions("").is_empty() && completions("/nick a").is_empty()
+        );
     }
 }

@@ -76,9 +76,13 @@ impl Step {
             Self::Join if room_entered(text).is_some() || text == Answer::AlreadyThere.to_string() => {
                 Some(Answered::Granted)
             }
-            Self::Join if text.ends_with("rooms already; see /rooms") || is_name_error(text) => refused(false),
+            Self::Join if text.ends_with("rooms already; see /rooms") || is_name_error(text) => {
+                refused(false)
+            }
             Self::Nick | Self::Join => None,
-            Self::Find | Self::Missed | Self::Last if text.starts_with("the last ") && text.ends_with(':') => {
+            Self::Find | Self::Missed | Self::Last
+                if text.starts_with("the last ") && text.ends_with(':') =>
+            {
                 Some(Answered::Begun(self))
             }
             Self::Find | Self::Missed | Self::Last => {

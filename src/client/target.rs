@@ -94,7 +94,9 @@ fn split(text: &str) -> Result<(&str, Option<&str>), TargetError> {
     }
     match text.split_once(':') {
         None => Ok((text, None)),
-        Some((_, rest)) if !rest.contains(':') => Ok(text.split_once(':').map(|(h, p)| (h, Some(p))).unwrap_or((text, None))),
+        Some((_, rest)) if !rest.contains(':') => {
+            Ok(text.split_once(':').map(|(h, p)| (h, Some(p))).unwrap_or((text, None)))
+        }
         Some(_) if text.parse::<Ipv6Addr>().is_ok() => Ok((text, None)),
         Some(_) => Err(TargetError::BadBrackets),
     }

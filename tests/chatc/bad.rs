@@ -65,7 +65,8 @@ fn what_is_no_chatd_is_said_to_be_what_it_seems() {
     ] {
         let fake = Fake::start();
         let address = fake.address();
-        let says = format!("{address}: this is no chatd but seems to be {what}; check the address and the port");
+        let says =
+            format!("{address}: this is no chatd but seems to be {what}; check the address and the port");
         let mut process = Process::start(&["--listen", &address]);
         fake.accept().say(greeting);
         assert_eq!(unavailable(&process.wait()), says);
@@ -112,7 +113,10 @@ fn a_socket_that_is_not_there_or_none_is_named() {
     );
     let file = folder.write("file", "");
     let left = pipe("", &[text(&file)]);
-    assert!(unavailable(&left).starts_with(&format!("{}: nobody listens on this socket", file.display())), "{left:?}");
+    assert!(
+        unavailable(&left).starts_with(&format!("{}: nobody listens on this socket", file.display())),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn a_socket_without_permission_is_named() {
         nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).arg(&path);
         nobody
     } else {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         program
     };
     restricted.env_remove("NO_COLOR");

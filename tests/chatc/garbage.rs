@@ -26,7 +26,10 @@ fn neither_can_what_its_objects_spell() {
     let fake = Fake::start();
     let mut terminal = Terminal::start(&["--nick", "alice", &fake.address()]);
     let mut guest = fake.accept();
-    assert_eq!([guest.line(), guest.line(), guest.line()], ["/nick alice\n", "/view json\n", "/nick alice\n"]);
+    assert_eq!(
+        [guest.line(), guest.line(), guest.line()],
+        ["/nick alice\n", "/view json\n", "/nick alice\n"]
+    );
     guest.say("{\"type\":\"notice\",\"text\":\"lines are shown in json now\"}\n");
     guest.say("{\"type\":\"notice\",\"text\":\"you are alice now; /help says what else there is\"}\n");
     terminal.expect_row(">");
@@ -34,7 +37,8 @@ fn neither_can_what_its_objects_spell() {
     guest.say("{\"type\":\"message\",\"from\":\"b\\u001b[2Jo\\nb\",\"text\":\"\\u001b[H\\u0007\\u202e\"}\n");
     guest.say("{\"type\":\"message\",\"from\":7}\n{\"type\":\n\"\\ud800\"\n[[[[[[\n");
     terminal.expect_row("<b^[[2Jo^Jb> ^[[H^G\\u{202e}");
-    terminal.until("the line being typed", |terminal| terminal.rows().last().is_some_and(|row| row == "> safe"));
+    terminal
+        .until("the line being typed", |terminal| terminal.rows().last().is_some_and(|row| row == "> safe"));
     terminal.expect_row("[[[[[[");
 }
 
@@ -58,7 +62,8 @@ fn bytes_of_any_kind_come_out_as_text() {
     let mut process = Process::start(&["--listen", &fake.address()]);
     let mut guest = fake.accept();
     // Every pair of bytes stands somewhere in it.
-    let bytes: Vec<u8> = (0..=255u8).flat_map(|one| (0..=255u8).flat_map(move |other| [one, other])).collect();
+    let bytes: Vec<u8> =
+        (0..=255u8).flat_map(|one| (0..=255u8).flat_map(move |other| [one, other])).collect();
     guest.say(b"begin\n");
     guest.say(&bytes);
     drop(guest);

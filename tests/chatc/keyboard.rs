@@ -70,7 +70,11 @@ fn a_line_longer_than_the_screen_stays_whole() {
     let (mut terminal, mut other) = plain(&server);
     let long = "0123456789".repeat(9);
     terminal.keys(&long);
-    let typed = ["> 01234567890123456789012345678901234567", "8901234567890123456789012345678901234567", "890123456789"];
+    let typed = [
+        "> 01234567890123456789012345678901234567",
+        "8901234567890123456789012345678901234567",
+        "890123456789",
+    ];
     terminal.expect(&[&[GREETING][..], &typed].concat());
     let other_long = "abcdefghij".repeat(5);
     other.say(format!("{other_long}\n"));

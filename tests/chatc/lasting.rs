@@ -64,12 +64,15 @@ fn a_daemon_that_has_started_anew_is_taken_up_again() {
     first.signal("TERM");
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
     terminal.keys("too early\r");
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("not connected, nobody got that"));
+    terminal
+        .until("a remark", |terminal| terminal.rows().concat().contains("not connected, nobody got that"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     clean(&mut command).args(["--listen", &address, "--log", "stderr"]);
     let second = Daemon::run(command);
     terminal.until("the room", |terminal| {
-        after(terminal, "chatc: connected again").iter().any(|row| row.starts_with("-!- you are in ops now ("))
+        after(terminal, "chatc: connected again")
+            .iter()
+            .any(|row| row.starts_with("-!- you are in ops now ("))
     });
     // Its lines begin with 1 again.
     say("anew\n", &address);

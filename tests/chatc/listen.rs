@@ -114,7 +114,8 @@ fn a_room_is_gone_to_before_anything_is_printed() {
     let mut ops = server.join();
     ops.say("/join ops\n/nick ann\n");
     ops.until("-!- you are ann now; /help says what else there is\n");
-    let mut process = Process::start(&["--listen", "--room", "ops", "--nick", "bot", "--count", "1", &address]);
+    let mut process =
+        Process::start(&["--listen", "--room", "ops", "--nick", "bot", "--count", "1", &address]);
     ops.until("-!- bot joined");
     assert_eq!(pipe("elsewhere\n", &[&address]).code, Some(0));
     ops.say("here\n");
@@ -127,7 +128,8 @@ fn it_connects_again_and_prints_what_it_missed_once() {
     let way = Way::to(server.address);
     let address = server.address.to_string();
     let say = |text: &str| assert_eq!(pipe(text, &["--view", "plain", &address]).code, Some(0));
-    let mut process = Process::start(&["--listen", "--reconnect", "--view", "json", "--count", "4", &way.address]);
+    let mut process =
+        Process::start(&["--listen", "--reconnect", "--view", "json", "--count", "4", &way.address]);
     let mut other = server.join();
     while !is_heard(&mut process, &mut other) {}
     say("one\n");

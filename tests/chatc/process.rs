@@ -83,7 +83,9 @@ impl Process {
     /// The next line on standard error.
     #[track_caller]
     pub fn hear_error(&mut self) -> String {
-        self.errors.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("nothing on standard error: {error}"))
+        self.errors
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|error| panic!("nothing on standard error: {error}"))
     }
 
     pub fn signal(&self, name: &str) {

@@ -110,7 +110,8 @@ impl Terminal {
     }
 
     pub fn resize(&mut self, columns: u16) {
-        tcsetwinsize(&self.side, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&self.side, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+            .unwrap();
     }
 
     pub fn signal(&self, name: &str) {
