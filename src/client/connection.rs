@@ -79,7 +79,10 @@ pub fn events() -> (SyncSender<Event>, Receiver<Event>) {
 /// Something to be written.
 enum Piece {
     Bytes(Vec<u8>),
+    /// Nothing more is said.
     End,
+    /// Nothing more is heard, either.
+    Close,
 }
 
 /// What can be done with a connection that stands. Dropping it closes it, when all that was handed over is written.
@@ -95,9 +98,26 @@ impl Link {
         let _ = self.pieces.send(Piece::Bytes(bytes));
     }
 
-    /// Tells the daemon that nothing more comes, once all before is written.
+    /// Hands over lines, without their endings, if there is room for them: a daemon that reads nothing makes nobody
+    /// wait. Says whether there was.
+    pub fn offer(&self, lines: &[String]) -> bool {
+        let bytes = lines.iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes();
+        self.pieces.try_send(Piece::Bytes(bytes)).is_ok()
+    }
+
+    /// Tells the daemon that nothing more comes, once all before is written; waits as [`Link::send`] does.
     pub fn end(&self) {
         let _ = self.pieces.send(Piece::End);
+    }
+
+    /// The same, but does not wait: a daemon that reads nothing is not told.
+    pub fn try_end(&self) {
+        let _ = self.pieces.try_send(Piece::End);
+    }
+
+    /// Gives the connection up: [`Event::Ended`] follows.
+    pub fn close(&self) {
+        let _ = self.pieces.try_send(Piece::Close);
     }
 }
 
@@ -202,6 +222,7 @@ fn write(mut stream: TcpStream, pieces: Receiver<Piece>, events: &SyncSender<Eve
                 let _ = events.send(Event::SaidAll);
                 stream.shutdown(Shutdown::Write)
             }
+            Piece::Close => stream.shutdown(Shutdown::Both),
         };
         if written.is_err() {
             // Nobody waits for the rest: the channel is closed, so handing over fails at once.

@@ -17,6 +17,8 @@ use super::keyboard::Keyboard;
 use super::pauses::Pauses;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, signals};
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::{Name, NameError};
 
 /// What stands before a line that is being typed.
 const PROMPT: &str = "> ";
@@ -26,6 +28,9 @@ const NAME_PROMPT: &str = "name: ";
 
 /// How long a daemon that greets takes to do so: after that, somebody may wonder.
 const GREETING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the daemon may take to close the connection after Ctrl-C. What is heard then is not shown.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How far it has come.
 #[derive(Debug)]
@@ -54,6 +59,11 @@ struct Conversation {
     pauses: Pauses,
     /// Whether there was a connection before.
     was_connected: bool,
+    /// Whether this connection is not the first.
+    is_again: bool,
+    connected_at: Instant,
+    /// Whether the last that was typed is to be the last.
+    has_quit: bool,
     /// Whether what is typed next is a name.
     wants_name: bool,
     /// What was typed and is not yet written.
@@ -83,14 +93,31 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         stage: Stage::Apart(None),
         pauses: Pauses::default(),
         was_connected: false,
+        is_again: false,
+        connected_at: Instant::now(),
+        has_quit: false,
         wants_name: false,
         is_writing: false,
         greeting_until: None,
     };
     let Outcome(exit, last) = conversation.follow(&events);
     let last = last.map(|text| format!("chatc: {text}"));
-    conversation.keyboard.close(&events, last.as_deref());
+    let Conversation { keyboard, stage, .. } = conversation;
+    keyboard.close(&events, last.as_deref());
+    leave(&stage, &events);
     exit
+}
+
+/// Lets the daemon close the connection: one that is closed with something unread in it takes back what was said last.
+fn leave(stage: &Stage, events: &Receiver<Event>) {
+    let (Stage::Opening(link, _) | Stage::Talking(link)) = stage else { return };
+    link.try_end();
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    while let Ok(event) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if let Event::Ended(_) = event {
+            return;
+        }
+    }
 }
 
 impl Conversation {
@@ -152,19 +179,17 @@ impl Conversation {
             && !self.wants_name
         {
             self.stage = Stage::Talking(link.clone());
-            self.pauses.reset();
             self.was_connected = true;
             self.go_on();
         }
     }
 
     fn open(&mut self, link: Link) {
-        if self.was_connected {
-            self.remark("connected again");
-        }
+        self.is_again = self.was_connected;
         self.dialogue.open();
         self.is_writing = false;
-        self.greeting_until = (!self.was_connected).then(|| Instant::now() + GREETING_PATIENCE);
+        self.connected_at = Instant::now();
+        self.greeting_until = Some(Instant::now() + GREETING_PATIENCE);
         self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
         self.send();
     }
@@ -177,8 +202,11 @@ impl Conversation {
         }
         match &self.stage {
             Stage::Opening(link, _) | Stage::Talking(link) => {
-                link.send(lines.iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes());
-                self.is_writing = true;
+                if link.offer(&lines) {
+                    self.is_writing = true;
+                } else {
+                    self.remark("the daemon takes nothing, nobody got that; Up brings it back");
+                }
             }
             Stage::Apart(_) | Stage::Leaving(_) => {
                 self.remark("not connected, nobody got that; Up brings it back");
@@ -187,7 +215,10 @@ impl Conversation {
     }
 
     fn hear(&mut self, lines: Vec<String>) {
-        self.greeting_until = None;
+        // One that ends as soon as it stands is not worth mentioning.
+        if self.greeting_until.take().is_some() && self.is_again {
+            self.remark("connected again");
+        }
         for line in lines {
             for shown in self.dialogue.hear(line, Timestamp::now()) {
                 self.show(shown);
@@ -222,16 +253,27 @@ impl Conversation {
 
     fn typed(&mut self, text: &str) {
         self.keyboard.answered();
-        if std::mem::take(&mut self.wants_name) {
-            // Nothing typed: a guest, then.
-            if !text.trim().is_empty() {
-                self.dialogue.ask_for_name(text.trim());
-            }
+        if self.wants_name {
+            self.typed_name(text.trim());
         } else {
             // What was pasted may have several lines.
             text.split('\n').for_each(|line| self.dialogue.say(line));
+            self.has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
         }
         self.send();
+    }
+
+    fn typed_name(&mut self, text: &str) {
+        self.wants_name = false;
+        match Name::parse(text) {
+            Ok(name) => self.dialogue.ask_for_name(name.as_str()),
+            // Nothing typed: a guest, then.
+            Err(NameError::Empty) => {}
+            Err(error) => {
+                self.remark(&error.to_string());
+                self.wants_name = true;
+            }
+        }
     }
 
     fn hung(&mut self, hung: Hung) -> Option<Outcome> {
@@ -241,7 +283,7 @@ impl Conversation {
             Hung::Interrupted | Hung::Broken => return Some(Outcome(Exit::Ok, None)),
             Hung::EndOfInput => match &self.stage {
                 Stage::Opening(link, _) | Stage::Talking(link) => {
-                    link.end();
+                    link.try_end();
                     self.stage = Stage::Leaving(Instant::now() + LEAVE_TIMEOUT);
                 }
                 Stage::Apart(_) | Stage::Leaving(_) => return Some(Outcome(Exit::Ok, None)),
@@ -263,14 +305,14 @@ impl Conversation {
         self.greeting_until = None;
         match (end, &self.stage) {
             (_, Stage::Leaving(_)) => return Some(Outcome(Exit::Ok, None)),
+            (End::Closed, _) if self.has_quit => return Some(Outcome(Exit::Ok, None)),
             (End::NotChatd(_), _) => return Some(Outcome(Exit::NoDaemon, Some(says))),
             _ if !self.reconnects || !self.was_connected => return Some(Outcome(Exit::Failed, Some(says))),
             _ => {}
         }
         self.is_writing = false;
         self.wants_name = false;
-        // While it comes and goes, once is enough.
-        if matches!(self.stage, Stage::Talking(_)) {
+        if self.pauses.lost(self.connected_at.elapsed()) {
             self.remark(&format!("{says}; connecting again"));
         }
         self.pause();
@@ -286,7 +328,8 @@ impl Conversation {
         let now = Instant::now();
         if self.greeting_until.is_some_and(|until| until <= now) {
             self.greeting_until = None;
-            self.remark(&format!("connected to {}, which says nothing so far", self.target));
+            let again = if self.is_again { " again" } else { "" };
+            self.remark(&format!("connected{again} to {}, which says nothing so far", self.target));
         }
         match &self.stage {
             Stage::Leaving(until) if *until <= now => return Some(Outcome(Exit::Ok, None)),

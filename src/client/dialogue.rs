@@ -260,7 +260,8 @@ impl Dialogue {
         self.room = Some(room.to_owned());
         if self.is_json && !is_asked {
             self.missed.forget();
-            if self.wishes.catches_up {
+            // Once is enough, also for a daemon that says it again and again.
+            if self.wishes.catches_up && !self.steps.contains(&Step::Find) {
                 self.ask(Step::Find, "/last 1".into());
             }
         }

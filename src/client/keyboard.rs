@@ -50,7 +50,7 @@ impl Keyboard {
         let before = tcgetattr(io::stdin()).ok();
         let waker = if can_be_written_over() {
             let (editor, printer) = editor(&screen).map_err(io::Error::other)?;
-            stop_echo(before.as_ref());
+            leave_to_editor(before.as_ref());
             thread::spawn(move || edit(editor, &questions_rx, &events));
             Some(wake(printer))
         } else {
@@ -126,10 +126,11 @@ fn can_be_written_over() -> bool {
     can && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// What is typed while the editor does not read is shown when it does, and not twice.
-fn stop_echo(before: Option<&Termios>) {
+/// What is typed while the editor does not read is left to it: not shown twice, and no key of it is the terminal's but
+/// those for signals.
+fn leave_to_editor(before: Option<&Termios>) {
     if let Some(mut settings) = before.cloned() {
-        settings.local_modes.remove(LocalModes::ECHO);
+        settings.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::IEXTEN);
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &settings);
     }
 }

@@ -50,6 +50,7 @@ struct Listener {
     stage: Stage,
     pauses: Pauses,
     was_connected: bool,
+    connected_at: Instant,
     /// Whether the next line is the first of this connection.
     is_first: bool,
     printed: u64,
@@ -76,6 +77,7 @@ pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
         stage: Stage::Apart(None),
         pauses: Pauses::default(),
         was_connected: false,
+        connected_at: Instant::now(),
         is_first: true,
         printed: 0,
     };
@@ -118,6 +120,7 @@ impl Listener {
         match event {
             Event::Connected(link) => {
                 self.is_first = true;
+                self.connected_at = Instant::now();
                 self.dialogue.open();
                 self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
                 self.send();
@@ -144,7 +147,7 @@ impl Listener {
         if let Stage::Opening(link, _) | Stage::Listening(link) = &self.stage
             && !lines.is_empty()
         {
-            link.send(lines.iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes());
+            link.offer(&lines);
         }
     }
 
@@ -154,7 +157,6 @@ impl Listener {
         {
             self.stage = Stage::Listening(link.clone());
             self.was_connected = true;
-            self.pauses.reset();
         }
     }
 
@@ -169,7 +171,7 @@ impl Listener {
                     }
                 }
                 // The name may be held by the connection that was lost, until the daemon finds that out.
-                Shown::Refused(_) if self.was_connected => self.pause(),
+                Shown::Refused(_) if self.was_connected => self.give_up(),
                 Shown::Refused(refusal) => {
                     return Some((Exit::Failed, Some(format!("{}: {}", self.target, refusal.words))));
                 }
@@ -209,17 +211,21 @@ impl Listener {
             _ if !self.limits.reconnects || !self.was_connected => return Some((Exit::Failed, Some(says))),
             _ => {}
         }
-        // One that was given up is already waited for.
-        if let Stage::Listening(_) = self.stage {
+        if self.pauses.lost(self.connected_at.elapsed()) {
             eprintln!("chatc: {says}; connecting again");
         }
-        if !matches!(self.stage, Stage::Apart(_)) {
-            self.pause();
-        }
+        self.pause();
         None
     }
 
-    /// Gives the connection up, if there is one, and tries again later.
+    /// Ends the connection; another is tried when it has ended.
+    fn give_up(&self) {
+        if let Stage::Opening(link, _) | Stage::Listening(link) = &self.stage {
+            link.close();
+        }
+    }
+
+    /// Tries again later.
     fn pause(&mut self) {
         self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(super::spread())));
     }

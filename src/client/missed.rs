@@ -17,8 +17,11 @@ pub const ASKED_LINES: usize = 1000;
 /// The own lines that are remembered: `/last` shows them as well.
 const OWN_LINES: usize = ASKED_LINES;
 
-/// The lines that wait until `/last` has answered; if more come, it is not waited for.
+/// The lines that wait until `/last` has answered, and their bytes; if more come, it is not waited for.
 const HELD_LINES: usize = 10_000;
+
+/// See [`HELD_LINES`].
+const HELD_BYTES: usize = 16 << 20;
 
 /// A line that somebody has said.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +71,8 @@ pub struct Missed {
     found: Vec<Entry>,
     /// What was said since the connection came back.
     held: Vec<Entry>,
+    /// The bytes of both.
+    waiting_bytes: usize,
     own: VecDeque<String>,
 }
 
@@ -95,6 +100,7 @@ impl Missed {
         self.stage = if is_asked { Stage::Held } else { Stage::Live };
         self.found.clear();
         self.held.clear();
+        self.waiting_bytes = 0;
     }
 
     /// The answer of `/last` begins: to find out where the room is, or what was missed.
@@ -111,15 +117,19 @@ impl Missed {
                 return vec![entry];
             }
             Stage::Finding => self.note(&entry),
-            Stage::Held => self.held.push(entry),
+            Stage::Held => {
+                self.waiting_bytes += entry.line.len();
+                self.held.push(entry);
+            }
             Stage::Replayed => {
                 let is_new = self.is_new(&entry);
                 if is_new && !self.is_own(&entry.said, name) {
+                    self.waiting_bytes += entry.line.len();
                     self.found.push(entry);
                 }
             }
         }
-        if self.held.len() + self.found.len() < HELD_LINES {
+        if self.held.len() + self.found.len() < HELD_LINES && self.waiting_bytes < HELD_BYTES {
             return Vec::new();
         }
         let (mut found, held) = self.end();
@@ -130,6 +140,7 @@ impl Missed {
     /// The answer of `/last` has ended: what was missed, and what was said since.
     pub fn end(&mut self) -> (Vec<Entry>, Vec<Entry>) {
         self.stage = Stage::Live;
+        self.waiting_bytes = 0;
         self.mark.get_or_insert(Mark::START);
         let found = std::mem::take(&mut self.found);
         found.iter().for_each(|entry| self.note(entry));

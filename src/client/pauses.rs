@@ -11,6 +11,9 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest pause: a daemon that is back should not have to wait for long.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// A connection that has lasted so long was a good one: the next that is lost is a new story.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// The pauses so far.
 #[derive(Debug, Default)]
 pub struct Pauses {
@@ -26,9 +29,13 @@ impl Pauses {
         pause * (75 + spread % 51) / 100
     }
 
-    /// Begins anew: the connection stands.
-    pub fn reset(&mut self) {
-        self.taken = 0;
+    /// A connection has ended that has lasted so long. Says whether that is worth mentioning: it is not while one
+    /// after the other ends as soon as it stands.
+    pub fn lost(&mut self, lasted: Duration) -> bool {
+        if lasted >= STEADY {
+            self.taken = 0;
+        }
+        self.taken == 0
     }
 }
 
@@ -41,8 +48,17 @@ mod tests {
         let mut pauses = Pauses::default();
         let first: Vec<u128> = (0..9).map(|_| pauses.next(25).as_millis()).collect();
         assert_eq!(first, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-        pauses.reset();
+        assert!(pauses.lost(STEADY));
         assert_eq!(pauses.next(25), FIRST);
+    }
+
+    #[test]
+    fn connections_that_do_not_last_are_mentioned_once_and_waited_for_longer_and_longer() {
+        let mut pauses = Pauses::default();
+        assert!(pauses.lost(Duration::ZERO));
+        pauses.next(25);
+        assert!(!pauses.lost(Duration::ZERO));
+        assert_eq!(pauses.next(25), FIRST * 2);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Pipe {
             Event::Connected(link) => {
                 self.dialogue.open();
                 let lines = self.dialogue.take_to_send();
-                link.send(lines.iter().flat_map(|line| [line, "\n"]).collect::<String>().into_bytes());
+                link.offer(&lines);
                 self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
             }
             Event::NotConnected(error) => {

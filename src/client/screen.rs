@@ -17,7 +17,8 @@ use rustyline::{Context, Helper};
 
 use crate::protocol::command::COMMANDS;
 
-/// The most bytes that wait for a terminal that does not take them; what comes then is counted and left out.
+/// The most bytes that wait for a terminal that does not take them, or one line; what comes then is counted and left
+/// out.
 const WAITING_BYTES: usize = 1 << 20;
 
 /// What wakes the editor. Its printer takes whole lines alone, and this one is to leave no trace: the cursor is noted,
@@ -48,7 +49,7 @@ impl Screen {
     /// Adds a line. Says whether the editor has to be woken for it: it has not if it is about to paint anyway.
     pub fn push(&self, line: &str) -> bool {
         let mut waiting = self.waiting();
-        if waiting.text.len() + line.len() > WAITING_BYTES {
+        if !waiting.text.is_empty() && waiting.text.len() + line.len() > WAITING_BYTES {
             waiting.left_out += 1;
         } else {
             waiting.text.push_str(line);

@@ -292,3 +292,80 @@ fn a_terminal_that_cannot_be_written_over_is_used_as_it_is() {
     terminal.keys("\x04");
     assert_eq!(terminal.finish().0, Some(0));
 }
+
+#[test]
+fn quit_is_not_taken_for_a_lost_connection() {
+    let server = TestServer::start();
+    let (mut terminal, _other) = plain(&server);
+    terminal.keys("/quit\r");
+    assert_eq!(terminal.finish(), (Some(0), vec![GREETING.into(), "> /quit".into(), ">".into()]));
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_asked_for_again() {
+    let server = TestServer::start();
+    let address = server.address.to_string();
+    let mut alice = server.join();
+    alice.say("/nick alice\n");
+    alice.expect("-!- you are alice now; /help says what else there is\n");
+    let mut terminal = Terminal::start(&["--nick", "alice", &address]);
+    terminal.expect_row("name:");
+    terminal.keys("a b\r");
+    terminal.expect_row("chatc: a name has letters, digits, - and");
+    // Nothing at all is a guest.
+    terminal.keys("\r");
+    terminal.expect_row(">");
+    terminal.keys("hello\r");
+    alice.until("<guest2> hello\n");
+}
+
+#[test]
+fn in_a_busy_room_every_line_stays_whole() {
+    const LINES: usize = 1000;
+    const TYPED: usize = 60;
+    let server = TestServer::start();
+    let (mut terminal, mut other) = plain(&server);
+    let mut speaker = server.join();
+    let speaking = std::thread::spawn(move || {
+        for number in 0..LINES {
+            speaker.say(format!("line {number}\n"));
+            std::thread::yield_now();
+        }
+        // Closing a connection with something unread in it would throw away what was said last.
+        speaker
+    });
+    for number in 0..TYPED {
+        terminal.keys(&format!("typed {number}\r"));
+    }
+    let _speaker = speaking.join().unwrap();
+    // Everything that has been on the screen, row by row.
+    let begin = |rows: &[String], start: &str| -> Vec<String> {
+        rows.iter().filter(|row| row.starts_with(start)).cloned().collect()
+    };
+    let rows = terminal.all_rows(|rows| {
+        let are_all = begin(rows, "line ").len() == LINES && begin(rows, "> typed ").len() == TYPED;
+        are_all && rows.last().is_some_and(|row| row == ">")
+    });
+    assert_eq!(begin(&rows, "line "), (0..LINES).map(|number| format!("line {number}")).collect::<Vec<_>>());
+    assert_eq!(
+        begin(&rows, "> typed "),
+        (0..TYPED).map(|number| format!("> typed {number}")).collect::<Vec<_>>()
+    );
+    let mut rest = rows;
+    rest.retain(|row| !row.starts_with("line ") && !row.starts_with("> typed "));
+    assert_eq!(rest, [GREETING, ">"], "nothing else, and nothing torn");
+    let _ = other.take(1);
+}
+
+#[test]
+fn ctrl_c_takes_nothing_back_that_was_said() {
+    let server = TestServer::start();
+    for number in 0..20 {
+        let (mut terminal, mut other) = plain(&server);
+        // Something that it may not have read when it ends.
+        other.say("x\n".repeat(2000));
+        terminal.keys(&format!("number {number}\r\x03"));
+        other.expect(format!("number {number}\n"));
+        assert_eq!(terminal.finish().0, Some(0));
+    }
+}

@@ -26,6 +26,8 @@ pub struct Terminal {
     keys: File,
     output: Receiver<Vec<u8>>,
     parser: vt100::Parser,
+    /// What the screen was made of.
+    raw: Vec<u8>,
     /// The side of chatc, to see how it is set.
     side: OwnedFd,
     before: String,
@@ -57,7 +59,7 @@ impl Terminal {
         let child = session.stdin(own()).stdout(own()).stderr(own()).spawn().unwrap();
         let keys = File::from(controller);
         let output = follow(keys.try_clone().unwrap());
-        Self { child, keys, output, parser: parser(), side, before }
+        Self { child, keys, output, parser: parser(), raw: Vec::new(), side, before }
     }
 
     pub fn keys(&mut self, keys: &str) {
@@ -94,8 +96,35 @@ impl Terminal {
         while !is_so(self) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.output.recv_timeout(left) {
-                Ok(bytes) => self.parser.process(&bytes),
+                Ok(bytes) => {
+                    self.parser.process(&bytes);
+                    self.raw.extend(bytes);
+                }
                 Err(error) => panic!("expected {what}; the screen ({error}): {:#?}", self.rows()),
+            }
+        }
+    }
+
+    /// Waits until all the rows that there have been, with those that were scrolled away, are so, and returns them.
+    #[track_caller]
+    pub fn all_rows(mut self, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+        // A screen high enough that nothing scrolls away from it.
+        const HIGH: u16 = 4000;
+        let mut high = vt100::Parser::new(HIGH.try_into().unwrap(), COLUMNS.try_into().unwrap(), 0);
+        high.process(&std::mem::take(&mut self.raw));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut rows: Vec<String> =
+                high.screen().rows(0, COLUMNS).map(|row| row.trim_end().to_owned()).collect();
+            while rows.last().is_some_and(String::is_empty) {
+                rows.pop();
+            }
+            if is_so(&rows) {
+                return rows;
+            }
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => high.process(&bytes),
+                Err(error) => panic!("({error}) {rows:#?}"),
             }
         }
     }
