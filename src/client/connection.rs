@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,18 @@ pub enum Hung {
 /// The channel for events: who can tell of something, and the one who hears it.
 pub fn events() -> (SyncSender<Event>, Receiver<Event>) {
     mpsc::sync_channel(EVENTS)
+}
+
+/// The next event, unless it is `until` first: however many there are, the time comes.
+///
+/// # Errors
+/// The time has come; or nobody is left who could tell of something.
+pub fn next(events: &Receiver<Event>, until: Option<Instant>) -> Result<Event, RecvTimeoutError> {
+    let Some(until) = until else { return events.recv().map_err(|_| RecvTimeoutError::Disconnected) };
+    match until.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(RecvTimeoutError::Timeout),
+        left => events.recv_timeout(left),
+    }
 }
 
 /// Something to be written.

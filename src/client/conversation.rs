@@ -113,7 +113,7 @@ fn leave(stage: &Stage, events: &Receiver<Event>) {
     let (Stage::Opening(link, _) | Stage::Talking(link)) = stage else { return };
     link.try_end();
     let deadline = Instant::now() + CLOSE_TIMEOUT;
-    while let Ok(event) = events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+    while let Ok(event) = connection::next(events, Some(deadline)) {
         if let Event::Ended(_) = event {
             return;
         }
@@ -141,10 +141,7 @@ impl Conversation {
             Stage::Opening(_, until) | Stage::Leaving(until) => Some(*until),
             Stage::Talking(_) => None,
         };
-        match stage.into_iter().chain(self.greeting_until).min() {
-            Some(until) => events.recv_timeout(until.saturating_duration_since(Instant::now())),
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+        connection::next(events, stage.into_iter().chain(self.greeting_until).min())
     }
 
     fn take(&mut self, event: Event) -> Option<Outcome> {

@@ -98,10 +98,7 @@ impl Listener {
             };
             // The first attempt to connect has a bound of its own, and an error that says more.
             let deadline = deadline.filter(|_| self.was_connected || stage.is_some());
-            let event = match deadline.into_iter().chain(stage).min() {
-                Some(until) => events.recv_timeout(until.saturating_duration_since(Instant::now())),
-                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
+            let event = connection::next(events, deadline.into_iter().chain(stage).min());
             let ended = match event {
                 Ok(event) => self.take(event),
                 Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {

@@ -5,7 +5,7 @@
 //! after that: then it has taken all of it. What goes wrong is said on standard error, and never anything else.
 
 use std::io::{self, ErrorKind, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,11 +70,9 @@ impl Pipe {
                 Stage::Connecting => None,
                 _ => self.deadline,
             };
-            let event = match until {
-                Some(until) => events.recv_timeout(until.saturating_duration_since(Instant::now())),
-                None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let Ok(event) = connection::next(events, until) else {
+                return (Exit::Failed, Some(self.late()));
             };
-            let Ok(event) = event else { return (Exit::Failed, Some(self.late())) };
             if let Some(outcome) = self.take(event) {
                 return outcome;
             }

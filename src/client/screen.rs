@@ -22,7 +22,7 @@ use crate::protocol::command::COMMANDS;
 const WAITING_BYTES: usize = 1 << 20;
 
 /// What wakes the editor. Its printer takes whole lines alone, and this one is to leave no trace: the cursor is noted,
-/// goes a row up, so that the end of the line does not scroll, and comes back from wherever it is then with [`WOKEN`].
+/// goes a row up, so that the end of the line does not scroll, and comes back from wherever it is then with `WOKEN`.
 pub const WAKE: &str = "\x1b7\x1b[A\n";
 
 /// The cursor goes back to where it was noted.

@@ -71,3 +71,36 @@ fn bytes_of_any_kind_come_out_as_text() {
     assert_eq!(left.code, Some(1), "{}", left.errors);
     assert!(left.output.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control()));
 }
+
+#[test]
+fn a_flood_does_not_hold_up_the_end() {
+    let fake = Fake::start();
+    let mut process = Process::start(&["--listen", "--timeout", "300ms", &fake.address()]);
+    let mut guest = fake.accept();
+    let flooding = std::thread::spawn(move || while guest.try_say(&b"flood\n".repeat(1000)) {});
+    assert_eq!(process.wait().code, Some(0));
+    flooding.join().unwrap();
+}
+
+#[test]
+fn a_daemon_that_reads_nothing_does_not_hold_up_ctrl_c() {
+    let fake = Fake::narrow();
+    let mut terminal = Terminal::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    terminal.expect(&[">"]);
+    // More than the sockets take: Ctrl-Y brings back what Ctrl-U took, twice, and so on.
+    terminal.keys(&"x".repeat(1000));
+    terminal.keys(&"\x15\x19\x19".repeat(5));
+    terminal.keys("\x15");
+    terminal.keys(&"\x19\r".repeat(40));
+    guest.say("still heard\n");
+    terminal.expect_row("still heard");
+    // What was typed before it may still be on its way, and be thrown away with it.
+    let code = loop {
+        terminal.keys("\x03");
+        if let Some(code) = terminal.code_soon() {
+            break code;
+        }
+    };
+    assert_eq!(code, 0);
+}

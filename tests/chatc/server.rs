@@ -18,6 +18,13 @@ impl Fake {
         Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
+    /// One that takes no more than it has to of what it does not read.
+    pub fn narrow() -> Self {
+        let fake = Self::start();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&fake.listener, 1024).unwrap();
+        fake
+    }
+
     pub fn address(&self) -> String {
         self.listener.local_addr().unwrap().to_string()
     }
@@ -50,6 +57,11 @@ pub struct Guest {
 impl Guest {
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Says something that the other side may not want to hear any more; says whether it does.
+    pub fn try_say(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
     }
 
     /// Everything that is heard until a line ends.

@@ -148,6 +148,14 @@ impl Terminal {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
+    /// With what it has ended, if it does within a moment; whoever asks asks again.
+    pub fn code_soon(&mut self) -> Option<i32> {
+        if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {
+            self.parser.process(&bytes);
+        }
+        self.child.try_wait().unwrap()?.code()
+    }
+
     /// Waits until it has ended; fails unless the terminal is as it was, with the cursor at the start of a row that
     /// has nothing in it. Returns the code and the rows.
     #[track_caller]
