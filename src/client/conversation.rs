@@ -216,10 +216,8 @@ impl Conversation {
         if self.greeting_until.take().is_some() && self.is_again {
             self.remark("connected again");
         }
-        for line in lines {
-            for shown in self.dialogue.hear(line, Timestamp::now()) {
-                self.show(shown);
-            }
+        for shown in self.dialogue.hear(lines, Timestamp::now()) {
+            self.show(shown);
         }
         self.send();
     }

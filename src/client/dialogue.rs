@@ -64,6 +64,8 @@ pub struct Dialogue {
     room: Option<String>,
     /// What was typed last of these, where anybody could forge the answers.
     typed: (Option<String>, Option<String>),
+    /// Who has come or gone, and is not told of yet, for there may be more.
+    moved: Option<Heard>,
     missed: Missed,
     to_send: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl Dialogue {
             name: None,
             room: None,
             typed: (None, None),
+            moved: None,
             missed: Missed::default(),
             to_send: Vec::new(),
         }
@@ -163,12 +166,43 @@ impl Dialogue {
         self.to_send.push(sent);
     }
 
-    /// A line has arrived.
-    pub fn hear(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
+    /// Lines have arrived.
+    pub fn hear(&mut self, lines: Vec<String>, now: Timestamp) -> Vec<Shown> {
+        let mut shown: Vec<_> = lines.into_iter().flat_map(|line| self.hear_line(line, now)).collect();
+        shown.extend(self.show_moved());
+        shown
+    }
+
+    fn hear_line(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
         if !self.is_json {
             return self.hear_text(line, now);
         }
-        match Heard::read(&line) {
+        let heard = Heard::read(&line);
+        if self.paint.view == View::Names && matches!(heard, Heard::Moved { .. }) {
+            return self.gather(heard);
+        }
+        let mut shown = self.show_moved();
+        shown.extend(self.hear_object(heard, line));
+        shown
+    }
+
+    /// Those who come or go at the same time are told of in one line.
+    fn gather(&mut self, heard: Heard) -> Vec<Shown> {
+        if self.moved.as_mut().is_some_and(|moved| moved.gather(&heard)) {
+            return Vec::new();
+        }
+        let shown = self.show_moved();
+        self.moved = Some(heard);
+        shown
+    }
+
+    fn show_moved(&mut self) -> Vec<Shown> {
+        let moved = self.moved.take();
+        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Line).into_iter().collect()
+    }
+
+    fn hear_object(&mut self, heard: Heard, line: String) -> Vec<Shown> {
+        match heard {
             Heard::Said(said) => {
                 let entries = self.missed.take(Entry { said, line }, self.name.as_deref());
                 self.show(entries)
@@ -273,7 +307,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::protocol::{Form, Kind, Said as Spoken, Who};
+    use crate::protocol::{Event, Form, Kind, Said as Spoken, Scene, Who};
 
     /// What a daemon with this view would send.
     fn said(form: Form, seq: u64, from: &str, text: &str) -> String {
@@ -304,7 +338,7 @@ mod tests {
     }
 
     fn hear(dialogue: &mut Dialogue, line: impl Into<String>) -> Vec<Shown> {
-        dialogue.hear(line.into(), Timestamp::UNIX_EPOCH)
+        dialogue.hear(vec![line.into()], Timestamp::UNIX_EPOCH)
     }
 
     fn line(text: &str) -> Vec<Shown> {
@@ -441,6 +475,20 @@ mod tests {
         hear(&mut ann, notice(Form::Json, Answer::Last(0)));
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
+    }
+
+    #[test]
+    fn those_who_come_together_are_told_of_in_one_line() {
+        let mut ann = named();
+        let who = |name: &str| Who { id: 1, name: Name::parse(name).unwrap(), verified: false };
+        let scene = Scene { room: "main", time: Timestamp::UNIX_EPOCH, members: 4 };
+        let mut out = Vec::new();
+        Form::Json.event(Event::Joined(&[who("bob"), who("carl"), who("dora")]), scene, &mut out);
+        Form::Json.event(Event::Left(&[who("eve")]), scene, &mut out);
+        let lines = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+        let shown = ann.hear(lines, Timestamp::UNIX_EPOCH);
+        let lines = ["-!- bob, carl and dora joined (4 here)", "-!- eve left (4 here)"];
+        assert_eq!(shown, lines.map(|line| Shown::Line(line.into())));
     }
 
     #[test]

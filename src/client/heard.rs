@@ -23,12 +23,12 @@ pub enum Heard {
         /// What.
         text: String,
     },
-    /// Somebody has come, or gone.
+    /// Somebody has come, or gone: one, or several at once.
     Moved {
         /// When.
         time: Option<Timestamp>,
         /// Who.
-        name: String,
+        names: Vec<String>,
         /// Whether it has come.
         has_come: bool,
         /// How many are there now.
@@ -81,6 +81,19 @@ impl Heard {
         let object = serde_json::from_str(line).ok();
         object.and_then(|object: Value| read(&object)).unwrap_or_else(|| Self::Other(line.to_owned()))
     }
+
+    /// Adds those who have come or gone at the same time to those who have. Says whether they have.
+    pub fn gather(&mut self, other: &Self) -> bool {
+        let Self::Moved { time, names, has_come, members } = self else { return false };
+        let Self::Moved { time: at, names: more, has_come: comes, members: count } = other else {
+            return false;
+        };
+        let is_same = (*time, *has_come, *members) == (*at, *comes, *count);
+        if is_same {
+            names.extend_from_slice(more);
+        }
+        is_same
+    }
 }
 
 fn read(object: &Value) -> Option<Heard> {
@@ -101,9 +114,12 @@ fn read(object: &Value) -> Option<Heard> {
             text: text("text")?,
         }),
         "private" => Heard::Private { time, from: who("from")?, text: text("text")? },
-        kind @ ("join" | "leave") => {
-            Heard::Moved { time, name: who("name")?, has_come: kind == "join", members: number("members")? }
-        }
+        kind @ ("join" | "leave") => Heard::Moved {
+            time,
+            names: vec![who("name")?],
+            has_come: kind == "join",
+            members: number("members")?,
+        },
         "rename" => Heard::Renamed { time, from: text("from")?, to: who("name")? },
         "notice" => Heard::Notice(text("text")?),
         "skipped" => Heard::Skipped(number("lines")?),
@@ -154,6 +170,21 @@ mod tests {
         let line = r#"{"type":"message","from":"a\u001b[2J","text":"\u001b]0;x\u0007\n<bob> hi"}"#;
         let Heard::Said(said) = Heard::read(line) else { panic!("{line}") };
         assert_eq!((said.from.as_str(), said.text.as_str()), ("a^[[2J", "^[]0;x^G^J<bob> hi"));
+    }
+
+    #[test]
+    fn those_who_come_at_the_same_time_are_gathered() {
+        let read = |kind: &str, name: &str, second: u8| {
+            Heard::read(&format!(
+                r#"{{"type":"{kind}","time":"2026-11-23T15:48:0{second}Z","name":"{name}","members":3}}"#
+            ))
+        };
+        let mut ann = read("join", "ann", 1);
+        assert!(ann.gather(&read("join", "bob", 1)));
+        for other in [read("leave", "eve", 1), read("join", "eve", 2), Heard::Skipped(1)] {
+            assert!(!ann.gather(&other));
+        }
+        assert!(matches!(ann, Heard::Moved { names, .. } if names == ["ann", "bob"]));
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Keyboard {
         let waker = if can_be_written_over() {
             let (editor, printer) = editor(&screen).map_err(io::Error::other)?;
             leave_to_editor(before.as_ref());
+            give_back_on_panic(before.clone());
             thread::spawn(move || edit(editor, &questions_rx, &events));
             Some(wake(printer))
         } else {
@@ -133,6 +134,18 @@ fn leave_to_editor(before: Option<&Termios>) {
         settings.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::IEXTEN);
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &settings);
     }
+}
+
+/// A thread that panics takes the whole program with it, as in a release, and leaves the terminal as it was.
+fn give_back_on_panic(before: Option<Termios>) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Some(before) = &before {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 type LineEditor = Editor<Assistant, MemHistory>;

@@ -125,8 +125,12 @@ impl Listener {
             }
             Event::NotConnected(error) => return self.not_connected(&error),
             Event::Heard(lines) => {
-                for line in lines {
-                    if let Some(outcome) = self.hear(line) {
+                // Until all is answered, each line may change what becomes of the next.
+                let is_settled = matches!(self.stage, Stage::Listening(_)) && !self.is_first;
+                let parts =
+                    if is_settled { vec![lines] } else { lines.into_iter().map(|line| vec![line]).collect() };
+                for lines in parts {
+                    if let Some(outcome) = self.hear(lines) {
                         return Some(outcome);
                     }
                 }
@@ -157,10 +161,10 @@ impl Listener {
         }
     }
 
-    fn hear(&mut self, line: String) -> Option<Outcome> {
-        let is_greeting = std::mem::take(&mut self.is_first) && line == GREETING;
+    fn hear(&mut self, lines: Vec<String>) -> Option<Outcome> {
+        let is_greeting = std::mem::take(&mut self.is_first) && lines == [GREETING];
         let is_listening = matches!(self.stage, Stage::Listening(_));
-        for shown in self.dialogue.hear(line, Timestamp::now()) {
+        for shown in self.dialogue.hear(lines, Timestamp::now()) {
             match shown {
                 Shown::Line(line) | Shown::Notice { line, .. } if is_listening && !is_greeting => {
                     if let Some(outcome) = self.print(&line) {

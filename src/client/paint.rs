@@ -16,6 +16,9 @@ const COLOURS: [&str; 6] = ["31", "32", "33", "34", "35", "36"];
 /// A notice: faint.
 const NOTICE: &str = "2";
 
+/// Most names in one line about who came or went; the others are counted.
+const NAMES_IN_A_LINE: usize = 5;
+
 /// How lines are shown.
 #[derive(Clone, Debug)]
 pub struct Paint {
@@ -40,9 +43,9 @@ impl Paint {
             Heard::Said(said) => (said.place.as_ref().map(|place| place.time), self.said(said)),
             Heard::Private { time, from, text } => (*time, format!("[{} -> you] {text}", self.name(from))),
             Heard::Moved { .. } | Heard::Renamed { .. } if is_plain => return None,
-            Heard::Moved { time, name, has_come, members } => {
+            Heard::Moved { time, names, has_come, members } => {
                 let verb = if *has_come { "joined" } else { "left" };
-                (*time, self.notice(&format!("{name} {verb} ({members} here)")))
+                (*time, self.notice(&format!("{} {verb} ({members} here)", listed(names))))
             }
             Heard::Renamed { time, from, to } => (*time, self.notice(&format!("{from} is now {to}"))),
             Heard::Notice(text) => (None, self.notice(text)),
@@ -94,10 +97,23 @@ impl Paint {
     }
 }
 
+/// `alice`, `alice and bob`, `alice, bob, carol, dave, eve and 95 others`, as chatd has it.
+fn listed(names: &[String]) -> String {
+    let (named, others) = names.split_at(names.len().min(NAMES_IN_A_LINE));
+    match (named, others.len()) {
+        ([], _) => String::new(),
+        ([name], 0) => name.clone(),
+        ([first @ .., last], 0) => format!("{} and {last}", first.join(", ")),
+        (named, 1) => format!("{} and 1 other", named.join(", ")),
+        (named, others) => format!("{} and {others} others", named.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::heard::Place;
+    use crate::protocol::{Event, Form, Name, Scene, Who};
 
     fn paint(view: View) -> Paint {
         Paint { view, times: false, has_colours: false, zone: TimeZone::UTC }
@@ -119,7 +135,7 @@ mod tests {
             shown(Heard::Private { time: None, from: "+bob".into(), text: "psst".into() }),
             "[+bob -> you] psst"
         );
-        let moved = |has_come| Heard::Moved { time: None, name: "ann".into(), has_come, members: 3 };
+        let moved = |has_come| Heard::Moved { time: None, names: vec!["ann".into()], has_come, members: 3 };
         assert_eq!(shown(moved(true)), "-!- ann joined (3 here)");
         assert_eq!(shown(moved(false)), "-!- ann left (3 here)");
         assert_eq!(
@@ -132,9 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn many_who_come_are_one_line_as_chatd_has_it() {
+        let names: Vec<String> = ["a1", "b2", "c3", "d4", "e5", "f6", "g7"].map(str::to_owned).into();
+        for count in 1..=names.len() {
+            let everybody: Vec<_> = names[..count].iter().map(|name| Name::parse(name).unwrap()).collect();
+            let everybody: Vec<_> =
+                everybody.into_iter().map(|name| Who { id: 1, name, verified: false }).collect();
+            let scene = Scene { room: "main", time: Timestamp::UNIX_EPOCH, members: 9 };
+            let mut expected = Vec::new();
+            Form::Names.event(Event::Joined(&everybody), scene, &mut expected);
+            let heard =
+                Heard::Moved { time: None, names: names[..count].to_vec(), has_come: true, members: 9 };
+            let shown = paint(View::Names).heard(&heard, "").unwrap() + "\n";
+            assert_eq!(shown, String::from_utf8(expected).unwrap());
+        }
+    }
+
+    #[test]
     fn plain_has_neither_names_nor_who_comes_and_goes() {
         assert_eq!(paint(View::Plain).heard(&said("hello"), ""), Some("hello".into()));
-        let moved = Heard::Moved { time: None, name: "ann".into(), has_come: true, members: 3 };
+        let moved = Heard::Moved { time: None, names: vec!["ann".into()], has_come: true, members: 3 };
         assert_eq!(paint(View::Plain).heard(&moved, ""), None);
     }
 

@@ -120,7 +120,7 @@ impl Pipe {
     }
 
     fn hear(&mut self, line: String) -> Option<String> {
-        for shown in self.dialogue.hear(line, Timestamp::now()) {
+        for shown in self.dialogue.hear(vec![line], Timestamp::now()) {
             match shown {
                 Shown::Refused(refusal) => return Some(refusal.words),
                 Shown::Notice { text, .. } => self.losses.notice(&text),
