@@ -241,12 +241,15 @@ impl Listener {
             }
             _ => {
                 let wish = self.dialogue.open_wish().unwrap_or_default();
-                Some((Exit::Failed, Some(format!("{}: {}", self.target, unanswered(&self.target, wish)))))
+                Some((Exit::Failed, Some(unanswered(&self.target, wish))))
             }
         }
     }
 
     fn time_is_up(&self) -> Outcome {
+        if let (Stage::Opening(..), Some(wish)) = (&self.stage, self.dialogue.open_wish()) {
+            return (Exit::Failed, Some(unanswered(&self.target, wish)));
+        }
         match self.limits.count {
             Some(count) if self.printed < count.get() => {
                 let words = format!("{}: {} of {count} lines came in time", self.target, self.printed);

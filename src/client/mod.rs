@@ -83,7 +83,7 @@ fn paint(cli: &Cli) -> Paint {
 
 /// What to say when the daemon does not answer a command.
 fn unanswered(target: &target::Target, wish: &str) -> String {
-    format!("{target} does not answer {wish}; it may have no commands: leave out --nick, --room and --view")
+    format!("{target}: no answer to {wish}; it may have no commands: leave out --nick, --room and --view")
 }
 
 /// A number that differs between the processes of a machine, and between machines most of the time.

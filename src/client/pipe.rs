@@ -53,7 +53,7 @@ pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exi
     let mut pipe = Pipe { target, dialogue, events: events_tx, stage: Stage::Connecting, losses, deadline };
     let (exit, words) = pipe.follow(&events);
     if let Some(words) = words {
-        eprintln!("chatc: {}: {words}", pipe.target);
+        eprintln!("chatc: {words}");
     }
     exit
 }
@@ -79,6 +79,10 @@ impl Pipe {
         }
     }
 
+    fn says(&self, words: &str) -> String {
+        format!("{}: {words}", self.target)
+    }
+
     fn late(&self) -> String {
         match self.dialogue.open_wish() {
             Some(wish) => unanswered(&self.target, wish),
@@ -96,15 +100,12 @@ impl Pipe {
                 link.offer(&lines);
                 self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
             }
-            Event::NotConnected(error) => {
-                eprintln!("chatc: {error}");
-                return Some((Exit::NoDaemon, None));
-            }
+            Event::NotConnected(error) => return Some((Exit::NoDaemon, Some(error.to_string()))),
             Event::Heard(lines) => {
                 for line in lines {
                     self.losses.hear(&line);
                     if let Some(words) = self.hear(line) {
-                        return Some((Exit::Failed, Some(words)));
+                        return Some((Exit::Failed, Some(self.says(&words))));
                     }
                 }
             }
@@ -150,17 +151,18 @@ impl Pipe {
 
     fn ended(&self, end: &End) -> Outcome {
         if let End::NotChatd(_) = end {
-            return (Exit::NoDaemon, Some(end.to_string()));
+            return (Exit::NoDaemon, Some(self.says(&end.to_string())));
         }
         match (self.losses.words(), end, &self.stage) {
-            (Some(words), ..) => (Exit::Failed, Some(words)),
+            (Some(words), ..) => (Exit::Failed, Some(self.says(&words))),
             (None, End::Closed, Stage::Said) => (Exit::Ok, None),
             (None, End::Closed, _) => {
                 let words = "the daemon has closed the connection before it had taken all of it";
-                (Exit::Failed, Some(words.into()))
+                (Exit::Failed, Some(self.says(words)))
             }
             (None, end, _) => {
-                (Exit::Failed, Some(format!("{end}, perhaps before the daemon had taken all of it")))
+                let words = format!("{end}, perhaps before the daemon had taken all of it");
+                (Exit::Failed, Some(self.says(&words)))
             }
         }
     }

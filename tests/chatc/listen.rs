@@ -140,3 +140,12 @@ fn it_connects_again_and_prints_what_it_missed_once() {
     way.mend();
     assert!(process.until(|line| line.contains("\"text\":\"")).contains("\"two\""));
 }
+
+#[test]
+fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
+    let server = TestServer::with(|config| config.commands = false);
+    let address = server.address.to_string();
+    let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "300ms", &address]).wait();
+    assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
+    assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
+}

@@ -179,6 +179,6 @@ fn a_pure_relay_answers_no_command_and_ends_with_1() {
     command.env("LC_ALL", "C");
     let left = Process::run(command).finish();
     assert_eq!(left.code, Some(1));
-    assert!(left.errors.contains("does not answer /nick"), "{left:?}");
+    assert!(left.errors.contains(": no answer to /nick; "), "{left:?}");
     server.stop(Duration::ZERO);
 }
