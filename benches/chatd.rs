@@ -86,7 +86,8 @@ fn intro(args: &Args) -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
-         pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver.",
+         pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver. The base is the floor; for a view \
+         it is chatd with\neverybody in plain, and amid something it is chatd without that.",
         kernel.trim(),
         args.rounds
     )

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::server::Who;
+use crate::server::{Setup, Who};
 
 pub(crate) const HELP: &str = "\
 usage: cargo bench [-- [SUBSTRING...] [OPTION...]]
@@ -41,7 +41,7 @@ impl Args {
         let mut args = Self {
             only: Vec::new(),
             rounds: 5,
-            server: Who::Chatd(env!("CARGO_BIN_EXE_chatd").into()),
+            server: Who::Chatd(env!("CARGO_BIN_EXE_chatd").into(), Setup::PLAIN),
             others: false,
             assert: false,
             list: false,
@@ -63,7 +63,7 @@ impl Args {
                 "--server" => {
                     args.server = match words.next().ok_or("--server takes a path, or floor")? {
                         word if word == "floor" => Who::Floor,
-                        path => Who::Chatd(PathBuf::from(path)),
+                        path => Who::Chatd(PathBuf::from(path), Setup::PLAIN),
                     };
                 }
                 option if option.starts_with('-') => {

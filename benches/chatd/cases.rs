@@ -1,6 +1,6 @@
 //! The cases: which run, with how many, and what is asked of chatd in it.
 //!
-//! A case is measured in rounds: in each round the floor, then chatd, then the others if any, so that what
+//! A case is measured in rounds: in each round its base, then chatd, then the others if any, so that what
 //! disturbs a machine for a while disturbs both of a pair. Every measurement starts its server anew.
 
 use std::io::{self, Error};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::args::Args;
 use crate::measure::{float, peak_rss, percentile};
-use crate::runs;
-use crate::server::{Server, Who};
+use crate::runs::{self, Amid};
+use crate::server::{Server, Setup, Shown, Who};
 use crate::table::{Row, Target, Unit};
 
 /// As many sessions as a process with 20,000 descriptors can have with room to spare, and as many as
@@ -21,7 +21,7 @@ const MANY: usize = 9_990;
 enum Run {
     FullLoad { listeners: usize, lines: u64 },
     OneLine { listeners: usize, lines: u64 },
-    Paced { listeners: usize, lines: u64, tick: Duration },
+    Paced { listeners: usize, lines: u64, tick: Duration, amid: Amid },
     AllTalk { sessions: usize, lines: u64 },
     Idle { sessions: usize },
     Storm { sessions: usize },
@@ -37,6 +37,17 @@ enum Others {
     Asked,
     /// Redis and ncat, if all others are asked for.
     AskedAll,
+}
+
+/// What chatd is held against, in the same round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Floor,
+    /// Chatd, with everybody in `plain`.
+    Plain,
+    /// Chatd, when nothing else happens.
+    Calm,
+    Nothing,
 }
 
 /// How many rounds a case takes of those asked for.
@@ -57,6 +68,8 @@ type Other = (&'static str, Option<Who>);
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     run: Run,
+    setup: Setup,
+    base: Base,
     rounds: Rounds,
     others: Others,
     /// What is measured, and the target for it.
@@ -71,6 +84,20 @@ const FULL: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.10)), 
 const ONE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.15)), WALL, PEAK];
 const PACED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis)];
+/// What is shown with names is longer, and copying it is most of the cost: so it is the bytes that are compared.
+const VIEWED: &[(&str, Unit, Target)] =
+    &[(CPU, Unit::Time, Target::None), WALL, PEAK, ("CPU/byte", Unit::Time, Target::Ratio(1.20))];
+const DISTURBED: &[(&str, Unit, Target)] =
+    &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(2.0))];
+const KEPT: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.05)), WALL, PEAK];
+const KEPT_IDLE: &[(&str, Unit, Target)] = &[
+    ("RSS/session", Unit::Bytes, Target::More(300.0)),
+    ("RSS, nobody", Unit::Bytes, Target::Most(5.0 * 1_048_576.0)),
+];
+const KEPT_STORM: &[(&str, Unit, Target)] =
+    &[("wall", Unit::Time, Target::Ratio(1.2)), ("refused", Unit::Count, Target::Most(0.0))];
+const NAMED: &[(&str, Unit, Target)] =
+    &[("RSS/session", Unit::Bytes, Target::Most(2_048.0)), ("RSS, nobody", Unit::Bytes, Target::None)];
 const IDLE: &[(&str, Unit, Target)] = &[
     ("RSS/session", Unit::Bytes, Target::Most(1_536.0)),
     ("RSS, nobody", Unit::Bytes, Target::Most(5.0 * 1_048_576.0)),
@@ -85,7 +112,51 @@ const fn full(
 ) -> Case {
     let rounds = if listeners > 1_000 { Rounds::All } else { Rounds::Thrice };
     let others = if listeners == 100 { Others::Asked } else { Others::Never };
-    Case { name, run: Run::FullLoad { listeners, lines }, rounds, others, rows }
+    Case {
+        name,
+        run: Run::FullLoad { listeners, lines },
+        setup: Setup::PLAIN,
+        base: Base::Floor,
+        rounds,
+        others,
+        rows,
+    }
+}
+
+const fn viewed(name: &'static str, shown: Shown, listeners: usize, lines: u64) -> Case {
+    Case {
+        setup: Setup::showing(shown),
+        base: Base::Plain,
+        rounds: Rounds::All,
+        others: Others::Never,
+        ..full(name, listeners, lines, VIEWED)
+    }
+}
+
+/// The same with connections that are kept for the next process, beside the same without.
+const fn kept(name: &'static str, run: Run, rows: &'static [(&str, Unit, Target)]) -> Case {
+    Case {
+        name,
+        run,
+        setup: Setup { keeps: true, ..Setup::PLAIN },
+        base: Base::Plain,
+        rounds: Rounds::Thrice,
+        others: Others::Never,
+        rows,
+    }
+}
+
+/// A line each two milliseconds to a hundred who see it in all three views.
+const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static str]) -> Case {
+    Case {
+        name,
+        run: Run::Paced { listeners: 100, lines: 2_000, tick: Duration::from_millis(2), amid },
+        setup: Setup { shown: Shown::Thirds, options, keeps: false },
+        base: Base::Calm,
+        rounds: Rounds::All,
+        others: Others::Never,
+        rows: DISTURBED,
+    }
 }
 
 /// All of them, in the order in which they are measured.
@@ -97,13 +168,17 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "one line, 100 receivers",
         run: Run::OneLine { listeners: 100, lines: 1_000 },
+        setup: Setup::PLAIN,
+        base: Base::Floor,
         rounds: Rounds::Thrice,
         others: Others::AskedAll,
         rows: ONE,
     },
     Case {
         name: "500 lines/s, 100 receivers",
-        run: Run::Paced { listeners: 100, lines: 2_000, tick: Duration::from_millis(2) },
+        run: Run::Paced { listeners: 100, lines: 2_000, tick: Duration::from_millis(2), amid: Amid::Calm },
+        setup: Setup::PLAIN,
+        base: Base::Floor,
         rounds: Rounds::Most(3),
         others: Others::Redis,
         rows: PACED,
@@ -111,6 +186,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "all talk, 50 sessions",
         run: Run::AllTalk { sessions: 50, lines: 1_000 },
+        setup: Setup::PLAIN,
+        base: Base::Floor,
         rounds: Rounds::All,
         others: Others::Never,
         rows: FREE,
@@ -118,6 +195,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "idle, 9,990 sessions",
         run: Run::Idle { sessions: MANY },
+        setup: Setup::PLAIN,
+        base: Base::Nothing,
         rounds: Rounds::Most(3),
         others: Others::Never,
         rows: IDLE,
@@ -125,10 +204,33 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "storm, 9,990 at once",
         run: Run::Storm { sessions: MANY },
+        setup: Setup::PLAIN,
+        base: Base::Floor,
         rounds: Rounds::All,
         others: Others::Never,
         rows: STORM,
     },
+    viewed("names, 100 receivers", Shown::Names, 100, 100_000),
+    viewed("names, 1,000 receivers", Shown::Names, 1_000, 10_000),
+    viewed("json, 100 receivers", Shown::Json, 100, 100_000),
+    viewed("json, 1,000 receivers", Shown::Json, 1_000, 10_000),
+    viewed("a third each, 100 receivers", Shown::Thirds, 100, 100_000),
+    viewed("a third each, 1,000", Shown::Thirds, 1_000, 10_000),
+    disturbed("amid 1,000 comings a second", Amid::Comings, &[]),
+    disturbed("amid a flood, --rate 600", Amid::Flood, &["--rate", "600"]),
+    Case {
+        name: "idle, 9,990 with names",
+        run: Run::Idle { sessions: MANY },
+        setup: Setup::showing(Shown::Named),
+        base: Base::Nothing,
+        rounds: Rounds::Most(3),
+        others: Others::Never,
+        rows: NAMED,
+    },
+    kept("kept, 100 receivers", Run::FullLoad { listeners: 100, lines: 100_000 }, KEPT),
+    kept("kept, 1,000 receivers", Run::FullLoad { listeners: 1_000, lines: 10_000 }, KEPT),
+    Case { rounds: Rounds::Most(3), ..kept("kept, 9,990 idle", Run::Idle { sessions: MANY }, KEPT_IDLE) },
+    Case { rounds: Rounds::All, ..kept("kept, 9,990 at once", Run::Storm { sessions: MANY }, KEPT_STORM) },
 ];
 
 impl Case {
@@ -142,13 +244,13 @@ impl Case {
             Rounds::Most(most) => args.rounds.min(most),
         };
         for _ in 0..rounds {
-            if !matches!(self.run, Run::Idle { .. }) {
-                add(&mut rows, self.once(&Who::Floor)?, |row| &mut row.floor);
+            if let Some((who, run)) = self.base(&args.server) {
+                add(&mut rows, self.once(&who, run)?, |row| &mut row.base);
             }
-            add(&mut rows, self.once(&args.server)?, |row| &mut row.chatd);
+            add(&mut rows, self.once(&set_up(&args.server, self.setup), self.run)?, |row| &mut row.chatd);
             for (place, other) in others.iter_mut().enumerate() {
                 let Some(who) = &other.1 else { continue };
-                match self.once(who) {
+                match self.once(who, self.run) {
                     Ok(values) => add(&mut rows, values, |row| &mut row.others[place].1),
                     Err(error) => {
                         // The benchmark is not about it.
@@ -163,7 +265,17 @@ impl Case {
 
     fn row(&self, (what, unit, target): (&'static str, Unit, Target), others: &[Other]) -> Row {
         let others = others.iter().map(|(name, _)| (*name, Vec::new())).collect();
-        Row { case: self.name.to_owned(), what, unit, target, floor: Vec::new(), chatd: Vec::new(), others }
+        Row { case: self.name.to_owned(), what, unit, target, base: Vec::new(), chatd: Vec::new(), others }
+    }
+
+    /// What is measured first in each round.
+    fn base(&self, server: &Who) -> Option<(Who, Run)> {
+        match self.base {
+            Base::Nothing => None,
+            Base::Floor => Some((Who::Floor, self.run)),
+            Base::Plain => Some((set_up(server, Setup::PLAIN), self.run)),
+            Base::Calm => Some((set_up(server, self.setup), self.run.calm())),
+        }
     }
 
     fn others(&self, args: &Args) -> Vec<Other> {
@@ -178,19 +290,39 @@ impl Case {
     }
 
     /// Measures one server once: one value for each row.
-    fn once(&self, who: &Who) -> io::Result<Vec<f64>> {
+    fn once(&self, who: &Who, run: Run) -> io::Result<Vec<f64>> {
         let fail = |error| Error::other(format!("{}, {who:?}: {error}", self.name));
         let server = who.start().map_err(fail)?;
-        self.values(&server).map_err(fail)
+        run.values(&server).map_err(fail)
+    }
+}
+
+/// The same server, with that asked of it.
+fn set_up(server: &Who, setup: Setup) -> Who {
+    match server {
+        Who::Chatd(path, _) => Who::Chatd(path.clone(), setup),
+        other => other.clone(),
+    }
+}
+
+impl Run {
+    /// The same, when nothing else happens.
+    fn calm(self) -> Self {
+        match self {
+            Self::Paced { listeners, lines, tick, .. } => {
+                Self::Paced { listeners, lines, tick, amid: Amid::Calm }
+            }
+            other => other,
+        }
     }
 
-    fn values(&self, server: &Server) -> io::Result<Vec<f64>> {
-        let cost = match self.run {
+    fn values(self, server: &Server) -> io::Result<Vec<f64>> {
+        let cost = match self {
             Run::FullLoad { listeners, lines } => runs::full_load(server, listeners, lines)?,
             Run::OneLine { listeners, lines } => runs::one_line(server, listeners, lines)?,
             Run::AllTalk { sessions, lines } => runs::all_talk(server, sessions, lines)?,
-            Run::Paced { listeners, lines, tick } => {
-                let mut took = runs::paced(server, listeners, lines, tick)?;
+            Run::Paced { listeners, lines, tick, amid } => {
+                let mut took = runs::paced(server, listeners, lines, tick, amid)?;
                 return Ok([50, 99].map(|percent| float(percentile(&mut took, percent))).to_vec());
             }
             Run::Idle { sessions } => {
@@ -202,7 +334,7 @@ impl Case {
                 return Ok(vec![wall, refused]);
             }
         };
-        Ok(vec![cost.cpu, cost.wall, float(peak_rss(server.pid())?)])
+        Ok(vec![cost.cpu, cost.wall, float(peak_rss(server.pid())?), cost.cpu_byte])
     }
 }
 

@@ -15,12 +15,14 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::server::{Count, Server};
+use crate::server::{Count, MARK, Server};
 
 /// Silence for this long is a failure.
 pub(crate) const STALL: Duration = Duration::from_secs(20);
 /// Silence for this long is the end of what somebody has to say.
 const QUIET: Duration = Duration::from_millis(300);
+/// Silence for this long, in views where comings are told of, means that all have been.
+const GATHERED: Duration = Duration::from_millis(1_500);
 const BUFFER: usize = 256 * 1024;
 
 /// Connections to one server.
@@ -30,6 +32,8 @@ pub(crate) struct Crowd {
     count: Count,
     /// What each has heard, in bytes or in lines.
     heard: Vec<u64>,
+    /// How many bytes all of them have heard.
+    pub(crate) bytes: u64,
     /// One of those who have heard least, and how much that is: see [`Crowd::least`].
     slowest: (usize, u64),
     events: Vec<Event>,
@@ -62,6 +66,7 @@ impl Crowd {
             sockets: Vec::with_capacity(listeners + 1),
             count: server.wire.count,
             heard: Vec::with_capacity(listeners + 1),
+            bytes: 0,
             slowest: (0, 0),
             events: Vec::with_capacity(1024),
             buffer: vec![0; BUFFER],
@@ -74,11 +79,18 @@ impl Crowd {
                 crowd.expect(|_, _, _| {})?;
             }
         }
-        if !server.wire.join.is_empty() {
-            (0..listeners).try_for_each(|who| crowd.say(who, &server.wire.join))?;
+        if !server.wire.greets_first {
+            crowd.join(server, listeners)?;
         }
         crowd.greet(0..listeners, server.wire.greeting.as_deref())?;
+        if server.wire.greets_first {
+            crowd.join(server, listeners)?;
+        }
         Ok(crowd)
+    }
+
+    fn join(&self, server: &Server, listeners: usize) -> io::Result<()> {
+        (0..listeners).try_for_each(|who| self.say(who, &(server.wire.join)(who)))
     }
 
     fn connect(&mut self, server: &Server) -> io::Result<()> {
@@ -120,6 +132,10 @@ impl Crowd {
             }
             for at in 0..self.events.len() {
                 let place = usize::try_from(self.events[at].data.u64()).unwrap_or(usize::MAX);
+                if missing[place] == 0 && self.is_told_of_others() {
+                    self.ignore(place);
+                    continue;
+                }
                 let rest = &greeting[greeting.len() - missing[place]..];
                 match self.hear(place, rest)? {
                     Some(length) => missing[place] -= length,
@@ -147,8 +163,25 @@ impl Crowd {
         Ok(None)
     }
 
+    /// Listeners hear more than lines.
+    fn is_told_of_others(&self) -> bool {
+        matches!(self.count, Count::Marks(_))
+    }
+
+    /// Receives what does not count.
+    fn ignore(&mut self, place: usize) {
+        if let Some(socket) = &self.sockets[place] {
+            // An error comes again when something counts.
+            let _ = rustix::net::recv(socket, &mut *self.buffer, RecvFlags::empty());
+        }
+    }
+
     /// From here on everything counts.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
+        if self.is_told_of_others() {
+            // Until those who have come have been told of.
+            while self.receive(GATHERED, |_, _, _| {})? {}
+        }
         if self.refused > 0 {
             return Err(Error::other(format!("{} callers were refused", self.refused)));
         }
@@ -228,10 +261,12 @@ impl Crowd {
                 Err(Errno::AGAIN | Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
+            self.bytes += length as u64;
             let before = self.heard[who];
             self.heard[who] += match self.count {
                 Count::Bytes(_) => length as u64,
-                Count::Ends => self.buffer[..length].iter().filter(|byte| **byte == b'\n').count() as u64,
+                Count::Ends => memchr::memchr_iter(b'\n', &self.buffer[..length]).count() as u64,
+                Count::Marks(_) => memchr::memchr_iter(MARK, &self.buffer[..length]).count() as u64,
             };
             tell(who, in_lines(self.count, before), in_lines(self.count, self.heard[who]));
         }
@@ -250,7 +285,7 @@ impl Crowd {
     pub(crate) fn check(&mut self, listeners: std::ops::Range<usize>, lines: u64) -> io::Result<()> {
         while self.receive(Duration::from_millis(10), |_, _, _| {})? {}
         let right = match self.count {
-            Count::Bytes(each) => lines * each,
+            Count::Bytes(each) | Count::Marks(each) => lines * each,
             Count::Ends => lines,
         };
         match self.heard[listeners].iter().find(|heard| **heard != right) {
@@ -276,7 +311,7 @@ impl Crowd {
 
 fn in_lines(count: Count, heard: u64) -> u64 {
     match count {
-        Count::Bytes(each) => heard / each,
+        Count::Bytes(each) | Count::Marks(each) => heard / each,
         Count::Ends => heard,
     }
 }

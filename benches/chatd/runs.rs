@@ -3,7 +3,11 @@
 //! Each run says lines in its own way and waits until everybody has heard them, and checks that nobody has
 //! heard more or less. It gives the CPU time that the server has taken, and the time on the wall.
 
-use std::io;
+use std::io::{self, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::load::Crowd;
@@ -17,11 +21,74 @@ const PIECE: usize = 1_024;
 /// Lines before the measuring begins, so that what grows once has grown.
 const WARM_UP: u64 = 200;
 
+/// What happens while a run is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amid {
+    Calm,
+    /// Five hundred a second come, take a name, and go.
+    Comings,
+    /// One says lines as fast as it is let.
+    Flood,
+}
+
+/// Something that happens until this is dropped.
+struct Disturbance {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Amid {
+    fn begin(self, address: SocketAddrV4) -> Disturbance {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let thread = match self {
+            Self::Calm => None,
+            Self::Comings => Some(std::thread::spawn(move || come_and_go(address, &seen))),
+            Self::Flood => Some(std::thread::spawn(move || flood(address, &seen))),
+        };
+        Disturbance { is_over, thread }
+    }
+}
+
+impl Drop for Disturbance {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Each is gone before the next comes; who cannot come any more shows in the numbers of those who stay.
+fn come_and_go(address: SocketAddrV4, is_over: &AtomicBool) {
+    let mut next = Instant::now();
+    for number in 0_u64.. {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(mut caller) = TcpStream::connect(address) {
+            let _ = caller.write_all(format!("/nick c{number}\n").as_bytes());
+        }
+        next += Duration::from_millis(2);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn flood(address: SocketAddrV4, is_over: &AtomicBool) {
+    let Ok(mut caller) = TcpStream::connect(address) else { return };
+    let lines = "a line of a flood\n".repeat(1_000);
+    // It waits when it is not read: by the clock, for it has to notice when all is over.
+    let _ = caller.set_write_timeout(Some(Duration::from_millis(20)));
+    while !is_over.load(Ordering::Relaxed) {
+        let _ = caller.write(lines.as_bytes());
+    }
+}
+
 /// What a run took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
     /// CPU time of the server for one line to one listener, in nanoseconds.
     pub(crate) cpu: f64,
+    /// The same for one byte of it.
+    pub(crate) cpu_byte: f64,
     /// In nanoseconds.
     pub(crate) wall: f64,
 }
@@ -30,18 +97,25 @@ pub(crate) struct Cost {
 struct Meter {
     pid: u32,
     cpu: u64,
+    bytes: u64,
     start: Instant,
 }
 
 impl Meter {
-    fn start(server: &Server) -> io::Result<Self> {
-        Ok(Self { pid: server.pid(), cpu: measure::cpu(server.pid())?, start: Instant::now() })
+    fn start(server: &Server, crowd: &Crowd) -> io::Result<Self> {
+        let cpu = measure::cpu(server.pid())?;
+        Ok(Self { pid: server.pid(), cpu, bytes: crowd.bytes, start: Instant::now() })
     }
 
-    fn stop(self, deliveries: u64) -> io::Result<Cost> {
+    fn stop(self, crowd: &Crowd, deliveries: u64) -> io::Result<Cost> {
         let wall = self.start.elapsed();
-        let cpu = measure::cpu(self.pid)?.saturating_sub(self.cpu);
-        Ok(Cost { cpu: measure::float(cpu) / measure::float(deliveries), wall: wall.as_secs_f64() * 1e9 })
+        let cpu = measure::float(measure::cpu(self.pid)?.saturating_sub(self.cpu));
+        let bytes = crowd.bytes - self.bytes;
+        Ok(Cost {
+            cpu: cpu / measure::float(deliveries),
+            cpu_byte: cpu / measure::float(bytes),
+            wall: wall.as_secs_f64() * 1e9,
+        })
     }
 }
 
@@ -81,9 +155,9 @@ pub(crate) fn full_load(server: &Server, listeners: usize, lines: u64) -> io::Re
     let mut speech = Speech::new(server);
     let warm = WARM_UP.min(lines / 10);
     stream(&mut crowd, &mut speech, warm)?;
-    let meter = Meter::start(server)?;
+    let meter = Meter::start(server, &crowd)?;
     stream(&mut crowd, &mut speech, warm + lines)?;
-    let cost = meter.stop(lines * listeners as u64)?;
+    let cost = meter.stop(&crowd, lines * listeners as u64)?;
     crowd.check(0..listeners, warm + lines)?;
     Ok(cost)
 }
@@ -104,7 +178,7 @@ fn stream(crowd: &mut Crowd, speech: &mut Speech, lines: u64) -> io::Result<()> 
 pub(crate) fn one_line(server: &Server, listeners: usize, lines: u64) -> io::Result<Cost> {
     let mut crowd = Crowd::gather(server, listeners)?;
     let speaker = crowd.speaker();
-    let mut speak = |from: u64, to: u64| -> io::Result<()> {
+    let speak = |crowd: &mut Crowd, from: u64, to: u64| -> io::Result<()> {
         for line in from..to {
             crowd.say(speaker, &server.wire.line)?;
             while crowd.least() <= line {
@@ -113,18 +187,25 @@ pub(crate) fn one_line(server: &Server, listeners: usize, lines: u64) -> io::Res
         }
         Ok(())
     };
-    speak(0, WARM_UP)?;
-    let meter = Meter::start(server)?;
-    speak(WARM_UP, WARM_UP + lines)?;
-    let cost = meter.stop(lines * listeners as u64)?;
+    speak(&mut crowd, 0, WARM_UP)?;
+    let meter = Meter::start(server, &crowd)?;
+    speak(&mut crowd, WARM_UP, WARM_UP + lines)?;
+    let cost = meter.stop(&crowd, lines * listeners as u64)?;
     crowd.check(0..listeners, WARM_UP + lines)?;
     Ok(cost)
 }
 
-/// One says a line at each tick, whatever the others have heard. Gives how long each line took to each
-/// listener, in nanoseconds.
-pub(crate) fn paced(server: &Server, listeners: usize, lines: u64, tick: Duration) -> io::Result<Vec<u64>> {
+/// One says a line at each tick, whatever the others have heard and whatever else happens. Gives how long each line
+/// took to each listener, in nanoseconds.
+pub(crate) fn paced(
+    server: &Server,
+    listeners: usize,
+    lines: u64,
+    tick: Duration,
+    amid: Amid,
+) -> io::Result<Vec<u64>> {
     let mut crowd = Crowd::gather(server, listeners)?;
+    let _disturbance = amid.begin(server.address);
     let speaker = crowd.speaker();
     let mut said: Vec<Instant> = Vec::new();
     let mut took = Vec::new();
@@ -167,7 +248,7 @@ pub(crate) fn all_talk(server: &Server, sessions: usize, lines: u64) -> io::Resu
     crowd.begin()?;
     let others = sessions as u64 - 1;
     let mut speeches: Vec<Speech> = (0..sessions).map(|_| Speech::new(server)).collect();
-    let meter = Meter::start(server)?;
+    let meter = Meter::start(server, &crowd)?;
     loop {
         let heard = (0..sessions).map(|who| crowd.lines(who)).min().unwrap_or(0);
         if heard >= lines * others {
@@ -179,7 +260,7 @@ pub(crate) fn all_talk(server: &Server, sessions: usize, lines: u64) -> io::Resu
         }
         crowd.expect(|_, _, _| {})?;
     }
-    let cost = meter.stop(lines * others * sessions as u64)?;
+    let cost = meter.stop(&crowd, lines * others * sessions as u64)?;
     crowd.check(0..sessions, lines * others)?;
     Ok(cost)
 }

@@ -16,10 +16,12 @@ pub(crate) enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     None,
-    /// Not more than so many times the floor.
+    /// Not more than so many times the base.
     Ratio(f64),
     /// Not more than this.
     Most(f64),
+    /// Not more than so much more than the base.
+    More(f64),
     /// Not more than redis in the same rounds.
     Redis,
 }
@@ -31,8 +33,8 @@ pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: Unit,
     pub(crate) target: Target,
-    /// One value for each round; the floor's may be missing.
-    pub(crate) floor: Vec<f64>,
+    /// What chatd is held against, one value for each round: the floor, unless the case says otherwise.
+    pub(crate) base: Vec<f64>,
     pub(crate) chatd: Vec<f64>,
     /// Others in the same rounds, by name.
     pub(crate) others: Vec<(&'static str, Vec<f64>)>,
@@ -43,7 +45,7 @@ pub(crate) fn head(intro: &str) {
     println!("{intro}\n");
     let line = format!(
         "{:<29} {:<16} {:>9} {:>9}  {:<19} {:<20} {}",
-        "case", "", "floor", "chatd", "chatd/floor", "target", "others"
+        "case", "", "base", "chatd", "chatd/base", "target", "others"
     );
     println!("{line}\n{}", "-".repeat(line.len() + 8));
 }
@@ -51,8 +53,8 @@ pub(crate) fn head(intro: &str) {
 impl Row {
     /// The ratio of each pair.
     fn ratios(&self) -> Vec<f64> {
-        let pairs = self.floor.iter().zip(&self.chatd).filter(|(floor, _)| **floor > 0.0);
-        pairs.map(|(floor, chatd)| chatd / floor).collect()
+        let pairs = self.base.iter().zip(&self.chatd).filter(|(base, _)| **base > 0.0);
+        pairs.map(|(base, chatd)| chatd / base).collect()
     }
 
     fn redis(&self) -> Option<f64> {
@@ -68,6 +70,10 @@ impl Row {
             Target::Ratio(most) => {
                 let ratio = Spread::of(&self.ratios())?.median;
                 Some((format!("<= {most:.2}"), ratio <= most))
+            }
+            Target::More(most) => {
+                let more = chatd - Spread::of(&self.base)?.median;
+                Some((format!("<= base + {}", show(self.unit, most)), more <= most))
             }
             Target::Most(most) => Some((format!("<= {}", show(self.unit, most)), chatd <= most)),
             Target::Redis => {
@@ -95,7 +101,7 @@ impl Row {
             "{:<29} {:<16} {:>9} {:>9}  {ratio:<19} {target:<20} {}",
             self.case,
             self.what,
-            median(&self.floor),
+            median(&self.base),
             median(&self.chatd),
             others.join(", ")
         );
@@ -108,6 +114,7 @@ impl Row {
 fn show(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count => format!("{value:.0}"),
+        Unit::Time if value < 1.0 => format!("{:.0} ps", value * 1e3),
         Unit::Time if value < 100.0 => format!("{value:.1} ns"),
         Unit::Time if value < 1e3 => format!("{value:.0} ns"),
         Unit::Time if value < 1e6 => format!("{:.2} us", value / 1e3),

@@ -391,7 +391,7 @@ mod tests {
         );
         let mut ann = named();
         assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
-        let told = Answer::Told(name("bob"));
+        let told = Answer::Told(Who { id: 2, name: name("bob"), verified: false });
         let (text, line) = ("told bob".to_owned(), "-!- told bob".to_owned());
         assert_eq!(hear(&mut ann, notice(Form::Json, told)), [Shown::Notice { text, line }]);
     }

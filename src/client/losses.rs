@@ -81,7 +81,7 @@ fn too_long(text: &str) -> Option<usize> {
 
 /// Whether chatd says that before it closes a connection of its own accord.
 fn is_farewell(text: &str) -> bool {
-    let all = [Notice::ServerFull, Notice::AddressFull, Notice::Idle]
+    let all = [Notice::ServerFull, Notice::AddressFull, Notice::Idle, Notice::Unknown]
         .into_iter()
         .chain([Foreign::Tls, Foreign::Http, Foreign::Ssh].map(Notice::Foreign));
     all.into_iter().any(|notice| notice.to_string() == text)
@@ -90,7 +90,7 @@ fn is_farewell(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Name;
+    use crate::protocol::{Name, Who};
 
     fn heard(said: &[u8], line: &str) -> Option<String> {
         let losses = Losses::default();
@@ -134,14 +134,15 @@ mod tests {
 
     #[test]
     fn refused_commands_are_losses_and_answers_are_not() {
-        let bob = || Name::parse("bob").unwrap();
+        let name = || Name::parse("bob").unwrap();
+        let bob = || Who { id: 2, name: name(), verified: false };
         for (answer, is_loss) in [
             (Answer::Unknown(None), true),
             (Answer::NobodyCalledThat, true),
             (Answer::IgnoresYou(bob()), true),
             (Answer::DoesNotRead(bob()), true),
             (Answer::Told(bob()), false),
-            (Answer::Named(bob()), false),
+            (Answer::Named(name()), false),
         ] {
             let losses = Losses::default();
             losses.notice(&answer.to_string());

@@ -11,11 +11,12 @@ use std::io::Write;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 
 use super::Name;
 
 /// How a member wants lines shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
     /// As they were said.
     Plain,
@@ -45,7 +46,7 @@ impl View {
 }
 
 /// A view, and what else decides how a line looks in it: all whose form is the same are sent the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// `plain`.
     Plain,
@@ -87,7 +88,7 @@ impl Form {
 }
 
 /// A member, as others are told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The number of its session: never reused, so it tells two of the same name apart.
     pub id: u64,
@@ -106,7 +107,7 @@ impl fmt::Display for Who {
 }
 
 /// What kind of thing somebody has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Lines.
     Message,
@@ -157,6 +158,9 @@ pub struct Scene<'a> {
     /// How many members the room has, after it.
     pub members: usize,
 }
+
+/// About what an object has besides the text of a line and what it shares with others.
+const OBJECT_BYTES: usize = 48;
 
 /// Most names in one line about who came or went; the others are counted.
 const NAMES_IN_A_LINE: usize = 5;
@@ -232,6 +236,7 @@ fn clock(time: Timestamp) -> Vec<u8> {
 
 fn prefixed(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) {
     let mut start = 0;
+    out.reserve(text.len() + prefix.len() * memchr_iter(b'\n', text).count());
     for end in memchr_iter(b'\n', text) {
         out.extend_from_slice(prefix);
         out.extend_from_slice(&text[start..=end]);
@@ -278,14 +283,21 @@ impl fmt::Display for Listed<'_> {
 
 fn said_json(said: &Said<'_>, out: &mut Vec<u8>) {
     let kind = if said.kind == Kind::Emote { "emote" } else { "message" };
+    // The same in all of the lines.
+    let mut shared = Vec::new();
+    Object(&mut shared)
+        .time(said.time)
+        .text("room", said.room)
+        .number("id", said.who.id)
+        .text("from", said.who.name.as_str())
+        .flag("verified", said.who.verified);
     let mut start = 0;
+    out.reserve(said.text.len() + (shared.len() + OBJECT_BYTES) * memchr_iter(b'\n', said.text).count());
     for (number, end) in memchr_iter(b'\n', said.text).enumerate() {
         // With `raw`, what was said may be no text.
         let line = String::from_utf8_lossy(&said.text[start..end]);
         let mut object = Object::new(kind, out);
-        object.number("seq", said.seq + number as u64).time(said.time).text("room", said.room);
-        object.number("id", said.who.id).text("from", said.who.name.as_str());
-        object.flag("verified", said.who.verified).text("text", &line).end();
+        object.number("seq", said.seq + number as u64).append(&shared).text("text", &line).end();
         start = end + 1;
     }
 }
@@ -326,6 +338,12 @@ impl<'a> Object<'a> {
         self.0.extend_from_slice(key.as_bytes());
         self.0.extend_from_slice(b"\":");
         self.0
+    }
+
+    /// Appends fields that are written already.
+    fn append(&mut self, fields: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(fields);
+        self
     }
 
     pub(super) fn number(&mut self, key: &str, number: u64) -> &mut Self {
