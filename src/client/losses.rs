@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use memchr::memchr_iter;
 
+use super::heard::Heard;
 use crate::protocol::{Answer, Foreign, Notice};
 
 /// The least `max_line` that chatd can have.
@@ -21,8 +22,8 @@ struct Seen {
     longest: usize,
     /// What the daemon has said of it.
     refusal: Option<String>,
-    /// What was heard last.
-    last: String,
+    /// What was heard last, if that was a notice.
+    last: Option<String>,
 }
 
 /// What was said, and what came of it.
@@ -45,12 +46,13 @@ impl Losses {
     /// A line has arrived.
     pub fn hear(&self, line: &str) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = line.strip_prefix("-!- ")
+        let notice = notice_in(line);
+        if let Some(text) = &notice
             && too_long(text).is_some_and(|limit| limit >= LEAST_MAX_LINE && limit < seen.longest)
         {
-            seen.refusal = Some(text.to_owned());
+            seen.refusal.clone_from(&notice);
         }
-        line.clone_into(&mut seen.last);
+        seen.last = notice;
     }
 
     /// The daemon itself has said that.
@@ -67,9 +69,17 @@ impl Losses {
     /// What the daemon has said, if something has got lost.
     pub fn words(&self) -> Option<String> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = seen.last.strip_prefix("-!- ");
-        seen.refusal.clone().or_else(|| last.filter(|text| is_farewell(text)).map(str::to_owned))
+        seen.refusal.clone().or_else(|| seen.last.clone().filter(|text| is_farewell(text)))
     }
+}
+
+/// The words of a line that looks like a notice, in text or in an object.
+fn notice_in(line: &str) -> Option<String> {
+    let in_text = line.strip_prefix("-!- ").map(str::to_owned);
+    in_text.or_else(|| match Heard::read(line) {
+        Heard::Notice(text) => Some(text),
+        _ => None,
+    })
 }
 
 /// The limit that a notice speaks of.
@@ -126,6 +136,8 @@ mod tests {
     #[test]
     fn what_is_said_before_the_end_counts_at_the_end() {
         assert_eq!(heard(b"", "-!- server full"), Some("server full".into()));
+        let object = r#"{"type":"notice","text":"server full"}"#;
+        assert_eq!(heard(b"", object), Some("server full".into()), "where connections begin in json");
         let losses = Losses::default();
         losses.hear("-!- server full");
         losses.hear("just kidding");
