@@ -36,6 +36,22 @@ fn lines_are_printed_as_they_come_and_the_greeting_is_not() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let server = TestServer::start();
+    let program = command(&["--listen", "--view", "names", &server.address.to_string()]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
+    let mut process = Process::run(shell);
+    let mut other = server.join();
+    while !is_heard(&mut process, &mut other) {}
+    process.signal("HUP");
+    other.say("still there?\n");
+    assert!(process.until(|line| line.contains("still")).ends_with("still there?"));
+    process.signal("TERM");
+    assert_eq!(process.wait().code, Some(0));
+}
+
+#[test]
 fn a_count_ends_it_with_0() {
     let fake = Fake::start();
     let mut process = Process::start(&["--listen", "--count", "2", &fake.address()]);
