@@ -84,9 +84,10 @@ fn a_time_ends_it_with_0_but_for_a_count_that_was_not_reached() {
 fn a_daemon_that_stops_ends_it_with_1() {
     let daemon = Daemon::start(&[]);
     let address = daemon.address.to_string();
-    let mut process = Process::start(&["--listen", "--nick", "bot", &address]);
     let mut other = daemon.join();
     other.say("/nick ann\n");
+    other.until("-!- you are ann now; /help says what else there is\n");
+    let mut process = Process::start(&["--listen", "--nick", "bot", &address]);
     other.until("-!- bot joined");
     daemon.signal("TERM");
     let left = process.wait();
