@@ -9,10 +9,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::arriving::Lines;
 use super::failure::{ConnectError, End, Problem};
@@ -148,15 +152,30 @@ pub fn connect(target: Target, patience: Duration, events: SyncSender<Event>) {
 fn open(target: &Target, patience: Duration) -> Result<TcpStream, Problem> {
     match target {
         Target::Unix(path) => {
-            let stream = UnixStream::connect(path).map_err(|error| Problem::of(error, true, patience))?;
+            let socket = open_unix(path, patience).map_err(|error| Problem::of(error, true, patience))?;
             // The two kinds are one for all that is done here: to read, to write, to shut down.
-            Ok(OwnedFd::from(stream).into())
+            Ok(socket.into())
         }
         Target::Tcp { host, port } => {
             let addresses = (host.as_str(), *port).to_socket_addrs().map_err(Problem::NoHost)?;
             open_any(addresses, Instant::now() + patience, patience)
         }
     }
+}
+
+/// Connects to a unix socket. The timeout for writing bounds how long connect(2) waits while nobody accepts.
+fn open_unix(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // None would mean that it waits for ever.
+    let patience = patience.max(Duration::from_millis(1));
+    sockopt::set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    net::connect(&socket, &address).map_err(|error| match error {
+        Errno::AGAIN => ErrorKind::TimedOut.into(),
+        error => io::Error::from(error),
+    })?;
+    sockopt::set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(socket)
 }
 
 fn open_any(

@@ -201,6 +201,7 @@ impl Conversation {
             Stage::Opening(link, _) | Stage::Talking(link) => {
                 if link.offer(&lines) {
                     self.is_writing = true;
+                    self.dialogue.sent(&lines);
                 } else {
                     self.remark("the daemon takes nothing, nobody got that; Up brings it back");
                 }

@@ -150,8 +150,6 @@ impl Dialogue {
     pub fn say(&mut self, line: &str) {
         let mut sent = line.to_owned();
         match command::read(line.as_bytes()) {
-            Line::Text(text) => self.missed.say(&String::from_utf8_lossy(text)),
-            Line::Command(Command::Me(text)) => self.missed.say(&text),
             Line::Command(Command::Last(_)) if self.is_json => self.steps.push_back(Step::Last),
             // The objects hold everything that the other views show.
             Line::Command(Command::View(view)) if self.is_json => {
@@ -164,6 +162,19 @@ impl Dialogue {
             _ => {}
         }
         self.to_send.push(sent);
+    }
+
+    /// These lines were sent: of what was taken to be sent, nothing else.
+    pub fn sent(&mut self, lines: &[String]) {
+        // Who has no name cannot tell afterwards what was said by whom.
+        let Some(name) = &self.name else { return };
+        for line in lines {
+            match command::read(line.as_bytes()) {
+                Line::Text(text) => self.missed.say(name, &String::from_utf8_lossy(text)),
+                Line::Command(Command::Me(text)) => self.missed.say(name, &text),
+                _ => {}
+            }
+        }
     }
 
     /// Lines have arrived.
@@ -204,7 +215,7 @@ impl Dialogue {
     fn hear_object(&mut self, heard: Heard, line: String) -> Vec<Shown> {
         match heard {
             Heard::Said(said) => {
-                let entries = self.missed.take(Entry { said, line }, self.name.as_deref());
+                let entries = self.missed.take(Entry { said, line });
                 self.show(entries)
             }
             Heard::Notice(text) => self.hear_notice(text, line),
@@ -446,6 +457,10 @@ mod tests {
         assert_eq!(hear(&mut ann, notice(Form::Json, Answer::EndOfLast)), []);
         assert_eq!(hear(&mut ann, said(Form::Json, 2, "bob", "two")), line("<bob> two"));
         ann.say("mine");
+        let lines = ann.take_to_send();
+        ann.sent(&lines);
+        // That was never sent.
+        ann.say("four");
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/last 1000"]);
         hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
@@ -453,15 +468,33 @@ mod tests {
         assert_eq!(hear(&mut ann, said(Form::Json, 5, "bob", "five")), []);
         hear(&mut ann, notice(Form::Json, Answer::Last(5)));
         for (seq, from, text) in
-            [(1, "bob", "one"), (2, "bob", "two"), (3, "ann", "mine"), (4, "bob", "four"), (5, "bob", "five")]
+            [(1, "bob", "one"), (2, "bob", "two"), (3, "ann", "mine"), (4, "ann", "four"), (5, "bob", "five")]
         {
             assert_eq!(hear(&mut ann, said(Form::Json, seq, from, text)), []);
         }
         let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
-        let lines = ["<bob> four", "<bob> five"].map(|text| Shown::Line(text.into()));
+        let lines = ["<ann> four", "<bob> five"].map(|text| Shown::Line(text.into()));
         assert_eq!(shown[0], Shown::Missed(2));
         assert_eq!(shown[1..], lines);
         assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
+    }
+
+    #[test]
+    fn without_a_name_nothing_that_was_missed_is_left_out() {
+        let mut guest = dialogue(Wishes { view: Some(View::Names), catches_up: true, ..Wishes::default() });
+        guest.open();
+        hear(&mut guest, notice(Form::Json, Answer::Viewed(View::Json)));
+        hear(&mut guest, notice(Form::Json, Answer::Last(0)));
+        guest.take_to_send();
+        guest.say("ok");
+        let lines = guest.take_to_send();
+        guest.sent(&lines);
+        guest.open();
+        hear(&mut guest, notice(Form::Json, Answer::Viewed(View::Json)));
+        hear(&mut guest, notice(Form::Json, Answer::Last(1)));
+        hear(&mut guest, said(Form::Json, 1, "bob", "ok"));
+        let shown = hear(&mut guest, notice(Form::Json, Answer::EndOfLast));
+        assert_eq!(shown, [Shown::Missed(1), Shown::Line("<bob> ok".into())]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `pipe` tells it what is said and what is heard. In an object only the daemon can say that it refuses something. In
 //! text anybody could, so a line that says so counts only if it can be true: one that was too long has to have been
-//! said, and what a daemon says before it closes has to be the last line.
+//! said, and what a daemon says instead of a greeting has to be the only one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

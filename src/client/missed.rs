@@ -14,7 +14,7 @@ use super::heard::{Place, Said};
 /// The lines that are asked for after the connection came back; chatd keeps 200 unless configured.
 pub const ASKED_LINES: usize = 1000;
 
-/// The own lines that are remembered: `/last` shows them as well.
+/// The own lines that are remembered, for `/last` shows them as well.
 const OWN_LINES: usize = ASKED_LINES;
 
 /// The lines that wait until `/last` has answered, and their bytes; if more come, it is not waited for.
@@ -48,6 +48,14 @@ impl Mark {
     }
 }
 
+/// A line of one's own, of which it is not known yet whether anybody has it.
+#[derive(Debug, PartialEq)]
+struct Own {
+    /// What one was called.
+    name: String,
+    text: String,
+}
+
 /// What the lines that come are.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Stage {
@@ -73,13 +81,15 @@ pub struct Missed {
     held: Vec<Entry>,
     /// The bytes of both.
     waiting_bytes: usize,
-    own: VecDeque<String>,
+    /// What one has said after the last line that was heard.
+    own: VecDeque<Own>,
 }
 
 impl Missed {
     /// One goes to another room, of which nothing has been heard.
     pub fn forget(&mut self) {
         self.mark = None;
+        self.own.clear();
     }
 
     /// Whether it is known where the room was: if not, nothing can be missed.
@@ -87,12 +97,12 @@ impl Missed {
         self.mark.is_some()
     }
 
-    /// Something that one says oneself.
-    pub fn say(&mut self, text: &str) {
+    /// Something that one has said oneself, under that name.
+    pub fn say(&mut self, name: &str, text: &str) {
         if self.own.len() == OWN_LINES {
             self.own.pop_front();
         }
-        self.own.push_back(text.to_owned());
+        self.own.push_back(Own { name: name.to_owned(), text: text.to_owned() });
     }
 
     /// A new connection: what comes has to wait if `/last` is asked for what was missed.
@@ -109,10 +119,11 @@ impl Missed {
         self.mark.get_or_insert(Mark::START);
     }
 
-    /// Takes a line; gives those that are to be shown now. `name` is what one is called oneself, if that is known.
-    pub fn take(&mut self, entry: Entry, name: Option<&str>) -> Vec<Entry> {
+    /// Takes a line; gives those that are to be shown now.
+    pub fn take(&mut self, entry: Entry) -> Vec<Entry> {
         match self.stage {
             Stage::Live => {
+                self.forget_said_before(&entry);
                 self.note(&entry);
                 return vec![entry];
             }
@@ -123,7 +134,7 @@ impl Missed {
             }
             Stage::Replayed => {
                 let is_new = self.is_new(&entry);
-                if is_new && !self.is_own(&entry.said, name) {
+                if is_new && !self.is_own(&entry.said) {
                     self.waiting_bytes += entry.line.len();
                     self.found.push(entry);
                 }
@@ -161,11 +172,24 @@ impl Missed {
         }
     }
 
-    /// Whether one has said it oneself and hence has seen it. Each line counts once.
-    fn is_own(&mut self, said: &Said, name: Option<&str>) -> bool {
-        let at = self.own.iter().position(|own| *own == said.text);
-        let at = at.filter(|_| name.is_none_or(|name| said.from.trim_start_matches('+') == name));
-        at.and_then(|at| self.own.remove(at)).is_some()
+    /// The room numbers its lines one after the other, and the daemon sends nobody what he has said himself: so the
+    /// numbers that are left out before this line are those of own lines, which cannot be missed any more.
+    fn forget_said_before(&mut self, entry: &Entry) {
+        let Some((place, mark)) = entry.said.place.as_ref().zip(self.mark) else { return };
+        if !mark.is_before(place) {
+            // What somebody has asked for.
+            return;
+        }
+        // Of a daemon that has started anew, nothing is left.
+        let left_out = place.seq.checked_sub(mark.seq + 1).map_or(self.own.len(), |count| count as usize);
+        self.own.drain(..left_out.min(self.own.len()));
+    }
+
+    /// Whether one has said it oneself and hence has seen it. Each line counts once, and none that was said before it.
+    fn is_own(&mut self, said: &Said) -> bool {
+        let from = said.from.trim_start_matches('+');
+        let at = self.own.iter().position(|own| own.name == from && own.text == said.text);
+        at.is_some_and(|at| self.own.drain(..=at).len() > 0)
     }
 }
 
@@ -189,15 +213,15 @@ mod tests {
     /// Has heard line 5, and lost the connection.
     fn lost() -> Missed {
         let mut missed = Missed::default();
-        assert_eq!(missed.take(entry(5, 5, "five"), None).len(), 1);
+        assert_eq!(missed.take(entry(5, 5, "five")).len(), 1);
         missed.hold(true);
         missed
     }
 
-    fn replay(missed: &mut Missed, entries: &[Entry], name: Option<&str>) -> (Vec<Entry>, Vec<Entry>) {
+    fn replay(missed: &mut Missed, entries: &[Entry]) -> (Vec<Entry>, Vec<Entry>) {
         missed.begin(true);
         for entry in entries {
-            assert_eq!(missed.take(entry.clone(), name), []);
+            assert_eq!(missed.take(entry.clone()), []);
         }
         missed.end()
     }
@@ -206,45 +230,68 @@ mod tests {
     fn what_was_seen_is_not_repeated() {
         let mut missed = lost();
         let all: Vec<_> = (3..8).map(|seq| entry(seq, seq as i64, &seq.to_string())).collect();
-        let (found, held) = replay(&mut missed, &all, None);
+        let (found, held) = replay(&mut missed, &all);
         assert_eq!((texts(&found), texts(&held)), (vec!["6", "7"], vec![]));
-        assert_eq!(texts(&missed.take(entry(8, 8, "8"), None)), ["8"]);
+        assert_eq!(texts(&missed.take(entry(8, 8, "8"))), ["8"]);
     }
 
     #[test]
     fn what_is_said_meanwhile_comes_after_it_and_once() {
         let mut missed = lost();
-        assert_eq!(missed.take(entry(7, 7, "7"), None), []);
-        assert_eq!(missed.take(entry(8, 8, "8"), None), []);
-        let (found, held) = replay(&mut missed, &[entry(6, 6, "6"), entry(7, 7, "7")], None);
+        assert_eq!(missed.take(entry(7, 7, "7")), []);
+        assert_eq!(missed.take(entry(8, 8, "8")), []);
+        let (found, held) = replay(&mut missed, &[entry(6, 6, "6"), entry(7, 7, "7")]);
         assert_eq!((texts(&found), texts(&held)), (vec!["6", "7"], vec!["8"]));
     }
 
     #[test]
     fn a_daemon_that_has_started_anew_numbers_from_one() {
         let mut missed = lost();
-        let (found, _) = replay(&mut missed, &[entry(1, 10, "1"), entry(2, 11, "2")], None);
+        let (found, _) = replay(&mut missed, &[entry(1, 10, "1"), entry(2, 11, "2")]);
         assert_eq!(texts(&found), ["1", "2"]);
-        assert_eq!(texts(&missed.take(entry(3, 12, "3"), None)), ["3"]);
+        assert_eq!(texts(&missed.take(entry(3, 12, "3"))), ["3"]);
     }
 
     #[test]
     fn lines_of_one_moment_are_told_apart_by_their_numbers() {
         let mut missed = lost();
-        let (found, _) = replay(&mut missed, &[entry(4, 5, "4"), entry(5, 5, "5"), entry(6, 5, "6")], None);
+        let (found, _) = replay(&mut missed, &[entry(4, 5, "4"), entry(5, 5, "5"), entry(6, 5, "6")]);
         assert_eq!(texts(&found), ["6"]);
     }
 
     #[test]
     fn own_lines_are_left_out_each_once_and_only_ones_own() {
         let mut missed = lost();
-        missed.say("hi");
-        let (found, _) = replay(&mut missed, &[entry(6, 6, "hi"), entry(7, 7, "hi")], Some("ann"));
+        missed.say("ann", "hi");
+        let (found, _) = replay(&mut missed, &[entry(6, 6, "hi"), entry(7, 7, "hi")]);
         assert_eq!(texts(&found), ["hi"]);
         let mut missed = lost();
-        missed.say("hi");
-        let (found, _) = replay(&mut missed, &[entry(6, 6, "hi")], Some("bob"));
-        assert_eq!(texts(&found), ["hi"]);
+        missed.say("bob", "hi");
+        let (found, _) = replay(&mut missed, &[entry(6, 6, "hi")]);
+        assert_eq!(texts(&found), ["hi"], "somebody else has said the same");
+    }
+
+    #[test]
+    fn own_lines_before_the_last_one_heard_are_forgotten() {
+        let mut missed = Missed::default();
+        missed.take(entry(1, 1, "one"));
+        missed.say("ann", "ok");
+        missed.say("ann", "yes");
+        missed.take(entry(2, 2, "it was on its way already"));
+        missed.take(entry(4, 4, "now it has an own line before it"));
+        assert_eq!(missed.own, [Own { name: "ann".into(), text: "yes".into() }]);
+        missed.hold(true);
+        let (found, _) = replay(&mut missed, &[entry(5, 5, "yes"), entry(6, 6, "ok")]);
+        assert_eq!(texts(&found), ["ok"]);
+    }
+
+    #[test]
+    fn own_lines_to_a_daemon_that_has_started_anew_are_forgotten() {
+        let mut missed = Missed::default();
+        missed.take(entry(5, 5, "five"));
+        missed.say("ann", "ok");
+        missed.take(entry(1, 6, "anew"));
+        assert_eq!(missed.own, []);
     }
 
     #[test]
@@ -252,10 +299,10 @@ mod tests {
         let mut missed = Missed::default();
         assert!(!missed.has_mark());
         missed.begin(false);
-        assert_eq!(missed.take(entry(5, 5, "old"), None), []);
+        assert_eq!(missed.take(entry(5, 5, "old")), []);
         assert_eq!(missed.end(), (vec![], vec![]));
         missed.hold(true);
-        let (found, _) = replay(&mut missed, &[entry(5, 5, "old"), entry(6, 6, "new")], None);
+        let (found, _) = replay(&mut missed, &[entry(5, 5, "old"), entry(6, 6, "new")]);
         assert_eq!(texts(&found), ["new"]);
     }
 
@@ -264,7 +311,7 @@ mod tests {
         let mut missed = Missed::default();
         missed.end();
         missed.hold(true);
-        let (found, _) = replay(&mut missed, &[entry(1, 1, "first")], None);
+        let (found, _) = replay(&mut missed, &[entry(1, 1, "first")]);
         assert_eq!(texts(&found), ["first"]);
     }
 
@@ -273,7 +320,7 @@ mod tests {
         let mut missed = lost();
         let mut shown = 0;
         for seq in 6..6 + HELD_LINES as u64 {
-            shown += missed.take(entry(seq, seq as i64, "x"), None).len();
+            shown += missed.take(entry(seq, seq as i64, "x")).len();
         }
         assert_eq!(shown, HELD_LINES);
     }

@@ -57,6 +57,22 @@ fn a_host_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn a_socket_where_nobody_accepts_is_given_up() {
+    let folder = Folder::new();
+    let path = folder.path("full.sock");
+    let full = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&full, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&full, 0).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    for options in [&["--timeout", "200ms", text(&path)][..], &["--listen", "--timeout", "200ms", text(&path)]]
+    {
+        let left = pipe("", options);
+        let says = format!("{}: no answer within 200ms; ", text(&path));
+        assert!(unavailable(&left).starts_with(&says), "{left:?}");
+    }
+}
+
+#[test]
 fn what_is_no_chatd_is_said_to_be_what_it_seems() {
     for (greeting, what) in [
         ("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "an SSH server"),

@@ -55,6 +55,26 @@ fn what_was_missed_is_shown_once_and_in_order() {
 }
 
 #[test]
+fn what_others_say_is_shown_even_if_one_has_said_the_same() {
+    let server = TestServer::start();
+    let address = server.address.to_string();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    let mut terminal = Terminal::start(&["--view", "names", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    terminal.keys("ok\ryes\r");
+    witness.expect("ok\nyes\n");
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    assert_eq!(pipe("no\nok\nyes\n", &["--nick", "bob", &address]).code, Some(0));
+    way.mend();
+    terminal.until("all that bob has said", |terminal| {
+        let rest = after(terminal, "chatc: connected again");
+        rest.iter().filter(|row| row.starts_with("<bob> ")).eq(["<bob> no", "<bob> ok", "<bob> yes"])
+    });
+}
+
+#[test]
 fn a_daemon_that_has_started_anew_is_taken_up_again() {
     let first = Daemon::start(&[]);
     let address = first.address.to_string();
