@@ -13,7 +13,7 @@ use super::connection::{self, CONNECT_TIMEOUT, Event, Hung, Link};
 use super::dialogue::{Dialogue, Shown};
 use super::exit::Exit;
 use super::failure::{ConnectError, End};
-use super::keyboard::Keyboard;
+use super::keyboard::{self, Keyboard};
 use super::pauses::Pauses;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, signals};
@@ -31,6 +31,9 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the daemon may take to close the connection after Ctrl-C. What is heard then is not shown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long it may take in all to end: longer than the editor and the daemon may. Then the terminal takes nothing.
+const END_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How far it has come.
 #[derive(Debug)]
@@ -75,7 +78,9 @@ struct Conversation {
 /// Talks until somebody says stop.
 pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
     let (events_tx, events) = connection::events();
-    let started = signals::watch(events_tx.clone()).and_then(|()| Keyboard::start(events_tx.clone()));
+    let restore = keyboard::restore();
+    let started = signals::watch(events_tx.clone(), END_PATIENCE, restore.clone())
+        .and_then(|()| Keyboard::start(events_tx.clone()));
     let keyboard = match started {
         Ok(keyboard) => keyboard,
         Err(error) => {
@@ -101,6 +106,10 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         greeting_until: None,
     };
     let Outcome(exit, last) = conversation.follow(&events);
+    Exit::at(Instant::now() + END_PATIENCE, move || {
+        restore();
+        exit
+    });
     let last = last.map(|text| format!("chatc: {text}"));
     let Conversation { keyboard, stage, .. } = conversation;
     keyboard.close(&events, last.as_deref());

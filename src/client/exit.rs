@@ -1,9 +1,11 @@
 //! The exit codes of chatc: the one place where they are numbers.
 //!
-//! `src/bin/chatc.rs` ends with one of them; chatc(1) lists them under EXIT STATUS, and scripts rely on them. Never
+//! `src/bin/chatc.rs` ends with one of them, or the process does so by itself where that would come too late; chatc(1) lists them under EXIT STATUS, and scripts rely on them. Never
 //! use a number elsewhere.
 
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::thread;
+use std::time::Instant;
 
 /// How chatc ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,15 @@ impl Exit {
     /// The number that the shell sees.
     pub fn code(self) -> u8 {
         self as u8
+    }
+
+    /// Ends the process at that time if it still runs: because whoever reads what it writes takes nothing, it may wait
+    /// for ever. `how` says how it ends, and puts in order what can be.
+    pub fn at(when: Instant, how: impl FnOnce() -> Self + Send + 'static) {
+        thread::spawn(move || {
+            thread::sleep(when.saturating_duration_since(Instant::now()));
+            process::exit(how().code().into())
+        });
     }
 }
 

@@ -10,13 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
-use rustyline::{ColorMode, Config, Editor, ExternalPrinter};
+use rustyline::{Cmd, ColorMode, Config, Editor, EventHandler, ExternalPrinter, KeyEvent};
 
 use super::connection::{Event, Hung};
 use super::screen::{Assistant, Screen, WAKE};
+use super::suspend::{self, Suspend};
 
 /// The lines that Up brings back.
 const HISTORY_LINES: usize = 1000;
@@ -49,7 +50,8 @@ impl Keyboard {
         let screen = Screen::default();
         let before = tcgetattr(io::stdin()).ok();
         let waker = if can_be_written_over() {
-            let (editor, printer) = editor(&screen).map_err(io::Error::other)?;
+            let (mut editor, printer) = editor(&screen).map_err(io::Error::other)?;
+            bind_suspend(&mut editor, before.as_ref())?;
             leave_to_editor(before.as_ref());
             give_back_on_panic(before.clone());
             thread::spawn(move || edit(editor, &questions_rx, &events));
@@ -120,6 +122,16 @@ impl Keyboard {
     }
 }
 
+/// What sets the terminal as it is now, and does not wait until it takes what is still to be shown.
+pub fn restore() -> impl FnOnce() + Clone + Send + 'static {
+    let before = tcgetattr(io::stdin()).ok();
+    move || {
+        if let Some(before) = before {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        }
+    }
+}
+
 /// Whether lines can be shown above the one being typed.
 fn can_be_written_over() -> bool {
     let can =
@@ -127,11 +139,25 @@ fn can_be_written_over() -> bool {
     can && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
+/// Binds the key that suspends.
+fn bind_suspend(editor: &mut LineEditor, before: Option<&Termios>) -> io::Result<()> {
+    // Where there is none, rustyline takes this for it.
+    editor.bind_sequence(KeyEvent::ctrl('@'), Cmd::Noop);
+    if let Some(before) = before
+        && let Some(key) = suspend::key(before)
+    {
+        let suspend = Suspend::new(before.clone())?;
+        editor.bind_sequence(key, EventHandler::Conditional(Box::new(suspend)));
+    }
+    Ok(())
+}
+
 /// What is typed while the editor does not read is left to it: not shown twice, and no key of it is the terminal's but
-/// those for signals.
+/// those for signals that end it.
 fn leave_to_editor(before: Option<&Termios>) {
     if let Some(mut settings) = before.cloned() {
         settings.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::IEXTEN);
+        settings.special_codes[SpecialCodeIndex::VSUSP] = 0;
         let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &settings);
     }
 }

@@ -6,6 +6,8 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,9 @@ use super::{ANSWER_TIMEOUT, signals, unanswered};
 
 /// What chatd greets with, unless it is configured otherwise: the one greeting that can be told from a line.
 pub const GREETING: &str = "Hello, connection to the server ok!";
+
+/// How long a signal or the deadline waits for a reader that takes nothing, and the last words as well.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +58,9 @@ struct Listener {
     connected_at: Instant,
     /// Whether the next line is the first of this connection.
     is_first: bool,
-    printed: u64,
+    /// How many lines were printed.
+    printed: Arc<AtomicU64>,
+    deadline: Option<Instant>,
 }
 
 /// How it ends, and why.
@@ -62,7 +69,7 @@ type Outcome = (Exit, Option<String>);
 /// Prints what arrives.
 pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
     let (events_tx, events) = connection::events();
-    if let Err(error) = signals::watch(events_tx.clone()) {
+    if let Err(error) = signals::watch(events_tx.clone(), READER_PATIENCE, || {}) {
         eprintln!("chatc: cannot listen to signals: {error}");
         return Exit::Failed;
     }
@@ -79,17 +86,33 @@ pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
         was_connected: false,
         connected_at: Instant::now(),
         is_first: true,
-        printed: 0,
+        printed: Arc::default(),
+        deadline,
     };
-    let (exit, words) = listener.follow(&events, deadline);
+    tell(listener.follow(&events))
+}
+
+/// Says why it ends, if anybody wants to know.
+fn tell((exit, words): Outcome) -> Exit {
+    Exit::at(Instant::now() + READER_PATIENCE, move || exit);
     if let Some(words) = words {
         eprintln!("chatc: {words}");
     }
     exit
 }
 
+/// The time is up, and so many lines were printed.
+fn out_of_time(target: &Target, limits: Limits, printed: u64) -> Outcome {
+    match limits.count {
+        Some(count) if printed < count.get() => {
+            (Exit::Failed, Some(format!("{target}: {printed} of {count} lines came in time")))
+        }
+        _ => (Exit::Ok, None),
+    }
+}
+
 impl Listener {
-    fn follow(&mut self, events: &Receiver<Event>, deadline: Option<Instant>) -> Outcome {
+    fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
         loop {
             let stage = match &self.stage {
                 Stage::Apart(when) => *when,
@@ -97,7 +120,7 @@ impl Listener {
                 Stage::Listening(_) => None,
             };
             // The first attempt to connect has a bound of its own, and an error that says more.
-            let deadline = deadline.filter(|_| self.was_connected || stage.is_some());
+            let deadline = self.deadline.filter(|_| self.was_connected || stage.is_some());
             let event = connection::next(events, deadline.into_iter().chain(stage).min());
             let ended = match event {
                 Ok(event) => self.take(event),
@@ -157,7 +180,20 @@ impl Listener {
             && self.dialogue.is_settled()
         {
             self.stage = Stage::Listening(link.clone());
+            if !self.was_connected {
+                self.end_in_time();
+            }
             self.was_connected = true;
+        }
+    }
+
+    /// The time counts also when nobody reads what is printed.
+    fn end_in_time(&self) {
+        if let Some(deadline) = self.deadline {
+            let (target, limits, printed) = (self.target.clone(), self.limits, Arc::clone(&self.printed));
+            Exit::at(deadline + READER_PATIENCE, move || {
+                tell(out_of_time(&target, limits, printed.load(Ordering::Relaxed)))
+            });
         }
     }
 
@@ -188,8 +224,8 @@ impl Listener {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
             Ok(()) => {
-                self.printed += 1;
-                let is_enough = self.limits.count.is_some_and(|count| self.printed >= count.get());
+                let printed = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
+                let is_enough = self.limits.count.is_some_and(|count| printed >= count.get());
                 is_enough.then_some((Exit::Ok, None))
             }
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Some((Exit::Ok, None)),
@@ -250,12 +286,6 @@ impl Listener {
         if let (Stage::Opening(..), Some(wish)) = (&self.stage, self.dialogue.open_wish()) {
             return (Exit::Failed, Some(unanswered(&self.target, wish)));
         }
-        match self.limits.count {
-            Some(count) if self.printed < count.get() => {
-                let words = format!("{}: {} of {count} lines came in time", self.target, self.printed);
-                (Exit::Failed, Some(words))
-            }
-            _ => (Exit::Ok, None),
-        }
+        out_of_time(&self.target, self.limits, self.printed.load(Ordering::Relaxed))
     }
 }

@@ -9,21 +9,53 @@ use std::sync::{Arc, Mutex, PoisonError};
 use memchr::memchr_iter;
 
 use super::heard::Heard;
-use crate::protocol::{Answer, Foreign, Notice};
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::{Answer, Foreign, Notice, Opening};
 
 /// The least `max_line` that chatd can have.
 const LEAST_MAX_LINE: usize = 64;
+
+/// The bytes of a line that are looked at: as many as any chatd takes, and a `/quit` that is longer is none.
+const HEAD_BYTES: usize = LEAST_MAX_LINE;
 
 #[derive(Debug, Default)]
 struct Seen {
     /// The line that is being said, in bytes.
     length: usize,
+    /// The beginning of it, as far as it can be `/quit`.
+    head: Vec<u8>,
+    /// Whether the line before it says that nothing more is heard.
+    has_quit: bool,
+    /// How far what was said looks like another protocol, and which it is.
+    opening: Opening,
+    foreign: Option<Foreign>,
     /// The longest that was said.
     longest: usize,
     /// What the daemon has said of it.
     refusal: Option<String>,
+    /// How many lines were heard.
+    heard: u64,
     /// What was heard last, if that was a notice.
     last: Option<String>,
+}
+
+impl Seen {
+    /// More of the line that is being said.
+    fn say(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        self.longest = self.longest.max(self.length);
+        let left = HEAD_BYTES - self.head.len();
+        self.head.extend(bytes.iter().take(left));
+    }
+
+    /// The line has ended.
+    fn end_line(&mut self) {
+        let is_whole = self.length < HEAD_BYTES;
+        let line = self.head.strip_suffix(b"\r").unwrap_or(&self.head);
+        self.has_quit = is_whole && command::read(line) == Line::Command(Command::Quit);
+        self.length = 0;
+        self.head.clear();
+    }
 }
 
 /// What was said, and what came of it.
@@ -34,13 +66,16 @@ impl Losses {
     /// These bytes are going to be said.
     pub fn say(&self, bytes: &[u8]) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.foreign.is_none() {
+            seen.foreign = seen.opening.feed(bytes);
+        }
         let mut start = 0;
         for end in memchr_iter(b'\n', bytes) {
-            seen.longest = seen.longest.max(seen.length + end - start);
-            (seen.length, start) = (0, end + 1);
+            seen.say(&bytes[start..end]);
+            seen.end_line();
+            start = end + 1;
         }
-        seen.length += bytes.len() - start;
-        seen.longest = seen.longest.max(seen.length);
+        seen.say(&bytes[start..]);
     }
 
     /// A line has arrived.
@@ -53,6 +88,7 @@ impl Losses {
             seen.refusal.clone_from(&notice);
         }
         seen.last = notice;
+        seen.heard += 1;
     }
 
     /// The daemon itself has said that.
@@ -69,7 +105,17 @@ impl Losses {
     /// What the daemon has said, if something has got lost.
     pub fn words(&self) -> Option<String> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.refusal.clone().or_else(|| seen.last.clone().filter(|text| is_farewell(text)))
+        let is_first = seen.heard == 1;
+        let last = seen.last.clone();
+        seen.refusal.clone().or_else(|| last.filter(|text| is_farewell(text, is_first, seen.foreign)))
+    }
+
+    /// Whether `/quit` was said last: the daemon closes the connection of its own accord when it comes to that, and
+    /// has taken all before it by then.
+    pub fn has_quit(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_stopping = seen.last.as_ref().is_some_and(|text| *text == Notice::Stopping.to_string());
+        seen.has_quit && seen.length == 0 && !is_stopping
     }
 }
 
@@ -89,12 +135,12 @@ fn too_long(text: &str) -> Option<usize> {
     (before == "line too long" || before.ends_with(" lines too long")).then(|| limit.parse().ok())?
 }
 
-/// Whether chatd says that before it closes a connection of its own accord.
-fn is_farewell(text: &str) -> bool {
-    let all = [Notice::ServerFull, Notice::AddressFull, Notice::Idle, Notice::Unknown]
-        .into_iter()
-        .chain([Foreign::Tls, Foreign::Http, Foreign::Ssh].map(Notice::Foreign));
-    all.into_iter().any(|notice| notice.to_string() == text)
+/// Whether chatd says that before it closes a connection of its own accord: instead of a greeting, or after something
+/// that looks like another protocol.
+fn is_farewell(text: &str, is_first: bool, foreign: Option<Foreign>) -> bool {
+    let instead = [Notice::ServerFull, Notice::AddressFull, Notice::Idle, Notice::Unknown];
+    let is_instead = is_first && instead.iter().any(|notice| notice.to_string() == text);
+    is_instead || foreign.is_some_and(|foreign| Notice::Foreign(foreign).to_string() == text)
 }
 
 #[cfg(test)]
@@ -134,14 +180,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_before_the_end_counts_at_the_end() {
+    fn what_is_said_instead_of_a_greeting_counts_if_nothing_follows() {
         assert_eq!(heard(b"", "-!- server full"), Some("server full".into()));
         let object = r#"{"type":"notice","text":"server full"}"#;
         assert_eq!(heard(b"", object), Some("server full".into()), "where connections begin in json");
+        for lines in [["-!- server full", "just kidding"], ["Hello", "-!- server full"]] {
+            let losses = Losses::default();
+            lines.iter().for_each(|line| losses.hear(line));
+            assert_eq!(losses.words(), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_sent_away_only_if_it_was_spoken() {
+        let notice = format!("-!- {}", Notice::Foreign(Foreign::Http));
+        for (said, is_loss) in [("GET / HTTP/1.1\r\n", true), ("hello\nGET / HTTP/1.1\r\n", false)] {
+            let losses = Losses::default();
+            losses.hear("Hello");
+            losses.say(said.as_bytes());
+            losses.hear(&notice);
+            assert_eq!(losses.words().is_some(), is_loss, "{said}");
+        }
+    }
+
+    #[test]
+    fn quit_counts_only_as_the_last_line() {
+        for (said, has_quit) in [
+            ("hi\n/quit\n", true),
+            ("/quit\r\n", true),
+            ("/quit\nhi", false),
+            ("/quit\nhi\n", false),
+            ("/quit now\n", false),
+            ("hi /quit\n", false),
+            ("/quit", false),
+        ] {
+            let losses = Losses::default();
+            said.as_bytes().chunks(3).for_each(|part| losses.say(part));
+            assert_eq!(losses.has_quit(), has_quit, "{said:?}");
+        }
         let losses = Losses::default();
-        losses.hear("-!- server full");
-        losses.hear("just kidding");
-        assert_eq!(losses.words(), None);
+        losses.say(b"/quit\n");
+        losses.hear(&format!("-!- {}", Notice::Stopping));
+        assert!(!losses.has_quit(), "it may have been closed for that");
     }
 
     #[test]

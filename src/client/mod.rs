@@ -2,7 +2,7 @@
 //!
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
 //! has one [`dialogue`], which knows what to send and what to show, and hears of its [`connection`] through events.
-//! [`keyboard`] and [`screen`] are the terminal, [`paint`] is how lines look, [`missed`] what to show after the
+//! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`paint`] is how lines look, [`missed`] what to show after the
 //! connection came back. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
 
 pub mod arriving;
@@ -24,6 +24,7 @@ pub mod pipe;
 pub mod screen;
 pub mod signals;
 pub mod step;
+pub mod suspend;
 pub mod target;
 
 use std::io::{self, IsTerminal};

@@ -2,7 +2,7 @@
 //!
 //! Prints nothing of what arrives, for a script that says something has no use for what others say at that moment. It
 //! ends with 0 only when the daemon has been told that nothing more comes, and has closed the connection in good order
-//! after that: then it has taken all of it. What goes wrong is said on standard error, and never anything else.
+//! after that, or after `/quit`: then it has taken all of it. What goes wrong is said on standard error, and never anything else.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -156,6 +156,7 @@ impl Pipe {
         match (self.losses.words(), end, &self.stage) {
             (Some(words), ..) => (Exit::Failed, Some(self.says(&words))),
             (None, End::Closed, Stage::Said) => (Exit::Ok, None),
+            (None, End::Closed, Stage::Saying) if self.losses.has_quit() => (Exit::Ok, None),
             (None, End::Closed, _) => {
                 let words = "the daemon has closed the connection before it had taken all of it";
                 (Exit::Failed, Some(self.says(words)))

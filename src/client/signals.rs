@@ -1,28 +1,47 @@
 //! The signals that tell chatc to stop: a thread that turns them into events.
 //!
 //! `conversation` and `listen` want them; in a pipe they do what they always do. While rustyline reads, SIGINT is its.
+//! If nothing comes of the event, because nobody takes what is to be written, they end the process all the same.
 
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::connection::Event;
+use super::exit::Exit;
 
 /// Those that say stop.
 const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 
 /// From now on, signals are events; but not those that whoever started this wants to be ignored, as nohup(1) does.
+/// `patience` after the first, the process ends if it still runs, after `restore`.
 ///
 /// # Errors
 /// Those of sigaction(2).
-pub fn watch(events: SyncSender<Event>) -> io::Result<()> {
+pub fn watch(
+    events: SyncSender<Event>,
+    patience: Duration,
+    restore: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     // Without /proc nothing is known of it; then they count.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut signals = Signals::new(SIGNALS.into_iter().filter(|signal| !is_ignored(&status, *signal)))?;
-    thread::spawn(move || signals.forever().try_for_each(|_| events.send(Event::Stop)));
+    let mut restore = Some(restore);
+    thread::spawn(move || {
+        signals.forever().try_for_each(|_| {
+            if let Some(restore) = restore.take() {
+                Exit::at(Instant::now() + patience, || {
+                    restore();
+                    Exit::Ok
+                });
+            }
+            events.send(Event::Stop)
+        })
+    });
     Ok(())
 }
 

@@ -64,7 +64,8 @@ fn a_socket_where_nobody_accepts_is_given_up() {
     bind(&full, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
     listen(&full, 0).unwrap();
     let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    for options in [&["--timeout", "200ms", text(&path)][..], &["--listen", "--timeout", "200ms", text(&path)]]
+    for options in
+        [&["--timeout", "200ms", text(&path)][..], &["--listen", "--timeout", "200ms", text(&path)]]
     {
         let left = pipe("", options);
         let says = format!("{}: no answer within 200ms; ", text(&path));

@@ -1,8 +1,10 @@
 //! At the keyboard: the screen after each step.
 
+use std::time::Instant;
+
 use crate::process::{command, pipe};
 use crate::server::Fake;
-use crate::support::{Caller, Daemon, TestServer};
+use crate::support::{Caller, Daemon, PATIENCE, TestServer};
 use crate::terminal::Terminal;
 
 const GREETING: &str = "Hello, connection to the server ok!";
@@ -247,6 +249,69 @@ fn a_signal_leaves_the_terminal_as_it_was() {
         terminal.signal(signal);
         assert_eq!(terminal.finish(), (Some(0), vec![GREETING.into(), "> half a line".into()]), "{signal}");
     }
+}
+
+#[test]
+fn a_signal_ends_it_while_the_terminal_takes_nothing() {
+    let fake = Fake::start();
+    let mut terminal = Terminal::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    terminal.expect(&[">"]);
+    let flood = std::thread::spawn(move || while guest.try_say(b"a line of a flood\n") {});
+    let reading = terminal.reading();
+    let is_stuck = reading.lock().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while terminal.takes_more() {
+        assert!(Instant::now() < deadline, "it is never full");
+        std::thread::yield_now();
+    }
+    terminal.signal("TERM");
+    let code = loop {
+        if let Some(code) = terminal.code_soon() {
+            break code;
+        }
+        assert!(Instant::now() < deadline, "it goes on");
+    };
+    assert_eq!(code, 0);
+    assert!(terminal.is_as_before());
+    drop(is_stuck);
+    flood.join().unwrap();
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_until_it_goes_on() {
+    let server = TestServer::start();
+    let mut other = server.join();
+    let program = command(&[&server.address.to_string()]);
+    let mut shell = std::process::Command::new("sh");
+    // The shell is one that does not set the terminal itself.
+    shell.args(["-c", "set -m; \"$@\"; echo; echo stopped; read x; fg >/dev/null", "sh"]);
+    shell.arg(program.get_program()).args(program.get_args()).env("TERM", "xterm");
+    let mut terminal = Terminal::run(&shell);
+    terminal.expect(&[GREETING, ">"]);
+    terminal.keys("half");
+    terminal.expect(&[GREETING, "> half"]);
+    terminal.keys("\x1a");
+    terminal.expect_row("stopped");
+    assert!(terminal.is_as_before() && !terminal.screen().bracketed_paste());
+    terminal.keys("on\n");
+    terminal.expect_row("on");
+    terminal.until("the line", |terminal| terminal.rows().last().is_some_and(|row| row == "> half"));
+    assert!(terminal.screen().bracketed_paste());
+    terminal.keys(" a line\r");
+    other.expect("half a line\n");
+    terminal.keys("\x04");
+    assert_eq!(terminal.finish().0, Some(0));
+}
+
+#[test]
+fn ctrl_z_where_nobody_could_let_it_go_on_changes_nothing() {
+    let server = TestServer::start();
+    let (mut terminal, mut other) = plain(&server);
+    terminal.keys("half\x1a a line\r");
+    other.expect("half a line\n");
+    terminal.keys("\x04");
+    assert_eq!(terminal.finish().0, Some(0));
 }
 
 #[test]

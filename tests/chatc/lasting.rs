@@ -64,6 +64,8 @@ fn what_others_say_is_shown_even_if_one_has_said_the_same() {
     terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
     terminal.keys("ok\ryes\r");
     witness.expect("ok\nyes\n");
+    witness.say("well\n");
+    terminal.until("an answer", |terminal| terminal.rows().iter().any(|row| row.ends_with("> well")));
     way.cut();
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
     assert_eq!(pipe("no\nok\nyes\n", &["--nick", "bob", &address]).code, Some(0));

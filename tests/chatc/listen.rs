@@ -1,10 +1,12 @@
 //! What arrives is printed, and the exit code says why it stopped.
 
-use std::process::Stdio;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use crate::process::{Process, command, pipe};
-use crate::server::{Fake, Way};
-use crate::support::{Daemon, TestServer};
+use crate::server::{Fake, Guest, Way};
+use crate::support::{Daemon, PATIENCE, TestServer};
 
 /// One that listens, and is known to hear.
 fn listener(server: &TestServer, options: &[&str]) -> Process {
@@ -110,6 +112,60 @@ fn a_reader_that_has_had_enough_ends_it_with_0() {
         std::thread::yield_now();
     };
     assert_eq!(status.code(), Some(0));
+}
+
+/// One whose output nobody reads, and who has more to print than a pipe holds.
+fn stuck(options: &[&str]) -> (Child, Guest) {
+    let fake = Fake::start();
+    let mut command = command(&[&["--listen"], options, &[&fake.address()]].concat());
+    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = pipes.spawn().unwrap();
+    let mut guest = fake.accept();
+    guest.say("a line of a flood\n".repeat(8192));
+    let deadline = Instant::now() + PATIENCE;
+    let has_room = || rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap() < 60_000;
+    while has_room() {
+        assert!(Instant::now() < deadline, "the pipe is never full");
+        std::thread::yield_now();
+    }
+    (child, guest)
+}
+
+/// How it ends, with its output open and not read.
+#[track_caller]
+fn end(child: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_signal_ends_it_while_nobody_reads() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let (mut child, _guest) = stuck(&[]);
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert_eq!(end(&mut child), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_time_ends_it_while_nobody_reads() {
+    let (mut child, _guest) = stuck(&["--timeout", "1500ms"]);
+    assert_eq!(end(&mut child), Some(0));
+    let (mut child, _guest) = stuck(&["--timeout", "1500ms", "--count", "1000000"]);
+    assert_eq!(end(&mut child), Some(1));
+    let mut words = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+    assert!(words.ends_with(" of 1000000 lines came in time\n"), "{words}");
 }
 
 #[test]

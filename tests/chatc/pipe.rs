@@ -149,6 +149,32 @@ fn an_end_before_all_of_it_was_taken_ends_with_1() {
 }
 
 #[test]
+fn quit_as_the_last_line_ends_with_0() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    process.say("hi\n/quit\n");
+    let mut guest = fake.accept();
+    assert_eq!((guest.line(), guest.line()), ("hi\n".into(), "/quit\n".into()));
+    // Its input is still open: the daemon is the one who ends it.
+    drop(guest);
+    let left = process.wait();
+    assert_eq!((left.code, left.errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_guest_who_says_that_the_server_is_full_changes_nothing() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    guest.say("Hello, connection to the server ok!\n-!- server full\n");
+    process.say("done\n");
+    let left = std::thread::spawn(move || process.finish());
+    assert_eq!(guest.rest(), "done\n");
+    drop(guest);
+    assert_eq!(left.join().unwrap().code, Some(0));
+}
+
+#[test]
 fn a_connection_that_breaks_ends_with_1() {
     let fake = Fake::start();
     let mut process = Process::start(&[&fake.address()]);

@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
@@ -31,6 +33,8 @@ pub struct Terminal {
     /// The side of chatc, to see how it is set.
     side: OwnedFd,
     before: String,
+    /// Whoever holds it sees to it that nothing more is read.
+    reading: Arc<Mutex<()>>,
 }
 
 impl Terminal {
@@ -58,8 +62,9 @@ impl Terminal {
         }
         let child = session.stdin(own()).stdout(own()).stderr(own()).spawn().unwrap();
         let keys = File::from(controller);
-        let output = follow(keys.try_clone().unwrap());
-        Self { child, keys, output, parser: parser(), raw: Vec::new(), side, before }
+        let reading = Arc::default();
+        let output = follow(keys.try_clone().unwrap(), Arc::clone(&reading));
+        Self { child, keys, output, parser: parser(), raw: Vec::new(), side, before, reading }
     }
 
     pub fn keys(&mut self, keys: &str) {
@@ -143,6 +148,22 @@ impl Terminal {
             .unwrap();
     }
 
+    /// Whether it is set as it was before.
+    pub fn is_as_before(&self) -> bool {
+        settings(&self.side) == self.before
+    }
+
+    /// What stops the terminal from taking anything while it is locked.
+    pub fn reading(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.reading)
+    }
+
+    /// Whether it takes more of what is shown.
+    pub fn takes_more(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.side, PollFlags::OUT)], Some(&now)).unwrap() > 0
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
@@ -201,11 +222,14 @@ fn settings(side: &OwnedFd) -> String {
     format!("{:?}", tcgetattr(side).unwrap())
 }
 
-fn follow(mut output: File) -> Receiver<Vec<u8>> {
+fn follow(mut output: File, reading: Arc<Mutex<()>>) -> Receiver<Vec<u8>> {
     let (bytes_tx, bytes) = mpsc::channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = output.read(&mut buffer) {
+        loop {
+            let is_read = reading.lock().unwrap();
+            let Ok(count @ 1..) = output.read(&mut buffer) else { return };
+            drop(is_read);
             if bytes_tx.send(buffer[..count].to_vec()).is_err() {
                 return;
             }
