@@ -24,8 +24,10 @@ struct Seen {
     length: usize,
     /// The beginning of it, as far as it can be `/quit`.
     head: Vec<u8>,
-    /// Whether the line before it says that nothing more is heard.
+    /// Whether a line before it was that.
     has_quit: bool,
+    /// Whether anything was said after that.
+    has_more: bool,
     /// How far what was said looks like another protocol, and which it is.
     opening: Opening,
     foreign: Option<Foreign>,
@@ -42,6 +44,7 @@ struct Seen {
 impl Seen {
     /// More of the line that is being said.
     fn say(&mut self, bytes: &[u8]) {
+        self.has_more |= self.has_quit && !bytes.is_empty();
         self.length += bytes.len();
         self.longest = self.longest.max(self.length);
         let left = HEAD_BYTES - self.head.len();
@@ -52,7 +55,8 @@ impl Seen {
     fn end_line(&mut self) {
         let is_whole = self.length < HEAD_BYTES;
         let line = self.head.strip_suffix(b"\r").unwrap_or(&self.head);
-        self.has_quit = is_whole && command::read(line) == Line::Command(Command::Quit);
+        self.has_more |= self.has_quit;
+        self.has_quit |= is_whole && command::read(line) == Line::Command(Command::Quit);
         self.length = 0;
         self.head.clear();
     }
@@ -115,7 +119,12 @@ impl Losses {
     pub fn has_quit(&self) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_stopping = seen.last.as_ref().is_some_and(|text| *text == Notice::Stopping.to_string());
-        seen.has_quit && seen.length == 0 && !is_stopping
+        seen.has_quit && !seen.has_more && !is_stopping
+    }
+
+    /// Whether something was said after `/quit`.
+    pub fn has_more(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).has_more
     }
 }
 
@@ -217,6 +226,7 @@ mod tests {
             let losses = Losses::default();
             said.as_bytes().chunks(3).for_each(|part| losses.say(part));
             assert_eq!(losses.has_quit(), has_quit, "{said:?}");
+            assert_eq!(losses.has_more(), said.starts_with("/quit\nhi"), "{said:?}");
         }
         let losses = Losses::default();
         losses.say(b"/quit\n");

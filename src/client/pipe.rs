@@ -155,6 +155,9 @@ impl Pipe {
         }
         match (self.losses.words(), end, &self.stage) {
             (Some(words), ..) => (Exit::Failed, Some(self.says(&words))),
+            (None, End::Closed, _) if self.losses.has_more() => {
+                (Exit::Failed, Some(self.says("nobody got what comes after /quit")))
+            }
             (None, End::Closed, Stage::Said) => (Exit::Ok, None),
             (None, End::Closed, Stage::Saying) if self.losses.has_quit() => (Exit::Ok, None),
             (None, End::Closed, _) => {

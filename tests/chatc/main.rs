@@ -9,6 +9,7 @@ mod bad;
 mod garbage;
 mod keyboard;
 mod lasting;
+mod leaving;
 mod listen;
 mod pipe;
 mod process;

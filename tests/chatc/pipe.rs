@@ -162,6 +162,20 @@ fn quit_as_the_last_line_ends_with_0() {
 }
 
 #[test]
+fn what_comes_after_quit_is_lost_and_ends_with_1() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    process.say("hi\n/quit\nlate\n");
+    let mut guest = fake.accept();
+    let left = std::thread::spawn(move || process.finish());
+    assert_eq!(guest.rest(), "hi\n/quit\nlate\n");
+    drop(guest);
+    let left = left.join().unwrap();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.ends_with(": nobody got what comes after /quit\n"), "{left:?}");
+}
+
+#[test]
 fn a_guest_who_says_that_the_server_is_full_changes_nothing() {
     let fake = Fake::start();
     let mut process = Process::start(&[&fake.address()]);
