@@ -1,10 +1,13 @@
 //! What an administrator does with the service, and what may happen to it.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
 
 use crate::caller::{Caller, GREETING};
 use crate::machine::{Machine, PATIENCE};
@@ -14,21 +17,21 @@ use crate::package::{PORT, Packages, connecting_during};
 const FILE: &str = "/etc/chatd/chatd.toml";
 
 /// Somebody who has been greeted.
-fn join() -> Caller {
+pub fn join() -> Caller {
     let mut caller = Caller::connect(PORT);
     caller.expect(GREETING);
     caller
 }
 
 /// A change of a unit or of the configuration, taken back when it is dropped.
-struct Change<'a> {
+pub struct Change<'a> {
     machine: &'a Machine,
     path: &'static str,
     before: Option<Vec<u8>>,
 }
 
 impl<'a> Change<'a> {
-    fn new(machine: &'a Machine, path: &'static str, text: &str) -> Self {
+    pub fn new(machine: &'a Machine, path: &'static str, text: &str) -> Self {
         let before = std::fs::read(machine.path(path)).ok();
         machine.write(path, text);
         machine.try_run("systemctl daemon-reload");
@@ -48,7 +51,7 @@ impl Drop for Change<'_> {
     }
 }
 
-const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
+pub const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
 const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
 
 /// A program that talks to chatd, as people use it.
@@ -219,7 +222,7 @@ pub fn killed_it_comes_back(machine: &Machine, _: &Packages) {
     machine.run("systemctl reset-failed chatd");
 }
 
-const SHORT_WATCHDOG: &str = "[Service]\nWatchdogSec=2s\n";
+pub const SHORT_WATCHDOG: &str = "[Service]\nWatchdogSec=2s\n";
 
 /// The watchdog has seen it, systemd kills it and starts another.
 fn expect_watchdog(machine: &Machine, pid: u32, mark: &str, seen: impl FnOnce()) {
@@ -326,29 +329,58 @@ pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
 /// The word for [`store_a_descriptor`].
 pub const STORE: &str = "store";
 
-/// Inside the machine: gives systemd a descriptor to keep for chatd.
-pub fn store_a_descriptor() -> ExitCode {
-    let null = std::fs::File::open("/dev/null").unwrap();
-    let states = [sd_notify::NotifyState::FdStore, sd_notify::NotifyState::FdName("mystery")];
-    match sd_notify::notify_with_fds(&states, &[null.as_fd()]) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => panic!("{error}"),
+/// Inside the machine: gives systemd a descriptor to keep for chatd under that name. It is what `kind` says: `device`,
+/// `memory` with something in it, or `socket`. What already has that name is forgotten, unless it is a parcel: that
+/// would close the connections in it.
+pub fn store_a_descriptor(name: &str, kind: &str) -> ExitCode {
+    let descriptor: OwnedFd = match kind {
+        "device" => File::open("/dev/null").unwrap().into(),
+        "socket" => UnixStream::pair().unwrap().0.into(),
+        _ => {
+            let memory = rustix::fs::memfd_create("made-up", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+            rustix::io::write(&memory, b"\xa5this is nothing that chatd has written").unwrap();
+            memory
+        }
+    };
+    let (is_parcel, name) = (name.starts_with("parcel"), NotifyState::FdName(name));
+    if !is_parcel {
+        sd_notify::notify(&[NotifyState::FdStoreRemove, name.clone()]).unwrap();
     }
+    // Not poll(2)ed by systemd, which drops a socket as soon as nobody has the other end.
+    let states = [NotifyState::FdStore, name, NotifyState::Custom("FDPOLL=0")];
+    sd_notify::notify_with_fds(&states, &[descriptor.as_fd()]).unwrap();
+    // Until systemd has done it: it closes what it is sent with this.
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()]).unwrap();
+    drop(theirs);
+    assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+    ExitCode::SUCCESS
+}
+
+/// How many descriptors systemd keeps for chatd.
+pub fn stored(machine: &Machine) -> u32 {
+    machine.property("chatd", "NFileDescriptorStore").parse().unwrap()
+}
+
+/// What [`store_a_descriptor`] is called inside of the machine.
+pub const STORER: &str = "/usr/local/bin/chatd-checks";
+
+/// Puts [`STORER`] there.
+pub fn install_storer(machine: &Machine) {
+    machine.copy(&std::env::current_exe().unwrap(), STORER);
 }
 
 pub fn an_unknown_descriptor_in_the_store(machine: &Machine, _: &Packages) {
-    machine.copy(&std::env::current_exe().unwrap(), "/usr/local/bin/chatd-checks");
-    // Not poll(2)ed by systemd, which would drop it: a regular device never ends.
-    let drop_in = "[Service]\nNotifyAccess=all\nExecStartPost=/usr/local/bin/chatd-checks store\n";
-    let change = Change::new(machine, SERVICE_DROP_IN, drop_in);
+    install_storer(machine);
+    let drop_in = format!("[Service]\nNotifyAccess=all\nExecStartPost={STORER} {STORE} mystery device\n");
+    let change = Change::new(machine, SERVICE_DROP_IN, &drop_in);
     machine.run("systemctl restart chatd");
-    machine.wait_until("it is stored", || machine.property("chatd", "NFileDescriptorStore") == "1");
+    let before = stored(machine);
     let mark = machine.mark();
     drop(change);
     join();
     let said = machine.wait_for_warning(&mark, "\"mystery\"");
     assert!(said.contains("it is not a socket"));
-    machine
-        .wait_until("systemd has forgotten it", || machine.property("chatd", "NFileDescriptorStore") == "0");
-    machine.run("rm /usr/local/bin/chatd-checks");
+    machine.wait_until("systemd has forgotten it", || stored(machine) < before);
+    machine.run(&format!("rm {STORER}"));
 }
