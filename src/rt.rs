@@ -58,6 +58,11 @@ pub async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'stati
     async_std::task::spawn_blocking(job).await
 }
 
+/// As [`blocking`], for a job that nobody waits for. Jobs may overtake one another.
+pub fn run_blocking(job: impl FnOnce() + Send + 'static) {
+    drop(async_std::task::spawn_blocking(job));
+}
+
 /// Completes after `duration`. Each call is a timer of its own in the reactor: for a few tasks, not
 /// for every session (see [`crate::net::alarm`]).
 pub async fn sleep(duration: Duration) {

@@ -126,3 +126,86 @@ fn survives_descriptor_exhaustion() {
     let reports = daemon.log.iter().filter(|line| line.contains("cannot accept")).count();
     assert_eq!(reports, 1, "{:#?}", daemon.log);
 }
+
+/// Somebody asks for as much as goes out without waiting, and reads none of it.
+fn ask_and_do_not_read(daemon: &Daemon, question: &str) -> Caller {
+    let mut caller = daemon.join();
+    caller.say_without_waiting(question.repeat(60_000 / question.len()).as_bytes());
+    caller
+}
+
+#[test]
+fn who_asks_and_does_not_read_has_little_put_aside() {
+    let daemon = Daemon::start(&["--history", "100000"]);
+    let mut ann = daemon.join();
+    let line = "x".repeat(16_000);
+    (0..62).for_each(|_| ann.say(format!("{line}\n")));
+    let greedy: Vec<Caller> = (0..20)
+        .flat_map(|_| ["/last 62\n", "/help\n"].map(|ask| ask_and_do_not_read(&daemon, ask)))
+        .collect();
+    // So many inputs later all that could be put aside has been.
+    for number in 0..50 {
+        ann.say("/last 62\n");
+        ann.until("that was the last\n");
+        assert!(daemon.rss() < 40 << 20, "{} bytes after {number}", daemon.rss());
+    }
+    drop(greedy);
+}
+
+#[test]
+fn who_is_gone_with_much_put_aside_is_gone() {
+    let daemon = Daemon::start(&[]);
+    let mut ann = daemon.join();
+    for number in 0..20 {
+        let mut ghost = daemon.join();
+        ghost.say(format!("/nick ghost{number}\n"));
+        ghost.say_without_waiting("/help\n".repeat(9_000).as_bytes());
+        rustix::net::sockopt::set_socket_linger(ghost.stream(), Some(Duration::ZERO)).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        ann.say("/who\n");
+        let heard = ann.until("\n");
+        if heard == "-!- 1 here: guest1" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{heard}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_command_costs_no_more_for_being_long() {
+    let daemon = Daemon::start(&[]);
+    let mut ann = daemon.join();
+    ann.say("/nick ann\n");
+    ann.until("what else there is\n");
+    let before = daemon.cpu();
+    for _ in 0..100 {
+        ann.say(format!("/{}\n", "a".repeat(16_000)));
+        ann.until("with two slashes\n");
+    }
+    let each = (daemon.cpu() - before) / 100;
+    assert!(each < Duration::from_millis(2), "{each:?}");
+}
+
+#[test]
+fn who_says_too_much_is_slowed_down_and_loses_nothing() {
+    let daemon = Daemon::start(&["--rate", "200", "--burst", "50"]);
+    let (mut ann, mut ben, mut eve) = (daemon.join(), daemon.join(), daemon.join());
+    let start = Instant::now();
+    ann.say((0..250).map(|number| format!("line {number}\n")).collect::<String>());
+    for number in 0..100 {
+        ben.say(format!("from ben {number}\n"));
+        eve.until(&format!("from ben {number}\n"));
+        // Nobody waits for the one who is slowed down.
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    let mut heard = ben.until("line 249\n");
+    heard.push_str("line 249\n");
+    assert_eq!(heard, (0..250).map(|number| format!("line {number}\n")).collect::<String>());
+    assert!(
+        start.elapsed() >= Duration::from_millis(990),
+        "200 lines a second after 50 at once: {:?}",
+        start.elapsed()
+    );
+}

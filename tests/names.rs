@@ -175,6 +175,49 @@ fn nothing_that_anybody_sends_looks_like_somebody_else_or_like_chatd() {
 }
 
 #[test]
+fn a_line_is_whole_however_often_somebody_changes_whom_to_ignore() {
+    let server = TestServer::start();
+    let (mut ann, mut ben, mut eve) = (server.join(), server.join(), server.join());
+    ann.say("/nick ann\n");
+    ann.until("what else there is\n");
+    let flood = "<ann> a line that somebody else might have said\n".repeat(100);
+    // As fast as ann reads, which is slower than they can speak.
+    let speakers = [&mut ben, &mut eve].map(|speaker| speaker.stream().try_clone().unwrap());
+    let threads = speakers.map(|mut stream| {
+        let flood = flood.clone();
+        std::thread::spawn(move || {
+            (0..200).try_for_each(|_| std::io::Write::write_all(&mut stream, flood.as_bytes()))
+        })
+    });
+    let answers =
+        ["-!- you do not hear guest2 any more; /ignore guest2 undoes it\n", "-!- you hear guest2 again\n"];
+    for answer in answers.iter().cycle().take(200) {
+        ann.say("/ignore guest2\n");
+        for line in ann.until(answer).lines() {
+            let is_whole =
+                ["<guest2> <ann> a", "<guest3> <ann> a", "-!- "].iter().any(|start| line.starts_with(start));
+            assert!(is_whole, "{line:?}");
+        }
+    }
+    drop((ann, ben, eve));
+    threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+}
+
+#[test]
+fn programs_are_shown_objects_from_the_first_line_on() {
+    let server = TestServer::with(|config| {
+        config.listen[0].view = chatd::protocol::View::Json;
+        config.max_clients = 1;
+        config.greeting = "Hello!\nYou, too".to_owned();
+    });
+    let mut bot = Caller::connect(server.address);
+    for text in ["Hello!", "You, too"] {
+        bot.expect(format!("{{\"type\":\"notice\",\"text\":\"{text}\"}}\n"));
+    }
+    Caller::connect(server.address).expect("{\"type\":\"notice\",\"text\":\"server full\"}\n");
+}
+
+#[test]
 fn a_listener_for_people_shows_names_at_once() {
     let server = TestServer::with(|config| {
         config.listen[0].view = chatd::protocol::View::Names;

@@ -125,3 +125,36 @@ fn a_sender_that_goes_on_sending_still_gets_what_was_said_to_it() {
         assert_eq!(daemon.wait().code(), Some(0));
     }
 }
+
+#[test]
+fn those_who_are_shown_notices_are_told_of_the_end() {
+    let mut daemon = Daemon::start(&[]);
+    let (mut ann, mut bot, mut ben) = (daemon.join(), daemon.join(), daemon.join());
+    ann.say("/view names\n");
+    bot.say("/view json\n");
+    ann.until("guest2 joined");
+    daemon.signal("TERM");
+    let told = |caller: &mut Caller| String::from_utf8(caller.rest()).unwrap();
+    assert!(told(&mut ann).ends_with("\n-!- closing: chatd is stopping\n"));
+    assert!(told(&mut bot).ends_with("\n{\"type\":\"notice\",\"text\":\"closing: chatd is stopping\"}\n"));
+    ben.expect_end();
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_command_that_waits_for_somebody_to_read_holds_nobody_up() {
+    let mut daemon = Daemon::start(&["--drain", "20s", "--log-size", "16MiB"]);
+    let (mut ann, mut ben, mut stalled) = (daemon.join(), daemon.join(), daemon.join());
+    // More than the kernel takes for somebody who does not read.
+    let text = "x".repeat(1000) + "\n";
+    (0..12_000).for_each(|_| ann.say(&text));
+    stalled.say("/view json\n");
+    ben.take(12_000 * text.len());
+    let start = Instant::now();
+    daemon.signal("TERM");
+    ann.expect_end();
+    ben.expect_end();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    drop(stalled);
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -76,6 +76,25 @@ impl Audience {
         self.seats.insert(member.id(), seat);
     }
 
+    /// Lets a member in that has been there before: the room waits for it, or does not.
+    pub(super) fn seat_again(&mut self, member: &Arc<Member>, holds: bool) {
+        self.seat(member);
+        if let Some(seat) = self.seats.get_mut(&member.id()).filter(|_| !holds) {
+            (seat.holds, seat.credit) = (false, 0);
+            self.given_up += 1;
+        }
+    }
+
+    /// Says whether the room waits for a member, if it is one of them.
+    pub(super) fn holds(&self, id: SessionId) -> Option<bool> {
+        self.seats.get(&id).map(|seat| seat.holds)
+    }
+
+    /// How far the one of them has come who has come least far.
+    pub(super) fn lowest(&self) -> Option<Position> {
+        self.seats.values().map(|seat| seat.member.cursor()).min()
+    }
+
     /// Says whether that member was there.
     pub(super) fn unseat(&mut self, id: SessionId) -> bool {
         let seat = self.seats.remove(&id);

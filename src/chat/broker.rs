@@ -4,10 +4,12 @@
 //! had been sent everything before: sending never waits, and whoever cannot take it all at once is left
 //! to its own task, so no session can hold the broker up. (Waking a task for every member and line
 //! costs a quarter more than the sending itself.) It ends when its last
-//! input is gone, that is, when every sender has been dropped: nothing else needs to be said.
+//! input is gone, that is, when every sender has been dropped: nothing else needs to be said. What waits for somebody
+//! to read is said before that, unless another process takes it over.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
@@ -43,14 +45,28 @@ pub struct Broker {
     inputs_rx: mpsc::Receiver<Input>,
     /// All senders are gone; what waits in the room is still to be said.
     ended: bool,
+    /// It will be said by another process.
+    frozen: bool,
     timer: rt::Timer,
+    /// When it fires.
+    next_tick: Option<Instant>,
 }
 
 impl Broker {
     /// A broker for `house`, and the sender from which each session gets its own.
     pub fn new(house: House) -> (Self, mpsc::Sender<Input>) {
         let (inputs_tx, inputs_rx) = mpsc::channel(CHANNEL_BUFFER);
-        (Self { house, inputs_rx, ended: false, timer: rt::Timer::default() }, inputs_tx)
+        (
+            Self {
+                house,
+                inputs_rx,
+                ended: false,
+                frozen: false,
+                timer: rt::Timer::default(),
+                next_tick: None,
+            },
+            inputs_tx,
+        )
     }
 
     /// The log that new sessions read.
@@ -63,13 +79,13 @@ impl Broker {
         Arc::clone(self.house.traffic())
     }
 
-    /// Runs until the last input has been said and no more can come.
-    pub async fn run(mut self) {
+    /// Runs until the last input has been said and no more can come; leaves the house as it is then.
+    pub async fn run(mut self) -> House {
         let mut effects = Effects::default();
         loop {
             let event = future::poll_fn(|cx| self.poll_event(cx)).await;
             match event {
-                Event::End => return,
+                Event::End => return self.house,
                 Event::Tick => self.house.tick(now(), &mut effects),
                 Event::Input(first) => self.apply_all(first, &mut effects),
             }
@@ -78,7 +94,7 @@ impl Broker {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.house.has_space(cx.waker()) || self.poll_tick(cx).is_ready() {
+        if !self.frozen && (self.house.has_space(cx.waker()) || self.poll_tick(cx).is_ready()) {
             return Poll::Ready(Event::Tick);
         }
         if !self.ended {
@@ -88,27 +104,38 @@ impl Broker {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        if self.house.is_waiting() { Poll::Pending } else { Poll::Ready(Event::End) }
+        if self.house.is_waiting() && !self.frozen { Poll::Pending } else { Poll::Ready(Event::End) }
     }
 
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.house.next_tick() {
             None => self.timer.clear(),
-            Some(when) if !self.timer.is_set() => self.timer.set(when),
-            Some(_) => {}
+            Some(when) => {
+                // One that fires too early does no harm, and setting it costs a system call.
+                let is_late = !self.timer.is_set() || self.next_tick.is_none_or(|set| when < set);
+                if is_late {
+                    self.timer.set(when);
+                    self.next_tick = Some(when);
+                }
+            }
         }
         self.timer.poll(cx)
     }
 
     fn apply_all(&mut self, first: Input, effects: &mut Effects) {
         let now = now();
-        self.house.apply(first, now, effects);
+        self.apply(first, now, effects);
         for _ in 1..BATCH_INPUTS {
             match self.inputs_rx.try_recv() {
-                Ok(input) => self.house.apply(input, now, effects),
+                Ok(input) => self.apply(input, now, effects),
                 Err(_) => break,
             }
         }
+    }
+
+    fn apply(&mut self, input: Input, now: Now, effects: &mut Effects) {
+        self.frozen |= matches!(input, Input::Freeze);
+        self.house.apply(input, now, effects);
     }
 
     async fn perform(&mut self, effects: &mut Effects) {

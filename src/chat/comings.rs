@@ -35,11 +35,21 @@ impl Comings {
         unnoticed.map(|joined| *joined = to.clone()).is_some()
     }
 
+    /// Who has not been told of yet: those who have come and those who are gone.
+    pub(super) fn untold(&self) -> (&[Who], &[Who]) {
+        (&self.joined, &self.left)
+    }
+
+    /// Gathers those who had not been told of in another process.
+    pub(super) fn put_back(joined: Vec<Who>, left: Vec<Who>, now: Instant) -> Self {
+        let is_anybody = !joined.is_empty() || !left.is_empty();
+        Self { joined, left, told: is_anybody.then_some(now) }
+    }
+
     /// When they are to be told of; `None` if there is nobody.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_anybody = !self.joined.is_empty() || !self.left.is_empty();
-        let after_the_last = |told: Instant| told + GATHERING;
-        is_anybody.then(|| self.told.map_or_else(Instant::now, after_the_last))
+        self.told.filter(|_| is_anybody).map(|told| told + GATHERING)
     }
 
     /// Takes out who has come and who is gone, if it is time to tell of them.

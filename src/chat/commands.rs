@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::house::{House, Profile, RoomId};
-use super::member::SessionId;
+use super::member::{MOST_IGNORED, SessionId};
 use super::reader::answer;
 use super::room::Room;
 use super::{Effects, Now};
@@ -32,6 +32,7 @@ impl House {
             self.introduce(from, now, effects);
         }
         let Some(profile) = self.profiles.get(&from) else { return };
+        let has_changed = command.moves() || matches!(command, Command::Ignore(_));
         let done = match command {
             Command::Nick(name) => self.nick(from, name, now, effects),
             Command::Who => Some(self.who(profile.room)),
@@ -53,36 +54,31 @@ impl House {
         {
             profile.tell(&words);
         }
+        if has_changed {
+            self.note(from);
+        }
         member.acknowledge();
         effects.wake.push(member);
     }
 
     /// Who is called that: a name as it was typed, or that of a guest.
     fn find(&self, name: &str) -> Option<&Profile> {
-        let name = name.trim_start_matches('+');
-        let guest = name
-            .get(..5)
-            .filter(|word| word.eq_ignore_ascii_case("guest"))
-            .and_then(|_| name[5..].parse().ok());
-        let id = match guest {
-            Some(number) => SessionId(number),
-            None => {
-                let name = Name::parse(name).or_else(|_| Name::login(name)).ok()?;
-                name.keys().find_map(|key| self.names.get(key)).copied()?
-            }
-        };
-        self.profiles.get(&id).filter(|profile| guest.is_none() || profile.name().is_none())
-    }
-
-    fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
-        name.keys().any(|key| self.names.get(key).is_some_and(|id| *id != by_others_than))
+        let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
+        let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
+        if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
+            return self.profiles.get(&SessionId(number)).filter(|profile| profile.name().is_none());
+        }
+        let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name)).ok()?;
+        let profiles = self.names.holders(&name).filter_map(|id| self.profiles.get(&id));
+        let is_meant = |profile: &&Profile| !must_be_verified || profile.who().verified;
+        profiles.into_iter().find(is_meant)
     }
 
     fn nick(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
-        if self.is_taken(&name, from) {
+        if self.names.is_taken(&name, from) {
             let numbered =
                 (2..100).filter_map(|number| Name::parse(&format!("{}{number}", name.as_str())).ok());
-            let hint = numbered.into_iter().find(|free| !self.is_taken(free, from));
+            let hint = numbered.into_iter().find(|free| !self.names.is_taken(free, from));
             return Some(Answer::Taken { name, hint });
         }
         let profile = self.profiles.get_mut(&from)?;
@@ -97,7 +93,7 @@ impl House {
         let (is_first, form) = (profile.name().is_none(), Form::new(View::Names, profile.times));
         let words = Answer::Named(name.clone());
         let is_other = before.name != name;
-        self.forget_name(&before);
+        self.names.forget(&before);
         self.give_name(from, Who { id: from.0, name, verified: false });
         let who = self.profiles.get(&from)?.who();
         self.within(room, effects, |room, effects| {
@@ -117,7 +113,7 @@ impl House {
         let here = |profile: &&Profile| profile.room == room;
         let mut everybody: Vec<_> = self.profiles.values().filter(here).map(Profile::who).collect();
         // Those with names first.
-        everybody.sort_by_cached_key(|who| (!self.names.contains_key(first_key(&who.name)), who.id));
+        everybody.sort_by_key(|who| (who.name.is_guest(), who.id));
         let count = everybody.len();
         let names = everybody.iter().take(MOST_LISTED).map(ToString::to_string).collect();
         Answer::Who { count, names }
@@ -128,16 +124,16 @@ impl House {
         if target.member.id() == from.member.id() {
             return Some(Answer::ThatIsYou);
         }
-        let name = || target.who().name.clone();
+        let who = || Who::clone(&target.who());
         if target.member.ignores(from.member.id()) {
-            return Some(Answer::IgnoresYou(name()));
+            return Some(Answer::IgnoresYou(who()));
         }
-        if target.member.owed() > MOST_OWED {
-            return Some(Answer::DoesNotRead(name()));
+        if target.member.owed() > MOST_OWED || target.member.is_released() {
+            return Some(Answer::DoesNotRead(who()));
         }
         let (sender, receiver) = (from.who(), target.who());
         answer(&target.member, |form, out| form.private(&sender, &receiver, text, now.wall, out));
-        Some(Answer::Told(name()))
+        Some(Answer::Told(who()))
     }
 
     fn enter(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
@@ -152,6 +148,8 @@ impl House {
         let there = there.unwrap_or_else(|| self.add_room(name));
         let profile = self.profiles.get_mut(&from)?;
         profile.room = there;
+        // Nobody there has heard it under the name that it has.
+        profile.has_spoken = false;
         let member = Arc::clone(&profile.member);
         let who = profile.is_present.then(|| profile.who());
         let form = member.form();
@@ -187,7 +185,8 @@ impl House {
         let room = self.rooms.get(&profile.room)?;
         answer(&profile.member, |form, out| {
             let mut shown = Vec::new();
-            let count = room.show_last(lines as usize, form, &mut shown);
+            let is_shown = |from| !profile.member.ignores(SessionId(from));
+            let count = room.show_last(lines as usize, form, is_shown, &mut shown);
             Answer::Last(count).encode(form, out);
             out.append(&mut shown);
             if count > 0 {
@@ -229,14 +228,13 @@ impl House {
         if other_id == profile.member.id() {
             return Answer::ThatIsYou;
         }
-        let name = other.who().name.clone();
-        let is_ignored = profile.member.toggle_ignored(other_id);
-        if is_ignored { Answer::Ignored(name) } else { Answer::HeardAgain(name) }
+        let who = Who::clone(&other.who());
+        match profile.member.toggle_ignored(other_id) {
+            Some(true) => Answer::Ignored(who),
+            Some(false) => Answer::HeardAgain(who),
+            None => Answer::IgnoresTooMany(MOST_IGNORED),
+        }
     }
-}
-
-fn first_key(name: &Name) -> &str {
-    name.keys().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -302,7 +300,7 @@ mod tests {
         assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- amy is taken"));
         house.leave(ann);
         assert!(house.answer(&mut ben, "/nick amy").starts_with("-!- you are amy now"));
-        assert_eq!(house.house.names.len(), Name::parse("amy").unwrap().keys().count());
+        assert_eq!(house.house.names.count(), Name::parse("amy").unwrap().keys().count());
     }
 
     #[test]
@@ -530,10 +528,48 @@ mod tests {
         let second = house.arrive(verified("root"));
         house.leave(root);
         assert!(house.answer(&mut ben, "/nick root").starts_with("-!- root is taken"), "it is still here");
-        assert_eq!(house.answer(&mut ben, "/msg +root psst"), "-!- told root\n");
+        assert_eq!(house.answer(&mut ben, "/msg +root psst"), "-!- told +root\n");
         assert_eq!(second.reader.member().owed(), "[guest2 -> you] psst\n".len());
         house.leave(second);
         assert!(house.answer(&mut ben, "/nick root").starts_with("-!- you are root now"));
+    }
+
+    #[test]
+    fn users_whose_names_look_alike_keep_them_whoever_goes_first() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join();
+        let bill = house.arrive(verified("bill"));
+        let other = house.arrive(verified("bi11"));
+        house.leave(other);
+        assert!(house.answer(&mut ann, "/nick bill").starts_with("-!- bill is taken"));
+        assert_eq!(house.answer(&mut ann, "/msg bill hi"), "-!- told +bill\n");
+        house.leave(bill);
+        assert!(house.answer(&mut ann, "/nick bill").starts_with("-!- you are bill now"));
+        let mut ben = house.join();
+        assert_eq!(house.answer(&mut ben, "/msg +bill hi"), "-!- nobody is called that; see /who\n");
+    }
+
+    #[test]
+    fn a_user_who_is_there_several_times_gets_a_message_where_it_came_last() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join();
+        let first = house.arrive(verified("root"));
+        let (mut second, mut third) = (house.arrive(verified("root")), house.arrive(verified("root")));
+        house.leave(first);
+        house.answer(&mut ann, "/msg +root hi");
+        assert_eq!((second.read_all(), third.read_all()), (String::new(), "[guest1 -> you] hi\n".to_owned()));
+    }
+
+    #[test]
+    fn a_rename_is_told_where_the_name_before_was_heard() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join_as("ann"), house.join());
+        house.ask(&mut ann, "/join ops");
+        house.say(&mut ben, "hello\n");
+        house.ask(&mut ben, "/join ops");
+        house.ask(&mut ben, "/nick ben");
+        house.wait(2 * SECOND);
+        assert!(ann.read_all().ends_with("-!- ben joined (2 here)\n"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use memchr::memrchr_iter;
+use memchr::{memchr_iter, memrchr_iter};
 
 use crate::protocol::{Form, Kind, Said, Who};
 
@@ -25,6 +25,18 @@ pub(super) struct Past {
 }
 
 impl Past {
+    /// How many of its last lines are shown, of `lines` at most, with `bytes` at most.
+    fn fitting(&self, lines: usize, bytes: usize) -> usize {
+        let lines = lines.min(self.lines);
+        if self.last(lines).1.len() <= bytes {
+            return lines;
+        }
+        let start = self.text.len() - bytes.min(self.text.len());
+        let fits = memchr_iter(b'\n', &self.text[start..]).count();
+        // The first of those may have begun before that.
+        lines.min(fits.saturating_sub(usize::from(start > 0 && self.text[start - 1] != b'\n')))
+    }
+
     /// Only the last `lines` lines of it.
     fn last(&self, lines: usize) -> (u64, &[u8]) {
         let skipped = self.lines.saturating_sub(lines);
@@ -36,6 +48,9 @@ impl Past {
         (self.seq + skipped as u64, &self.text[start..])
     }
 }
+
+/// Most bytes of what has been said that are shown at once: nobody can have much put aside by asking for it.
+const SHOWN_BYTES: usize = 64 * 1024;
 
 /// What has been said last in a room.
 #[derive(Debug)]
@@ -51,6 +66,11 @@ impl History {
     /// Keeps at least the last `max_lines` lines, unless they have more than `max_bytes`.
     pub(super) fn new(max_lines: usize, max_bytes: usize) -> Self {
         Self { pasts: VecDeque::new(), lines: 0, bytes: 0, max_lines, max_bytes }
+    }
+
+    /// All that is kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Past> {
+        self.pasts.iter()
     }
 
     pub(super) fn push(&mut self, mut past: Past) {
@@ -73,25 +93,35 @@ impl History {
         }
     }
 
-    /// Appends up to `most` of the last lines in a form, oldest first; says how many.
-    pub(super) fn show(&self, most: usize, room: &str, form: Form, out: &mut Vec<u8>) -> usize {
-        let most = most.min(self.max_lines);
-        let mut left = most;
-        let mut first = self.pasts.len();
-        while first > 0 && left > 0 {
-            first -= 1;
-            left = left.saturating_sub(self.pasts[first].lines);
+    /// Appends up to `most` of the last lines in a form, oldest first, but for those of sessions that `is_shown` does
+    /// not name; says how many. Of lines with more than [`SHOWN_BYTES`] only the last.
+    pub(super) fn show(
+        &self,
+        most: usize,
+        room: &str,
+        form: Form,
+        is_shown: impl Fn(u64) -> bool,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        let (mut left, mut bytes) = (most.min(self.max_lines), SHOWN_BYTES);
+        let mut chosen = Vec::new();
+        for past in self.pasts.iter().rev().filter(|past| is_shown(past.who.id)) {
+            let lines = past.fitting(left, bytes);
+            if lines == 0 {
+                break;
+            }
+            chosen.push((past, lines));
+            left -= lines;
+            bytes = bytes.saturating_sub(past.last(lines).1.len());
+            if lines < past.lines {
+                break;
+            }
         }
-        let mut wanted = most.min(self.pasts.iter().skip(first).map(|past| past.lines).sum());
-        let shown = wanted;
-        let mut behind: usize = self.pasts.iter().skip(first).map(|past| past.lines).sum();
-        for past in self.pasts.iter().skip(first) {
-            behind -= past.lines;
-            let (seq, text) = past.last(wanted - behind);
-            wanted = behind;
+        for (past, lines) in chosen.iter().rev() {
+            let (seq, text) = past.last(*lines);
             form.said(&Said { kind: past.kind, who: &past.who, room, time: past.time, seq, text }, out);
         }
-        shown
+        chosen.iter().map(|(_, lines)| lines).sum()
     }
 }
 
@@ -109,7 +139,7 @@ mod tests {
 
     fn last(history: &History, most: usize) -> String {
         let mut out = Vec::new();
-        let shown = history.show(most, "main", Form::Plain, &mut out);
+        let shown = history.show(most, "main", Form::Plain, |_| true, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches('\n').count(), shown);
         text
@@ -127,6 +157,21 @@ mod tests {
         assert_eq!(last(&history, 100), "c\nd\ne\n\n");
         assert_eq!(last(&history, 2), "e\n\n");
         assert_eq!(last(&history, 0), "");
+    }
+
+    #[test]
+    fn what_is_shown_at_once_is_bounded_and_leaves_out_whom_one_ignores() {
+        let mut history = History::new(100_000, 1 << 20);
+        for number in 0..10 {
+            push(&mut history, number, &"0123456789abcde\n".repeat(1000)[..16_000 - 16 * number as usize]);
+        }
+        let shown = last(&history, usize::MAX);
+        assert!(shown.len() <= SHOWN_BYTES && shown.len() > SHOWN_BYTES - 16, "{}", shown.len());
+        assert_eq!(history.show(9, "main", Form::Plain, |from| from != 1, &mut Vec::new()), 0);
+        let mut history = History::new(4, 1 << 20);
+        push(&mut history, 1, &format!("{}\n", "x".repeat(SHOWN_BYTES)));
+        push(&mut history, 2, "short\n");
+        assert_eq!(last(&history, 9), "short\n", "the other does not fit");
     }
 
     #[test]

@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use futures::channel::oneshot;
 
+use super::journal::Journal;
 use super::member::{Member, SessionId};
+use super::names::Names;
 use super::reader::answer;
 use super::room::{Room, RoomLimits};
 use super::room_log::RoomLog;
@@ -20,7 +22,7 @@ use super::{Effects, Now};
 use crate::protocol::{Answer, Command, Form, Kind, Name, View, Who};
 
 /// The name of the room that everybody comes into.
-const MAIN_NAME: &str = "main";
+pub(super) const MAIN_NAME: &str = "main";
 
 /// How much a house keeps.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +74,7 @@ pub enum Input {
         /// How many lines that is.
         lines: u32,
     },
-    /// A member asks for something. Where that changes how lines are shown to it, it has been sent all that there was.
+    /// A member asks for something. Where that changes how lines are shown to it, it has been sent nearly all that there was.
     Ask {
         /// Who asks.
         from: SessionId,
@@ -83,6 +85,8 @@ pub enum Input {
     End(SessionId),
     /// A session is gone.
     Leave(SessionId),
+    /// Nothing more is delivered, or waited for: what comes next comes from another process.
+    Freeze,
     /// Somebody wants to know whether the broker still works: answered at once, whatever waits.
     Probe(oneshot::Sender<()>),
 }
@@ -101,7 +105,7 @@ impl RoomId {
 pub(super) struct Profile {
     pub(super) member: Arc<Member>,
     /// What it is called, once it is known to somebody.
-    who: Option<Arc<Who>>,
+    pub(super) who: Option<Arc<Who>>,
     pub(super) room: RoomId,
     pub(super) times: bool,
     /// Others have been told that it is there, and will be told when it is gone: it has asked for a name or a view.
@@ -109,6 +113,8 @@ pub(super) struct Profile {
     pub(super) is_present: bool,
     /// It has said something, under the name that it has now.
     pub(super) has_spoken: bool,
+    /// The journal knows of it.
+    pub(super) is_noted: bool,
 }
 
 impl Profile {
@@ -141,10 +147,11 @@ pub struct House {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     next_room: u64,
     pub(super) profiles: HashMap<SessionId, Profile>,
-    /// Who has a name that looks like this.
-    pub(super) names: HashMap<Box<str>, SessionId>,
+    pub(super) names: Names,
     /// Rooms with something new to deliver.
     fresh: BTreeSet<RoomId>,
+    /// Where it is noted who is there.
+    pub(super) journal: Option<Box<dyn Journal>>,
 }
 
 impl House {
@@ -156,8 +163,9 @@ impl House {
             rooms: BTreeMap::new(),
             next_room: 0,
             profiles: HashMap::new(),
-            names: HashMap::new(),
+            names: Names::default(),
             fresh: BTreeSet::new(),
+            journal: None,
         };
         house.add_room(Name::known(MAIN_NAME));
         house
@@ -181,6 +189,8 @@ impl House {
             Input::Ask { from, command } => self.ask(from, command, now, effects),
             Input::End(id) => self.end(id, effects),
             Input::Leave(id) => self.leave(id, now, effects),
+            // It is the broker that ends.
+            Input::Freeze => {}
             // Whoever asked may have stopped waiting.
             Input::Probe(answer_tx) => drop(answer_tx.send(())),
         }
@@ -203,12 +213,8 @@ impl House {
 
     /// To be called at [`House::next_tick`] and when [`House::has_space`].
     pub fn tick(&mut self, now: Now, effects: &mut Effects) {
-        for (id, room) in &mut self.rooms {
-            room.tick(now, effects);
-            if std::mem::take(&mut effects.appended) {
-                self.fresh.insert(*id);
-            }
-        }
+        let ids: Vec<RoomId> = self.rooms.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.within(id, effects, |room, effects| room.tick(now, effects)));
     }
 
     /// The next room that has something new to deliver, see [`House::deliver`].
@@ -240,6 +246,7 @@ impl House {
         job(self.room(id), effects);
         if std::mem::take(&mut effects.appended) {
             self.fresh.insert(id);
+            self.note_said(id);
         }
     }
 
@@ -270,7 +277,15 @@ impl House {
         self.room(room).begin(&member, Form::new(view, false));
         member.acknowledge();
         effects.wake.push(Arc::clone(&member));
-        let profile = Profile { member, who: None, room, times: false, is_present: false, has_spoken: false };
+        let profile = Profile {
+            member,
+            who: None,
+            room,
+            times: false,
+            is_present: false,
+            has_spoken: false,
+            is_noted: false,
+        };
         self.profiles.insert(id, profile);
         if let Some(name) = verified {
             self.verify(id, name, now, effects);
@@ -278,6 +293,7 @@ impl House {
         if view != View::Plain {
             self.introduce(id, now, effects);
         }
+        self.note(id);
     }
 
     /// The room that is called that, or something that looks like it.
@@ -288,8 +304,7 @@ impl House {
     /// The kernel says what a session is called: whoever has taken that name, or one that looks like it, without the
     /// kernel's word for it, is a guest again.
     fn verify(&mut self, id: SessionId, name: Name, now: Now, effects: &mut Effects) {
-        let holders: BTreeSet<SessionId> =
-            name.keys().filter_map(|key| self.names.get(key)).copied().collect();
+        let holders: Vec<SessionId> = self.names.holders(&name).collect();
         for holder in holders {
             self.depose(holder, &name, now, effects);
         }
@@ -303,30 +318,16 @@ impl House {
         let (after, room) = (profile.guest(), profile.room);
         profile.who = Some(Arc::clone(&after));
         profile.tell(&Answer::Deposed { name: to.clone(), now: after.name.clone() });
-        self.forget_name(&before);
+        self.names.forget(&before);
         self.within(room, effects, |room, effects| room.renamed(before, after, now, effects));
+        self.note(holder);
     }
 
     /// A session is called that from now on.
     pub(super) fn give_name(&mut self, id: SessionId, who: Who) {
-        self.names.extend(who.name.keys().map(|key| (key.into(), id)));
+        self.names.give(&who);
         if let Some(profile) = self.profiles.get_mut(&id) {
             profile.who = Some(Arc::new(who));
-        }
-    }
-
-    /// Nobody is called that any more, but for those of whom the kernel says it too.
-    pub(super) fn forget_name(&mut self, who: &Who) {
-        for key in who.name.keys() {
-            self.names.remove(key);
-        }
-        if who.verified {
-            let same = |other: &&Profile| {
-                other.who.as_ref().is_some_and(|other| other.verified && other.name == who.name)
-            };
-            if let Some(other) = self.profiles.values().find(same).map(|other| other.member.id()) {
-                self.names.extend(who.name.keys().map(|key| (key.into(), other)));
-            }
         }
     }
 
@@ -376,7 +377,10 @@ impl House {
             }
         });
         if let Some(who) = profile.name() {
-            self.forget_name(who);
+            self.names.forget(who);
+        }
+        if profile.is_noted {
+            self.note_gone(id);
         }
         self.drop_if_empty(profile.room);
     }

@@ -7,10 +7,12 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Position, SessionId};
 
 /// One stretch of the log: consecutive whole lines that came from one session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
     /// Where its first line begins.
     pub start: Position,
@@ -18,6 +20,16 @@ pub struct Stretch {
     pub first_line: u64,
     /// Who said it.
     pub from: SessionId,
+}
+
+/// What is kept of a log for the next process: from some stretch on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct KeptLog {
+    tail: Position,
+    lines: u64,
+    stretches: Vec<Stretch>,
+    #[serde(with = "serde_bytes")]
+    text: Vec<u8>,
 }
 
 /// A stretch grows by further lines of the same session up to this many bytes. Eviction drops whole
@@ -50,6 +62,44 @@ impl Log {
         assert!(capacity > 0, "a log needs room for something");
         let ring = vec![0; capacity].into_boxed_slice();
         Self { ring, tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
+    }
+
+    /// What somebody has still to get whose cursor is at `cursor`, or behind that.
+    pub(super) fn keep(&self, cursor: Position) -> KeptLog {
+        let first = match cursor < self.head {
+            true => self.stretch_after(cursor.max(self.tail)).saturating_sub(1),
+            false => self.stretches.len(),
+        };
+        let stretches: Vec<Stretch> = self.stretches.iter().skip(first).copied().collect();
+        let tail = stretches.first().map_or(self.head, |first| first.start);
+        KeptLog { tail, lines: self.lines, stretches, text: self.bytes((tail, self.head)).concat() }
+    }
+
+    /// The log as it was, which keeps `capacity` bytes, or more if there were more. Nothing if it makes no sense.
+    pub(super) fn put_back(kept: &KeptLog, capacity: usize) -> Option<Self> {
+        let head = kept.tail.checked_add(kept.text.len() as u64).filter(|head| *head < Position::MAX / 2)?;
+        let is_ordered = kept
+            .stretches
+            .is_sorted_by(|one, next| one.start < next.start && one.first_line < next.first_line);
+        let first = kept.stretches.first().map_or(head, |first| first.start);
+        let last = kept.stretches.last();
+        let ends = last.is_none_or(|last| last.start < head && last.first_line < kept.lines);
+        if !is_ordered || first != kept.tail || !ends || kept.text.last().is_some_and(|end| *end != b'\n') {
+            return None;
+        }
+        let mut log = Self::new(capacity.max(kept.text.len()));
+        (log.tail, log.head, log.lines) = (kept.tail, head, kept.lines);
+        let start = log.index(kept.tail);
+        let split = kept.text.len().min(log.ring.len() - start);
+        log.ring[start..start + split].copy_from_slice(&kept.text[..split]);
+        log.ring[..kept.text.len() - split].copy_from_slice(&kept.text[split..]);
+        log.stretches.extend(&kept.stretches);
+        Some(log)
+    }
+
+    /// Says whether somebody may stand there.
+    pub(super) fn has(&self, cursor: Position) -> bool {
+        (self.tail..=self.head).contains(&cursor)
     }
 
     /// Where the oldest line that is kept begins.
@@ -154,6 +204,11 @@ impl Log {
             }
         }
         rest
+    }
+
+    /// Says whether what comes before `cursor`, which is kept, is the end of a line.
+    pub(super) fn ends_line(&self, cursor: Position) -> bool {
+        cursor == 0 || self.ring[self.index(cursor - 1)] == b'\n'
     }
 
     /// How many lines had begun before `cursor`, since the room began.

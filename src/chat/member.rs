@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use serde::{Deserialize, Serialize};
+
 use super::Position;
 use super::outlet::Outlet;
 use super::reader::Progress;
 use super::room_log::RoomLog;
 use crate::protocol::Form;
 
-/// Whom a member ignores, at most; with one more, the first of them is heard again.
-const MOST_IGNORED: usize = 100;
+/// Whom a member ignores, at most.
+pub(super) const MOST_IGNORED: usize = 100;
 
 /// The number of a session: given once, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 impl SessionId {
@@ -79,6 +81,10 @@ pub struct Skipped {
 impl Member {
     /// A membership that has not begun: it will read `room`, from where that stands when it joins.
     pub fn new(id: SessionId, outlet: Arc<dyn Outlet>, room: Arc<RoomLog>) -> Self {
+        Self::with(id, Some(outlet), room)
+    }
+
+    fn with(id: SessionId, outlet: Option<Arc<dyn Outlet>>, room: Arc<RoomLog>) -> Self {
         Self {
             id,
             asleep: AtomicBool::new(false),
@@ -90,11 +96,24 @@ impl Member {
             end: AtomicU64::new(Position::MAX),
             named: AtomicBool::new(false),
             choosy: AtomicBool::new(false),
-            output: Mutex::new(Output { room, progress: Progress::default(), outlet: Some(outlet) }),
+            output: Mutex::new(Output { room, progress: Progress::default(), outlet }),
             waker: Mutex::new(None),
             skipped: Mutex::new(None),
             ignored: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Of somebody who is gone, and to whom nothing can be sent.
+    pub(super) fn without_outlet(id: SessionId, room: Arc<RoomLog>) -> Self {
+        Self::with(id, None, room)
+    }
+
+    /// Goes on where it stood in another process.
+    pub(super) fn put_back(&self, progress: Progress, own_end: Position, end: Position) {
+        self.set_cursor(progress.cursor);
+        self.set_own_end(own_end);
+        self.set_end(end);
+        self.output().progress = progress;
     }
 
     /// Whose membership this is.
@@ -229,6 +248,11 @@ impl Member {
         self.output().progress.owed.len()
     }
 
+    /// Says whether its session is gone: nothing can be sent to it any more.
+    pub(super) fn is_released(&self) -> bool {
+        self.output().outlet.is_none()
+    }
+
     /// Says whether it is not shown what that session says: its own lines, and those of whom it ignores.
     pub(super) fn hides(&self, from: SessionId) -> bool {
         from == self.id || (self.is_choosy() && self.ignores(from))
@@ -249,20 +273,37 @@ impl Member {
         self.ignored().contains(&from)
     }
 
-    /// Ignores a session from now on, or no more; says which. At most [`MOST_IGNORED`], the first first forgotten.
-    pub(super) fn toggle_ignored(&self, other: SessionId) -> bool {
+    /// Ignores a session from now on, or no more; says which. Nothing if it ignores [`MOST_IGNORED`] already.
+    ///
+    /// Nobody sends to it meanwhile: what is half sent is finished by the same rule by which it was begun.
+    pub(super) fn toggle_ignored(&self, other: SessionId) -> Option<bool> {
+        let room = self.room();
+        let log = room.read();
+        let output = &mut *self.output();
+        output.progress.finish_begun(&room, &log, self);
         let mut ignored = self.ignored();
         let count = ignored.len();
         ignored.retain(|id| *id != other);
         let is_new = ignored.len() == count;
+        if is_new && count == MOST_IGNORED {
+            return None;
+        }
         if is_new {
-            if count == MOST_IGNORED {
-                ignored.remove(0);
-            }
             ignored.push(other);
         }
         self.choosy.store(!ignored.is_empty(), Ordering::Release);
-        is_new
+        Some(is_new)
+    }
+
+    /// Whom it ignores.
+    pub(super) fn all_ignored(&self) -> Vec<SessionId> {
+        self.ignored().clone()
+    }
+
+    pub(super) fn put_back_ignored(&self, mut ignored: Vec<SessionId>) {
+        ignored.truncate(MOST_IGNORED);
+        self.choosy.store(!ignored.is_empty(), Ordering::Release);
+        *self.ignored() = ignored;
     }
 
     fn ignored(&self) -> MutexGuard<'_, Vec<SessionId>> {

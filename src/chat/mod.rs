@@ -17,20 +17,28 @@ pub mod broker;
 mod comings;
 mod commands;
 mod entry;
+pub mod handover;
 mod history;
 pub mod house;
+pub mod journal;
+mod kept_room;
 pub mod log;
 pub mod member;
+mod names;
 pub mod outlet;
 pub mod reader;
 pub mod room;
 pub mod room_log;
+mod slices;
 #[cfg(test)]
 mod testing;
 pub mod traffic;
 
 pub use broker::Broker;
+pub use handover::{Damaged, KeptHouse, KeptMember, Standing};
 pub use house::{Arrival, House, Input, Limits};
+pub use journal::{Journal, Note};
+pub use kept_room::KeptRoom;
 pub use member::{Member, SessionId};
 pub use outlet::Outlet;
 pub use reader::{Delivery, Reader};

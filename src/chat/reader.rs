@@ -8,10 +8,13 @@
 use std::io::{self, IoSlice};
 use std::sync::{Arc, MutexGuard};
 
+use serde::{Deserialize, Serialize};
+
 use super::log::Log;
 use super::member::{Member, Output};
 use super::outlet::{Outlet, Way};
 use super::room_log::RoomLog;
+use super::slices::Slices;
 use super::traffic::Traffic;
 use super::{Position, SessionId};
 use crate::protocol::{Form, Notice};
@@ -20,20 +23,20 @@ use crate::protocol::{Form, Notice};
 /// megabytes to come keeps the thread from the others.
 pub const DELIVERY_BYTES: u64 = 256 * 1024;
 
-/// Most slices of one delivery. Sessions that speak between the others have many small pieces.
-const MAX_SLICES: usize = 16;
-
 /// Where a member stands: all that is needed to go on with it elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// How far it has been sent the log; the byte inside a half-written line counts.
     pub cursor: Position,
     /// What is for this member alone and goes out before the log goes on: greeting, notices, answers.
     /// It begins where the member's stream of bytes stopped, so it never tears a line.
+    #[serde(with = "serde_bytes")]
     pub owed: Vec<u8>,
     /// How many lines it has missed because it did not read, and has not been told of: they are told
     /// when it reads again, in one notice however often the log moved on meanwhile.
     pub missed: u64,
+    /// What has been sent last ends inside of a line.
+    pub torn: bool,
 }
 
 /// How a delivery went.
@@ -95,9 +98,22 @@ impl Reader {
         }
     }
 
+    /// How many bytes there are that the member has not been sent.
+    pub fn unsent_bytes(&mut self) -> u64 {
+        self.with(|_, log, _, output| {
+            let owed = output.progress.owed.len() as u64;
+            owed + log.head().saturating_sub(output.progress.cursor)
+        })
+    }
+
     /// How many bytes are owed to this member alone.
     pub fn owed_bytes(&mut self) -> usize {
         self.with(|_, _, _, output| output.progress.owed.len())
+    }
+
+    /// Says whether what the member has been sent last ends inside of a line.
+    pub fn is_torn(&mut self) -> bool {
+        self.with(|_, _, _, output| output.progress.torn)
     }
 
     /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out with the next
@@ -120,21 +136,23 @@ impl Reader {
         self.with(|_, _, member, output| member.set_end(output.progress.cursor));
     }
 
-    /// Where the member stands. What the log skipped is settled first, so that this is all there is.
-    pub fn progress(&mut self) -> Progress {
-        self.with(|room, log, member, output| {
-            output.progress.catch_up_with_tail(room, member, log);
-            output.progress.clone()
-        })
-    }
-
     /// Holds nobody up any more, whatever is unread, and lets go of the outlet: the session is gone.
     pub fn release(&mut self) {
         self.with(|room, _, member, output| {
             output.outlet = None;
+            output.progress.owed = Vec::new();
             room.note_cursor(member, Position::MAX);
         });
     }
+}
+
+/// Where a member stands; what the log skipped is settled first, so that this is all there is.
+pub(super) fn settled(member: &Member) -> Progress {
+    let room = member.room();
+    let log = room.read();
+    let output = &mut *member.output();
+    output.progress.catch_up_with_tail(&room, member, &log);
+    output.progress.clone()
 }
 
 /// Adds bytes for a member alone; see [`Reader::owe`].
@@ -144,13 +162,7 @@ fn owe(room: &RoomLog, log: &Log, member: &Member, output: &mut Output, bytes: &
         return;
     }
     let progress = &mut output.progress;
-    if progress.owed.is_empty() {
-        progress.catch_up_with_tail(room, member, log);
-        if progress.owed.is_empty() {
-            progress.finish_line(log);
-            room.note_cursor(member, progress.cursor);
-        }
-    }
+    progress.finish_begun(room, log, member);
     progress.tell_missed(room.form());
     progress.owed.extend_from_slice(bytes);
 }
@@ -227,6 +239,9 @@ impl<'a> News<'a> {
             // An error comes again when the session's task tries, and that ends the session.
             let sent = result.unwrap_or(0);
             turn.output.progress.cursor += sent as Position;
+            if sent > 0 {
+                turn.output.progress.torn = self.bytes[sent - 1] != b'\n';
+            }
             room.note_cursor(turn.member, turn.output.progress.cursor);
             if sent < self.bytes.len() {
                 turn.member.set_asleep(false);
@@ -261,6 +276,12 @@ pub(super) fn deliver(
 }
 
 impl Progress {
+    /// What is owed first of all: whole lines.
+    pub(super) fn begin_with(&mut self, mut lines: Vec<u8>) {
+        lines.append(&mut self.owed);
+        self.owed = lines;
+    }
+
     /// Offers what is owed and what lies between the cursor and the head, and goes on by what was taken.
     fn send(&mut self, form: Form, log: &Log, member: &Member, outlet: &dyn Outlet) -> io::Result<Delivery> {
         let stop = log.head().min(member.end());
@@ -287,6 +308,7 @@ impl Progress {
                 return Ok(Delivery::Blocked { sent });
             }
             self.owed = Vec::new();
+            self.torn = false;
         }
         self.cursor = reached;
         Ok(match reached {
@@ -299,6 +321,9 @@ impl Progress {
     /// Goes on by `sent` bytes, fewer than there were.
     fn advance(&mut self, log: &Log, member: &Member, sent: usize) {
         let owed = sent.min(self.owed.len());
+        if owed > 0 {
+            self.torn = self.owed[owed - 1] != b'\n';
+        }
         self.owed.drain(..owed);
         let mut left = (sent - owed) as Position;
         for piece in log.pieces(self.cursor, log.head(), |from| member.hides(from), member.hidden_end()) {
@@ -308,6 +333,7 @@ impl Progress {
             }
             left -= step;
             self.cursor = piece.0 + step;
+            self.torn = !log.ends_line(self.cursor);
         }
     }
 
@@ -344,53 +370,20 @@ impl Progress {
         self.cursor = log.head();
     }
 
+    /// Owes it the rest of a line of which it has been sent the first part, if there is one.
+    pub(super) fn finish_begun(&mut self, room: &RoomLog, log: &Log, member: &Member) {
+        if self.owed.is_empty() {
+            self.catch_up_with_tail(room, member, log);
+            if self.owed.is_empty() {
+                self.finish_line(log);
+                room.note_cursor(member, self.cursor);
+            }
+        }
+    }
+
     /// Moves the rest of a half-written line to what is owed.
     fn finish_line(&mut self, log: &Log) {
         self.owed = log.rest_of_line(self.cursor);
         self.cursor += self.owed.len() as Position;
-    }
-}
-
-/// What one delivery sends.
-struct Slices<'a> {
-    slices: [IoSlice<'a>; MAX_SLICES],
-    len: usize,
-    bytes: usize,
-}
-
-impl<'a> Slices<'a> {
-    fn new() -> Self {
-        Self { slices: [IoSlice::new(&[]); MAX_SLICES], len: 0, bytes: 0 }
-    }
-
-    fn push(&mut self, slice: &'a [u8]) {
-        if !slice.is_empty() {
-            self.slices[self.len] = IoSlice::new(slice);
-            self.len += 1;
-            self.bytes += slice.len();
-        }
-    }
-
-    /// Adds pieces while there is room for them; returns how far in the log they reach. Where they
-    /// are all added that is `limit`, for what lies behind the last piece is the reader's own.
-    fn extend(
-        &mut self,
-        log: &'a Log,
-        pieces: impl Iterator<Item = (Position, Position)>,
-        limit: Position,
-    ) -> Position {
-        for piece in pieces {
-            if self.len + 2 > MAX_SLICES {
-                return piece.0;
-            }
-            for slice in log.bytes(piece) {
-                self.push(slice);
-            }
-        }
-        limit
-    }
-
-    fn as_slice(&self) -> &[IoSlice<'a>] {
-        &self.slices[..self.len]
     }
 }

@@ -40,19 +40,21 @@ pub struct RoomLimits {
 /// The state of a room.
 #[derive(Debug)]
 pub struct Room {
-    name: Name,
-    limits: RoomLimits,
-    traffic: Arc<Traffic>,
+    pub(super) name: Name,
+    pub(super) limits: RoomLimits,
+    pub(super) traffic: Arc<Traffic>,
     /// In the order of [`Form::ALL`]; those without members need not be there.
-    audiences: [Option<Audience>; Form::ALL.len()],
-    members: usize,
-    waiting: VecDeque<Entry>,
-    history: History,
-    comings: Comings,
+    pub(super) audiences: [Option<Audience>; Form::ALL.len()],
+    pub(super) members: usize,
+    pub(super) waiting: VecDeque<Entry>,
+    pub(super) history: History,
+    pub(super) comings: Comings,
     /// How many lines have been said.
-    said: u64,
+    pub(super) said: u64,
+    /// Numbers below this have been noted: see [`Room::said_to_note`].
+    pub(super) noted: u64,
     /// When credit was last reckoned, while there is a reason to.
-    reckoned: Option<Instant>,
+    pub(super) reckoned: Option<Instant>,
 }
 
 impl Room {
@@ -69,6 +71,7 @@ impl Room {
             history,
             comings: Comings::default(),
             said: 0,
+            noted: 0,
             reckoned: None,
         }
     }
@@ -88,13 +91,13 @@ impl Room {
         self.audience(form).log()
     }
 
-    fn audience(&mut self, form: Form) -> &mut Audience {
+    pub(super) fn audience(&mut self, form: Form) -> &mut Audience {
         let (size, traffic) = (self.limits.log_size, &self.traffic);
         self.audiences[form.index()]
             .get_or_insert_with(|| Audience::new(RoomLog::new(form, size, Arc::clone(traffic))))
     }
 
-    fn audiences(&mut self) -> impl Iterator<Item = &mut Audience> {
+    pub(super) fn audiences(&mut self) -> impl Iterator<Item = &mut Audience> {
         self.audiences.iter_mut().flatten()
     }
 
@@ -242,9 +245,16 @@ impl Room {
         }
     }
 
-    /// Appends up to `most` of the lines that have been said last, in a form; says how many.
-    pub fn show_last(&self, most: usize, form: Form, out: &mut Vec<u8>) -> usize {
-        self.history.show(most, self.name.as_str(), form, out)
+    /// Appends up to `most` of the lines that have been said last, by sessions for which that is so, in a form; says how
+    /// many.
+    pub fn show_last(
+        &self,
+        most: usize,
+        form: Form,
+        is_shown: impl Fn(u64) -> bool,
+        out: &mut Vec<u8>,
+    ) -> usize {
+        self.history.show(most, self.name.as_str(), form, is_shown, out)
     }
 
     fn tell_comings(&mut self, now: Now, effects: &mut Effects) {
@@ -322,7 +332,7 @@ impl Room {
     }
 
     /// Notes for whom the first of those that wait has to wait.
-    fn wait(&mut self, now: Now) {
+    pub(super) fn wait(&mut self, now: Now) {
         let Some(entry) = self.waiting.front() else { return };
         let encoded = self.encode(entry, self.piece(entry), now);
         let lengths = encoded.map(|encoded| encoded.map_or(0, |(text, _)| text.len()));

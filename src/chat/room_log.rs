@@ -41,6 +41,15 @@ impl RoomLog {
         })
     }
 
+    /// The same with what another process has kept of it.
+    pub(super) fn with(form: Form, log: Log, traffic: Arc<Traffic>) -> Arc<Self> {
+        let mut room = Self::new(form, 1, traffic);
+        if let Some(room) = Arc::get_mut(&mut room) {
+            room.log = RwLock::new(log);
+        }
+        room
+    }
+
     /// How the lines in it are encoded.
     pub fn form(&self) -> Form {
         self.form

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{Arrival, Delivery, Effects, House, Input, Limits, Member, Now, Outlet, Reader, SessionId};
+use super::{
+    Arrival, Delivery, Effects, House, Input, KeptHouse, Limits, Member, Now, Outlet, Reader, SessionId,
+};
 use crate::protocol::command::{self, Line};
 
 /// Bytes in each log.
@@ -144,6 +146,23 @@ impl TestHouse {
     pub fn leave(&mut self, mut person: Person) {
         person.reader.release();
         self.apply(Input::Leave(person.id()));
+    }
+
+    /// Goes on in another process: with what can be written down, and nothing else.
+    pub fn move_on(&mut self, people: &mut [Person]) {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&self.house.keep(), &mut bytes).unwrap();
+        let kept: KeptHouse = ciborium::from_reader(&bytes[..]).unwrap();
+        assert_eq!(kept, self.house.keep());
+        let limits = self.house.limits;
+        let socket_of = |id: SessionId| people.iter().find(|person| person.id() == id).map(|one| &one.socket);
+        let outlet_of = |id| socket_of(id).map(|socket| Arc::clone(socket) as Arc<dyn Outlet>);
+        self.house = House::put_back(limits, kept, self.time(), outlet_of).unwrap();
+        for person in people {
+            let same = |member: &&Arc<Member>| member.id() == person.id();
+            let member = self.house.members().find(same).cloned().unwrap();
+            person.reader = Reader::new(member);
+        }
     }
 
     pub fn wait(&mut self, time: Duration) {

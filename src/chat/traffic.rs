@@ -28,6 +28,12 @@ impl Traffic {
         })
     }
 
+    /// Goes on counting where another process has stopped.
+    pub(super) fn put_back(&self, lines: u64, skipped: u64) {
+        self.lines.store(lines, Ordering::Relaxed);
+        self.skipped.store(skipped, Ordering::Relaxed);
+    }
+
     /// Changes the rate, in bytes a second, below which a member is not waited for.
     pub fn set_min_rate(&self, min_rate: u64) {
         self.min_rate.store(min_rate, Ordering::Relaxed);

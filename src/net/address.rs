@@ -4,10 +4,14 @@
 //! listeners (which bind them). It never resolves a name and never opens a socket: what it accepts is what
 //! will be bound, on every start, with or without a name server.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 /// The longest path of a unix socket, in bytes: `sun_path` in unix(7) is 108, one of them for the ending NUL.
 pub const MAX_UNIX_PATH: usize = 107;
@@ -22,6 +26,22 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A unix stream socket; the path is absolute and at most [`MAX_UNIX_PATH`] bytes long.
     Unix(PathBuf),
+}
+
+impl Address {
+    /// The address of a socket, as the kernel has it; an abstract one is shown with `@`, as ss(8) does. Nothing for
+    /// what is of neither kind.
+    pub fn of(address: SocketAddrAny) -> Option<Self> {
+        if let Ok(address) = SocketAddr::try_from(address.clone()) {
+            return Some(Self::Tcp(address));
+        }
+        let address = SocketAddrUnix::try_from(address).ok()?;
+        Some(Self::Unix(match (address.path(), address.abstract_name()) {
+            (Some(path), _) => OsStr::from_bytes(path.to_bytes()).into(),
+            (None, Some(name)) => format!("@{}", name.escape_ascii()).into(),
+            (None, None) => PathBuf::new(),
+        }))
+    }
 }
 
 impl FromStr for Address {

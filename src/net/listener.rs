@@ -4,12 +4,10 @@
 //! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -23,6 +21,7 @@ use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
+use super::keeping::Keep;
 use super::session::Origin;
 use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
@@ -85,11 +84,8 @@ impl Listener {
         if !sockopt::socket_acceptconn(&fd)? {
             return unfit("it is a socket that does not listen (Accept=no)");
         }
-        let name = rustix::net::getsockname(&fd)?;
-        let address = match (SocketAddr::try_from(name.clone()), SocketAddrUnix::try_from(name)) {
-            (Ok(address), _) => Address::Tcp(address),
-            (_, Ok(address)) => Address::Unix(path_of(&address)),
-            _ => return unfit("it is neither an IP nor a unix socket"),
+        let Some(address) = Address::of(rustix::net::getsockname(&fd)?) else {
+            return unfit("it is neither an IP nor a unix socket");
         };
         if matches!(address, Address::Tcp(_)) {
             options::set_tcp(&fd)?;
@@ -152,7 +148,7 @@ impl Listener {
                         set_options = false;
                         break;
                     }
-                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error).await,
+                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error, door.form()).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -181,15 +177,6 @@ impl Drop for Listener {
 
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
-/// The path of a unix socket; an abstract one is shown with `@`, as ss(8) does.
-fn path_of(address: &SocketAddrUnix) -> PathBuf {
-    match (address.path(), address.abstract_name()) {
-        (Some(path), _) => OsStr::from_bytes(path.to_bytes()).into(),
-        (None, Some(name)) => format!("@{}", name.escape_ascii()).into(),
-        (None, None) => PathBuf::new(),
-    }
 }
 
 /// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
@@ -245,29 +232,35 @@ impl Door {
         }
     }
 
+    /// How lines are shown to those who come in here.
+    fn form(&self) -> Form {
+        Form::new(self.entrance.arrival.view, false)
+    }
+
     fn open(&self, stream: Arc<Stream>, from: Option<SocketAddr>) {
         let ip = from.map(|from| from.ip().to_canonical());
         let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
         match self.net.sessions.admit(ip, &self.net.settings(), outlet, &self.entrance.room) {
             Ok(member) => {
                 Counters::count(&self.net.counters.accepted);
+                self.net.keeping.tell(Keep::Came(member.id(), Arc::clone(&stream)));
                 let (net, inputs_tx) = (Arc::clone(&self.net), self.entrance.inputs_tx.clone());
                 let session = Session::new(net, stream, from, member, inputs_tx);
-                rt::spawn(session.run(Arc::clone(&self.entrance.arrival)));
+                rt::spawn(session.run(Some(Arc::clone(&self.entrance.arrival))));
             }
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);
                 log::debug!("refused {}: {}", Origin(from), refusal.notice());
-                turn_away(&*stream, refusal.notice());
+                turn_away(&*stream, refusal.notice(), self.form());
             }
         }
     }
 }
 
 /// Tells a caller why it is not let in, if the kernel takes it at once.
-fn turn_away(socket: impl AsFd, notice: Notice) {
+fn turn_away(socket: impl AsFd, notice: Notice, form: Form) {
     let mut line = Vec::new();
-    notice.encode(Form::Plain, &mut line);
+    notice.encode(form, &mut line);
     // A caller that is gone already need not be told.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
@@ -294,11 +287,11 @@ impl Shortage {
     }
 
     /// Tells one newcomer, and waits before the next attempt.
-    async fn endure(&mut self, listener: &Listener, error: &io::Error) {
+    async fn endure(&mut self, listener: &Listener, error: &io::Error, form: Form) {
         self.report(listener, error);
         if self.spare.take().is_some() {
             if let Ok((socket, _)) = listener.accept() {
-                turn_away(socket, Notice::ServerFull);
+                turn_away(socket, Notice::ServerFull, form);
             }
             self.spare = spare_descriptor();
         }

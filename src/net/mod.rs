@@ -7,8 +7,11 @@
 
 pub mod address;
 pub mod alarm;
+pub mod keeping;
 pub mod listener;
+pub mod marks;
 pub mod options;
+pub mod parcel;
 mod peer;
 pub mod session;
 pub mod sessions;
@@ -25,6 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use alarm::Alarms;
+use keeping::Keeping;
 use sessions::Sessions;
 
 /// What all sessions and listeners share.
@@ -37,6 +41,8 @@ pub struct Net {
     pub alarms: Alarms,
     /// What happened so far.
     pub counters: Counters,
+    /// Who keeps connections for another process.
+    pub keeping: Keeping,
     stage: AtomicU8,
     drain_until: RwLock<Option<Instant>>,
 }
@@ -50,6 +56,8 @@ pub enum Stage {
     Draining = 1,
     /// The broker has ended: the logs are final, what is in them is still written.
     Final = 2,
+    /// Instead of all that: sessions stop where they stand, and another process goes on with them.
+    Frozen = 3,
 }
 
 /// What happened since the start; each only grows.
@@ -84,6 +92,7 @@ impl Net {
             sessions: Sessions::default(),
             alarms: Alarms::default(),
             counters: Counters::default(),
+            keeping: Keeping::default(),
             stage: AtomicU8::new(Stage::Running as u8),
             drain_until: RwLock::new(None),
         })
@@ -105,7 +114,8 @@ impl Net {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Running,
             1 => Stage::Draining,
-            _ => Stage::Final,
+            2 => Stage::Final,
+            _ => Stage::Frozen,
         }
     }
 
@@ -113,6 +123,12 @@ impl Net {
     pub fn drain(&self, until: Instant) {
         *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.stage.store(Stage::Draining as u8, Ordering::Release);
+        self.sessions.wake_all();
+    }
+
+    /// Has all sessions stop where they stand; see [`Keeping::take_frozen`].
+    pub fn freeze(&self) {
+        self.stage.store(Stage::Frozen as u8, Ordering::Release);
         self.sessions.wake_all();
     }
 

@@ -8,6 +8,7 @@
 
 mod asking;
 mod deadlines;
+mod handover;
 mod pace;
 mod reading;
 mod writing;
@@ -16,6 +17,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -24,15 +26,17 @@ use asking::Unsaid;
 use futures::SinkExt;
 use futures::channel::mpsc;
 use futures::future::{self, BoxFuture};
+pub use handover::KeptSession;
 use pace::Pace;
 pub use pace::Rate;
+use serde::{Deserialize, Serialize};
 
+use super::keeping::Keep;
 use super::peer;
 use super::stream::Stream;
 use super::{Net, Stage};
-use crate::chat::reader::Progress;
 use crate::chat::{Arrival, Input, Member, Reader};
-use crate::protocol::{Framer, Opening, READ_BYTES};
+use crate::protocol::{Form, Framer, Opening, READ_BYTES};
 use crate::rt;
 
 /// How many reads and deliveries a session does before the others have their turn.
@@ -42,21 +46,8 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// All that has to be known of a session to go on with it elsewhere, besides its connection.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
-    /// Unfinished input.
-    pub framer: Framer,
-    /// Whether the first bytes have shown what the other side speaks.
-    pub opening: Opening,
-    /// Clean lines that have not been passed on yet, since a command stands before or between them.
-    pub unsaid: Vec<u8>,
-    /// The position in the log, inside a half-written line too, and what is owed to this session alone.
-    pub progress: Progress,
-}
-
 /// Where in its life a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     /// The room has not let it in yet.
     Joining,
@@ -95,6 +86,8 @@ enum Close {
     Slow,
     /// It was still not done when it had to be.
     Late,
+    /// Another process goes on with it.
+    Frozen,
 }
 
 impl fmt::Display for Close {
@@ -104,6 +97,7 @@ impl fmt::Display for Close {
             Self::Broken(error) => write!(f, "the connection failed: {error}"),
             Self::Slow => f.write_str("it did not read"),
             Self::Late => f.write_str("it had not read everything within drain"),
+            Self::Frozen => f.write_str("another process goes on with it"),
         }
     }
 }
@@ -141,6 +135,10 @@ pub struct Session {
     /// When closing began.
     ending: Option<Instant>,
     alarm: Option<Instant>,
+    /// How the connection is marked for the case of a crash.
+    marked: u8,
+    /// It has been told that the daemon stops.
+    is_told_of_the_end: bool,
     /// The waker that the membership has: it hardly ever changes.
     waker: Option<Waker>,
 }
@@ -155,15 +153,14 @@ impl Session {
         inputs_tx: mpsc::Sender<Input>,
     ) -> Self {
         let reader = Reader::new(member);
-        let State { framer, opening, .. } = State::default();
         Self {
             net,
             stream,
             from,
             inputs_tx: Some(inputs_tx),
             reader,
-            framer,
-            opening,
+            framer: Framer::default(),
+            opening: Opening::default(),
             unsaid: None,
             pace: None,
             phase: Phase::Joining,
@@ -173,30 +170,32 @@ impl Session {
             broken: None,
             ending: None,
             alarm: None,
+            marked: 0,
+            is_told_of_the_end: false,
             waker: None,
         }
     }
 
-    /// All that has to be known to go on with this session elsewhere.
-    pub fn state(&mut self) -> State {
-        let progress = self.reader.progress();
-        let unsaid = self.unsaid.as_deref().map_or_else(Vec::new, |unsaid| unsaid.rest().to_vec());
-        State { framer: self.framer.clone(), opening: self.opening, unsaid, progress }
-    }
-
-    /// Runs until the connection is over, and leaves the room. Nothing that happens to it is an error of
-    /// the daemon's: strangers can cause it, so it is told to the log at debug level only.
+    /// Runs until the connection is over, and leaves the room; `arrival` is what it comes with, if the room does not
+    /// know it yet. Nothing that happens to it is an error of the daemon's: strangers can cause it, so it is told to
+    /// the log at debug level only.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice: here, and where they are used"
     )]
-    pub fn run(mut self, arrival: Arc<Arrival>) -> impl Future<Output = ()> + Send {
+    pub fn run(mut self, arrival: Option<Arc<Arrival>>) -> impl Future<Output = ()> + Send {
         async move {
-            let join = Box::pin(self.join(arrival)).await;
-            let joined = self.inputs_tx.as_mut().is_some_and(|inputs_tx| inputs_tx.try_send(join).is_ok());
-            if joined {
+            if let Some(arrival) = arrival {
+                let Some(join) = Box::pin(self.join(arrival)).await else { return self.freeze(true) };
+                // It fails when the broker has ended: then this does, too.
+                self.inputs_tx.take_if(|inputs_tx| inputs_tx.try_send(join).is_err());
+            }
+            if self.inputs_tx.is_some() {
                 let close = future::poll_fn(|cx| self.poll(cx)).await;
                 log::debug!("session {} from {} is over: {close}", self.reader.id().0, Origin(self.from));
+                if matches!(close, Close::Frozen) {
+                    return self.freeze(false);
+                }
             }
             if let Some(leave) = self.leave() {
                 leave.await;
@@ -204,21 +203,33 @@ impl Session {
         }
     }
 
-    /// What it says to the broker first.
-    async fn join(&self, arrival: Arc<Arrival>) -> Input {
+    /// What it says to the broker first; nothing if it is to stop before that.
+    async fn join(&self, arrival: Arc<Arrival>) -> Option<Input> {
         let mut arrival = Arc::unwrap_or_clone(arrival);
         if self.from.is_none() {
-            arrival.verified = peer::login_of(&*self.stream).await;
+            let mut login = pin!(peer::login_of(&*self.stream));
+            arrival.verified = future::poll_fn(|cx| {
+                self.reader.member().register(cx.waker());
+                match self.net.stage() {
+                    Stage::Frozen => Poll::Ready(None),
+                    _ => login.as_mut().poll(cx).map(Some),
+                }
+            })
+            .await?;
         }
         let member = Arc::clone(self.reader.member());
         member.begin_input();
-        Input::Join { member, arrival }
+        Some(Input::Join { member, arrival })
     }
 
     /// Closes the connection, and leaves the room if the broker is still there.
     fn leave(self) -> Option<BoxFuture<'static, ()>> {
         let Self { net, mut reader, mut alarm, stream, inputs_tx, .. } = self;
         reader.release();
+        if net.keeping.is_on() {
+            net.keeping.tell(Keep::Gone(reader.id()));
+            stream.end();
+        }
         net.alarms.clear(&mut alarm, reader.id());
         net.sessions.remove(reader.id());
         drop(stream);
@@ -237,16 +248,24 @@ impl Session {
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Ok(false) => {
+                    self.mark();
+                    return Poll::Pending;
+                }
                 Err(close) => return Poll::Ready(close),
             }
         }
+        self.mark();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Does what can be done now; says whether there is more that can be done at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        if self.net.stage() == Stage::Frozen {
+            // One that is broken is over: nobody goes on with it.
+            return Err(self.broken.take().map_or(Close::Frozen, Close::Broken));
+        }
         self.expire(cx)?;
         self.let_go();
         let again = match self.phase {
@@ -261,6 +280,17 @@ impl Session {
             self.set_alarm();
         }
         Ok(again)
+    }
+
+    /// What is said first; to a program, as an object for each line.
+    fn greet(&mut self, greeting: &[u8]) {
+        let form = self.reader.member().form();
+        if form != Form::Json {
+            return self.reader.owe(greeting);
+        }
+        let mut objects = Vec::new();
+        String::from_utf8_lossy(greeting).lines().for_each(|line| form.notice(line, &mut objects));
+        self.reader.owe(&objects);
     }
 
     /// The daemon stops, and this session has nothing more to say to the broker: the broker ends when
@@ -278,7 +308,7 @@ impl Session {
             return if self.net.stage() == Stage::Final { Err(Close::Done) } else { Ok(false) };
         }
         let settings = self.net.settings();
-        self.reader.owe(&settings.greeting);
+        self.greet(&settings.greeting);
         self.phase = Phase::Open;
         Ok(true)
     }

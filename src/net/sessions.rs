@@ -76,6 +76,26 @@ impl Sessions {
         Ok(member)
     }
 
+    /// Lets in a session that another process has let in, whatever the limits are, with the number that it has.
+    pub fn readmit(&self, member: &Arc<Member>, from: Option<IpAddr>) {
+        let mut present = self.present();
+        if let Some(ip) = from {
+            *present.per_ip.entry(ip).or_default() += 1;
+        }
+        present.members.insert(member.id(), (Arc::clone(member), from));
+        self.next.fetch_max(member.id().0, Ordering::Relaxed);
+    }
+
+    /// Gives no number up to `last`.
+    pub fn go_on_after(&self, last: u64) {
+        self.next.fetch_max(last, Ordering::Relaxed);
+    }
+
+    /// The last number that was given.
+    pub fn last(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// A session is gone.
     pub fn remove(&self, id: SessionId) {
         let mut present = self.present();

@@ -1,12 +1,13 @@
 //! The socket of a session: TCP or unix, the rest of chatd does not know which.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, Shutdown};
 
-use super::options;
+use super::{Address, options};
 use crate::chat::outlet::{self, Outlet};
 use crate::rt;
 
@@ -48,6 +49,28 @@ impl Stream {
     pub fn end_output(&self) {
         // It fails where the connection is gone already: then there is nobody to be told.
         let _ = rustix::net::shutdown(&self.io, Shutdown::Write);
+    }
+
+    /// Ends the connection in both directions, whoever else holds its descriptor.
+    pub fn end(&self) {
+        // As above.
+        let _ = rustix::net::shutdown(&self.io, Shutdown::Both);
+    }
+
+    /// Where the other side is; nothing for a unix socket, or where it is gone already.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        let address = rustix::net::getpeername(&self.io).ok()??;
+        SocketAddr::try_from(address).ok()
+    }
+
+    /// Where this side is; nothing where that is neither an address of IP nor a path.
+    pub fn local(&self) -> Option<Address> {
+        Address::of(rustix::net::getsockname(&self.io).ok()?)
+    }
+
+    /// The descriptor.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
 
     /// How many bytes are in the kernel that the other side has not acknowledged; 0 where it is not known.

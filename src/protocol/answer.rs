@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::command::{COMMANDS, CommandError, Spec};
 use super::name::Name;
-use super::view::{Form, View};
+use super::view::{Form, View, Who};
 
 /// An answer to a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,15 +44,15 @@ pub enum Answer {
         now: Name,
     },
     /// To `/msg`.
-    Told(Name),
+    Told(Who),
     /// Nobody is called that.
     NobodyCalledThat,
     /// One cannot talk to oneself, or ignore oneself.
     ThatIsYou,
     /// The other does not want to hear.
-    IgnoresYou(Name),
+    IgnoresYou(Who),
     /// The other has too much to read already.
-    DoesNotRead(Name),
+    DoesNotRead(Who),
     /// To `/join`.
     Entered {
         /// Where one is now.
@@ -87,9 +87,11 @@ pub enum Answer {
         view: View,
     },
     /// To `/ignore`.
-    Ignored(Name),
+    Ignored(Who),
     /// To `/ignore`, the second time.
-    HeardAgain(Name),
+    HeardAgain(Who),
+    /// One ignores as many as one may.
+    IgnoresTooMany(usize),
 }
 
 impl Answer {
@@ -155,6 +157,7 @@ impl fmt::Display for Answer {
             Self::Timed { .. } => f.write_str("times are shown"),
             Self::Ignored(name) => write!(f, "you do not hear {name} any more; /ignore {name} undoes it"),
             Self::HeardAgain(name) => write!(f, "you hear {name} again"),
+            Self::IgnoresTooMany(most) => write!(f, "you ignore {most} already, and hear this one still"),
         }
     }
 }

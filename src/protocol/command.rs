@@ -43,6 +43,13 @@ pub enum Command {
     Quit,
 }
 
+impl Command {
+    /// Says whether it changes which lines a member is shown, or how.
+    pub fn moves(&self) -> bool {
+        matches!(self, Self::Nick(_) | Self::View(_) | Self::Time(_) | Self::Join(_))
+    }
+}
+
 /// Why a known command is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CommandError {
@@ -63,6 +70,9 @@ pub struct Spec {
     pub about: &'static str,
     read: fn(&str) -> Option<Result<Command, NameError>>,
 }
+
+/// The longest word, in bytes, that may be a mistyped command.
+const MAX_MISTYPED: usize = 16;
 
 /// Every command, in the order in which `/help` shows them.
 pub static COMMANDS: [Spec; 12] = [
@@ -153,6 +163,10 @@ impl Spec {
 
     /// The command that a mistyped word probably means.
     pub fn nearest(word: &str) -> Option<&'static Self> {
+        // The comparison takes the product of the lengths, and nothing that long is meant to be one of them.
+        if word.len() > MAX_MISTYPED {
+            return None;
+        }
         let word = word.to_ascii_lowercase();
         let distance = |spec: &&Self| strsim::osa_distance(spec.name, &word);
         let most = if word.chars().count() <= 3 { 1 } else { 2 };

@@ -5,6 +5,8 @@
 //! Looks at the first line only, keeps ten bytes of it, and never takes an ordinary line such as
 //! `GET well soon` for a request.
 
+use serde::{Deserialize, Serialize};
+
 use super::FOREIGN_LINE_BYTES;
 
 /// A protocol that does not belong on this port.
@@ -39,7 +41,7 @@ impl Foreign {
 }
 
 /// How far the beginning of a session has been looked at: a plain value, taken out and put back like the framer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// The first bytes; those behind `seen` are zero.
     pub head: [u8; HEAD_BYTES],
@@ -55,7 +57,7 @@ pub struct Opening {
 const HEAD_BYTES: usize = 9;
 
 /// How far a line has followed `METHOD SP target SP HTTP/digit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Before its first byte.
     #[default]

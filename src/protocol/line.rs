@@ -9,6 +9,7 @@
 use super::telnet::{IAC, Telnet};
 use super::text;
 use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
+use serde::{Deserialize, Serialize};
 
 /// How the lines of a session are read. May change between two reads (a reload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Framed {
 }
 
 /// What the last byte has to do with the ending of a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// Nothing.
     #[default]
@@ -54,9 +55,10 @@ pub enum Ending {
 }
 
 /// All that framing has to remember between two reads: a plain value that can be taken out and put back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Framer {
     /// The line so far, telnet taken out, not yet cleaned; without LF. No memory is held while it is empty.
+    #[serde(with = "serde_bytes")]
     pub unfinished: Vec<u8>,
     /// The line is too long, already counted, and dropped up to its ending; `unfinished` is empty.
     pub dropping: bool,

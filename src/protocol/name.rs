@@ -6,12 +6,19 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::{GeneralSecurityProfile, MixedScript, confusable_detection::skeleton};
 
 /// The most characters in a name, in NFC.
 pub const MAX_NAME: usize = 24;
+
+/// The most characters in what is kept as a name: `guest` and the longest number are a little longer than others.
+const MAX_KEPT: usize = 32;
+
+/// The most marks on a letter, taken apart (NFD): two in Vietnamese, or in Thai.
+pub const MOST_MARKS: usize = 2;
 
 /// What guests are called, before their number.
 pub const GUEST: &str = "guest";
@@ -23,10 +30,45 @@ const USER: &str = "uid";
 const RESERVED: [&str; 3] = ["chatd", "server", "you"];
 
 /// What a member or a room is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Kept", into = "Kept")]
 pub struct Name {
     text: Box<str>,
     keys: Vec<Box<str>>,
+}
+
+/// A name as it is handed over to another process.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    text: String,
+    /// It is that of a guest.
+    guest: bool,
+}
+
+impl From<Name> for Kept {
+    fn from(name: Name) -> Self {
+        Self { guest: name.is_guest(), text: name.text.into_string() }
+    }
+}
+
+/// Has been checked for more than this when it was taken: this is for what is no name at all.
+impl TryFrom<Kept> for Name {
+    type Error = NameError;
+
+    fn try_from(kept: Kept) -> Result<Self, NameError> {
+        let means_something = |c: char| c.is_control() || c.is_whitespace() || "<>[]*+".contains(c);
+        if kept.text.is_empty() {
+            Err(NameError::Empty)
+        } else if kept.text.chars().count() > MAX_KEPT {
+            Err(NameError::TooLong)
+        } else if kept.text.contains(means_something) {
+            Err(NameError::BadCharacter)
+        } else if kept.guest {
+            Ok(Self { text: kept.text.into(), keys: Vec::new() })
+        } else {
+            Ok(Self::from_checked(kept.text))
+        }
+    }
 }
 
 impl Name {
@@ -62,6 +104,15 @@ impl Name {
         if is_number || name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
+    /// The name of a user who has none that can be shown, as somebody has typed it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn of_user(text: &str) -> Result<Self, NameError> {
+        let uid = text.strip_prefix(USER).and_then(|number| number.parse().ok());
+        uid.map(Self::user).ok_or(NameError::Reserved)
+    }
+
     /// The name of a user who has none that can be shown, `uid1000`: [`Name::login`] accepts none that looks like it.
     pub fn user(uid: u32) -> Self {
         Self::from_checked(format!("{USER}{uid}"))
@@ -81,7 +132,8 @@ impl Name {
         let lower = text.to_lowercase();
         let seen: String = skeleton(&text).collect();
         let mut keys: Vec<Box<str>> = Vec::new();
-        for key in [skeleton(&lower).collect(), seen.to_lowercase(), seen] {
+        let upper: String = skeleton(&text.to_uppercase()).collect();
+        for key in [skeleton(&lower).collect(), seen.to_lowercase(), seen, upper] {
             if !keys.iter().any(|known| **known == *key) {
                 keys.push(key.into());
             }
@@ -134,10 +186,20 @@ fn check(text: &str) -> Result<(), NameError> {
     if !first.is_alphanumeric() {
         return Err(NameError::BadStart);
     }
+    if has_many_marks(text) {
+        return Err(NameError::ManyMarks);
+    }
     if !text.is_single_script() {
         return Err(NameError::MixedScripts);
     }
     Ok(())
+}
+
+/// Says whether marks are piled up, or repeated, so that they would be drawn over other lines (UTS 39, 5.4).
+fn has_many_marks(text: &str) -> bool {
+    let marks: Vec<char> = text.nfd().map(|c| if is_combining_mark(c) { c } else { ' ' }).collect();
+    let is_twice = marks.windows(2).any(|pair| pair[0] != ' ' && pair[0] == pair[1]);
+    is_twice || marks.windows(MOST_MARKS + 1).any(|some| !some.contains(&' '))
 }
 
 fn is_allowed(c: char) -> bool {
@@ -156,6 +218,8 @@ pub enum NameError {
     BadCharacter,
     /// It begins with `-`, `_` or a mark.
     BadStart,
+    /// It has more than [`MOST_MARKS`] marks on a letter, or one twice.
+    ManyMarks,
     /// Its letters are of several scripts.
     MixedScripts,
     /// It looks like a name that chatd gives.
@@ -170,6 +234,7 @@ impl fmt::Display for NameError {
             Self::TooLong => write!(f, "a name has at most {MAX_NAME} characters"),
             Self::BadCharacter => f.write_str("a name has letters, digits, - and _"),
             Self::BadStart => f.write_str("a name begins with a letter or a digit"),
+            Self::ManyMarks => write!(f, "a name has at most {MOST_MARKS} marks on a letter, and none twice"),
             Self::MixedScripts => f.write_str("a name has letters of one script"),
             Self::Reserved => f.write_str("that name is one of chatd's own"),
         }
@@ -227,12 +292,24 @@ mod tests {
             ("rnary", "mary"),
             ("соре", "cope"),
             ("aIice", "alice"),
+            ("AL1CE", "alice"),
+            ("ALlCE", "alice"),
+            ("al1ce", "ALICE"),
             ("Straße", "STRASSE"),
         ] {
-            let expected = (one, other) != ("Straße", "STRASSE");
-            assert_eq!(alike(one, other) && alike(other, one), expected, "{one} {other}");
+            assert!(alike(one, other) && alike(other, one), "{one} {other}");
         }
         assert!(!alike("ann", "anna") && !alike("bob-1", "bob_1"));
+    }
+
+    #[test]
+    fn marks_are_not_piled_up() {
+        for name in ["a\u{301}", "นี้", "ทั้งหมด", "ạ̄"] {
+            assert!(Name::parse(name).is_ok(), "{name}");
+        }
+        for name in ["a\u{323}\u{323}", "x\u{323}\u{304}\u{331}", "a\u{301}\u{302}\u{303}\u{304}"] {
+            assert_eq!(refusal(name), NameError::ManyMarks, "{name}");
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub enum Notice {
     Idle,
     /// Another protocol was spoken.
     Foreign(Foreign),
+    /// The daemon stops, and has said all that there was to say.
+    Stopping,
+    /// The daemon has crashed, and the connection lives on.
+    Crashed,
+    /// Another process of the daemon knows nothing of the connection.
+    Unknown,
 }
 
 impl Notice {
@@ -62,6 +68,11 @@ impl fmt::Display for Notice {
             Notice::AddressFull => f.write_str("too many connections from your address"),
             Notice::Idle => f.write_str("closing: you were idle for too long"),
             Notice::Foreign(foreign) => f.write_str(foreign.notice()),
+            Notice::Stopping => f.write_str("closing: chatd is stopping"),
+            Notice::Crashed => f.write_str("chatd has crashed and gone on: lines of that moment may be lost"),
+            Notice::Unknown => f.write_str(
+                "closing: chatd was restarted and cannot go on with this connection; connect again",
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use super::SUBNEGOTIATION_BYTES;
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 /// Starts every command ("interpret as command").
 pub const IAC: u8 = 0xff;
@@ -20,7 +21,7 @@ const SB: u8 = 0xfa;
 const SE: u8 = 0xf0;
 
 /// Where in a command the stream stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Telnet {
     /// In none: the next byte is text.
     #[default]

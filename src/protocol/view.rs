@@ -11,11 +11,12 @@ use std::io::Write;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Unit};
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 
 use super::Name;
 
 /// How a member wants lines shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
     /// As they were said.
     Plain,
@@ -45,7 +46,7 @@ impl View {
 }
 
 /// A view, and what else decides how a line looks in it: all whose form is the same are sent the same bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// `plain`.
     Plain,
@@ -87,7 +88,7 @@ impl Form {
 }
 
 /// A member, as others are told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The number of its session: never reused, so it tells two of the same name apart.
     pub id: u64,
@@ -106,7 +107,7 @@ impl fmt::Display for Who {
 }
 
 /// What kind of thing somebody has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Lines.
     Message,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Parser;
@@ -13,8 +14,9 @@ use rustix::process::Resource;
 use super::Exit;
 use super::cli::{Cli, Task};
 use super::config::{self, Config, Listen, Loaded, Origin};
+use super::handover::{self, Stored};
 use super::logging::{self, Logging};
-use super::server::{BindError, Probe, Server};
+use super::server::{self, BindError, Door, Probe, Server};
 use super::signals::{self, Request};
 use super::systemd::{self, Message, Passed};
 use crate::net::{Address, Listener};
@@ -135,13 +137,15 @@ impl Daemon {
     async fn run(cli: Cli, loaded: Loaded, passed: Vec<Passed>, logging: &Logging) -> Result<(), Failure> {
         // First the signals: from here on a TERM drains, however early it comes.
         let requests = signals::requests().map_err(Failure::Signals)?;
+        let (stored, passed) = Stored::take_from(passed);
         let inherited = inherit(passed).await;
-        let server = if inherited.is_empty() {
-            Server::start(&loaded.config).map_err(Failure::Bind)?
+        let doors = if inherited.is_empty() {
+            server::bind_all(&loaded.config).map_err(Failure::Bind)?
         } else {
             tell_what_is_not_used(&loaded, &inherited);
-            Server::start_on(inherited, &loaded.config)
+            server::doors(inherited, &loaded.config)
         };
+        let server = start(doors, &loaded.config, stored).await;
         announce(server.addresses());
         let told = server.status().to_string();
         systemd::notify(Message::Ready(told.clone())).await;
@@ -157,6 +161,7 @@ impl Daemon {
             match self.next(&mut requests).await {
                 Some(Request::Reload) => self.reload(logging).await,
                 Some(Request::Status) => self.server.summary().iter().for_each(|line| log::info!("{line}")),
+                Some(Request::HandOver) => return self.hand_over(requests).await,
                 Some(Request::Stop) | None => return self.stop(requests).await,
             }
         }
@@ -206,6 +211,38 @@ impl Daemon {
         log::info!("the configuration was read again");
     }
 
+    /// Stops everybody where they stand, and has the service manager keep all that the next process needs to go on.
+    /// Where it keeps nothing, drains.
+    async fn hand_over(mut self, requests: impl Stream<Item = Request> + Unpin) {
+        if !rt::blocking(systemd::can_keep).await {
+            log::warn!(
+                "the service manager keeps no connections (FileDescriptorStoreMax= is too low, or there is none): everybody is closed"
+            );
+            return self.stop(requests).await;
+        }
+        let status = self.server.status();
+        log::info!("handing over: {status}");
+        let message = Message::Stopping { status: format!("handing over: {status}"), at_most: STOP_MARGIN };
+        systemd::notify(message).await;
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.cancel().await;
+        }
+        let handover = self.server.hand_over().await;
+        let stored = rt::blocking(move || {
+            handover.write().map(|file| {
+                systemd::keep(handover::STATE, &[file.as_fd()]);
+                systemd::barrier()
+            })
+        });
+        match stored.await {
+            Ok(true) => log::info!("handed over"),
+            Ok(false) => log::error!("the service manager has not said that it has everything"),
+            Err(error) => log::error!(
+                "cannot write down where everybody stands: {error}; the next process goes on as after a crash"
+            ),
+        }
+    }
+
     /// Drains; a second signal to stop ends that at once.
     async fn stop(self, mut requests: impl Stream<Item = Request> + Unpin) {
         let status = self.server.status();
@@ -222,6 +259,21 @@ impl Daemon {
         match future::select(drained, again).await {
             Either::Left(_) => log::info!("stopped"),
             Either::Right(_) => log::warn!("stopped at once: told to stop a second time"),
+        }
+    }
+}
+
+/// Starts the server, and goes on with what was stored. Where there is a service manager, connections are kept for the
+/// next process from then on.
+async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
+    if !systemd::is_listening() {
+        return Server::start_at(doors, config);
+    }
+    match handover::take_over(stored).await {
+        Ok(taken) => Server::go_on(doors, config, taken).await,
+        Err(error) => {
+            log::error!("cannot keep connections for the next process: {error}");
+            Server::start_at(doors, config)
         }
     }
 }

@@ -7,9 +7,11 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod exit;
+pub mod handover;
 pub mod logging;
 pub mod server;
 pub mod signals;
+pub mod status;
 pub mod systemd;
 
 pub use exit::Exit;

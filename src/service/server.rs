@@ -8,9 +8,10 @@
 //!    the broker;
 //! 3. the broker ends when its last input is gone;
 //! 4. sessions write what is pending, up to `drain`;
-//! 5. each connection is shut down and closed;
+//! 5. whoever is shown notices is told; each connection is shut down and closed;
 //! 6. the process exits with 0.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -22,10 +23,14 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{self, Either};
 
 use super::config::{Config, Listen, show_duration};
-use crate::chat::{Arrival, Broker, House, Input, Limits, Traffic};
+use super::handover::{FileJournal, Handover, TakenOver};
+use super::status::Status;
+use crate::chat::{Arrival, Broker, House, Input, Limits, Member, Now, Outlet, RoomLog, SessionId, Traffic};
 use crate::net::listener::Entrance;
+use crate::net::session::KeptSession;
 use crate::net::settings::Rate;
-use crate::net::{Address, Listener, Net, Settings};
+use crate::net::stream::Stream;
+use crate::net::{Address, Listener, Net, Session, Settings};
 use crate::protocol::Rules;
 use crate::rt::{self, JoinHandle};
 
@@ -67,12 +72,19 @@ impl std::error::Error for BindError {
 pub struct Server {
     net: Arc<Net>,
     traffic: Arc<Traffic>,
+    /// What those read whom no room has let in yet.
+    entrance: Arc<RoomLog>,
     addresses: Vec<Address>,
     accepting: Vec<JoinHandle<()>>,
-    broker: JoinHandle<()>,
+    broker: JoinHandle<House>,
     alarms: JoinHandle<()>,
+    /// The task that keeps connections for the next process, if anybody does.
+    keeper: Option<JoinHandle<()>>,
     inputs_tx: mpsc::Sender<Input>,
 }
+
+/// A socket that is listened on, and what those come with who connect there.
+pub type Door = (Listener, Arrival);
 
 impl Server {
     /// Binds all addresses of `config` and accepts. To be called on the executor.
@@ -80,30 +92,75 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on; then none is.
     pub fn start(config: &Config) -> Result<Self, BindError> {
-        let bound = config.listen.iter().map(|listen| Ok((bind(&listen.address)?, arrival(listen))));
-        Ok(Self::start_with(bound.collect::<Result<_, _>>()?, config))
+        Ok(Self::start_at(bind_all(config)?, config))
     }
 
-    /// Accepts on `listeners`, whatever addresses `config` has; what it says of one of these addresses holds. To be
-    /// called on the executor.
-    pub fn start_on(listeners: Vec<Listener>, config: &Config) -> Self {
-        let arrival_at = |address: &Address| {
-            let listen = config.listen.iter().find(|listen| listen.address == *address);
-            listen.map_or_else(Arrival::default, arrival)
-        };
-        let listeners = listeners.into_iter().map(|listener| {
-            let arrival = arrival_at(listener.address());
-            (listener, arrival)
-        });
-        Self::start_with(listeners.collect(), config)
+    /// Accepts at these doors, whatever addresses `config` has. To be called on the executor.
+    pub fn start_at(doors: Vec<Door>, config: &Config) -> Self {
+        Self::start_with(doors, config, Net::new(settings(config)), House::new(limits(config)))
     }
 
-    fn start_with(listeners: Vec<(Listener, Arrival)>, config: &Config) -> Self {
-        let addresses = listeners.iter().map(|(listener, _)| listener.address().clone()).collect();
+    /// The same, and goes on with what another process has left; from then on everything is kept for the next one.
+    pub async fn go_on(doors: Vec<Door>, config: &Config, mut taken: TakenOver) -> Self {
+        let (mut house, sessions, last) = put_back(&mut taken, config);
+        let (number, names) = std::mem::take(&mut taken.journals);
+        house.keep_journal(Box::new(FileJournal::after(number, names)));
+        let members: Vec<Arc<Member>> = house.members().cloned().collect();
+        let streams = taken.streams.clone();
+        let (keeper, marks) = taken.settle(|id| sessions.contains_key(&id)).await;
         let net = Net::new(settings(config));
-        let (mut broker, inputs_tx) = Broker::new(House::new(limits(config)));
+        net.sessions.go_on_after(last);
+        let (keeping_tx, keeping_rx) = mpsc::unbounded();
+        net.keeping.begin(keeping_tx, marks);
+        let mut server = Self::start_with(doors, config, net, house);
+        server.keeper = Some(rt::spawn(keeper.run(keeping_rx)));
+        server.resume(sessions, &members, &streams, config);
+        server
+    }
+
+    /// Goes on with sessions that have stopped in another process.
+    fn resume(
+        &mut self,
+        mut sessions: HashMap<SessionId, KeptSession>,
+        members: &[Arc<Member>],
+        streams: &HashMap<SessionId, Arc<Stream>>,
+        config: &Config,
+    ) {
+        for member in members {
+            if let (Some(kept), Some(stream)) = (sessions.remove(&member.id()), streams.get(&member.id())) {
+                self.open(stream, member, kept, None);
+            }
+        }
+        // The others had only just connected.
+        for (id, kept) in sessions {
+            if let Some(stream) = streams.get(&id).filter(|_| kept.is_new) {
+                let outlet = Arc::clone(stream) as Arc<dyn Outlet>;
+                let member = Arc::new(Member::new(id, outlet, Arc::clone(&self.entrance)));
+                let arrival = stream.local().map(|address| arrival_at(&address, config));
+                self.open(stream, &member, kept, Some(Arc::new(arrival.unwrap_or_default())));
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        stream: &Arc<Stream>,
+        member: &Arc<Member>,
+        kept: KeptSession,
+        arrival: Option<Arc<Arrival>>,
+    ) {
+        self.net.sessions.readmit(member, stream.peer().map(|from| from.ip().to_canonical()));
+        let (net, stream, member) = (Arc::clone(&self.net), Arc::clone(stream), Arc::clone(member));
+        rt::spawn(Session::resume(net, stream, member, self.inputs_tx.clone(), kept).run(arrival));
+    }
+
+    fn start_with(doors: Vec<Door>, config: &Config, net: Arc<Net>, house: House) -> Self {
+        let addresses = doors.iter().map(|(listener, _)| listener.address().clone()).collect();
+        let (mut broker, inputs_tx) = Broker::new(house);
         let (room, traffic) = (broker.entrance(), broker.traffic());
-        let accepting = listeners
+        let entrance = Arc::clone(&room);
+        traffic.set_min_rate(config.min_rate.bytes() as u64);
+        let accepting = doors
             .into_iter()
             .map(|(listener, arrival)| {
                 let (room, inputs_tx, arrival) = (Arc::clone(&room), inputs_tx.clone(), Arc::new(arrival));
@@ -114,7 +171,8 @@ impl Server {
             let net = Arc::clone(&net);
             async move { net.alarms.run().await }
         });
-        Self { net, traffic, addresses, accepting, broker: rt::spawn(broker.run()), alarms, inputs_tx }
+        let broker = rt::spawn(broker.run());
+        Self { net, traffic, entrance, addresses, accepting, broker, alarms, keeper: None, inputs_tx }
     }
 
     /// What can tell whether the broker works, for as long as it is kept. The server does not stop before it is
@@ -168,6 +226,25 @@ impl Server {
         ]
     }
 
+    /// Stops everybody where they stand, for the next process to go on with; nobody is waited for.
+    pub async fn hand_over(self) -> Handover {
+        let Self { net, accepting, broker, alarms, keeper, mut inputs_tx, .. } = self;
+        for task in accepting {
+            task.cancel().await;
+        }
+        // It fails when the broker has ended: then there is nothing to be frozen.
+        let _ = inputs_tx.send(Input::Freeze).await;
+        net.freeze();
+        drop(inputs_tx);
+        let house = broker.await;
+        net.keeping.end();
+        if let Some(keeper) = keeper {
+            keeper.await;
+        }
+        alarms.cancel().await;
+        Handover { last: net.sessions.last(), house: house.keep(), sessions: net.keeping.take_frozen() }
+    }
+
     /// Stops in the order that the head of this file gives; takes at most `drain` and a little more.
     pub async fn stop(self, drain: Duration) {
         let Self { net, accepting, broker, alarms, inputs_tx, .. } = self;
@@ -212,6 +289,47 @@ fn bind(address: &Address) -> Result<Listener, BindError> {
     Listener::bind(address).map_err(|error| BindError { address: address.clone(), error })
 }
 
+/// Binds all addresses of `config`.
+///
+/// # Errors
+/// The first that cannot be listened on; then none is.
+pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
+    config.listen.iter().map(|listen| Ok((bind(&listen.address)?, arrival(listen)))).collect()
+}
+
+/// What `config` says of those who connect to sockets that somebody else has bound: it holds for the same address.
+pub fn doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
+    let door = |listener: Listener| {
+        let arrival = arrival_at(listener.address(), config);
+        (listener, arrival)
+    };
+    listeners.into_iter().map(door).collect()
+}
+
+fn arrival_at(address: &Address, config: &Config) -> Arrival {
+    let listen = config.listen.iter().find(|listen| listen.address == *address);
+    listen.map_or_else(Arrival::default, arrival)
+}
+
+/// The house as another process has left it, its sessions, and the last number that one had. What makes no sense is
+/// told to the log, and done without.
+fn put_back(taken: &mut TakenOver, config: &Config) -> (House, HashMap<SessionId, KeptSession>, u64) {
+    let now = Now { instant: rt::now(), wall: rt::wall_clock() };
+    for handover in [taken.handover.take(), taken.fallback.take()].into_iter().flatten() {
+        let Handover { last, house, sessions } = handover;
+        let outlet_of = |id: SessionId| Some(Arc::clone(taken.streams.get(&id)?) as Arc<dyn Outlet>);
+        match House::put_back(limits(config), house, now, outlet_of) {
+            Ok(house) => {
+                let members = house.members().map(|member| KeptSession::marked(member.id(), 0));
+                let sessions = members.chain(sessions).map(|kept| (kept.id, kept)).collect();
+                return (house, sessions, last);
+            }
+            Err(error) => log::error!("cannot go on with what was stored: {error}"),
+        }
+    }
+    (House::new(limits(config)), HashMap::new(), 0)
+}
+
 /// What those come with who connect there.
 fn arrival(listen: &Listen) -> Arrival {
     Arrival { view: listen.view, room: listen.room.clone(), verified: None }
@@ -248,47 +366,5 @@ fn settings(config: &Config) -> Settings {
         drain: config.drain,
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
-    }
-}
-
-/// How things are, for `systemctl status` and the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// How many sessions there are.
-    pub sessions: usize,
-    /// How many rooms there are.
-    pub rooms: usize,
-    /// How many lines have been said since the start.
-    pub lines: u64,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = |count: u64, noun: &str| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{} {noun}{plural}", grouped(count))
-        };
-        let (sessions, rooms) = (count(self.sessions as u64, "session"), count(self.rooms as u64, "room"));
-        write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))
-    }
-}
-
-/// A number as people read it: 1,204.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
-    String::from_utf8_lossy(&groups.join(&b","[..])).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_counts_as_people_do() {
-        let status = |sessions, lines| Status { sessions, rooms: 1, lines }.to_string();
-        assert_eq!(status(1, 0), "1 session, 1 room, 0 lines");
-        assert_eq!(status(999, 1), "999 sessions, 1 room, 1 line");
-        assert_eq!(status(1_000, 1_234_567), "1,000 sessions, 1 room, 1,234,567 lines");
     }
 }

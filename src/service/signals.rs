@@ -3,7 +3,7 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_async_std::Signals;
 
 /// What a signal asks for.
@@ -15,6 +15,8 @@ pub enum Request {
     Reload,
     /// USR1: write a summary to the log.
     Status,
+    /// USR2: exit, and let the next process go on with everybody.
+    HandOver,
 }
 
 /// Listens to the signals from now on. Each counts at least once; several of the same kind that come
@@ -23,10 +25,11 @@ pub enum Request {
 /// # Errors
 /// The kernel's, where there are no descriptors.
 pub fn requests() -> io::Result<impl Stream<Item = Request> + Send + Unpin> {
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     Ok(signals.map(|signal| match signal {
         SIGHUP => Request::Reload,
         SIGUSR1 => Request::Status,
+        SIGUSR2 => Request::HandOver,
         _ => Request::Stop,
     }))
 }

@@ -5,10 +5,12 @@
 //! the daemon goes on, for its callers need it more than its manager does.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::pipe::PipeFlags;
 use sd_notify::NotifyState;
 
 use crate::rt;
@@ -72,6 +74,62 @@ pub fn is_listening() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
+/// Has the service manager hold descriptors under a name (sd_notify(3), FDSTORE=1), whatever becomes of their other
+/// ends. It blocks: not for the executor. Where there is no store, nothing is held, and nobody says so.
+pub fn keep(name: &str, descriptors: &[BorrowedFd<'_>]) {
+    if is_listening() {
+        let message = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
+        report(sd_notify::notify_with_fds(&message, descriptors));
+    }
+}
+
+/// Has the service manager let go of what it holds under a name. It blocks: not for the executor.
+pub fn forget(name: &str) {
+    if is_listening() {
+        report(sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]));
+    }
+}
+
+/// What a descriptor is stored as to find out whether any can be.
+const PROBE: &str = "probe";
+
+/// Says whether the service manager holds what it is given: it may have no store, or a full one. It blocks, for
+/// [`PATIENCE`] at most: not for the executor.
+pub fn can_keep() -> bool {
+    let Ok((reader, writer)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else { return false };
+    keep(PROBE, &[writer.as_fd()]);
+    drop(writer);
+    // Nobody writes: it ends when nobody holds the other end.
+    let is_held = barrier() && !has_ended(&reader, Duration::ZERO);
+    forget(PROBE);
+    is_held
+}
+
+/// Waits until the service manager has dealt with all that it was told before (sd_notify_barrier(3)), for
+/// [`PATIENCE`] at most; says whether it has. It blocks: not for the executor.
+pub fn barrier() -> bool {
+    if !is_listening() {
+        return false;
+    }
+    let Ok((reader, writer)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else { return false };
+    let sent = sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[writer.as_fd()]);
+    drop(writer);
+    let is_sent = sent.is_ok();
+    report(sent);
+    is_sent && has_ended(&reader, PATIENCE)
+}
+
+/// How long the service manager may take: it is as long as sd_notify_barrier(3) suggests.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Says whether all have closed the other end of a pipe, after waiting for that.
+fn has_ended(reader: impl AsFd, patience: Duration) -> bool {
+    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&reader, PollFlags::empty())];
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, Some(&timeout)));
+    ready.is_ok_and(|count| count > 0)
+}
+
 /// Sends a message and waits until the service manager's socket has taken it.
 pub async fn notify(message: Message) {
     if is_listening() {
@@ -80,7 +138,6 @@ pub async fn notify(message: Message) {
 }
 
 fn send(message: &Message) {
-    static REPORTED: AtomicBool = AtomicBool::new(false);
     let status = |text: &str| format!("STATUS={}", one_line(text));
     let sent = match message {
         Message::Ready(text) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Custom(&status(text))]),
@@ -94,8 +151,14 @@ fn send(message: &Message) {
             sd_notify::notify(&[NotifyState::Stopping, NotifyState::Custom(&status), extend])
         }
         Message::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
-        Message::Forget(name) => sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]),
+        Message::Forget(name) => return forget(name),
     };
+    report(sent);
+}
+
+/// Says once that the service manager cannot be talked to.
+fn report(sent: io::Result<()>) {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
     if let Err(error) = sent
         && !REPORTED.swap(true, Ordering::Relaxed)
     {

@@ -34,12 +34,15 @@ fn every_notice_is_in_the_manual_word_for_word() {
         Notice::Foreign(Foreign::Tls),
         Notice::Foreign(Foreign::Http),
         Notice::Foreign(Foreign::Ssh),
+        Notice::Stopping,
+        Notice::Crashed,
+        Notice::Unknown,
     ] {
         assert!(said(&format!("-!- {notice}")), "{notice}");
         // A new notice does not compile here: give it a place in the list above and in the page.
         match notice {
             Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
-            Notice::AddressFull | Notice::Idle => {}
+            Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
             Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
         }
     }
@@ -58,6 +61,7 @@ fn every_command_is_in_the_manual_as_it_is_typed() {
 fn answers() -> Vec<Answer> {
     let name = |text: &str| Name::parse(text).unwrap();
     let alice = || name("alice");
+    let who = || Who { id: 1, name: alice(), verified: false };
     let msg = Spec::find("msg").unwrap();
     let mut answers = vec![
         Answer::Named(alice()),
@@ -66,11 +70,11 @@ fn answers() -> Vec<Answer> {
         Answer::IsVerified(alice()),
         Answer::Deposed { name: alice(), now: Name::guest(7) },
         Answer::Who { count: 3, names: ["alice", "+bob", "guest7"].map(String::from).to_vec() },
-        Answer::Told(alice()),
+        Answer::Told(who()),
         Answer::NobodyCalledThat,
         Answer::ThatIsYou,
-        Answer::IgnoresYou(alice()),
-        Answer::DoesNotRead(alice()),
+        Answer::IgnoresYou(who()),
+        Answer::DoesNotRead(who()),
         Answer::Entered { room: name("ops"), members: 3 },
         Answer::AlreadyThere,
         Answer::TooManyRooms(100),
@@ -84,8 +88,9 @@ fn answers() -> Vec<Answer> {
         Answer::Timed { times: true, view: View::Names },
         Answer::Timed { times: false, view: View::Names },
         Answer::Timed { times: true, view: View::Plain },
-        Answer::Ignored(alice()),
-        Answer::HeardAgain(alice()),
+        Answer::Ignored(who()),
+        Answer::HeardAgain(who()),
+        Answer::IgnoresTooMany(100),
         Answer::Refused(CommandError::Usage(msg)),
         Answer::Unknown(Some(msg)),
         Answer::Unknown(None),
@@ -95,6 +100,7 @@ fn answers() -> Vec<Answer> {
         NameError::TooLong,
         NameError::BadCharacter,
         NameError::BadStart,
+        NameError::ManyMarks,
         NameError::MixedScripts,
         NameError::Reserved,
     ];
@@ -117,7 +123,11 @@ fn every_answer_is_in_the_manual_word_for_word() {
             Answer::ThatIsYou | Answer::IgnoresYou(_) | Answer::DoesNotRead(_) => {}
             Answer::Entered { .. } | Answer::AlreadyThere | Answer::TooManyRooms(_) => {}
             Answer::Rooms { .. } | Answer::Last(_) | Answer::EndOfLast | Answer::NoHistory => {}
-            Answer::Viewed(_) | Answer::Timed { .. } | Answer::Ignored(_) | Answer::HeardAgain(_) => {}
+            Answer::Viewed(_)
+            | Answer::Timed { .. }
+            | Answer::Ignored(_)
+            | Answer::HeardAgain(_)
+            | Answer::IgnoresTooMany(_) => {}
             Answer::Refused(_) | Answer::Unknown(_) => {}
         }
     }

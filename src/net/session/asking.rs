@@ -1,18 +1,23 @@
 //! How a session passes on lines of which each may be a command: one thing after the other.
 //!
 //! What comes after a command is passed on when that has been done, so the order of what was typed is the order of
-//! what happens. A command that changes how lines are shown waits until all has been sent that there was before.
+//! what happens. A command that changes how lines are shown waits until nearly all has been sent that there was before;
+//! the rest is put aside for it.
 
 use std::task::Context;
 
 use memchr::memchr;
 
+use super::reading::MAX_OWED_BYTES;
 use super::{Phase, Rate, Session};
 use crate::chat::Input;
 use crate::net::Stage;
 use crate::protocol::command::{self, Line, Spec};
 use crate::protocol::{Answer, Command};
 use crate::rt;
+
+/// What a session has still to be sent, in bytes, may be put aside for it when it is to be shown lines in another way.
+const MOST_PUT_ASIDE: u64 = 64 * 1024;
 
 /// Clean lines, each with its LF, that have not been passed on yet; at least one.
 #[derive(Debug)]
@@ -52,8 +57,13 @@ impl Session {
         if self.unsaid.is_none() || !self.can_say(cx) {
             return false;
         }
+        if self.broken.is_none() && self.reader.owed_bytes() > MAX_OWED_BYTES {
+            return false;
+        }
         let settings = self.net.settings();
-        let rate = settings.rate.filter(|_| self.net.stage() == Stage::Running);
+        let is_stopping = self.net.stage() != Stage::Running;
+        // Nobody is slowed down who is gone.
+        let rate = settings.rate.filter(|_| !is_stopping && self.broken.is_none());
         let Some(most) = self.allowed(rate) else { return false };
         let Some(unsaid) = &self.unsaid else { return false };
         let rest = unsaid.rest();
@@ -62,13 +72,17 @@ impl Session {
         } else {
             lines_until(rest, most, |_| false)
         };
-        if matches!(&next, Next::Ask(command) if moves(command)) && !self.has_been_sent_all() {
-            return false;
+        if matches!(&next, Next::Ask(command) if command.moves()) {
+            if is_stopping {
+                // It would change what comes after it, and nothing does.
+                self.drop_said(bytes);
+                return true;
+            }
+            if !self.has_been_sent_enough() {
+                return false;
+            }
         }
-        self.unsaid.take_if(|unsaid| {
-            unsaid.done += bytes;
-            unsaid.rest().is_empty()
-        });
+        self.drop_said(bytes);
         if let Some(rate) = rate {
             let lines = if let Next::Say { lines, .. } = &next { *lines } else { 1 };
             self.last_read = rt::now();
@@ -96,9 +110,17 @@ impl Session {
         allowed.ok()
     }
 
-    /// Also of one that is sent nothing any more.
-    fn has_been_sent_all(&self) -> bool {
-        self.reader.member().is_asleep() || self.broken.is_some()
+    /// So much of what there is has been passed on.
+    fn drop_said(&mut self, bytes: usize) {
+        self.unsaid.take_if(|unsaid| {
+            unsaid.done += bytes;
+            unsaid.rest().is_empty()
+        });
+    }
+
+    /// Little enough is left to be put aside for it; also of one that is sent nothing any more.
+    fn has_been_sent_enough(&mut self) -> bool {
+        self.broken.is_some() || self.reader.unsent_bytes() <= MOST_PUT_ASIDE
     }
 
     fn tell(&mut self, answer: &Answer) {
@@ -108,11 +130,6 @@ impl Session {
     }
 }
 
-/// Says whether a command changes which lines a member is shown, or how.
-fn moves(command: &Command) -> bool {
-    matches!(command, Command::Nick(_) | Command::View(_) | Command::Time(_) | Command::Join(_))
-}
-
 /// What comes first in `rest`, up to `most` lines, and how many bytes of it that is.
 fn next(rest: &[u8], is_named: bool, most: u32) -> (Next, usize) {
     let (line, after) = first_line(rest);
@@ -120,8 +137,10 @@ fn next(rest: &[u8], is_named: bool, most: u32) -> (Next, usize) {
         Line::Command(command) => (Next::Ask(command), after),
         Line::Refused(error) => (Next::Tell(Answer::Refused(error)), after),
         Line::Unknown(word) if is_named => (Next::Tell(Answer::Unknown(Spec::nearest(word))), after),
-        // A script may say /usr/bin/foo failed.
-        Line::Unknown(_) => (one_line(line), after),
+        // A script may say /usr/bin/foo failed, and many such lines at once.
+        Line::Unknown(_) => lines_until(rest, most, |rest| {
+            rest[0] == b'/' && !matches!(command::read(first_line(rest).0), Line::Unknown(_))
+        }),
         Line::Text(text) if text.len() < line.len() => (one_line(text), after),
         Line::Text(_) => lines_until(rest, most, |rest| rest[0] == b'/'),
     }

@@ -31,6 +31,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// One that takes so long until the whole burst is free; nothing if it is.
+    pub(super) fn used(left: Duration, now: Instant) -> Option<Self> {
+        (!left.is_zero()).then(|| Self { whole: now.checked_add(left), next: None })
+    }
+
+    /// How long it takes until the whole burst is free.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        self.whole.map_or(Duration::ZERO, |whole| whole.saturating_duration_since(now))
+    }
+
     /// How many lines may be said at `now`: at least one.
     ///
     /// # Errors

@@ -14,8 +14,9 @@ use crate::rt;
 /// passed on.
 const CROWDED_READ_BYTES: usize = 2 * 1024;
 
-/// A session to which this much is owed in answers reads no further input until it has been sent.
-const MAX_OWED_BYTES: usize = 16 * 1024;
+/// A session to which this much is owed in answers reads no further input, and asks for nothing more, until it has been
+/// sent.
+pub(super) const MAX_OWED_BYTES: usize = 16 * 1024;
 
 /// What comes after the bytes that are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::task::Context;
 use super::{Close, Phase, READ_BUFFER, Session};
 use crate::chat::Delivery;
 use crate::net::Stage;
+use crate::protocol::{Form, Notice};
 use crate::rt;
 
 /// How often input is read away in a row from a connection that is closing.
@@ -50,7 +51,7 @@ impl Session {
                 let is_over = self.phase == Phase::Finishing && self.inputs_tx.is_none();
                 if is_over && self.net.stage() == Stage::Final {
                     // Nothing more will be said: what has been said is all.
-                    self.begin_linger();
+                    self.say_goodbye();
                     return Ok(true);
                 }
                 Ok(false)
@@ -77,6 +78,15 @@ impl Session {
         Ok(self.blocked.is_none()
             || self.reader.member().take_retry()
             || self.stream.poll_writable(cx)?.is_ready())
+    }
+
+    /// Says so to whoever is shown notices, and ends the connection when that has been written.
+    fn say_goodbye(&mut self) {
+        if self.reader.member().form() == Form::Plain || self.is_told_of_the_end {
+            return self.begin_linger();
+        }
+        self.is_told_of_the_end = true;
+        self.notice(&Notice::Stopping);
     }
 
     pub(super) fn begin_linger(&mut self) {

@@ -1,0 +1,68 @@
+//! What can be known of sessions whose process has died: who they are, from its journal, and what half of a line is
+//! where, from its marks. What it had read and not passed on is lost; each is told so that can be.
+
+use std::collections::HashMap;
+
+use crate::chat::{KeptHouse, KeptMember, KeptRoom, Note, SessionId, Standing};
+use crate::net::session::KeptSession;
+use crate::protocol::{Form, Name, Notice};
+
+use super::Handover;
+
+/// What the dead process has left, put together.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    standings: HashMap<SessionId, Standing>,
+    gone: Vec<SessionId>,
+    said: Vec<(Name, u64)>,
+    marks: HashMap<SessionId, u8>,
+    /// No session has had this number, or a greater one.
+    next: u64,
+}
+
+impl Remains {
+    pub(super) fn new(notes: Vec<Note>, marks: Vec<(SessionId, u8)>, next: u64) -> Self {
+        let mut remains = Self { marks: marks.into_iter().collect(), next, ..Self::default() };
+        for note in notes {
+            match note {
+                Note::Standing(standing) => drop(remains.standings.insert(standing.id, standing)),
+                Note::Gone(id) => {
+                    remains.standings.remove(&id);
+                    remains.gone.push(id);
+                }
+                Note::Said { room, below } => match remains.said.iter_mut().find(|(name, _)| *name == room) {
+                    Some((_, before)) => *before = below,
+                    None => remains.said.push((room, below)),
+                },
+            }
+        }
+        remains
+    }
+
+    /// How to go on with those whose connections there still are.
+    pub(super) fn handover(mut self, ids: &[SessionId]) -> Handover {
+        let rooms = self.said.drain(..).map(|(name, below)| KeptRoom::without_lines(name, below)).collect();
+        let mut house = KeptHouse { rooms, ..KeptHouse::default() };
+        let mut sessions = Vec::new();
+        for id in ids.iter().filter(|id| !self.gone.contains(id)) {
+            let standing = self.standings.remove(id).unwrap_or_else(|| Standing::plain(*id));
+            let marks = self.marks.get(id).copied().unwrap_or(0);
+            let told = told(marks, standing.form());
+            house.members.push(KeptMember { standing, place: None, told });
+            sessions.push(KeptSession::marked(*id, marks));
+        }
+        Handover { last: self.next, house, sessions }
+    }
+}
+
+/// What one of them is told: half a line that was written to it gets an end.
+fn told(marks: u8, form: Form) -> Vec<u8> {
+    let mut told = Vec::new();
+    if marks & crate::net::marks::WRITING != 0 {
+        told.push(b'\n');
+    }
+    if form != Form::Plain {
+        Notice::Crashed.encode(form, &mut told);
+    }
+    told
+}

@@ -1,0 +1,223 @@
+//! The keeper: the task that has a copy of each connection in a parcel that the service manager holds.
+//!
+//! Connections that come together go in together. Those that are over are taken out when it is worth it: all that are
+//! left in a parcel are put in again as one message, and what was before is thrown away, so there is no moment at which
+//! one of them is in no parcel. It ends when nobody can tell it anything any more.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{StreamExt, future};
+
+use super::stored::names_of;
+use crate::chat::SessionId;
+use crate::net::keeping::Keep;
+use crate::net::parcel::{self, Parcel};
+use crate::net::stream::Stream;
+use crate::rt;
+use crate::service::logging::Throttle;
+use crate::service::systemd;
+
+/// How often those that are over are looked for. Until then their connections cannot end altogether.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// In how many parcels they are looked for each time, those with the most first.
+const PARCELS_AT_ONCE: usize = 4;
+
+/// With so many messages in it a parcel is packed anew: the kernel takes about two hundred.
+const MOST_MESSAGES: usize = 64;
+
+/// A parcel and what is in it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    number: u64,
+    parcel: Parcel,
+    /// How many messages it has.
+    messages: usize,
+    /// Those that are in it, and are there.
+    kept: Vec<(SessionId, Arc<Stream>)>,
+    /// How many of those that are in it are over.
+    over: usize,
+}
+
+/// The task.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    slots: Vec<Slot>,
+    last: u64,
+    /// Which of `slots` has it, by number.
+    place: HashMap<SessionId, u64>,
+    failures: Throttle,
+}
+
+impl Slot {
+    /// A parcel that another process has packed.
+    pub(super) fn found(
+        number: u64,
+        parcel: Parcel,
+        messages: usize,
+        kept: Vec<(SessionId, Arc<Stream>)>,
+        over: usize,
+    ) -> Self {
+        Self { number, parcel, messages, kept, over }
+    }
+
+    fn room(&self) -> usize {
+        parcel::MOST - self.kept.len()
+    }
+
+    fn put(&mut self, sessions: &[(SessionId, Arc<Stream>)]) -> io::Result<()> {
+        let sockets: Vec<_> = sessions.iter().map(|(id, stream)| (*id, stream.as_fd())).collect();
+        self.parcel.put(&sockets)?;
+        self.messages += 1;
+        Ok(())
+    }
+
+    /// Leaves in it those that are there, as one message.
+    fn repack(&mut self) -> io::Result<()> {
+        let kept = std::mem::take(&mut self.kept);
+        let packed = if kept.is_empty() { Ok(()) } else { self.put(&kept) };
+        self.kept = kept;
+        packed?;
+        let new = usize::from(!self.kept.is_empty());
+        for _ in new..self.messages {
+            // What is no message of chatd's goes the same way.
+            let _ = self.parcel.take();
+        }
+        (self.messages, self.over) = (new, 0);
+        Ok(())
+    }
+}
+
+impl Keeper {
+    /// A keeper of what is in these parcels already. Numbers up to `last` are taken.
+    pub(super) fn of(slots: Vec<Slot>, last: u64) -> Self {
+        let place = slots.iter().flat_map(|one| one.kept.iter().map(|(id, _)| (*id, one.number))).collect();
+        Self { slots, last, place, failures: Throttle::default() }
+    }
+
+    /// Keeps connections until `told` ends.
+    pub async fn run(mut self, mut told: UnboundedReceiver<Keep>) {
+        let mut timer = rt::Timer::default();
+        loop {
+            let is_any_over = self.slots.iter().any(|one| one.over > 0);
+            if is_any_over && !timer.is_set() {
+                timer.set(rt::now() + INTERVAL);
+            }
+            let first = future::poll_fn(|cx| {
+                if timer.poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                told.poll_next_unpin(cx).map(Some)
+            });
+            match first.await {
+                None => self.clear_out().await,
+                Some(None) => return,
+                Some(Some(first)) => self.take_in(first, &mut told).await,
+            }
+        }
+    }
+
+    /// Takes in all that there is to know now.
+    async fn take_in(&mut self, first: Keep, told: &mut UnboundedReceiver<Keep>) {
+        let mut came = Vec::new();
+        let mut next = Some(first);
+        while let Some(keep) = next {
+            match keep {
+                Keep::Came(id, stream) => came.push((id, stream)),
+                Keep::Gone(id) => self.gone(id, &mut came),
+            }
+            next = told.try_recv().ok();
+        }
+        let mut rest = &came[..];
+        while !rest.is_empty() {
+            let Some(number) = self.place_for(rest.len()).await else { return };
+            let Some(one) = self.slots.iter_mut().find(|one| one.number == number) else { return };
+            let (some, after) = rest.split_at(rest.len().min(one.room()));
+            match one.put(some) {
+                Ok(()) => {
+                    one.kept.extend_from_slice(some);
+                    self.place.extend(some.iter().map(|(id, _)| (*id, number)));
+                }
+                Err(error) => self.fail(&error),
+            }
+            rest = after;
+        }
+    }
+
+    fn gone(&mut self, id: SessionId, came: &mut Vec<(SessionId, Arc<Stream>)>) {
+        let Some(number) = self.place.remove(&id) else {
+            // It has come and gone before there was time to look, or was never kept.
+            return came.retain(|(other, _)| *other != id);
+        };
+        if let Some(one) = self.slots.iter_mut().find(|one| one.number == number) {
+            one.kept.retain(|(other, _)| *other != id);
+            one.over += 1;
+        }
+    }
+
+    /// The number of a parcel with room in it.
+    async fn place_for(&mut self, wanted: usize) -> Option<u64> {
+        let with_room = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2));
+        if let Some(one) = with_room
+            && (one.messages < MOST_MESSAGES || one.repack().is_ok())
+        {
+            return Some(one.number);
+        }
+        match Parcel::new() {
+            Ok(parcel) => Some(self.begin(parcel).await),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    /// Has the service manager hold a new parcel.
+    async fn begin(&mut self, parcel: Parcel) -> u64 {
+        self.last += 1;
+        let number = self.last;
+        let [inlet, outlet] = names_of(number);
+        let parcel = rt::blocking(move || {
+            systemd::keep(&inlet, &[parcel.inlet.as_fd()]);
+            systemd::keep(&outlet, &[parcel.outlet.as_fd()]);
+            parcel
+        })
+        .await;
+        self.slots.push(Slot { number, parcel, messages: 0, kept: Vec::new(), over: 0 });
+        number
+    }
+
+    /// Takes out those that are over.
+    async fn clear_out(&mut self) {
+        self.slots.sort_by_key(|one| std::cmp::Reverse(one.over));
+        let mut failed = None;
+        for one in self.slots.iter_mut().take(PARCELS_AT_ONCE).filter(|one| one.over > 0) {
+            failed = one.repack().err().or(failed);
+        }
+        if let Some(error) = failed {
+            self.fail(&error);
+        }
+        // The first is used again at once.
+        let empty: Vec<u64> =
+            self.slots.iter().filter(|one| one.kept.is_empty()).map(|one| one.number).skip(1).collect();
+        self.slots.retain(|one| !empty.contains(&one.number));
+        if !empty.is_empty() {
+            let names: Vec<String> = empty.into_iter().flat_map(names_of).collect();
+            rt::blocking(move || names.iter().for_each(|name| systemd::forget(name))).await;
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if self.failures.pass(rt::now()).is_some() {
+            log::warn!(
+                "connections would not outlive a crash: {error}; raise LimitNOFILE= to twice max_clients"
+            );
+        }
+    }
+}

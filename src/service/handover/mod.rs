@@ -1,0 +1,28 @@
+//! Going on with everybody's connection in the next process: after a restart, an upgrade, or a crash.
+//!
+//! While chatd runs, `keeper` sees to it that the service manager holds a copy of each connection, in parcels
+//! (`net::parcel`), and [`journal`] that it holds what is to be known of who they are; `net::marks` has the rest of that.
+//! When chatd is to be restarted, everybody stops where they stand, and [`state`] is all of that as one file in memory.
+//! The next process finds out with [`stored`] what there is, and goes on with it: [`takeover`].
+//!
+//! What is stored may come from another version, or from nobody knows where: it is told to the log and closed then, and
+//! never a reason not to start.
+
+mod crash;
+pub mod journal;
+mod keeper;
+mod memory;
+pub mod state;
+mod stored;
+mod takeover;
+
+pub use journal::FileJournal;
+pub use keeper::Keeper;
+pub use state::Handover;
+pub use stored::Stored;
+pub use takeover::{TakenOver, take_over};
+
+/// What the state of a planned restart is stored as.
+pub const STATE: &str = "state";
+/// What marks are stored as.
+pub const MARKS: &str = "marks";

@@ -1,0 +1,115 @@
+//! What the service manager has stored for chatd, told apart by its names.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use super::{MARKS, STATE};
+use crate::net::parcel::Parcel;
+use crate::service::systemd::Passed;
+
+/// What was stored.
+#[derive(Debug, Default)]
+pub struct Stored {
+    pub(super) inlets: BTreeMap<u64, OwnedFd>,
+    pub(super) outlets: BTreeMap<u64, OwnedFd>,
+    pub(super) journals: BTreeMap<u64, OwnedFd>,
+    pub(super) marks: Option<OwnedFd>,
+    pub(super) state: Option<OwnedFd>,
+}
+
+/// What the ends of a parcel are stored as.
+pub(super) fn names_of(number: u64) -> [String; 2] {
+    [format!("parcel-{number}-in"), format!("parcel-{number}-out")]
+}
+
+impl Stored {
+    /// Takes what chatd has stored out of what was passed; the rest is something else.
+    pub fn take_from(passed: Vec<Passed>) -> (Self, Vec<Passed>) {
+        let mut stored = Self::default();
+        let rest = passed.into_iter().filter_map(|passed| stored.take(passed)).collect();
+        (stored, rest)
+    }
+
+    /// Gives back what is not chatd's.
+    fn take(&mut self, passed: Passed) -> Option<Passed> {
+        let number = |rest: &str| rest.parse::<u64>().ok();
+        let (kind, rest) = passed.name.split_once('-').unwrap_or((&passed.name, ""));
+        let before = match kind {
+            STATE if rest.is_empty() => self.state.replace(passed.fd),
+            MARKS if rest.is_empty() => self.marks.replace(passed.fd),
+            "journal" => match number(rest) {
+                Some(number) => self.journals.insert(number, passed.fd),
+                None => return Some(passed),
+            },
+            "parcel" => match rest.split_once('-').map(|(digits, end)| (number(digits), end)) {
+                Some((Some(number), "in")) => self.inlets.insert(number, passed.fd),
+                Some((Some(number), "out")) => self.outlets.insert(number, passed.fd),
+                _ => return Some(passed),
+            },
+            _ => return Some(passed),
+        };
+        if before.is_some() {
+            log::warn!("the service manager has passed \"{}\" twice: the last counts", passed.name);
+        }
+        None
+    }
+
+    /// Says whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        let is_none = self.marks.is_none() && self.state.is_none();
+        is_none && self.inlets.is_empty() && self.outlets.is_empty() && self.journals.is_empty()
+    }
+
+    /// The parcels, by number; and the names of ends without another.
+    pub(super) fn take_parcels(&mut self) -> (BTreeMap<u64, Parcel>, Vec<String>) {
+        let mut inlets = std::mem::take(&mut self.inlets);
+        let mut odd = Vec::new();
+        let mut parcels = BTreeMap::new();
+        for (number, outlet) in std::mem::take(&mut self.outlets) {
+            match inlets.remove(&number) {
+                Some(inlet) => drop(parcels.insert(number, Parcel { inlet, outlet })),
+                None => odd.push(number),
+            }
+        }
+        let odd = odd.into_iter().chain(inlets.into_keys()).flat_map(names_of).collect();
+        (parcels, odd)
+    }
+
+    /// The names of all journals.
+    pub(super) fn journal_names(&self) -> Vec<String> {
+        self.journals.keys().copied().map(super::journal::name_of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(name: &str) -> Passed {
+        Passed { fd: std::fs::File::open("/dev/null").unwrap().into(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn what_is_stored_is_told_from_sockets_and_from_strangers() {
+        let names = [
+            "chatd",
+            "state",
+            "marks",
+            "journal-3",
+            "journal-x",
+            "parcel-1-in",
+            "parcel-1-out",
+            "parcel-2-out",
+            "parcel-1-up",
+            "state-2",
+            "unknown",
+        ];
+        let (mut stored, rest) = Stored::take_from(names.map(passed).into());
+        let rest: Vec<_> = rest.into_iter().map(|passed| passed.name).collect();
+        assert_eq!(rest, ["chatd", "journal-x", "parcel-1-up", "state-2", "unknown"]);
+        assert_eq!(stored.journal_names(), ["journal-3"]);
+        let (parcels, odd) = stored.take_parcels();
+        assert_eq!(parcels.into_keys().collect::<Vec<_>>(), [1]);
+        assert_eq!(odd, ["parcel-2-in", "parcel-2-out"]);
+    }
+}

@@ -1,0 +1,227 @@
+//! Going on with what another process has left: finds out what there is, and what can be done with it.
+//!
+//! A planned restart leaves a state, and everybody goes on where they stood. A crash leaves the journal and the marks,
+//! and everybody goes on who is there. Of whom nothing is known is told so, and closed. Nothing that is found here keeps
+//! chatd from starting: what it stumbles over three times in a row it throws away.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::net::SendFlags;
+
+use super::crash::Remains;
+use super::keeper::{Keeper, Slot};
+use super::{Handover, MARKS, STATE, Stored, journal};
+use crate::chat::{Note, SessionId};
+use crate::net::marks::{Left, Marks};
+use crate::net::parcel::Parcel;
+use crate::net::stream::Stream;
+use crate::protocol::{Form, Notice};
+use crate::rt;
+use crate::service::systemd;
+
+/// How often in a row it is tried to go on with the same.
+const MOST_ATTEMPTS: u64 = 3;
+
+/// Most messages that are read from one parcel: more than fit.
+const MOST_MESSAGES: usize = 4096;
+
+/// What to go on with.
+#[derive(Debug)]
+pub struct TakenOver {
+    /// Everybody, and where they stand; nothing if nobody is there to go on with.
+    pub handover: Option<Handover>,
+    /// How to go on if that turns out to make no sense.
+    pub fallback: Option<Handover>,
+    /// Their connections.
+    pub streams: HashMap<SessionId, Arc<Stream>>,
+    /// The number of the last journal, and the names of all.
+    pub journals: (u64, Vec<String>),
+    pub(super) parcels: Vec<Found>,
+    pub(super) odd: Vec<String>,
+    /// Where connections are marked.
+    pub marks: Marks,
+}
+
+/// A parcel that was found, and what was in it.
+#[derive(Debug)]
+pub(super) struct Found {
+    number: u64,
+    parcel: Parcel,
+    messages: usize,
+    ids: Vec<SessionId>,
+}
+
+/// Finds out what there is.
+///
+/// # Errors
+/// The kernel's, where there is no memory or no descriptor for what is needed anew.
+pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
+    let is_new = stored.is_empty();
+    let state = stored.state.take();
+    let (marks, left, are_marks_new) = take_marks(stored.marks.take())?;
+    let has_state = state.is_some();
+    let copy = marks.as_fd().try_clone_to_owned()?;
+    rt::blocking(move || {
+        // First of all: a state is good once.
+        if has_state {
+            systemd::forget(STATE);
+        }
+        if are_marks_new {
+            systemd::forget(MARKS);
+            systemd::keep(MARKS, &[copy.as_fd()]);
+        }
+    })
+    .await;
+    let journals = (stored.journals.keys().copied().max().unwrap_or(0), stored.journal_names());
+    let (parcels, odd) = stored.take_parcels();
+    let mut taken = TakenOver {
+        handover: None,
+        fallback: None,
+        streams: HashMap::new(),
+        journals,
+        parcels: Vec::new(),
+        odd,
+        marks,
+    };
+    if is_new {
+        return Ok(taken);
+    }
+    let _ = taken.marks.set_attempts(left.attempts + 1);
+    for (number, parcel) in parcels {
+        taken.unpack(number, parcel);
+    }
+    if left.attempts >= MOST_ATTEMPTS {
+        log::error!(
+            "cannot go on with what was stored, {} times in a row: everybody is closed",
+            left.attempts
+        );
+        return Ok(taken);
+    }
+    let notes = read_journal(&stored);
+    taken.find_out(state, notes, left);
+    Ok(taken)
+}
+
+/// The marks of another process, or new ones; says whether they are new.
+fn take_marks(file: Option<OwnedFd>) -> io::Result<(Marks, Left, bool)> {
+    match file.map(Marks::take_over) {
+        Some(Ok((marks, left))) => return Ok((marks, left, false)),
+        Some(Err(error)) => {
+            log::warn!("the service manager has passed \"{MARKS}\", which is of no use: {error}")
+        }
+        None => {}
+    }
+    Ok((Marks::new()?, Left::default(), true))
+}
+
+/// The notes in the newest journal that can be read; nothing if there is none.
+fn read_journal(stored: &Stored) -> Option<Vec<Note>> {
+    stored.journals.iter().rev().find_map(|(number, file)| match journal::read(file) {
+        Ok(notes) => Some(notes),
+        Err(error) => {
+            let name = journal::name_of(*number);
+            log::warn!("the service manager has passed \"{name}\", which is of no use: {error}");
+            None
+        }
+    })
+}
+
+impl TakenOver {
+    /// Takes the connections out of a parcel, and leaves them in it as well.
+    fn unpack(&mut self, number: u64, parcel: Parcel) {
+        let queued = rustix::io::ioctl_fionread(&parcel.outlet).unwrap_or(0);
+        let (mut found, mut taken) = (Found { number, parcel, messages: 0, ids: Vec::new() }, 0);
+        while taken < queued && found.messages < MOST_MESSAGES {
+            let sessions = match found.parcel.take() {
+                Ok(sessions) if sessions.is_empty() => break,
+                Ok(sessions) => sessions,
+                Err(error) => {
+                    log::warn!("there is something in parcel {number} that is of no use: {error}");
+                    break;
+                }
+            };
+            taken += (sessions.len() * size_of::<u64>()) as u64;
+            let again: Vec<_> = sessions.iter().map(|(id, socket)| (*id, socket.as_fd())).collect();
+            match found.parcel.put(&again) {
+                Ok(()) => found.messages += 1,
+                Err(error) => log::warn!("connections would not outlive a crash now: {error}"),
+            }
+            found.ids.extend(sessions.iter().map(|(id, _)| *id));
+            sessions.into_iter().for_each(|(id, socket)| self.connect(id, socket));
+        }
+        self.parcels.push(found);
+    }
+
+    /// Keeps a connection, unless it is over: then it was in the parcel because nobody had thrown it away yet.
+    fn connect(&mut self, id: SessionId, socket: OwnedFd) {
+        let probe = rustix::net::send(&socket, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        if matches!(probe, Err(rustix::io::Errno::PIPE | rustix::io::Errno::NOTSOCK)) {
+            return;
+        }
+        match Stream::new(socket) {
+            Ok(stream) => drop(self.streams.insert(id, Arc::new(stream))),
+            Err(error) => log::warn!("cannot go on with session {}: {error}", id.0),
+        }
+    }
+
+    /// Decides how to go on.
+    fn find_out(&mut self, state: Option<OwnedFd>, notes: Option<Vec<Note>>, left: Left) {
+        let ids: Vec<SessionId> = self.streams.keys().copied().collect();
+        let remains = notes.map(|notes| Remains::new(notes, left.marks, left.next).handover(&ids));
+        self.handover = match state.map(Handover::read) {
+            Some(Ok(handover)) => {
+                self.fallback = remains;
+                Some(handover)
+            }
+            Some(Err(error)) => {
+                log::error!("cannot read the state that was stored: {error}; going on as after a crash");
+                remains
+            }
+            None => {
+                if remains.is_some() && !ids.is_empty() {
+                    log::error!("chatd has crashed: going on with {} connections", ids.len());
+                }
+                remains
+            }
+        };
+        if self.handover.is_none() && !ids.is_empty() {
+            log::error!("it is not known who {} connections are: they are closed", ids.len());
+        }
+    }
+
+    /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others.
+    pub async fn settle(self, mut is_known: impl FnMut(SessionId) -> bool) -> (Keeper, Marks) {
+        let Self { streams, parcels, odd, marks, .. } = self;
+        for (_, stream) in streams.iter().filter(|(id, _)| !is_known(**id)) {
+            say_goodbye(stream);
+        }
+        let mut streams: HashMap<_, _> = streams.into_iter().filter(|(id, _)| is_known(*id)).collect();
+        let last = parcels.iter().map(|found| found.number).max().unwrap_or(0);
+        let slots = parcels.into_iter().map(|found| {
+            let in_it = found.ids.len();
+            let kept: Vec<_> =
+                found.ids.into_iter().filter_map(|id| Some((id, streams.remove(&id)?))).collect();
+            let over = in_it - kept.len();
+            Slot::found(found.number, found.parcel, found.messages, kept, over)
+        });
+        let keeper = Keeper::of(slots.collect(), last);
+        // What has been taken over has been taken over.
+        let _ = marks.set_attempts(0);
+        if !odd.is_empty() {
+            rt::blocking(move || odd.iter().for_each(|name| systemd::forget(name))).await;
+        }
+        (keeper, marks)
+    }
+}
+
+/// Tells somebody why this is the end, if the kernel takes it at once.
+fn say_goodbye(stream: &Stream) {
+    let mut line = Vec::new();
+    Notice::Unknown.encode(Form::Plain, &mut line);
+    // It fails where the connection is over.
+    let _ = rustix::net::send(stream, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    stream.end();
+}

@@ -1,0 +1,45 @@
+//! How things are, in one line, for `systemctl status` and the log.
+
+use std::fmt;
+
+/// How things are, for `systemctl status` and the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// How many sessions there are.
+    pub sessions: usize,
+    /// How many rooms there are.
+    pub rooms: usize,
+    /// How many lines have been said since the start.
+    pub lines: u64,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: u64, noun: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{} {noun}{plural}", grouped(count))
+        };
+        let (sessions, rooms) = (count(self.sessions as u64, "session"), count(self.rooms as u64, "room"));
+        write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))
+    }
+}
+
+/// A number as people read it: 1,204.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8_lossy(&groups.join(&b","[..])).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_counts_as_people_do() {
+        let status = |sessions, lines| Status { sessions, rooms: 1, lines }.to_string();
+        assert_eq!(status(1, 0), "1 session, 1 room, 0 lines");
+        assert_eq!(status(999, 1), "999 sessions, 1 room, 1 line");
+        assert_eq!(status(1_000, 1_234_567), "1,000 sessions, 1 room, 1,234,567 lines");
+    }
+}
