@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
+use crate::handover::SmallBuffers;
 use crate::machine::Machine;
 use crate::oracle::{Oracle, Plan, Report};
 use crate::package::{PORT, Packages, install};
@@ -35,6 +36,8 @@ fn go_on(number: u32) {
 
 fn restarts_under(machine: &Machine, plan: Plan, restarts: u32) -> Report {
     let _change = Change::new(machine, SERVICE_DROP_IN, NO_LIMIT);
+    // So that chatd has something for slow readers that it has not sent.
+    let _small = SmallBuffers::new();
     let oracle = Oracle::start(plan);
     for number in 0..restarts {
         go_on(number);
@@ -49,7 +52,7 @@ fn restarts_under(machine: &Machine, plan: Plan, restarts: u32) -> Report {
 }
 
 pub fn restarts(machine: &Machine, _: &Packages) {
-    restarts_under(machine, plan(machine, 60, 600), 5);
+    restarts_under(machine, plan(machine, 100, 1000), 5);
 }
 
 pub fn a_thousand_through_fifty_restarts(machine: &Machine, _: &Packages) {

@@ -69,6 +69,11 @@ impl Machine {
         }
     }
 
+    /// Its first process, as its number is outside.
+    pub fn leader(&self) -> u32 {
+        self.leader
+    }
+
     /// A path of the machine as a path of this one: for sockets too, and for what is mounted there.
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.leader))
@@ -224,6 +229,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // All inside ends with its first process, which would outlive systemd-nspawn.
+        if let Some(leader) = self.leader.try_into().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(leader, Signal::KILL);
+        }
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
         let _ = fs::remove_dir_all(&self.root);

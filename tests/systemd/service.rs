@@ -55,21 +55,21 @@ pub const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf
 const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
 
 /// A program that talks to chatd, as people use it.
-struct Tool(Child);
+pub struct Tool(Child);
 
 impl Tool {
-    fn start(words: &[&str]) -> Self {
+    pub fn start(words: &[&str]) -> Self {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 
-    fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         self.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// What it prints up to and with `mark`.
-    fn until(&mut self, mark: &str) -> String {
+    pub fn until(&mut self, mark: &str) -> String {
         let mut heard = String::new();
         let mut byte = [0];
         while !heard.ends_with(mark) && self.0.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 {
