@@ -114,8 +114,8 @@ pub fn upgrade_and_downgrade(machine: &Machine, packages: &Packages) {
 pub const CROWD: &str = "crowd";
 
 /// A crowd in a process of its own: FIRST SESSIONS SPEAKERS RATE, and the first and the last number of those who speak
-/// in the other. It does what it is told on standard input, a word a line: `talk`, `begin`, `finish`; each is answered
-/// by a line.
+/// in the other. It does what it is told on standard input, a word a line: `talk`, `begin`, `finish`, each of which is
+/// answered by a line, and `end`.
 pub fn talk(words: &[&str]) -> ExitCode {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -137,6 +137,8 @@ pub fn talk(words: &[&str]) -> ExitCode {
     let report = oracle.finish();
     println!("{report}; orders {:x?}", report.orders);
     report.expect_everything();
+    // The other crowd may still listen, and would be told that this one goes.
+    std::io::stdin().lines().next();
     ExitCode::SUCCESS
 }
 
@@ -203,6 +205,7 @@ fn two_crowds_through(machine: &Machine, each: u32, restarts: u32, rate: u32) {
     go_on(restarts);
     let reports = tell("finish");
     reports.iter().for_each(|report| println!("{restarts} restarts: {report}"));
+    crowds.iter_mut().for_each(|crowd| crowd.say("end"));
     for crowd in &mut crowds {
         assert!(crowd.child.wait().unwrap().success());
     }

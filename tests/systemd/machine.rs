@@ -160,7 +160,7 @@ impl Machine {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
             let numbers: Vec<_> = numbers.unwrap_or_default().split_whitespace().collect();
-            status.starts_with("Name:\tchatd\n") && numbers.len() == 2 && numbers[1] == inner
+            numbers.len() == 2 && numbers[1] == inner
         };
         let all =
             fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

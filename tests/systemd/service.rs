@@ -330,8 +330,8 @@ pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
 pub const STORE: &str = "store";
 
 /// Inside the machine: gives systemd a descriptor to keep for chatd under that name. It is what `kind` says: `device`,
-/// `memory` with something in it, or `socket`. What already has that name is forgotten, unless it is a parcel: that
-/// would close the connections in it.
+/// `memory` with something in it, or `socket`. What already has that name is forgotten; [`EVERYTHING`] is all that says
+/// who people are.
 pub fn store_a_descriptor(name: &str, kind: &str) -> ExitCode {
     let descriptor: OwnedFd = match kind {
         "device" => File::open("/dev/null").unwrap().into(),
@@ -342,10 +342,15 @@ pub fn store_a_descriptor(name: &str, kind: &str) -> ExitCode {
             memory
         }
     };
-    let (is_parcel, name) = (name.starts_with("parcel"), NotifyState::FdName(name));
-    if !is_parcel {
-        sd_notify::notify(&[NotifyState::FdStoreRemove, name.clone()]).unwrap();
+    let forget = |name: &str| {
+        sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]).unwrap();
+    };
+    if name == EVERYTHING {
+        (1..1000).for_each(|number| forget(&format!("journal-{number}")));
+        forget("state");
     }
+    forget(name);
+    let name = NotifyState::FdName(name);
     // Not poll(2)ed by systemd, which drops a socket as soon as nobody has the other end.
     let states = [NotifyState::FdStore, name, NotifyState::Custom("FDPOLL=0")];
     sd_notify::notify_with_fds(&states, &[descriptor.as_fd()]).unwrap();
@@ -361,6 +366,9 @@ pub fn store_a_descriptor(name: &str, kind: &str) -> ExitCode {
 pub fn stored(machine: &Machine) -> u32 {
     machine.property("chatd", "NFileDescriptorStore").parse().unwrap()
 }
+
+/// The name for all that says who people are.
+pub const EVERYTHING: &str = "everything";
 
 /// What [`store_a_descriptor`] is called inside of the machine.
 pub const STORER: &str = "/usr/local/bin/chatd-checks";

@@ -44,6 +44,8 @@ struct Session {
     /// None when it was disconnected.
     socket: Option<OwnedFd>,
     room: usize,
+    /// Whether somebody else speaks there.
+    hears_somebody: bool,
     ear: Ear,
     mouth: Option<Mouth>,
 }
@@ -109,7 +111,8 @@ impl Crowd {
         let mut ear = Ear::new(number, view_of(number), speaks, now());
         ear.is_slow = is_slow;
         let mouth = speaks.then(|| Mouth::new(number));
-        self.sessions.push(Session { socket: Some(socket), room: room_of(number), ear, mouth });
+        let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
+        self.sessions.push(Session { socket: Some(socket), room, hears_somebody, ear, mouth });
     }
 
     /// Goes on until it is asked to finish, or nobody is there to ask.
@@ -162,7 +165,7 @@ impl Crowd {
         let (now, crashes) = (now(), std::mem::take(&mut self.crashes));
         for session in &mut self.sessions {
             let silence = session.ear.take_silence(now);
-            if self.is_restarting && !session.ear.is_slow {
+            if self.is_restarting && session.hears_somebody && !session.ear.is_slow {
                 self.tally.silences.add(silence);
             }
             session.ear.check_notices(crashes, &mut self.tally);
@@ -269,7 +272,9 @@ impl Crowd {
             |sender, counter| orders[room_of(sender)].has(sender, counter),
         );
         let orders = orders.iter().map(|order| order.sum).collect();
-        Ok(Report { sessions: sessions.len(), lines, tally, losses, orders })
+        let count = sessions.len();
+        let sockets = sessions.into_iter().filter_map(|session| session.socket).collect();
+        Ok(Report { sessions: count, lines, tally, losses, orders, sockets })
     }
 
     fn is_done(&self) -> bool {

@@ -16,7 +16,7 @@ pub struct Ear {
     number: u32,
     view: View,
     speaks: bool,
-    /// Reads late on purpose: its delays are its own.
+    /// Reads late on purpose: its delays and silences are its own.
     pub is_slow: bool,
     /// A line of which the end is still to come.
     rest: Vec<u8>,

@@ -63,6 +63,11 @@ impl Plan {
         here.chain(self.speakers_elsewhere.clone()).filter(|number| room_of(*number) == room).count()
     }
 
+    /// Whether there is anybody whom it hears.
+    pub fn hears_somebody(&self, number: u32) -> bool {
+        self.speakers_in(room_of(number)) > usize::from(self.speaks(number))
+    }
+
     pub fn is_slow(&self, number: u32) -> bool {
         !self.speaks(number) && number % 25 == 24
     }

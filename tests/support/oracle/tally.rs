@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Most faults that are told of in words.
@@ -139,6 +140,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// For each room, a sum over all its lines in the order in which they were heard.
     pub orders: Vec<u64>,
+    /// Its connections: whoever is there is told when they are closed.
+    pub sockets: Vec<OwnedFd>,
 }
 
 impl Report {
