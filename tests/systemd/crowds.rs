@@ -58,7 +58,6 @@ pub fn restarts(machine: &Machine, _: &Packages) {
 pub fn a_thousand_through_fifty_restarts(machine: &Machine, _: &Packages) {
     let mut plan = plan(machine, 1000, 5000);
     plan.beat = Duration::from_millis(40);
-    plan.nap = Duration::from_secs(5);
     let report = restarts_under(machine, plan, 50);
     assert!(report.tally.silences.at(990) <= MOST_SILENCE, "of the restarts 99 % are shorter");
 }

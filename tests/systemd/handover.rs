@@ -307,15 +307,18 @@ const DAMAGES: [(&str, &str, bool, &str); 7] = [
     ("state", "memory", true, "state"),
     ("state", "device", true, "state"),
     ("marks", "memory", true, "\"marks\""),
-    ("journal-999999", "memory", true, ""),
-    ("parcel-999999-out", "memory", true, ""),
+    ("journal-500", "memory", true, "\"journal-500\""),
     ("mystery", "socket", true, "\"mystery\""),
     (EVERYTHING, "nothing", false, "it is not known who"),
+    ("parcel-999999-out", "memory", true, "parcel-999999-out"),
 ];
 
 /// Whatever is in the store, the next process starts, says what was wrong, and everybody goes on or is told.
 fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine)) {
     install_storer(machine);
+    // The numbers of journals begin anew.
+    machine.run("systemctl stop chatd 2>&1");
+    machine.run("systemctl start chatd");
     for (name, kind, can_go_on, said) in DAMAGES {
         let mark = machine.mark();
         let (mut ann, mut ben) = (named("ann"), join());

@@ -20,10 +20,8 @@ use super::text::now;
 
 /// How long nobody hears anything when all have been told who has come: that is gathered for a second.
 const QUIET: Duration = Duration::from_millis(1_500);
-/// How long a slow reader reads between two naps.
-const AWAKE: Duration = Duration::from_millis(500);
 /// How much a slow reader lets the kernel keep for it.
-const SLOW_BUFFER: usize = 16 * 1024;
+const SLOW_BUFFER: usize = 64 * 1024;
 const BUFFER: usize = 256 * 1024;
 
 /// What the crowd is asked; each is answered.
@@ -121,7 +119,7 @@ impl Crowd {
         loop {
             match requests.try_recv() {
                 Ok(Request::Talk(answer)) => {
-                    self.count_silences();
+                    self.sessions.iter_mut().for_each(|session| session.ear.begin(now()));
                     next = Some(Instant::now());
                     answer.send(()).unwrap();
                 }
@@ -201,12 +199,11 @@ impl Crowd {
         self.tally.fault(|| format!("{} was disconnected: {why}", session.ear));
     }
 
-    /// Slow readers read nothing for a while, and then for a while they do.
+    /// Slow readers read nothing for a while, and then for as long they do.
     fn nap(&mut self) {
         let (asleep, until) = self.naps;
         if until <= Instant::now() {
-            let length = if asleep { AWAKE } else { self.plan.nap };
-            self.naps = (!asleep, Instant::now() + length);
+            self.naps = (!asleep, Instant::now() + self.plan.nap);
             self.wake(asleep);
         }
     }

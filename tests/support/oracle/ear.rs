@@ -184,6 +184,11 @@ impl Ear {
         }
     }
 
+    /// Silence counts from now on.
+    pub fn begin(&mut self, now: u64) {
+        (self.heard_at, self.silence) = (now, 0);
+    }
+
     /// Whether it has heard all there is, up to the last line of each of so many speakers.
     pub fn is_done(&self, speakers: usize, order: &Order) -> bool {
         if self.speaks {
