@@ -19,7 +19,7 @@
 //! session in a room. *Name*: what a member is called. *View*: how a member wants lines shown; *form*: the
 //! bytes that makes of them. *Log*: the room's recent lines in one form, in order. *Cursor*: how far a
 //! member has been sent the log. *Notice*: a line from chatd itself. *Broker*: the one task that owns the
-//! rooms. *Drain*: stop listening, deliver, close.
+//! rooms. *Drain*: stop listening, deliver, close. *Handover*: what the next process takes over.
 //!
 //! # A line's journey
 //!
@@ -44,8 +44,20 @@
 //! * Nothing a stranger does ends anything but its own session, or is logged above debug level.
 //! * What is sent to a session never contains a control character that the sender chose (but for TAB, and
 //!   with `raw`).
-//! * All that has to be known to go on with a session elsewhere is one plain value,
-//!   [`net::session::State`].
+//! * All that has to be known to go on elsewhere is plain values, which can be taken out at any moment.
+//!
+//! # The handover
+//!
+//! At a restart, connections and all that is known of them go to the next process ([`service::handover`]):
+//!
+//! 1. stop accepting;
+//! 2. every session stops where it stands ([`net::session::KeptSession`]);
+//! 3. the broker takes in what is on its way, and ends ([`chat::KeptHouse`] is what it leaves);
+//! 4. all of that goes to the service manager, which has the connections already;
+//! 5. the process exits with 0; the next one goes on.
+//!
+//! After a crash the next process goes on as well, with what is known while chatd runs: the connections, a journal
+//! of who they are ([`chat::journal`]), and marks of what half of a line is where ([`net::marks`]).
 //!
 //! # The shutdown, in order
 //!

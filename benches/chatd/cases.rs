@@ -89,6 +89,13 @@ const VIEWED: &[(&str, Unit, Target)] =
     &[(CPU, Unit::Time, Target::None), WALL, PEAK, ("CPU/byte", Unit::Time, Target::Ratio(1.20))];
 const DISTURBED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(2.0))];
+const KEPT: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.05)), WALL, PEAK];
+const KEPT_IDLE: &[(&str, Unit, Target)] = &[
+    ("RSS/session", Unit::Bytes, Target::More(300.0)),
+    ("RSS, nobody", Unit::Bytes, Target::Most(5.0 * 1_048_576.0)),
+];
+const KEPT_STORM: &[(&str, Unit, Target)] =
+    &[("wall", Unit::Time, Target::Ratio(1.2)), ("refused", Unit::Count, Target::Most(0.0))];
 const NAMED: &[(&str, Unit, Target)] =
     &[("RSS/session", Unit::Bytes, Target::Most(2_048.0)), ("RSS, nobody", Unit::Bytes, Target::None)];
 const IDLE: &[(&str, Unit, Target)] = &[
@@ -126,12 +133,25 @@ const fn viewed(name: &'static str, shown: Shown, listeners: usize, lines: u64) 
     }
 }
 
+/// The same with connections that are kept for the next process, beside the same without.
+const fn kept(name: &'static str, run: Run, rows: &'static [(&str, Unit, Target)]) -> Case {
+    Case {
+        name,
+        run,
+        setup: Setup { keeps: true, ..Setup::PLAIN },
+        base: Base::Plain,
+        rounds: Rounds::Thrice,
+        others: Others::Never,
+        rows,
+    }
+}
+
 /// A line each two milliseconds to a hundred who see it in all three views.
 const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static str]) -> Case {
     Case {
         name,
         run: Run::Paced { listeners: 100, lines: 2_000, tick: Duration::from_millis(2), amid },
-        setup: Setup { shown: Shown::Thirds, options },
+        setup: Setup { shown: Shown::Thirds, options, keeps: false },
         base: Base::Calm,
         rounds: Rounds::All,
         others: Others::Never,
@@ -207,6 +227,10 @@ pub(crate) const CASES: &[Case] = &[
         others: Others::Never,
         rows: NAMED,
     },
+    kept("kept, 100 receivers", Run::FullLoad { listeners: 100, lines: 100_000 }, KEPT),
+    kept("kept, 1,000 receivers", Run::FullLoad { listeners: 1_000, lines: 10_000 }, KEPT),
+    Case { rounds: Rounds::Most(3), ..kept("kept, 9,990 idle", Run::Idle { sessions: MANY }, KEPT_IDLE) },
+    Case { rounds: Rounds::All, ..kept("kept, 9,990 at once", Run::Storm { sessions: MANY }, KEPT_STORM) },
 ];
 
 impl Case {

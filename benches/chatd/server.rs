@@ -6,8 +6,10 @@
 
 use std::io::{self, BufRead, BufReader, Error};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What chatd, and the floor, say to whoever connects.
@@ -47,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) shown: Shown,
     /// Options besides those that it always gets.
     pub(crate) options: &'static [&'static str],
+    /// There is a service manager, so it keeps connections for the next process.
+    pub(crate) keeps: bool,
 }
 
 impl Setup {
@@ -55,7 +59,32 @@ impl Setup {
 
     /// As shipped, but for how lines are shown.
     pub(crate) const fn showing(shown: Shown) -> Self {
-        Self { shown, options: &[] }
+        Self { shown, options: &[], keeps: false }
+    }
+}
+
+/// What stands in for a service manager: it listens, and throws away what it is given. What connections cost that are
+/// kept is what chatd does for it, and what the kernel does.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    path: PathBuf,
+}
+
+impl Manager {
+    fn start() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("chatd-bench-{}-{number}", std::process::id()));
+        let socket = UnixDatagram::bind(&path)?;
+        // It ends with this process.
+        std::thread::spawn(move || while socket.recv(&mut [0; 4096]).is_ok() {});
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -105,6 +134,8 @@ pub(crate) struct Wire {
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
+    /// Gone when this is.
+    manager: Option<Manager>,
     pub(crate) address: SocketAddrV4,
     pub(crate) wire: Wire,
 }
@@ -126,14 +157,18 @@ impl Who {
     pub(crate) fn start(&self) -> io::Result<Server> {
         match self {
             Self::Floor => named(Command::new(std::env::current_exe()?).arg(FLOOR_ARGUMENT), Wire::chat()),
-            Self::Chatd(path, setup) => named(
-                Command::new(path)
-                    .args(["--listen", "127.0.0.1:0", "--log", "stderr"])
-                    .args(setup.options)
-                    .env_clear()
-                    .env("CHATD_CONFIG", "/dev/null"),
-                Wire::shown(setup.shown),
-            ),
+            Self::Chatd(path, setup) => {
+                let mut command = Command::new(path);
+                command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(setup.options);
+                command.env_clear().env("CHATD_CONFIG", "/dev/null");
+                let manager = setup.keeps.then(Manager::start).transpose()?;
+                if let Some(manager) = &manager {
+                    command.env("NOTIFY_SOCKET", &manager.path);
+                }
+                let mut server = named(&mut command, Wire::shown(setup.shown))?;
+                server.manager = manager;
+                Ok(server)
+            }
             Self::Redis => at_port(Wire::redis(), |port| {
                 let mut command = Command::new("redis-server");
                 command.args(["--save", "", "--appendonly", "no", "--port", port]);
@@ -151,7 +186,8 @@ impl Who {
 /// Starts a server that finds a port itself and writes `listening on ADDRESS` to standard error.
 fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let mut server = Server { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire };
+    let mut server =
+        Server { child, manager: None, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire };
     let Some(pipe) = server.child.stderr.take() else { return Err(Error::other("no standard error")) };
     let mut lines = BufReader::new(pipe).lines();
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
@@ -170,7 +206,7 @@ fn at_port(wire: Wire, command: impl Fn(&str) -> Command) -> io::Result<Server> 
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let mut command = command(&free.to_string());
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let server = Server { child, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free), wire };
+    let server = Server { child, manager: None, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free), wire };
     let start = Instant::now();
     while let Err(error) = TcpStream::connect(server.address) {
         if start.elapsed() > Duration::from_secs(5) {
@@ -193,6 +229,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.manager = None;
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Target {
     Ratio(f64),
     /// Not more than this.
     Most(f64),
+    /// Not more than so much more than the base.
+    More(f64),
     /// Not more than redis in the same rounds.
     Redis,
 }
@@ -68,6 +70,10 @@ impl Row {
             Target::Ratio(most) => {
                 let ratio = Spread::of(&self.ratios())?.median;
                 Some((format!("<= {most:.2}"), ratio <= most))
+            }
+            Target::More(most) => {
+                let more = chatd - Spread::of(&self.base)?.median;
+                Some((format!("<= base + {}", show(self.unit, most)), more <= most))
             }
             Target::Most(most) => Some((format!("<= {}", show(self.unit, most)), chatd <= most)),
             Target::Redis => {

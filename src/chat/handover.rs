@@ -113,7 +113,8 @@ impl House {
     /// Takes out all that is known of everybody who has an outlet. Nothing may be said any more.
     pub fn keep(&self) -> KeptHouse {
         // First of all: what members have missed is settled then.
-        let members = self.profiles.values().map(|profile| self.keep_member(profile)).collect();
+        let mut members: Vec<_> = self.profiles.values().map(|profile| self.keep_member(profile)).collect();
+        members.sort_by_key(|member| member.standing.id);
         KeptHouse {
             lines: self.traffic().lines(),
             skipped: self.traffic().skipped(),

@@ -14,7 +14,7 @@ use super::member::SessionId;
 use crate::protocol::Name;
 
 /// Numbers of lines are noted so many at a time: after a crash a room goes on with the first that was not.
-pub const SAID_AT_ONCE: u64 = 1 << 20;
+pub const SAID_AT_ONCE: u64 = 4096;
 
 /// One thing that is noted; it takes the place of what was noted before of the same session or room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,12 +1,14 @@
 //! Floor 1: who hears whom.
 //!
-//! [`house`] has the rooms and everybody's names, and decides, synchronously, from an input and the time; [`commands`]
-//! is what it does for those who ask. [`room`] is who hears whom, [`entry`] what is appended there; [`audience`] those of them to whom lines are shown in
-//! the same form, [`log`] their recent lines as one ring of bytes, [`room_log`] how they share it; [`reader`] is one
-//! member's way through that ring. [`member`] is what the two sides of a membership share, [`outlet`] where its lines
-//! go, [`traffic`] what goes through all of it; [`history`] and [`comings`] are a room's memory of what was said and who
-//! came. [`broker`] is the task that owns the house. Nothing here knows about files, signals or where connections come
-//! from, and only the broker waits for anything.
+//! [`house`] has the rooms and everybody's names, and decides, synchronously, from an input and the time; `commands` is
+//! what it does for those who ask, `names` who holds which name. [`room`] is who hears whom, `entry` what is appended
+//! there; `audience` those of them to whom lines are shown in the same form, [`log`] their recent lines as one ring of
+//! bytes, [`room_log`] how they share it; [`reader`] is one member's way through that ring, `slices` what it sends at
+//! once. [`member`] is what the two sides of a membership share, [`outlet`] where its lines go, [`traffic`] what goes
+//! through all of it; `history` and `comings` are a room's memory of what was said and who came. [`handover`] and
+//! `kept_room` are what another process takes over, [`journal`] what it would know after a crash. [`broker`] is the task
+//! that owns the house. Nothing here knows about files, signals or where connections come from, and only the broker
+//! waits for anything.
 
 use std::time::Instant;
 
@@ -31,7 +33,7 @@ pub mod room;
 pub mod room_log;
 mod slices;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod traffic;
 
 pub use broker::Broker;

@@ -143,7 +143,7 @@ impl Room {
         self.is_waiting() && self.audiences().all(|audience| audience.have_all_read(waker))
     }
 
-    /// Sends what is new to up to `most` members of one form, see [`Audience::deliver`]. Returns where to go on, if
+    /// Sends what is new to up to `most` members of one form, as an audience does. Returns where to go on, if
     /// there are more.
     pub fn deliver(
         &self,

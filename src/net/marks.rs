@@ -30,8 +30,8 @@ const HEAD: u64 = 64;
 const MARK: usize = 16;
 /// The most of the file that is read: marks of a million descriptors.
 const MOST_BYTES: usize = 16 << 20;
-/// Numbers are reserved so many at a time.
-const RESERVED: u64 = 1 << 16;
+/// Numbers are reserved so many at a time: after a crash, as many may be missing.
+const RESERVED: u64 = 64;
 
 /// The file.
 #[derive(Debug)]

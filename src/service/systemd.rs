@@ -94,7 +94,7 @@ pub fn forget(name: &str) {
 const PROBE: &str = "probe";
 
 /// Says whether the service manager holds what it is given: it may have no store, or a full one. It blocks, for
-/// [`PATIENCE`] at most: not for the executor.
+/// five seconds at most: not for the executor.
 pub fn can_keep() -> bool {
     let Ok((reader, writer)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else { return false };
     keep(PROBE, &[writer.as_fd()]);
@@ -106,7 +106,7 @@ pub fn can_keep() -> bool {
 }
 
 /// Waits until the service manager has dealt with all that it was told before (sd_notify_barrier(3)), for
-/// [`PATIENCE`] at most; says whether it has. It blocks: not for the executor.
+/// five seconds at most; says whether it has. It blocks: not for the executor.
 pub fn barrier() -> bool {
     if !is_listening() {
         return false;

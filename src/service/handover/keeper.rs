@@ -26,7 +26,7 @@ use crate::service::systemd;
 /// How often those that are over are looked for. Until then their connections cannot end altogether.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// In how many parcels they are looked for each time, those with the most first.
+/// How many parcels are packed anew each time in which more are there than are over; all of the others are.
 const PARCELS_AT_ONCE: usize = 4;
 
 /// With so many messages in it a parcel is packed anew: the kernel takes about two hundred.
@@ -52,6 +52,8 @@ pub struct Keeper {
     last: u64,
     /// Which of `slots` has it, by number.
     place: HashMap<SessionId, u64>,
+    /// Those that are in none, for the kernel has not taken them: it is tried again.
+    unkept: Vec<(SessionId, Arc<Stream>)>,
     failures: Throttle,
 }
 
@@ -98,15 +100,15 @@ impl Keeper {
     /// A keeper of what is in these parcels already. Numbers up to `last` are taken.
     pub(super) fn of(slots: Vec<Slot>, last: u64) -> Self {
         let place = slots.iter().flat_map(|one| one.kept.iter().map(|(id, _)| (*id, one.number))).collect();
-        Self { slots, last, place, failures: Throttle::default() }
+        Self { slots, last, place, unkept: Vec::new(), failures: Throttle::default() }
     }
 
     /// Keeps connections until `told` ends.
     pub async fn run(mut self, mut told: UnboundedReceiver<Keep>) {
         let mut timer = rt::Timer::default();
         loop {
-            let is_any_over = self.slots.iter().any(|one| one.over > 0);
-            if is_any_over && !timer.is_set() {
+            let has_to_do = !self.unkept.is_empty() || self.slots.iter().any(|one| one.over > 0);
+            if has_to_do && !timer.is_set() {
                 timer.set(rt::now() + INTERVAL);
             }
             let first = future::poll_fn(|cx| {
@@ -116,7 +118,11 @@ impl Keeper {
                 told.poll_next_unpin(cx).map(Some)
             });
             match first.await {
-                None => self.clear_out().await,
+                None => {
+                    self.clear_out().await;
+                    let unkept = std::mem::take(&mut self.unkept);
+                    self.keep(&unkept).await;
+                }
                 Some(None) => return,
                 Some(Some(first)) => self.take_in(first, &mut told).await,
             }
@@ -134,25 +140,30 @@ impl Keeper {
             }
             next = told.try_recv().ok();
         }
-        let mut rest = &came[..];
+        self.keep(&came).await;
+    }
+
+    /// Puts connections into parcels.
+    async fn keep(&mut self, mut rest: &[(SessionId, Arc<Stream>)]) {
         while !rest.is_empty() {
-            let Some(number) = self.place_for(rest.len()).await else { return };
-            let Some(one) = self.slots.iter_mut().find(|one| one.number == number) else { return };
+            let Some(number) = self.place_for(rest.len()).await else { break };
+            let Some(one) = self.slots.iter_mut().find(|one| one.number == number) else { break };
             let (some, after) = rest.split_at(rest.len().min(one.room()));
-            match one.put(some) {
-                Ok(()) => {
-                    one.kept.extend_from_slice(some);
-                    self.place.extend(some.iter().map(|(id, _)| (*id, number)));
-                }
-                Err(error) => self.fail(&error),
+            if let Err(error) = one.put(some) {
+                self.fail(&error);
+                break;
             }
+            one.kept.extend_from_slice(some);
+            self.place.extend(some.iter().map(|(id, _)| (*id, number)));
             rest = after;
         }
+        self.unkept.extend_from_slice(rest);
     }
 
     fn gone(&mut self, id: SessionId, came: &mut Vec<(SessionId, Arc<Stream>)>) {
         let Some(number) = self.place.remove(&id) else {
-            // It has come and gone before there was time to look, or was never kept.
+            // It has come and gone before there was time to look, or has never been kept.
+            self.unkept.retain(|(other, _)| *other != id);
             return came.retain(|(other, _)| *other != id);
         };
         if let Some(one) = self.slots.iter_mut().find(|one| one.number == number) {
@@ -197,8 +208,10 @@ impl Keeper {
     async fn clear_out(&mut self) {
         self.slots.sort_by_key(|one| std::cmp::Reverse(one.over));
         let mut failed = None;
-        for one in self.slots.iter_mut().take(PARCELS_AT_ONCE).filter(|one| one.over > 0) {
-            failed = one.repack().err().or(failed);
+        for (at, one) in self.slots.iter_mut().enumerate().filter(|(_, one)| one.over > 0) {
+            if at < PARCELS_AT_ONCE || one.over >= one.kept.len() {
+                failed = one.repack().err().or(failed);
+            }
         }
         if let Some(error) = failed {
             self.fail(&error);

@@ -3,7 +3,7 @@
 //! While chatd runs, `keeper` sees to it that the service manager holds a copy of each connection, in parcels
 //! (`net::parcel`), and [`journal`] that it holds what is to be known of who they are; `net::marks` has the rest of that.
 //! When chatd is to be restarted, everybody stops where they stand, and [`state`] is all of that as one file in memory.
-//! The next process finds out with [`stored`] what there is, and goes on with it: [`takeover`].
+//! The next process finds out with `stored` what there is, and goes on with it: [`take_over`].
 //!
 //! What is stored may come from another version, or from nobody knows where: it is told to the log and closed then, and
 //! never a reason not to start.

@@ -73,11 +73,16 @@ impl Handover {
         let mut body = Vec::new();
         // Neither memory nor these types refuse anything.
         let _ = ciborium::into_writer(self, &mut body);
+        Self::frame(&body)
+    }
+
+    /// CBOR with what stands before it in the file.
+    pub fn frame(body: &[u8]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(crc32fast::hash(&body).to_le_bytes());
+        bytes.extend(crc32fast::hash(body).to_le_bytes());
         bytes.extend((body.len() as u64).to_le_bytes());
-        bytes.append(&mut body);
+        bytes.extend_from_slice(body);
         bytes
     }
 
@@ -118,5 +123,94 @@ impl Handover {
     /// Why it cannot be read.
     pub fn read(file: impl AsFd) -> Result<Self, StateError> {
         Self::decode(&memory::read(file).map_err(StateError::Unreadable)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chat::SessionId;
+    use crate::chat::testing::{TestHouse, lines};
+
+    /// What a chatd of that version has left, of the conversation below.
+    fn corpus(version: u32) -> PathBuf {
+        let name = format!("tests/data/handover/version-{version}.state");
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+    }
+
+    /// Everything that can be in a state, once.
+    fn conversation() -> Handover {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join_as("ann"), house.join(), house.join());
+        house.ask(&mut eve, "/view json");
+        house.ask(&mut eve, "/join attic");
+        house.ask(&mut eve, "/me waves");
+        house.say(&mut ben, &lines(0, 100));
+        ann.read(333);
+        house.ask(&mut ann, "/ignore guest2");
+        house.ask(&mut ann, "/time on");
+        house.say(&mut ann, &lines(100, 180));
+        house.say(&mut ben, &lines(180, 300));
+        ben.read(7);
+        let sessions = (1..4).map(|id| KeptSession::marked(SessionId(id), (id % 2) as u8));
+        Handover { last: 9, house: house.house.keep(), sessions: sessions.collect() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let handover = conversation();
+        assert_eq!(Handover::read(handover.write().unwrap()).unwrap(), handover);
+    }
+
+    /// If this fails, chatd writes something else than before under the same version. If those before can read it all
+    /// the same, CHATD_WRITE_STATE=1 writes the file anew; otherwise it takes a new version, and this file stays.
+    #[test]
+    fn what_is_written_is_what_was_written_before() {
+        let path = corpus(VERSION);
+        if std::env::var_os("CHATD_WRITE_STATE").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, conversation().encode()).unwrap();
+        }
+        assert!(conversation().encode() == std::fs::read(path).unwrap());
+    }
+
+    #[test]
+    fn what_every_version_before_has_written_can_be_read() {
+        for version in 1..=VERSION {
+            let handover = Handover::decode(&std::fs::read(corpus(version)).unwrap()).unwrap();
+            assert_eq!((handover.last, handover.sessions.len()), (9, 3), "{version}");
+            assert_eq!(handover.house.members.len(), 3, "{version}");
+        }
+    }
+
+    #[test]
+    fn each_reason_not_to_read_it_is_told() {
+        let bytes = conversation().encode();
+        let refusal = |bytes: &[u8]| Handover::decode(bytes).unwrap_err().to_string();
+        assert_eq!(refusal(b"something else"), "it is not a state of chatd's");
+        assert_eq!(refusal(&bytes[..100]), format!("it is damaged: 72 bytes of {}", bytes.len() - HEAD));
+        let changed = |at: usize, byte: u8| {
+            let mut changed = bytes.clone();
+            changed[at] = byte;
+            changed
+        };
+        assert_eq!(
+            refusal(&changed(MAGIC.len(), 200)),
+            "a later chatd has written it (version 200, this one reads up to 1)"
+        );
+        assert_eq!(refusal(&changed(500, bytes[500] ^ 1)), "it is damaged: the checksum is wrong");
+        assert!(refusal(&Handover::frame(b"no state")).starts_with("it is damaged: "));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Handover::decode(&bytes);
+            let _ = Handover::decode(&Handover::frame(&bytes));
+        }
     }
 }
