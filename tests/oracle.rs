@@ -130,10 +130,10 @@ fn it_sees_a_line_that_nobody_has_heard() {
 #[test]
 fn it_sees_a_repeated_line() {
     for speaks in [false, true] {
-        for again in 0..GOOD.len() {
+        for (place, again) in GOOD.into_iter().enumerate() {
             let mut room = Room::new(2, speaks);
             let mut more = GOOD.to_vec();
-            more.insert(again, GOOD[again]);
+            more.insert(place, again);
             room.hear(0, &lines(&GOOD));
             room.hear(1, &lines(&more));
             expect_fault(&mut room, "again, ");

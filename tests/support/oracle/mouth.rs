@@ -32,7 +32,8 @@ impl Mouth {
         if self.waiting.len() < MOST_WAITING {
             (0..lines).for_each(|_| self.add(now, false));
         }
-        let cut = if lines > 0 && self.chance() % CUT == 0 { 1 + self.chance() as usize % 60 } else { 0 };
+        let cut =
+            if lines > 0 && self.chance().is_multiple_of(CUT) { 1 + self.chance() as usize % 60 } else { 0 };
         self.send(socket, cut)
     }
 

@@ -83,7 +83,7 @@ impl Plan {
             _ => Caller::connect(self.address),
         };
         caller.expect(GREETING);
-        if number % 2 == 0 && !self.is_local(number) {
+        if number.is_multiple_of(2) && !self.is_local(number) {
             caller.say(format!("/nick session-{number}\n"));
         }
         let room = room_of(number);
