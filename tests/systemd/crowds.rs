@@ -62,8 +62,11 @@ pub fn a_thousand_through_fifty_restarts(machine: &Machine, _: &Packages) {
     assert!(report.tally.silences.at(990) <= MOST_SILENCE, "of the restarts 99 % are shorter");
 }
 
-/// Kills it again and again; after some kills once more, as soon as there is another process.
-fn kills_under(machine: &Machine, plan: Plan, kills: u32) {
+/// Among so many kills there is none of a kind.
+const NEVER: u32 = u32::MAX;
+
+/// Kills it again and again; after one in `hasty` of them once more, as soon as there is another process.
+fn kills_under(machine: &Machine, plan: Plan, kills: u32, hasty: u32) {
     let _change = Change::new(machine, SERVICE_DROP_IN, NO_LIMIT);
     let oracle = Oracle::start(plan);
     let mut pid = machine.main_pid();
@@ -71,9 +74,10 @@ fn kills_under(machine: &Machine, plan: Plan, kills: u32) {
         go_on(number);
         oracle.begin();
         oracle.crash(|| machine.kill(Signal::KILL));
-        if number % 10 == 5 {
+        if number.is_multiple_of(hasty) {
             machine.wait_until("there is another process", || ![0, pid].contains(&machine.main_pid()));
             pid = machine.main_pid();
+            println!("kill {number}, and once more while it starts");
             oracle.crash(|| machine.kill(Signal::KILL));
         }
         machine.wait_for_another(pid);
@@ -87,13 +91,19 @@ fn kills_under(machine: &Machine, plan: Plan, kills: u32) {
 }
 
 pub fn kills(machine: &Machine, _: &Packages) {
-    kills_under(machine, plan(machine, 60, 600), 5);
+    kills_under(machine, plan(machine, 60, 600), 5, NEVER);
+}
+
+pub fn kills_while_it_starts(machine: &Machine, _: &Packages) {
+    let mut plan = plan(machine, 600, 300);
+    plan.speakers = 10;
+    kills_under(machine, plan, 10, 1);
 }
 
 pub fn five_hundred_through_two_hundred_kills(machine: &Machine, _: &Packages) {
     let mut plan = plan(machine, 500, 5000);
     plan.beat = Duration::from_millis(40);
-    kills_under(machine, plan, 200);
+    kills_under(machine, plan, 200, NEVER);
 }
 
 pub fn upgrade_and_downgrade(machine: &Machine, packages: &Packages) {

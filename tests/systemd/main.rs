@@ -65,6 +65,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("an abort and the watchdog disconnect nobody", handover::an_abort_and_the_watchdog_are_crashes),
     ("a crowd talks through restarts", crowds::restarts),
     ("a crowd talks through kills", crowds::kills),
+    ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),
     ("two crowds stay through a restart, and systemd works little for it", crowds::two_crowds),
     ("a crowd talks through an upgrade and a downgrade", crowds::upgrade_and_downgrade),
     ("whatever is in the store at a restart, it starts", handover::whatever_is_in_the_store_at_a_restart),

@@ -32,8 +32,8 @@ pub enum Request {
     Restart(Sender<()>),
     /// The server was ended: whoever is told of such things is told of it.
     Crash(Crash, Sender<()>),
-    /// How many are still to be told of the last crash.
-    ToBeTold(Sender<usize>),
+    /// How many are still to be told of the last crash, and how many were disconnected.
+    ToBeTold(Sender<(usize, u64)>),
     /// Say the last lines, hear everything, and report; or say what is missing.
     Finish(Sender<Result<Report, String>>),
 }
@@ -152,7 +152,8 @@ impl Crowd {
             }
             Request::ToBeTold(answer) => {
                 let open = self.sessions.iter().filter(|session| session.socket.is_some());
-                answer.send(open.filter(|session| session.ear.is_to_be_told()).count()).unwrap();
+                let left = open.filter(|session| session.ear.is_to_be_told()).count();
+                answer.send((left, self.tally.disconnected)).unwrap();
             }
             Request::Talk(_) | Request::Finish(_) => unreachable!("they are answered elsewhere"),
         }

@@ -72,8 +72,9 @@ impl Oracle {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.ask(Request::ToBeTold) {
-                0 => return,
-                left => assert!(Instant::now() < deadline, "{left} sessions were not told of the crash"),
+                (_, gone @ 1..) => panic!("{gone} sessions were disconnected by the crash"),
+                (0, _) => return,
+                (left, _) => assert!(Instant::now() < deadline, "{left} sessions were not told of the crash"),
             }
             std::thread::sleep(Duration::from_millis(10));
         }
