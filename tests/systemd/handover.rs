@@ -10,7 +10,8 @@ use crate::machine::Machine;
 use crate::oracle::ear::CRASHED;
 use crate::package::Packages;
 use crate::service::{
-    Change, EVERYTHING, SERVICE_DROP_IN, SHORT_WATCHDOG, STORE, STORER, Tool, install_storer, join, stored,
+    Change, EVERYTHING, SERVICE_DROP_IN, SHORT_WATCHDOG, SOCKET_DROP_IN, STORE, STORER, Storer, Tool, join,
+    stored,
 };
 
 /// What whoever is shown names or json hears after a crash.
@@ -265,6 +266,17 @@ pub fn an_abort_and_the_watchdog_are_crashes(machine: &Machine, _: &Packages) {
     }
 }
 
+/// As after `systemctl edit chatd.socket`.
+pub fn restarting_the_socket_unit_disconnects_nobody(machine: &Machine, _: &Packages) {
+    let _change = Change::new(machine, SOCKET_DROP_IN, "[Unit]\nStartLimitIntervalSec=0\n");
+    let (mut ann, mut ben) = (join(), join());
+    for number in 0..20 {
+        machine.run("systemctl restart chatd.socket chatd");
+        ben.say(format!("line {number}\n"));
+        ann.expect(format!("line {number}\n"));
+    }
+}
+
 pub fn stop_closes_everybody(machine: &Machine, _: &Packages) {
     let (mut ann, mut ben) = (named("ann"), join());
     ben.say("the last\n");
@@ -315,7 +327,7 @@ const DAMAGES: [(&str, &str, bool, &str); 7] = [
 
 /// Whatever is in the store, the next process starts, says what was wrong, and everybody goes on or is told.
 fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine)) {
-    install_storer(machine);
+    let _storer = Storer::install(machine);
     // The numbers of journals begin anew.
     machine.run("systemctl stop chatd 2>&1");
     machine.run("systemctl start chatd");
@@ -336,7 +348,6 @@ fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine)) {
         assert_eq!(heard.ends_with(CLOSING), !can_go_on, "{name}, {kind}");
         machine.wait_for_warning(&mark, said);
     }
-    machine.run(&format!("rm {STORER}"));
 }
 
 pub fn whatever_is_in_the_store_at_a_restart(machine: &Machine, _: &Packages) {

@@ -63,6 +63,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("who closes during a restart is removed", handover::who_closes_while_none_runs_is_removed),
     ("who closes after a crash is removed", handover::who_closes_after_a_crash_is_removed),
     ("an abort and the watchdog disconnect nobody", handover::an_abort_and_the_watchdog_are_crashes),
+    (
+        "restarting the socket unit disconnects nobody",
+        handover::restarting_the_socket_unit_disconnects_nobody,
+    ),
     ("a crowd talks through restarts", crowds::restarts),
     ("a crowd talks through kills", crowds::kills),
     ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),

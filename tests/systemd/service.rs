@@ -46,13 +46,14 @@ impl Drop for Change<'_> {
             Some(text) => std::fs::write(path, text),
             None => std::fs::remove_file(path),
         };
+        let units = if self.path == SOCKET_DROP_IN { "chatd.socket chatd" } else { "chatd" };
         self.machine
-            .try_run("systemctl daemon-reload; systemctl reset-failed; systemctl restart chatd.socket chatd");
+            .try_run(&format!("systemctl daemon-reload; systemctl reset-failed; systemctl restart {units}"));
     }
 }
 
 pub const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
-const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
+pub const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
 
 /// A program that talks to chatd, as people use it.
 pub struct Tool(Child);
@@ -373,13 +374,24 @@ pub const EVERYTHING: &str = "everything";
 /// What [`store_a_descriptor`] is called inside of the machine.
 pub const STORER: &str = "/usr/local/bin/chatd-checks";
 
-/// Puts [`STORER`] there.
-pub fn install_storer(machine: &Machine) {
-    machine.copy(&std::env::current_exe().unwrap(), STORER);
+/// [`STORER`], there until this is dropped.
+pub struct Storer<'a>(&'a Machine);
+
+impl<'a> Storer<'a> {
+    pub fn install(machine: &'a Machine) -> Self {
+        machine.copy(&std::env::current_exe().unwrap(), STORER);
+        Self(machine)
+    }
+}
+
+impl Drop for Storer<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0.path(STORER));
+    }
 }
 
 pub fn an_unknown_descriptor_in_the_store(machine: &Machine, _: &Packages) {
-    install_storer(machine);
+    let _storer = Storer::install(machine);
     let drop_in = format!("[Service]\nNotifyAccess=all\nExecStartPost={STORER} {STORE} mystery device\n");
     let change = Change::new(machine, SERVICE_DROP_IN, &drop_in);
     machine.run("systemctl restart chatd");
@@ -390,5 +402,4 @@ pub fn an_unknown_descriptor_in_the_store(machine: &Machine, _: &Packages) {
     let said = machine.wait_for_warning(&mark, "\"mystery\"");
     assert!(said.contains("it is not a socket"));
     machine.wait_until("systemd has forgotten it", || stored(machine) < before);
-    machine.run(&format!("rm {STORER}"));
 }
