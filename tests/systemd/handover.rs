@@ -9,10 +9,8 @@ use crate::caller::{Caller, GREETING};
 use crate::machine::Machine;
 use crate::oracle::ear::CRASHED;
 use crate::package::Packages;
-use crate::service::{
-    Change, EVERYTHING, SERVICE_DROP_IN, SHORT_WATCHDOG, SOCKET_DROP_IN, STORE, STORER, Storer, Tool, join,
-    stored,
-};
+use crate::service::{Change, SERVICE_DROP_IN, SHORT_WATCHDOG, SOCKET_DROP_IN, Tool, join};
+use crate::storer::{EVERYTHING, STORE, STORER, Storer, stored};
 
 /// What whoever is shown names or json hears after a crash.
 const NOTICE: &str = "-!- chatd has crashed and gone on: lines of that moment may be lost\n";

@@ -22,6 +22,7 @@ mod machine;
 mod oracle;
 mod package;
 mod service;
+mod storer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -98,7 +99,7 @@ fn main() -> ExitCode {
     let (options, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        [service::STORE, name, kind] => return service::store_a_descriptor(name, kind),
+        [storer::STORE, name, kind] => return storer::store_a_descriptor(name, kind),
         [crowds::CROWD, ref plan @ ..] => return crowds::talk(plan),
         _ => {}
     }
