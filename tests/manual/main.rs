@@ -6,6 +6,7 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod companion;
 mod protocol;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -260,7 +261,7 @@ fn the_shutdown_is_told_in_the_same_words_everywhere() {
 
 #[test]
 fn mandoc_finds_nothing_to_say_about_the_manual() {
-    let pages = ["man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"].map(root);
+    let pages = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"].map(root);
     match Command::new("mandoc").args(["-Tlint", "-Wwarning"]).args(pages).output() {
         Ok(output) => {
             let said = [output.stdout, output.stderr].concat();

@@ -1,7 +1,7 @@
 //! What can be known of sessions whose process has died: who they are, from its journal, and what half of a line is
 //! where, from its marks. What it had read and not passed on is lost; each is told so that can be.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::chat::{KeptHouse, KeptMember, KeptRoom, Note, SessionId, Standing};
 use crate::net::session::KeptSession;
@@ -13,7 +13,7 @@ use super::Handover;
 #[derive(Debug, Default)]
 pub(super) struct Remains {
     standings: HashMap<SessionId, Standing>,
-    gone: Vec<SessionId>,
+    gone: HashSet<SessionId>,
     said: Vec<(Name, u64)>,
     marks: HashMap<SessionId, u8>,
     /// No session has had this number, or a greater one.
@@ -28,7 +28,7 @@ impl Remains {
                 Note::Standing(standing) => drop(remains.standings.insert(standing.id, standing)),
                 Note::Gone(id) => {
                     remains.standings.remove(&id);
-                    remains.gone.push(id);
+                    remains.gone.insert(id);
                 }
                 Note::Said { room, below } => match remains.said.iter_mut().find(|(name, _)| *name == room) {
                     Some((_, before)) => *before = below,

@@ -1,0 +1,233 @@
+//! The command line of `chatc`: what was typed, and what is asked for.
+//!
+//! `client::main` parses it. [`Cli`] is what was typed, [`Plan`] what it means where standard input and output are
+//! what they are. Never reads the environment, connects to nothing, prints nothing.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::target::Target;
+use crate::protocol::{Name, View};
+
+const ABOUT: &str = "Talks to chatd: at the keyboard, with what arrives above the line that is being typed; in a pipe, \
+                     with an exit status that scripts can rely on.";
+
+/// At most 78 columns, so that no terminal breaks a line of it.
+const AFTER: &str = "\
+ADDRESS is HOST, HOST:PORT, [IPV6]:PORT, or the path of a unix socket. TIME is
+in seconds or has a unit: 500ms, 60s, 5m, 1h.
+
+Without --nick, --room and --view nothing is sent but what is typed, and what
+arrives is shown as it arrived. On a terminal, Ctrl-D says that nothing more
+comes, and Ctrl-C leaves. /help asks the daemon what else there is.
+
+Examples:
+  chatc                                   join, and type
+  chatc --nick alice chat.example.org     with a name, elsewhere
+  chatc /run/chatd/chat.sock              over a unix socket
+  echo deploy done | chatc                say it; 0 if the daemon has taken it
+  chatc --listen --count 1 --timeout 5m   wait for a line, and print it
+
+Exit status: 0 done, 1 the connection was lost or something was refused,
+2 wrong usage, 69 no chatd is there.
+
+Manual: chatc(1); chatd-protocol(7) for what goes over the wire.";
+
+/// What was typed.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "chatc", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
+pub struct Cli {
+    /// Where chatd listens
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:5001")]
+    pub address: Target,
+
+    /// Be called NAME, and see who says what
+    #[arg(short, long, value_name = "NAME", value_parser = Name::parse)]
+    pub nick: Option<Name>,
+
+    /// Go to this room
+    #[arg(short, long, value_name = "ROOM", value_parser = Name::parse)]
+    pub room: Option<Name>,
+
+    /// How lines look: plain, names or json [default: names with --nick, else as they arrive]
+    #[arg(short, long, value_name = "VIEW", value_parser = view)]
+    pub view: Option<View>,
+
+    /// Show the time before each line, but in json, which has it
+    #[arg(short, long)]
+    pub time: bool,
+
+    /// Print what arrives until told to stop; say nothing
+    #[arg(short, long)]
+    pub listen: bool,
+
+    /// Stop after so many lines
+    #[arg(short, long, value_name = "COUNT", requires = "listen")]
+    pub count: Option<NonZeroU64>,
+
+    /// Stop after this time; in a pipe, give up then
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Connect again when the connection is lost [default: true on a terminal, else false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub reconnect: Option<bool>,
+}
+
+/// What chatc is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Somebody types.
+    Talk,
+    /// What is piped in is said.
+    Pipe,
+    /// What arrives is printed.
+    Listen,
+}
+
+/// An option that does not go with what standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanError {
+    /// A time-out for somebody who types.
+    Timeout,
+    /// What was piped in cannot be said again.
+    Reconnect,
+}
+
+impl std::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => "--timeout is for --listen and for pipes; leave it out on a terminal",
+            Self::Reconnect => {
+                "--reconnect is for --listen and for terminals; what is piped in is said once, so leave it out"
+            }
+        })
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl Cli {
+    /// What is asked for, if standard input is a terminal, or is not.
+    ///
+    /// # Errors
+    /// An option that does not go with it.
+    pub fn plan(&self, input_is_terminal: bool) -> Result<Plan, PlanError> {
+        match (self.listen, input_is_terminal) {
+            (true, _) => Ok(Plan::Listen),
+            (false, true) if self.timeout.is_some() => Err(PlanError::Timeout),
+            (false, true) => Ok(Plan::Talk),
+            (false, false) if self.reconnect == Some(true) => Err(PlanError::Reconnect),
+            (false, false) => Ok(Plan::Pipe),
+        }
+    }
+
+    /// How lines look.
+    pub fn look(&self) -> View {
+        self.view.unwrap_or(if self.nick.is_some() { View::Names } else { View::Plain })
+    }
+}
+
+fn view(text: &str) -> Result<View, &'static str> {
+    View::parse(text).ok_or("no such view; write plain, names or json")
+}
+
+/// A time as people write it: `5`, `500ms`, `5m`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const REMEDY: &str = "not a time; write a number of seconds, or one with ms, s, m or h";
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().map_err(|_| REMEDY)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(REMEDY),
+    };
+    match number.checked_mul(milliseconds).filter(|milliseconds| *milliseconds <= MOST_MILLISECONDS) {
+        Some(0) => Err("no time at all; write at least 1ms"),
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        None => Err("too long a time; write at most 8760h, or leave it out"),
+    }
+}
+
+/// The longest time, a year: it can be added to any moment.
+const MOST_MILLISECONDS: u64 = 8760 * 3_600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from([&["chatc"], words].concat())
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_help_with_0() {
+        for words in [
+            ["--prot"].as_slice(),
+            &["a", "b"],
+            &["localhost:x"],
+            &["--nick", "a b"],
+            &["--nick", "guest7"],
+            &["--view", "all"],
+            &["--count", "1"],
+            &["--listen", "--count", "0"],
+            &["--timeout", "0"],
+            &["--timeout", "soon"],
+            &["--timeout", "9000h"],
+            &["--reconnect=maybe"],
+        ] {
+            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+        for words in [["--help"], ["-h"], ["--version"], ["-V"]] {
+            assert_eq!(parse(&words).unwrap_err().exit_code(), 0, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_depends_on_the_terminal() {
+        let plan = |words: &[&str], is_terminal| parse(words).unwrap().plan(is_terminal);
+        assert_eq!((plan(&[], true), plan(&[], false)), (Ok(Plan::Talk), Ok(Plan::Pipe)));
+        assert_eq!(plan(&["--listen"], true), Ok(Plan::Listen));
+        assert_eq!(plan(&["--timeout", "5"], true), Err(PlanError::Timeout));
+        assert_eq!(plan(&["--timeout", "5"], false), Ok(Plan::Pipe));
+        assert_eq!(plan(&["--reconnect"], false), Err(PlanError::Reconnect));
+        assert_eq!(plan(&["--reconnect=false"], false), Ok(Plan::Pipe));
+        assert_eq!(plan(&["--reconnect", "--listen"], false), Ok(Plan::Listen));
+    }
+
+    #[test]
+    fn lines_have_names_for_those_who_have_one() {
+        let look = |words: &[&str]| parse(words).unwrap().look();
+        assert_eq!(look(&[]), View::Plain);
+        assert_eq!(look(&["--nick", "ann"]), View::Names);
+        assert_eq!(look(&["--nick", "ann", "--view", "plain"]), View::Plain);
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, milliseconds) in [("5", 5_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        assert!(
+            ["", "ms", "1.5", "-1", "1 s", "99999999999999999999"]
+                .into_iter()
+                .all(|text| duration(text).is_err())
+        );
+    }
+
+    #[test]
+    fn no_terminal_breaks_the_end_of_the_help() {
+        assert!(AFTER.lines().all(|line| line.chars().count() <= 78));
+    }
+}

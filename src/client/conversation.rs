@@ -1,0 +1,347 @@
+//! Somebody types, and hears what others say: chatc on a terminal.
+//!
+//! One thread decides, here, and waits for events alone: from the keyboard, the connection, and signals. A line that
+//! was typed is handed over and written before the next is asked for, so what somebody types never waits in a queue;
+//! a daemon that takes nothing for a while stops the keyboard, and neither what arrives nor Ctrl-C.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::connection::{self, CONNECT_TIMEOUT, Event, Hung, Link};
+use super::dialogue::{Dialogue, Shown};
+use super::exit::Exit;
+use super::failure::{ConnectError, End};
+use super::keyboard::Keyboard;
+use super::pauses::Pauses;
+use super::target::Target;
+use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, signals};
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::{Name, NameError};
+
+/// What stands before a line that is being typed.
+const PROMPT: &str = "> ";
+
+/// The same, if it is to be a name.
+const NAME_PROMPT: &str = "name: ";
+
+/// How long a daemon that greets takes to do so: after that, somebody may wonder.
+const GREETING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the daemon may take to close the connection after Ctrl-C. What is heard then is not shown.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How far it has come.
+#[derive(Debug)]
+enum Stage {
+    /// Not yet connected, or not any more; when it is tried again, if not now.
+    Apart(Option<Instant>),
+    /// Connected, with what is still to be answered until then.
+    Opening(Link, Instant),
+    /// Connected, and everything is answered.
+    Talking(Link),
+    /// Nothing more is said; the rest is heard until then.
+    Leaving(Instant),
+}
+
+/// How it ends: the code, and what is said last.
+struct Outcome(Exit, Option<String>);
+
+/// A conversation on a terminal.
+struct Conversation {
+    target: Target,
+    reconnects: bool,
+    dialogue: Dialogue,
+    keyboard: Keyboard,
+    events: SyncSender<Event>,
+    stage: Stage,
+    pauses: Pauses,
+    /// Whether there was a connection before.
+    was_connected: bool,
+    /// Whether this connection is not the first.
+    is_again: bool,
+    connected_at: Instant,
+    /// Whether the last that was typed is to be the last.
+    has_quit: bool,
+    /// Whether what is typed next is a name.
+    wants_name: bool,
+    /// What was typed and is not yet written.
+    is_writing: bool,
+    /// Until when something should have been heard.
+    greeting_until: Option<Instant>,
+}
+
+/// Talks until somebody says stop.
+pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
+    let (events_tx, events) = connection::events();
+    let started = signals::watch(events_tx.clone()).and_then(|()| Keyboard::start(events_tx.clone()));
+    let keyboard = match started {
+        Ok(keyboard) => keyboard,
+        Err(error) => {
+            eprintln!("chatc: cannot use the terminal: {error}");
+            return Exit::Failed;
+        }
+    };
+    connection::connect(target.clone(), CONNECT_TIMEOUT, events_tx.clone());
+    let mut conversation = Conversation {
+        target,
+        reconnects,
+        dialogue,
+        keyboard,
+        events: events_tx,
+        stage: Stage::Apart(None),
+        pauses: Pauses::default(),
+        was_connected: false,
+        is_again: false,
+        connected_at: Instant::now(),
+        has_quit: false,
+        wants_name: false,
+        is_writing: false,
+        greeting_until: None,
+    };
+    let Outcome(exit, last) = conversation.follow(&events);
+    let last = last.map(|text| format!("chatc: {text}"));
+    let Conversation { keyboard, stage, .. } = conversation;
+    keyboard.close(&events, last.as_deref());
+    leave(&stage, &events);
+    exit
+}
+
+/// Lets the daemon close the connection: one that is closed with something unread in it takes back what was said last.
+fn leave(stage: &Stage, events: &Receiver<Event>) {
+    let (Stage::Opening(link, _) | Stage::Talking(link)) = stage else { return };
+    link.try_end();
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    while let Ok(event) = connection::next(events, Some(deadline)) {
+        if let Event::Ended(_) = event {
+            return;
+        }
+    }
+}
+
+impl Conversation {
+    fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
+        loop {
+            let ended = match self.wait(events) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => self.time_is_up(),
+                Err(RecvTimeoutError::Disconnected) => Some(Outcome(Exit::Failed, None)),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+            self.go_on();
+        }
+    }
+
+    fn wait(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
+        let stage = match &self.stage {
+            Stage::Apart(when) => *when,
+            Stage::Opening(_, until) | Stage::Leaving(until) => Some(*until),
+            Stage::Talking(_) => None,
+        };
+        connection::next(events, stage.into_iter().chain(self.greeting_until).min())
+    }
+
+    fn take(&mut self, event: Event) -> Option<Outcome> {
+        match event {
+            Event::Connected(link) => self.open(link),
+            Event::NotConnected(error) => return self.not_connected(&error),
+            Event::Heard(lines) => self.hear(lines),
+            Event::Written => self.is_writing = false,
+            Event::Ended(end) => return self.ended(&end),
+            Event::Typed(line) => self.typed(&line),
+            Event::Hung(hung) => return self.hung(hung),
+            Event::Stop => return Some(Outcome(Exit::Ok, None)),
+            Event::SaidAll | Event::Copied(_) => {}
+        }
+        None
+    }
+
+    /// Asks for the next line, when there is somewhere to send it.
+    fn go_on(&mut self) {
+        let is_ready = match &self.stage {
+            Stage::Apart(_) => self.was_connected,
+            // Until the daemon has answered, what is typed may go elsewhere, or have no name.
+            Stage::Opening(..) => self.wants_name || self.was_connected,
+            Stage::Talking(_) => true,
+            Stage::Leaving(_) => false,
+        };
+        if is_ready && !self.is_writing && !self.keyboard.is_asked() {
+            self.keyboard.ask(if self.wants_name { NAME_PROMPT } else { PROMPT });
+        }
+        if let Stage::Opening(link, _) = &self.stage
+            && self.dialogue.is_settled()
+            && !self.wants_name
+        {
+            self.stage = Stage::Talking(link.clone());
+            self.was_connected = true;
+            self.go_on();
+        }
+    }
+
+    fn open(&mut self, link: Link) {
+        self.is_again = self.was_connected;
+        self.dialogue.open();
+        self.is_writing = false;
+        self.connected_at = Instant::now();
+        self.greeting_until = Some(Instant::now() + GREETING_PATIENCE);
+        self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
+        self.send();
+    }
+
+    /// Sends what the dialogue wants to be sent.
+    fn send(&mut self) {
+        let lines = self.dialogue.take_to_send();
+        if lines.is_empty() {
+            return;
+        }
+        match &self.stage {
+            Stage::Opening(link, _) | Stage::Talking(link) => {
+                if link.offer(&lines) {
+                    self.is_writing = true;
+                } else {
+                    self.remark("the daemon takes nothing, nobody got that; Up brings it back");
+                }
+            }
+            Stage::Apart(_) | Stage::Leaving(_) => {
+                self.remark("not connected, nobody got that; Up brings it back");
+            }
+        }
+    }
+
+    fn hear(&mut self, lines: Vec<String>) {
+        // One that ends as soon as it stands is not worth mentioning.
+        if self.greeting_until.take().is_some() && self.is_again {
+            self.remark("connected again");
+        }
+        for shown in self.dialogue.hear(lines, Timestamp::now()) {
+            self.show(shown);
+        }
+        self.send();
+    }
+
+    fn show(&mut self, shown: Shown) {
+        match shown {
+            Shown::Line(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
+                self.keyboard.show(&line)
+            }
+            Shown::Missed(1) => self.remark("one line was said meanwhile:"),
+            Shown::Missed(count) => self.remark(&format!("{count} lines were said meanwhile:")),
+            Shown::Refused(refusal) => {
+                self.remark(&refusal.words);
+                // Whoever has talked already can type /nick; a question would take the line that is being typed.
+                if refusal.is_name && !self.was_connected {
+                    self.wants_name = true;
+                } else if refusal.is_name {
+                    self.remark("you have no name now; type /nick NAME");
+                }
+            }
+        }
+    }
+
+    /// A line of chatc itself.
+    fn remark(&self, text: &str) {
+        self.keyboard.show(&format!("chatc: {text}"));
+    }
+
+    fn typed(&mut self, text: &str) {
+        self.keyboard.answered();
+        if self.wants_name {
+            self.typed_name(text.trim());
+        } else {
+            // What was pasted may have several lines.
+            text.split('\n').for_each(|line| self.dialogue.say(line));
+            self.has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
+        }
+        self.send();
+    }
+
+    fn typed_name(&mut self, text: &str) {
+        self.wants_name = false;
+        match Name::parse(text) {
+            Ok(name) => self.dialogue.ask_for_name(name.as_str()),
+            // Nothing typed: a guest, then.
+            Err(NameError::Empty) => {}
+            Err(error) => {
+                self.remark(&error.to_string());
+                self.wants_name = true;
+            }
+        }
+    }
+
+    fn hung(&mut self, hung: Hung) -> Option<Outcome> {
+        self.keyboard.answered();
+        match hung {
+            Hung::NotText => self.remark("what was typed is no UTF-8, nobody got it"),
+            Hung::Interrupted | Hung::Broken => return Some(Outcome(Exit::Ok, None)),
+            Hung::EndOfInput => match &self.stage {
+                Stage::Opening(link, _) | Stage::Talking(link) => {
+                    link.try_end();
+                    self.stage = Stage::Leaving(Instant::now() + LEAVE_TIMEOUT);
+                }
+                Stage::Apart(_) | Stage::Leaving(_) => return Some(Outcome(Exit::Ok, None)),
+            },
+        }
+        None
+    }
+
+    fn not_connected(&mut self, error: &ConnectError) -> Option<Outcome> {
+        if !self.was_connected {
+            return Some(Outcome(Exit::NoDaemon, Some(error.to_string())));
+        }
+        self.pause();
+        None
+    }
+
+    fn ended(&mut self, end: &End) -> Option<Outcome> {
+        let says = format!("{}: {end}", self.target);
+        self.greeting_until = None;
+        match (end, &self.stage) {
+            (_, Stage::Leaving(_)) => return Some(Outcome(Exit::Ok, None)),
+            (End::Closed, _) if self.has_quit => return Some(Outcome(Exit::Ok, None)),
+            (End::NotChatd(_), _) => return Some(Outcome(Exit::NoDaemon, Some(says))),
+            _ if !self.reconnects || !self.was_connected => return Some(Outcome(Exit::Failed, Some(says))),
+            _ => {}
+        }
+        self.is_writing = false;
+        self.wants_name = false;
+        if self.pauses.lost(self.connected_at.elapsed()) {
+            self.remark(&format!("{says}; connecting again"));
+        }
+        self.pause();
+        None
+    }
+
+    /// Tries again later.
+    fn pause(&mut self) {
+        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(super::spread())));
+    }
+
+    fn time_is_up(&mut self) -> Option<Outcome> {
+        let now = Instant::now();
+        if self.greeting_until.is_some_and(|until| until <= now) {
+            self.greeting_until = None;
+            let again = if self.is_again { " again" } else { "" };
+            self.remark(&format!("connected{again} to {}, which says nothing so far", self.target));
+        }
+        match &self.stage {
+            Stage::Leaving(until) if *until <= now => return Some(Outcome(Exit::Ok, None)),
+            Stage::Apart(Some(when)) if *when <= now => {
+                self.stage = Stage::Apart(None);
+                connection::connect(self.target.clone(), CONNECT_TIMEOUT, self.events.clone());
+            }
+            Stage::Opening(link, until) if *until <= now => {
+                let link = link.clone();
+                if let Some(wish) = self.dialogue.open_wish() {
+                    self.remark(&super::unanswered(&self.target, wish));
+                }
+                self.was_connected = true;
+                self.stage = Stage::Talking(link);
+            }
+            _ => {}
+        }
+        None
+    }
+}

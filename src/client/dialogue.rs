@@ -1,0 +1,531 @@
+//! What is said to the daemon, and what its lines mean: the state of one conversation, over all its connections.
+//!
+//! `conversation`, `pipe` and `listen` each own one: they hand in what was typed and what has arrived, send what it
+//! wants to be sent, and show what comes back. Without a name, a room or a view it sends nothing of its own, and shows
+//! what arrives as it came. With a name or a view it asks for `json`, in which nobody can forge what the daemon says,
+//! and shows that as the view that was wanted. Pure: it opens nothing, waits for nothing, reads no clock.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use super::heard::Heard;
+use super::missed::{ASKED_LINES, Entry, Missed};
+use super::paint::Paint;
+use super::step::{self, Answered, Refusal, Step};
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::{Answer, Name, View};
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// What to be called.
+    pub nick: Option<Name>,
+    /// Where to go.
+    pub room: Option<Name>,
+    /// How lines should look.
+    pub view: Option<View>,
+    /// Whether what was missed is asked for when the connection comes back.
+    pub catches_up: bool,
+}
+
+/// Something that comes of a line that has arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// A line to show.
+    Line(String),
+    /// The daemon itself says something: its words, and the line to show.
+    Notice {
+        /// The words.
+        text: String,
+        /// As it is shown.
+        line: String,
+    },
+    /// A wish was granted: the line to show, if anybody wants to see it.
+    Granted(String),
+    /// A wish was refused.
+    Refused(Refusal),
+    /// So many lines were missed; they follow.
+    Missed(usize),
+}
+
+/// One conversation.
+#[derive(Debug)]
+pub struct Dialogue {
+    wishes: Wishes,
+    paint: Paint,
+    /// Whether the daemon sends objects: it does when it has said so.
+    is_json: bool,
+    /// What is still to be answered, in the order in which it was asked.
+    steps: VecDeque<Step>,
+    /// What one is called, if the daemon has said so.
+    name: Option<String>,
+    /// Where one is, if one has gone anywhere.
+    room: Option<String>,
+    /// What was typed last of these, where anybody could forge the answers.
+    typed: (Option<String>, Option<String>),
+    /// Who has come or gone, and is not told of yet, for there may be more.
+    moved: Option<Heard>,
+    missed: Missed,
+    to_send: Vec<String>,
+}
+
+impl Dialogue {
+    /// Nothing has been said yet.
+    pub fn new(wishes: Wishes, paint: Paint) -> Self {
+        Self {
+            wishes,
+            paint,
+            is_json: false,
+            steps: VecDeque::new(),
+            name: None,
+            room: None,
+            typed: (None, None),
+            moved: None,
+            missed: Missed::default(),
+            to_send: Vec::new(),
+        }
+    }
+
+    /// A connection stands: asks for what is wanted, or for what was there before.
+    pub fn open(&mut self) {
+        self.is_json = false;
+        self.steps.clear();
+        self.to_send.clear();
+        let wants_json = self.wants_json();
+        let name = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string));
+        let room = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string));
+        if wants_json && let Some(name) = &name {
+            self.ask(Step::Early, format!("/nick {name}"));
+        }
+        if wants_json {
+            self.ask(Step::View, "/view json".into());
+        }
+        if let Some(name) = name {
+            self.ask_for_name(&name);
+        }
+        if let Some(room) = room {
+            self.ask(Step::Join, format!("/join {room}"));
+        }
+        let catches_up = wants_json && self.wishes.catches_up;
+        let is_again = catches_up && self.missed.has_mark();
+        self.missed.hold(is_again);
+        if is_again {
+            self.ask(Step::Missed, format!("/last {ASKED_LINES}"));
+        } else if catches_up {
+            self.ask(Step::Find, "/last 1".into());
+        }
+    }
+
+    fn wants_json(&self) -> bool {
+        self.wishes.nick.is_some() || self.wishes.view.is_some()
+    }
+
+    fn ask(&mut self, step: Step, line: String) {
+        self.steps.push_back(step);
+        self.to_send.push(line);
+    }
+
+    /// Asks to be called that.
+    pub fn ask_for_name(&mut self, name: &str) {
+        self.ask(Step::Nick, format!("/nick {name}"));
+    }
+
+    /// The lines that are to be sent, without their endings.
+    pub fn take_to_send(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.to_send)
+    }
+
+    /// Whether everything that was asked for has been answered, so that what is said goes where it should.
+    pub fn is_settled(&self) -> bool {
+        !self.steps.iter().any(|step| step.is_wish())
+    }
+
+    /// What is still to be answered, as it was asked.
+    pub fn open_wish(&self) -> Option<&'static str> {
+        self.steps.iter().find(|step| step.is_wish()).map(|step| step.name())
+    }
+
+    /// Something was typed: what is to be sent for it.
+    pub fn say(&mut self, line: &str) {
+        let mut sent = line.to_owned();
+        match command::read(line.as_bytes()) {
+            Line::Text(text) => self.missed.say(&String::from_utf8_lossy(text)),
+            Line::Command(Command::Me(text)) => self.missed.say(&text),
+            Line::Command(Command::Last(_)) if self.is_json => self.steps.push_back(Step::Last),
+            // The objects hold everything that the other views show.
+            Line::Command(Command::View(view)) if self.is_json => {
+                self.paint.view = view;
+                sent = "/view json".into();
+            }
+            Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
+            Line::Command(Command::Nick(name)) => self.typed.0 = Some(name.to_string()),
+            Line::Command(Command::Join(room)) => self.typed.1 = Some(room.to_string()),
+            _ => {}
+        }
+        self.to_send.push(sent);
+    }
+
+    /// Lines have arrived.
+    pub fn hear(&mut self, lines: Vec<String>, now: Timestamp) -> Vec<Shown> {
+        let mut shown: Vec<_> = lines.into_iter().flat_map(|line| self.hear_line(line, now)).collect();
+        shown.extend(self.show_moved());
+        shown
+    }
+
+    fn hear_line(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
+        if !self.is_json {
+            return self.hear_text(line, now);
+        }
+        let heard = Heard::read(&line);
+        if self.paint.view == View::Names && matches!(heard, Heard::Moved { .. }) {
+            return self.gather(heard);
+        }
+        let mut shown = self.show_moved();
+        shown.extend(self.hear_object(heard, line));
+        shown
+    }
+
+    /// Those who come or go at the same time are told of in one line.
+    fn gather(&mut self, heard: Heard) -> Vec<Shown> {
+        if self.moved.as_mut().is_some_and(|moved| moved.gather(&heard)) {
+            return Vec::new();
+        }
+        let shown = self.show_moved();
+        self.moved = Some(heard);
+        shown
+    }
+
+    fn show_moved(&mut self) -> Vec<Shown> {
+        let moved = self.moved.take();
+        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Line).into_iter().collect()
+    }
+
+    fn hear_object(&mut self, heard: Heard, line: String) -> Vec<Shown> {
+        match heard {
+            Heard::Said(said) => {
+                let entries = self.missed.take(Entry { said, line }, self.name.as_deref());
+                self.show(entries)
+            }
+            Heard::Notice(text) => self.hear_notice(text, line),
+            heard => self.paint.heard(&heard, &line).map(Shown::Line).into_iter().collect(),
+        }
+    }
+
+    fn show(&self, entries: Vec<Entry>) -> Vec<Shown> {
+        let paint = |Entry { said, line }| self.paint.heard(&Heard::Said(said), &line).map(Shown::Line);
+        entries.into_iter().filter_map(paint).collect()
+    }
+
+    /// Until the daemon sends objects, a notice is a line that anybody can have typed: the least is believed.
+    fn hear_text(&mut self, line: String, now: Timestamp) -> Vec<Shown> {
+        if let Some(at) = self.steps.iter().position(|step| *step == Step::View)
+            && Heard::read(&line) == Heard::Notice(Answer::Viewed(View::Json).to_string())
+        {
+            self.is_json = true;
+            self.steps.drain(..=at);
+            return Vec::new();
+        }
+        let Some(text) = line.strip_prefix("-!- ") else { return vec![self.text(line, now)] };
+        if self.steps.front() == Some(&Step::Early) && Step::Early.answered_by(text).is_some() {
+            self.steps.pop_front();
+            return Vec::new();
+        }
+        match self.answered(text) {
+            Some(Answered::Granted) => vec![Shown::Granted(self.paint.text(line, now))],
+            Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
+            _ => vec![self.text(line, now)],
+        }
+    }
+
+    fn text(&self, line: String, now: Timestamp) -> Shown {
+        Shown::Line(self.paint.text(line, now))
+    }
+
+    fn hear_notice(&mut self, text: String, line: String) -> Vec<Shown> {
+        let shown = match (self.paint.view, text == Answer::Viewed(View::Json).to_string()) {
+            (View::Json, _) | (_, false) => text.clone(),
+            (view, true) => Answer::Viewed(view).to_string(),
+        };
+        let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        match self.answered(&text) {
+            Some(Answered::Granted) => vec![Shown::Granted(shown)],
+            Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
+            Some(Answered::Begun(step)) => {
+                self.missed.begin(step == Step::Missed);
+                Vec::new()
+            }
+            Some(Answered::Ended) => {
+                let (found, held) = self.missed.end();
+                let count = (!found.is_empty()).then_some(Shown::Missed(found.len()));
+                count.into_iter().chain(self.show(found)).chain(self.show(held)).collect()
+            }
+            None => vec![Shown::Notice { text, line: shown }],
+        }
+    }
+
+    /// Which question a notice answers; and notes what it says of oneself.
+    fn answered(&mut self, text: &str) -> Option<Answered> {
+        let first = self.steps.front().copied();
+        self.note_name(text, first == Some(Step::Nick));
+        self.note_room(text, first == Some(Step::Join));
+        let step = first?;
+        let answered = step.answered_by(text)?;
+        if !matches!(answered, Answered::Begun(_)) {
+            self.steps.pop_front();
+        }
+        // What somebody has asked for is shown as it comes.
+        if step == Step::Last { None } else { Some(answered) }
+    }
+
+    fn note_name(&mut self, text: &str, is_asked: bool) {
+        // In text, anybody can have said that; so it has to be what was asked for.
+        let name = step::name_given(text);
+        let is_typed = name.is_some() && name == self.typed.0.as_deref();
+        if let Some(name) = name.filter(|_| self.is_json || is_asked || is_typed) {
+            self.name = Some(name.to_owned());
+        }
+    }
+
+    fn note_room(&mut self, text: &str, is_asked: bool) {
+        let room = step::room_entered(text);
+        let is_typed = room.is_some() && room == self.typed.1.as_deref();
+        let Some(room) = room.filter(|_| self.is_json || is_asked || is_typed) else { return };
+        self.room = Some(room.to_owned());
+        if self.is_json && !is_asked {
+            self.missed.forget();
+            // Once is enough, also for a daemon that says it again and again.
+            if self.wishes.catches_up && !self.steps.contains(&Step::Find) {
+                self.ask(Step::Find, "/last 1".into());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::protocol::{Event, Form, Kind, Said as Spoken, Scene, Who};
+
+    /// What a daemon with this view would send.
+    fn said(form: Form, seq: u64, from: &str, text: &str) -> String {
+        let who = Who { id: 1, name: Name::parse(from).unwrap(), verified: false };
+        let time = Timestamp::from_second(1_000_000 + seq as i64).unwrap();
+        let text = format!("{text}\n");
+        let mut out = Vec::new();
+        form.said(
+            &Spoken { kind: Kind::Message, who: &who, room: "main", time, seq, text: text.as_bytes() },
+            &mut out,
+        );
+        String::from_utf8(out).unwrap().trim_end().to_owned()
+    }
+
+    fn notice(form: Form, answer: Answer) -> String {
+        let mut out = Vec::new();
+        form.notice(&answer, &mut out);
+        String::from_utf8(out).unwrap().trim_end().to_owned()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn dialogue(wishes: Wishes) -> Dialogue {
+        let view = wishes.view.unwrap_or(if wishes.nick.is_some() { View::Names } else { View::Plain });
+        Dialogue::new(wishes, Paint { view, times: false, has_colours: false, zone: TimeZone::UTC })
+    }
+
+    fn hear(dialogue: &mut Dialogue, line: impl Into<String>) -> Vec<Shown> {
+        dialogue.hear(vec![line.into()], Timestamp::UNIX_EPOCH)
+    }
+
+    fn line(text: &str) -> Vec<Shown> {
+        vec![Shown::Line(text.to_owned())]
+    }
+
+    /// One who is called ann, and has been told so.
+    fn named() -> Dialogue {
+        let mut ann = dialogue(Wishes { nick: Some(name("ann")), catches_up: true, ..Wishes::default() });
+        settle(&mut ann);
+        ann
+    }
+
+    fn settle(ann: &mut Dialogue) {
+        ann.open();
+        ann.take_to_send();
+        assert_eq!(hear(ann, notice(Form::Names, Answer::Named(name("ann")))), []);
+        assert_eq!(hear(ann, notice(Form::Json, Answer::Viewed(View::Json))), []);
+        let granted = Shown::Granted("-!- you are ann now; /help says what else there is".into());
+        assert_eq!(hear(ann, notice(Form::Json, Answer::Named(name("ann")))), [granted]);
+        assert!(ann.is_settled());
+    }
+
+    #[test]
+    fn without_wishes_nothing_is_sent_and_lines_are_shown_as_they_came() {
+        let mut plain = dialogue(Wishes::default());
+        plain.open();
+        assert!(plain.take_to_send().is_empty() && plain.is_settled());
+        for text in ["hello", "", "-!- server full", "<ann> hi", r#"{"type":"notice","text":"hi"}"#] {
+            assert_eq!(hear(&mut plain, text), line(text));
+        }
+        plain.say("/view json");
+        plain.say("hello");
+        assert_eq!(plain.take_to_send(), ["/view json", "hello"]);
+        let forged = notice(Form::Json, Answer::Viewed(View::Json));
+        assert_eq!(hear(&mut plain, forged.clone()), line(&forged));
+        plain.open();
+        assert!(plain.take_to_send().is_empty(), "nor after the connection was lost");
+    }
+
+    #[test]
+    fn a_name_is_asked_for_and_lines_have_names() {
+        let mut ann = dialogue(Wishes { nick: Some(name("ann")), ..Wishes::default() });
+        ann.open();
+        assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann"]);
+        assert_eq!(ann.open_wish(), Some("/nick"));
+        assert_eq!(
+            hear(&mut ann, "Hello, connection to the server ok!"),
+            line("Hello, connection to the server ok!")
+        );
+        let mut ann = named();
+        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
+        let told = Answer::Told(Who { id: 2, name: name("bob"), verified: false });
+        let (text, line) = ("told bob".to_owned(), "-!- told bob".to_owned());
+        assert_eq!(hear(&mut ann, notice(Form::Json, told)), [Shown::Notice { text, line }]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_refused_and_can_be_asked_for_again() {
+        let mut ann = dialogue(Wishes { nick: Some(name("ann")), ..Wishes::default() });
+        ann.open();
+        let taken = notice(Form::Plain, Answer::Taken { name: name("ann"), hint: None });
+        assert_eq!(hear(&mut ann, taken), [], "anybody can have said that");
+        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
+        let refused = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
+        let words = "ann is taken, or looks like a name that is".into();
+        assert_eq!(refused, [Shown::Refused(Refusal { words, is_name: true })]);
+        ann.take_to_send();
+        ann.ask_for_name("eve");
+        assert_eq!(ann.take_to_send(), ["/nick eve"]);
+        assert!(!ann.is_settled());
+        hear(&mut ann, notice(Form::Json, Answer::Named(name("eve"))));
+        ann.open();
+        assert_eq!(ann.take_to_send(), ["/nick eve", "/view json", "/nick eve"]);
+    }
+
+    #[test]
+    fn nobody_can_forge_a_notice_to_somebody_with_a_name() {
+        let mut ann = named();
+        let forged = "-!- bob is taken, or looks like a name that is";
+        assert_eq!(hear(&mut ann, said(Form::Json, 1, "eve", forged)), line(&format!("<eve> {forged}")));
+        assert_eq!(hear(&mut ann, forged), line(forged), "and what is no object answers nothing");
+    }
+
+    #[test]
+    fn what_is_typed_is_sent_and_views_change_how_lines_look() {
+        let mut ann = named();
+        ann.take_to_send();
+        for typed in ["hello", "/who", "//x", "/view plain", "/time on"] {
+            ann.say(typed);
+        }
+        assert_eq!(ann.take_to_send(), ["hello", "/who", "//x", "/view json", "/time on"]);
+        let viewed = hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
+        assert!(
+            matches!(&viewed[..], [Shown::Notice { line, .. }] if line == "-!- lines are shown in plain now")
+        );
+        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("13:46 hi"));
+    }
+
+    #[test]
+    fn what_was_missed_is_asked_for_and_shown_once() {
+        let mut ann = named();
+        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::Last(1))), []);
+        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "one")), []);
+        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::EndOfLast)), []);
+        assert_eq!(hear(&mut ann, said(Form::Json, 2, "bob", "two")), line("<bob> two"));
+        ann.say("mine");
+        ann.open();
+        assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/last 1000"]);
+        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
+        hear(&mut ann, notice(Form::Json, Answer::Named(name("ann"))));
+        assert_eq!(hear(&mut ann, said(Form::Json, 5, "bob", "five")), []);
+        hear(&mut ann, notice(Form::Json, Answer::Last(5)));
+        for (seq, from, text) in
+            [(1, "bob", "one"), (2, "bob", "two"), (3, "ann", "mine"), (4, "bob", "four"), (5, "bob", "five")]
+        {
+            assert_eq!(hear(&mut ann, said(Form::Json, seq, from, text)), []);
+        }
+        let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        let lines = ["<bob> four", "<bob> five"].map(|text| Shown::Line(text.into()));
+        assert_eq!(shown[0], Shown::Missed(2));
+        assert_eq!(shown[1..], lines);
+        assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
+    }
+
+    #[test]
+    fn a_room_is_taken_up_again_and_its_last_line_found() {
+        let mut ann = named();
+        ann.take_to_send();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.say("/join ops");
+        hear(&mut ann, notice(Form::Json, Answer::Entered { room: name("ops"), members: 2 }));
+        assert_eq!(ann.take_to_send(), ["/join ops", "/last 1"]);
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.open();
+        assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
+    }
+
+    #[test]
+    fn those_who_come_together_are_told_of_in_one_line() {
+        let mut ann = named();
+        let who = |name: &str| Who { id: 1, name: Name::parse(name).unwrap(), verified: false };
+        let scene = Scene { room: "main", time: Timestamp::UNIX_EPOCH, members: 4 };
+        let mut out = Vec::new();
+        Form::Json.event(Event::Joined(&[who("bob"), who("carl"), who("dora")]), scene, &mut out);
+        Form::Json.event(Event::Left(&[who("eve")]), scene, &mut out);
+        let lines = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
+        let shown = ann.hear(lines, Timestamp::UNIX_EPOCH);
+        let lines = ["-!- bob, carl and dora joined (4 here)", "-!- eve left (4 here)"];
+        assert_eq!(shown, lines.map(|line| Shown::Line(line.into())));
+    }
+
+    #[test]
+    fn what_somebody_asks_for_is_shown_with_its_beginning_and_end() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.say("/last 1");
+        let begun = hear(&mut ann, notice(Form::Json, Answer::Last(1)));
+        assert!(matches!(&begun[..], [Shown::Notice { line, .. }] if line == "-!- the last line:"));
+        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
+        let ended = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        assert!(matches!(&ended[..], [Shown::Notice { .. }]));
+    }
+
+    #[test]
+    fn a_name_that_is_typed_in_text_is_taken_up_again_once_it_is_granted() {
+        let mut plain = dialogue(Wishes::default());
+        plain.open();
+        let granted = notice(Form::Names, Answer::Named(name("ann")));
+        assert_eq!(hear(&mut plain, granted.clone()), line(&granted));
+        plain.open();
+        assert!(plain.take_to_send().is_empty(), "somebody else has typed that");
+        plain.say("/nick ann");
+        hear(&mut plain, granted);
+        plain.take_to_send();
+        plain.open();
+        assert_eq!(plain.take_to_send(), ["/nick ann"]);
+    }
+
+    #[test]
+    fn a_room_alone_is_asked_for_in_text() {
+        let mut plain = dialogue(Wishes { room: Some(name("ops")), ..Wishes::default() });
+        plain.open();
+        assert_eq!(plain.take_to_send(), ["/join ops"]);
+        assert!(!plain.is_settled());
+        let entered = notice(Form::Plain, Answer::Entered { room: name("ops"), members: 2 });
+        assert_eq!(hear(&mut plain, entered.clone()), [Shown::Granted(entered)]);
+        assert!(plain.is_settled());
+    }
+}

@@ -1,0 +1,92 @@
+//! The companion: what `chatc` does, at the keyboard and in a pipe.
+//!
+//! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
+//! has one [`dialogue`], which knows what to send and what to show, and hears of its [`connection`] through events.
+//! [`keyboard`] and [`screen`] are the terminal, [`paint`] is how lines look, [`missed`] what to show after the
+//! connection came back. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
+
+pub mod arriving;
+pub mod cli;
+pub mod connection;
+pub mod conversation;
+pub mod dialogue;
+pub mod exit;
+pub mod failure;
+pub mod heard;
+pub mod impostor;
+pub mod keyboard;
+pub mod listen;
+pub mod losses;
+pub mod missed;
+pub mod paint;
+pub mod pauses;
+pub mod pipe;
+pub mod screen;
+pub mod signals;
+pub mod step;
+pub mod target;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clap::Parser;
+use jiff::tz::TimeZone;
+
+use cli::{Cli, Plan};
+use dialogue::{Dialogue, Wishes};
+use paint::Paint;
+
+pub use exit::Exit;
+
+/// How long the daemon may take to answer what is asked for at the beginning.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the rest is heard after Ctrl-D.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    let plan = match cli.plan(io::stdin().is_terminal()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("chatc: {error}");
+            return Exit::Usage;
+        }
+    };
+    let reconnects = cli.reconnect.unwrap_or(plan == Plan::Talk);
+    let dialogue = Dialogue::new(wishes(&cli, reconnects), paint(&cli));
+    match plan {
+        Plan::Talk => conversation::run(cli.address, reconnects, dialogue),
+        Plan::Pipe => pipe::run(cli.address, cli.timeout, dialogue),
+        Plan::Listen => {
+            let limits = listen::Limits { count: cli.count, timeout: cli.timeout, reconnects };
+            listen::run(cli.address, limits, dialogue)
+        }
+    }
+}
+
+fn wishes(cli: &Cli, catches_up: bool) -> Wishes {
+    Wishes { nick: cli.nick.clone(), room: cli.room.clone(), view: cli.view, catches_up }
+}
+
+fn paint(cli: &Cli) -> Paint {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+    Paint {
+        view: cli.look(),
+        times: cli.time,
+        has_colours: !is_plain && io::stdout().is_terminal(),
+        zone: TimeZone::system(),
+    }
+}
+
+/// What to say when the daemon does not answer a command.
+fn unanswered(target: &target::Target, wish: &str) -> String {
+    format!("{target}: no answer to {wish}; it may have no commands: leave out --nick, --room and --view")
+}
+
+/// A number that differs between the processes of a machine, and between machines most of the time.
+fn spread() -> u32 {
+    std::process::id()
+}

@@ -1,0 +1,186 @@
+//! What is piped in is said: `echo deploy done | chatc`.
+//!
+//! Prints nothing of what arrives, for a script that says something has no use for what others say at that moment. It
+//! ends with 0 only when the daemon has been told that nothing more comes, and has closed the connection in good order
+//! after that: then it has taken all of it. What goes wrong is said on standard error, and never anything else.
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
+use super::dialogue::{Dialogue, Shown};
+use super::exit::Exit;
+use super::failure::End;
+use super::losses::Losses;
+use super::target::Target;
+use super::{ANSWER_TIMEOUT, unanswered};
+
+/// Bytes that are read of standard input at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// How far it has come.
+#[derive(Debug)]
+enum Stage {
+    Connecting,
+    /// The daemon is to answer until then.
+    Opening(Link, Instant),
+    /// Standard input is being said.
+    Saying,
+    /// All is said and written.
+    Said,
+}
+
+struct Pipe {
+    target: Target,
+    dialogue: Dialogue,
+    events: SyncSender<Event>,
+    stage: Stage,
+    losses: Losses,
+    deadline: Option<Instant>,
+}
+
+/// Says what is on standard input, within `timeout` if there is one.
+pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exit {
+    let (events_tx, events) = connection::events();
+    let patience = timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
+    connection::connect(target.clone(), patience, events_tx.clone());
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let losses = Losses::default();
+    let mut pipe = Pipe { target, dialogue, events: events_tx, stage: Stage::Connecting, losses, deadline };
+    let (exit, words) = pipe.follow(&events);
+    if let Some(words) = words {
+        eprintln!("chatc: {words}");
+    }
+    exit
+}
+
+/// How it ends, and why.
+type Outcome = (Exit, Option<String>);
+
+impl Pipe {
+    fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
+        loop {
+            let until = match &self.stage {
+                Stage::Opening(_, until) => self.deadline.into_iter().chain([*until]).min(),
+                // Connecting has a bound of its own, and an error that says more.
+                Stage::Connecting => None,
+                _ => self.deadline,
+            };
+            let Ok(event) = connection::next(events, until) else {
+                return (Exit::Failed, Some(self.late()));
+            };
+            if let Some(outcome) = self.take(event) {
+                return outcome;
+            }
+        }
+    }
+
+    fn says(&self, words: &str) -> String {
+        format!("{}: {words}", self.target)
+    }
+
+    fn late(&self) -> String {
+        match self.dialogue.open_wish() {
+            Some(wish) => unanswered(&self.target, wish),
+            None => {
+                "the daemon has not taken all of it in time; try again, or allow more with --timeout".into()
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Option<Outcome> {
+        match event {
+            Event::Connected(link) => {
+                self.dialogue.open();
+                let lines = self.dialogue.take_to_send();
+                link.offer(&lines);
+                self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
+            }
+            Event::NotConnected(error) => return Some((Exit::NoDaemon, Some(error.to_string()))),
+            Event::Heard(lines) => {
+                for line in lines {
+                    self.losses.hear(&line);
+                    if let Some(words) = self.hear(line) {
+                        return Some((Exit::Failed, Some(self.says(&words))));
+                    }
+                }
+            }
+            Event::Copied(Err(error)) => {
+                return Some((Exit::Failed, Some(format!("cannot read standard input: {error}"))));
+            }
+            Event::SaidAll => self.stage = Stage::Said,
+            Event::Ended(end) => return Some(self.ended(&end)),
+            _ => {}
+        }
+        self.begin();
+        None
+    }
+
+    fn hear(&mut self, line: String) -> Option<String> {
+        for shown in self.dialogue.hear(vec![line], Timestamp::now()) {
+            match shown {
+                Shown::Refused(refusal) => return Some(refusal.words),
+                Shown::Notice { text, .. } => self.losses.notice(&text),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Begins to say what is on standard input, once everything is answered.
+    fn begin(&mut self) {
+        if let Stage::Opening(link, _) = &self.stage
+            && self.dialogue.is_settled()
+        {
+            let (link, events, losses) = (link.clone(), self.events.clone(), self.losses.clone());
+            self.stage = Stage::Saying;
+            thread::spawn(move || {
+                let copied = copy(&link, &losses);
+                let is_whole = copied.is_ok();
+                let _ = events.send(Event::Copied(copied));
+                if is_whole {
+                    link.end();
+                }
+            });
+        }
+    }
+
+    fn ended(&self, end: &End) -> Outcome {
+        if let End::NotChatd(_) = end {
+            return (Exit::NoDaemon, Some(self.says(&end.to_string())));
+        }
+        match (self.losses.words(), end, &self.stage) {
+            (Some(words), ..) => (Exit::Failed, Some(self.says(&words))),
+            (None, End::Closed, Stage::Said) => (Exit::Ok, None),
+            (None, End::Closed, _) => {
+                let words = "the daemon has closed the connection before it had taken all of it";
+                (Exit::Failed, Some(self.says(words)))
+            }
+            (None, end, _) => {
+                let words = format!("{end}, perhaps before the daemon had taken all of it");
+                (Exit::Failed, Some(self.says(&words)))
+            }
+        }
+    }
+}
+
+/// Hands over what is on standard input, as it is, as soon as it is there.
+fn copy(link: &Link, losses: &Losses) -> io::Result<()> {
+    let mut stdin = io::stdin().lock();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match stdin.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                losses.say(&buffer[..count]);
+                link.send(buffer[..count].to_vec());
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

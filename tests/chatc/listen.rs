@@ -1,0 +1,168 @@
+//! What arrives is printed, and the exit code says why it stopped.
+
+use std::process::Stdio;
+
+use crate::process::{Process, command, pipe};
+use crate::server::{Fake, Way};
+use crate::support::{Daemon, TestServer};
+
+/// One that listens, and is known to hear.
+fn listener(server: &TestServer, options: &[&str]) -> Process {
+    let address = server.address.to_string();
+    let mut process = Process::start(&[&["--listen"], options, &[&address]].concat());
+    // Whoever hears this has been there before it was said; who has not is told again.
+    let mut witness = server.join();
+    while !is_heard(&mut process, &mut witness) {}
+    process
+}
+
+fn is_heard(process: &mut Process, witness: &mut crate::support::Caller) -> bool {
+    witness.say("are you there?\n");
+    process.hears_soon()
+}
+
+#[test]
+fn lines_are_printed_as_they_come_and_the_greeting_is_not() {
+    let server = TestServer::start();
+    let mut process = listener(&server, &[]);
+    let mut other = server.join();
+    other.say("one\n\x1b[31mtwo\n\n");
+    assert_eq!(process.next(), "one");
+    assert_eq!(process.next(), "^[[31mtwo");
+    assert_eq!(process.next(), "");
+    process.signal("TERM");
+    let left = process.wait();
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let server = TestServer::start();
+    let program = command(&["--listen", "--view", "names", &server.address.to_string()]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(program.get_program()).args(program.get_args());
+    let mut process = Process::run(shell);
+    let mut other = server.join();
+    while !is_heard(&mut process, &mut other) {}
+    process.signal("HUP");
+    other.say("still there?\n");
+    assert!(process.until(|line| line.contains("still")).ends_with("still there?"));
+    process.signal("TERM");
+    assert_eq!(process.wait().code, Some(0));
+}
+
+#[test]
+fn a_count_ends_it_with_0() {
+    let fake = Fake::start();
+    let mut process = Process::start(&["--listen", "--count", "2", &fake.address()]);
+    let mut guest = fake.accept();
+    guest.say("Hello, connection to the server ok!\none\ntwo\nthree\n");
+    let left = process.wait();
+    assert_eq!((left.code, left.output.as_str()), (Some(0), "one\ntwo\n"));
+}
+
+#[test]
+fn a_greeting_of_another_kind_is_a_line() {
+    let fake = Fake::start();
+    let mut process = Process::start(&["--listen", "--count", "1", &fake.address()]);
+    fake.accept().say("Team chat.\n");
+    assert_eq!(process.wait().output, "Team chat.\n");
+}
+
+#[test]
+fn a_time_ends_it_with_0_but_for_a_count_that_was_not_reached() {
+    let server = TestServer::start();
+    let address = server.address.to_string();
+    let left = Process::start(&["--listen", "--timeout", "100ms", &address]).wait();
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+    let left = Process::start(&["--listen", "--timeout", "100ms", "--count", "1", &address]).wait();
+    assert_eq!(left.code, Some(1));
+    assert_eq!(left.errors, format!("chatc: {address}: 0 of 1 lines came in time\n"));
+}
+
+#[test]
+fn a_daemon_that_stops_ends_it_with_1() {
+    let daemon = Daemon::start(&[]);
+    let address = daemon.address.to_string();
+    let mut other = daemon.join();
+    other.say("/nick ann\n");
+    other.until("-!- you are ann now; /help says what else there is\n");
+    let mut process = Process::start(&["--listen", "--nick", "bot", &address]);
+    other.until("-!- bot joined");
+    daemon.signal("TERM");
+    let left = process.wait();
+    assert_eq!(left.code, Some(1));
+    assert_eq!(left.errors, format!("chatc: {address}: the daemon has closed the connection\n"));
+}
+
+#[test]
+fn a_reader_that_has_had_enough_ends_it_with_0() {
+    let server = TestServer::start();
+    let mut command = command(&["--listen", &server.address.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut other = server.join();
+    let status = loop {
+        other.say("hello\n");
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn names_and_objects_are_printed_without_colours_or_answers() {
+    let server = TestServer::start();
+    let address = server.address.to_string();
+    for (view, start) in [("names", "<bob> hello"), ("json", "{\"type\":\"message\",\"seq\":")] {
+        let mut process = listener(&server, &["--view", view]);
+        assert_eq!(pipe("hello\n", &["--nick", "bob", &address]).code, Some(0));
+        let line = process.until(|line| line.contains("hello"));
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn a_room_is_gone_to_before_anything_is_printed() {
+    let server = TestServer::start();
+    let address = server.address.to_string();
+    let mut ops = server.join();
+    ops.say("/join ops\n/nick ann\n");
+    ops.until("-!- you are ann now; /help says what else there is\n");
+    let mut process =
+        Process::start(&["--listen", "--room", "ops", "--nick", "bot", "--count", "1", &address]);
+    ops.until("-!- bot joined");
+    assert_eq!(pipe("elsewhere\n", &[&address]).code, Some(0));
+    ops.say("here\n");
+    assert_eq!(process.wait().output, "<ann> here\n");
+}
+
+#[test]
+fn it_connects_again_and_prints_what_it_missed_once() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let address = server.address.to_string();
+    let say = |text: &str| assert_eq!(pipe(text, &["--view", "plain", &address]).code, Some(0));
+    let mut process =
+        Process::start(&["--listen", "--reconnect", "--view", "json", "--count", "4", &way.address]);
+    let mut other = server.join();
+    while !is_heard(&mut process, &mut other) {}
+    say("one\n");
+    process.until(|line| line.contains("\"one\""));
+    way.cut();
+    assert!(process.hear_error().ends_with("; connecting again"));
+    say("two\nthree\n");
+    way.mend();
+    assert!(process.until(|line| line.contains("\"text\":\"")).contains("\"two\""));
+}
+
+#[test]
+fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
+    let server = TestServer::with(|config| config.commands = false);
+    let address = server.address.to_string();
+    let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "300ms", &address]).wait();
+    assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
+    assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
+}

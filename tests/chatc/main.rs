@@ -1,0 +1,20 @@
+//! chatc as a process: on a pseudo-terminal with a screen, in pipes, against chatd and against what is none.
+//!
+//! What is tested beside its code in src/client/ needs no process; here it is what people and scripts see.
+
+// A failed expectation is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod bad;
+mod garbage;
+mod keyboard;
+mod lasting;
+mod listen;
+mod pipe;
+mod process;
+mod server;
+// Other tests need more of it.
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
+mod terminal;

@@ -1,0 +1,184 @@
+//! What is piped in is said, and the exit code says whether the daemon has taken it.
+
+use std::time::Duration;
+
+use crate::process::{Process, command, pipe};
+use crate::server::Fake;
+use crate::support::{Caller, Daemon, Folder, TestServer, text};
+
+fn address(server: &TestServer) -> String {
+    server.address.to_string()
+}
+
+#[test]
+fn echo_is_delivered_and_ends_with_0_and_prints_nothing() {
+    let server = TestServer::start();
+    let mut witness = server.join();
+    let left = pipe("deploy done\n", &[&address(&server)]);
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+    witness.expect("deploy done\n");
+    // Without the end of its line, too; and nothing at all is nothing.
+    assert_eq!(pipe("unfinished", &[&address(&server)]).code, Some(0));
+    assert_eq!(pipe("", &[&address(&server)]).code, Some(0));
+    witness.say("x\n");
+    witness.expect("unfinished\n");
+}
+
+#[test]
+fn nothing_but_what_is_piped_in_is_sent() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    process.say("/view json\r\n\n\x1b[31m\tlast");
+    let left = std::thread::spawn(move || process.finish());
+    assert_eq!(guest.rest(), "/view json\r\n\n\x1b[31m\tlast");
+    drop(guest);
+    assert_eq!(left.join().unwrap().code, Some(0));
+}
+
+#[test]
+fn lines_go_out_as_soon_as_they_are_there() {
+    let server = TestServer::start();
+    let mut witness = server.join();
+    let mut process = Process::start(&[&address(&server)]);
+    process.say("one\n");
+    witness.expect("one\n");
+    process.say("two\n");
+    witness.expect("two\n");
+    assert_eq!(process.finish().code, Some(0));
+}
+
+#[test]
+fn a_large_file_arrives_whole_while_others_speak() {
+    let server = TestServer::start();
+    let mut witness = server.join();
+    let text: String = (0..100_000).map(|number| format!("line {number} of the file\n")).collect();
+    let mut process = Process::start(&[&address(&server)]);
+    let writing = std::thread::spawn({
+        let text = text.clone();
+        move || {
+            process.say(&text);
+            process.finish()
+        }
+    });
+    witness.say("meanwhile\n".repeat(1000));
+    assert!(witness.take(text.len()) == text.as_bytes());
+    assert_eq!(writing.join().unwrap().code, Some(0));
+}
+
+#[test]
+fn it_works_over_a_unix_socket_with_a_room_and_a_name() {
+    let folder = Folder::new();
+    let path = folder.path("chat.sock");
+    let daemon = Daemon::start(&["--listen", text(&path)]);
+    let mut witness = Caller::connect_unix(&path);
+    witness.expect("Hello, connection to the server ok!\n");
+    witness.say("/join ops\n");
+    witness.expect("-!- you are in ops now (1 here)\n");
+    assert_eq!(pipe("over unix\n", &["--room", "ops", text(&path)]).code, Some(0));
+    witness.expect("over unix\n");
+    let tcp = daemon.address.to_string();
+    assert_eq!(pipe("by name\n", &["--room", "ops", "--nick", "bob", &tcp]).code, Some(0));
+    witness.expect("by name\n");
+    // The kernel says who one is there.
+    let left = pipe("as somebody else\n", &["--nick", "bob", text(&path)]);
+    assert_eq!(left.code, Some(1), "{left:?}");
+    assert!(left.errors.contains("this machine says so"), "{left:?}");
+}
+
+#[test]
+fn a_name_that_is_taken_ends_with_1_and_says_nothing() {
+    let server = TestServer::start();
+    let mut alice = server.join();
+    alice.say("/nick alice\n");
+    alice.expect("-!- you are alice now; /help says what else there is\n");
+    let left = pipe("it is me\n", &["--nick", "alice", &address(&server)]);
+    assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
+    let words = "alice is taken, or looks like a name that is; alice2 is free";
+    assert_eq!(left.errors, format!("chatc: {}: {words}\n", server.address));
+    alice.say("/me waits\n");
+    let mut witness = server.join();
+    witness.say("done\n");
+    assert!(!alice.until("<guest3> done\n").contains("it is me"));
+}
+
+#[test]
+fn what_the_daemon_refuses_ends_with_1() {
+    let server = TestServer::start();
+    let long = "x".repeat(20_000) + "\n";
+    let left = pipe(&long, &[&address(&server)]);
+    assert_eq!(left.code, Some(1), "{left:?}");
+    assert!(left.errors.contains("nobody got it"), "{left:?}");
+    let left = pipe("/mgs bob secret\n", &["--nick", "ann", &address(&server)]);
+    assert_eq!(left.code, Some(1), "{left:?}");
+    assert!(left.errors.contains("did you mean /msg"), "{left:?}");
+}
+
+#[test]
+fn nobody_can_make_a_line_look_too_long_that_was_not() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    guest.say("-!- line too long (over 16384 bytes), nobody got it\n");
+    process.say("short\n");
+    let left = std::thread::spawn(move || process.finish());
+    guest.rest();
+    drop(guest);
+    assert_eq!(left.join().unwrap().code, Some(0));
+}
+
+#[test]
+fn a_full_daemon_ends_with_1() {
+    let server = TestServer::with(|config| config.max_clients = 1);
+    let _first = server.join();
+    let left = pipe("hello\n", &[&address(&server)]);
+    assert_eq!(left.code, Some(1), "{left:?}");
+}
+
+#[test]
+fn an_end_before_all_of_it_was_taken_ends_with_1() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    process.say("one\n");
+    let mut guest = fake.accept();
+    assert_eq!(guest.line(), "one\n");
+    drop(guest);
+    let left = process.wait();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.contains("before it had taken all of it"), "{left:?}");
+}
+
+#[test]
+fn a_connection_that_breaks_ends_with_1() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    process.say("one\n");
+    let mut guest = fake.accept();
+    assert_eq!(guest.line(), "one\n");
+    guest.reset();
+    let left = process.finish();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.contains("the connection was lost"), "{left:?}");
+}
+
+#[test]
+fn a_daemon_that_does_not_take_it_in_time_ends_with_1() {
+    let fake = Fake::start();
+    let mut process = Process::start(&["--timeout", "300ms", &fake.address()]);
+    process.say("one\n");
+    let _guest = fake.accept();
+    let left = process.finish();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.contains("in time"), "{left:?}");
+}
+
+#[test]
+fn a_pure_relay_answers_no_command_and_ends_with_1() {
+    let server = TestServer::with(|config| config.commands = false);
+    let mut command = command(&["--nick", "ann", "--timeout", "2", &address(&server)]);
+    command.env("LC_ALL", "C");
+    let left = Process::run(command).finish();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.contains(": no answer to /nick; "), "{left:?}");
+    server.stop(Duration::ZERO);
+}

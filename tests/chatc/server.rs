@@ -1,0 +1,139 @@
+//! Servers that do what a test tells them: one that says anything, and a way to chatd that can be cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::support::PATIENCE;
+
+/// A listener on a free port, which says nothing by itself.
+pub struct Fake {
+    listener: TcpListener,
+}
+
+impl Fake {
+    pub fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    /// One that takes no more than it has to of what it does not read.
+    pub fn narrow() -> Self {
+        let fake = Self::start();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&fake.listener, 1024).unwrap();
+        fake
+    }
+
+    pub fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// The next who connects.
+    #[track_caller]
+    pub fn accept(&self) -> Guest {
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let count = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&patience)).unwrap();
+        assert_eq!(count, 1, "nobody connects");
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Guest { stream }
+    }
+}
+
+/// Who has connected to a fake server.
+pub struct Guest {
+    stream: TcpStream,
+}
+
+impl Guest {
+    pub fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Says something that the other side may not want to hear any more; says whether it does.
+    pub fn try_say(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Everything that is heard until a line ends.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            let mut byte = [0];
+            let count = self.stream.read(&mut byte);
+            assert_eq!(count.ok(), Some(1), "after {:?}", String::from_utf8_lossy(&line));
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Everything that is heard until the end.
+    #[track_caller]
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stream.read_to_string(&mut rest).unwrap_or_else(|error| panic!("{error} after {rest:?}"));
+        rest
+    }
+
+    /// Breaks the connection: what has not been read is answered with a reset.
+    pub fn reset(self) {
+        let linger = rustix::net::sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
+        linger.unwrap();
+    }
+}
+
+/// A way to a server that can be cut and mended: who connects while it is cut is turned away.
+pub struct Way {
+    pub address: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    is_cut: bool,
+    streams: Vec<TcpStream>,
+}
+
+impl Way {
+    pub fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let mut state = shared.lock().unwrap();
+                if state.is_cut {
+                    continue;
+                }
+                let far = TcpStream::connect(server).unwrap();
+                for (mut from, mut to) in [
+                    (near.try_clone().unwrap(), far.try_clone().unwrap()),
+                    (far.try_clone().unwrap(), near.try_clone().unwrap()),
+                ] {
+                    thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+                state.streams.extend([near, far]);
+            }
+        });
+        Self { address, state }
+    }
+
+    pub fn cut(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.is_cut = true;
+        for stream in state.streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn mend(&self) {
+        self.state.lock().unwrap().is_cut = false;
+    }
+}

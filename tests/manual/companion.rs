@@ -1,0 +1,99 @@
+//! chatc(1), held against the code and the help: options, keys, exit codes, limits.
+
+use std::process::Command;
+
+use chatd::client::Exit;
+use chatd::client::connection::CONNECT_TIMEOUT;
+use chatd::client::listen::GREETING;
+use chatd::client::missed::ASKED_LINES;
+use chatd::client::target::Target;
+use chatd::client::{LEAVE_TIMEOUT, cli::Cli};
+use chatd::service::config::Config;
+use clap::CommandFactory;
+
+use super::{long_options, read, section};
+
+fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_chatc")).arg("--help").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_option_of_chatc_is_in_its_manual_and_the_reverse() {
+    let of_help = long_options(&help(), "--", |line| line.trim_start().starts_with('-'));
+    let of_manual = long_options(&read("man/chatc.1"), "Fl Fl ", |line| line.starts_with(".It Fl "));
+    assert!(of_help.len() == Cli::command().get_opts().count() + 2, "{of_help:?}");
+    assert_eq!(of_help, of_manual);
+}
+
+#[test]
+fn every_short_option_of_chatc_is_in_its_manual() {
+    let (help, manual) = (help(), read("man/chatc.1"));
+    let shorts = help.lines().filter_map(|line| line.trim_start().strip_prefix('-')?.split_once(", --"));
+    let shorts: Vec<_> = shorts.collect();
+    assert_eq!(shorts.len(), 8);
+    for (short, long) in shorts {
+        let long = long.split(' ').next().unwrap();
+        assert!(manual.contains(&format!("\n.It Fl {short} , Fl Fl {long}")), "-{short}, --{long}");
+    }
+}
+
+#[test]
+fn every_exit_code_of_chatc_is_in_its_manual_and_in_its_help() {
+    let manual = read("man/chatc.1");
+    let status = section(&manual, ".Sh EXIT STATUS", ".Sh ");
+    let listed: Vec<_> = status.lines().filter_map(|line| line.strip_prefix(".It ")).collect();
+    let codes = [Exit::Ok, Exit::Failed, Exit::Usage, Exit::NoDaemon].map(|exit| exit.code().to_string());
+    assert_eq!(listed, codes);
+    let help = help();
+    let (_, help) = help.split_once("Exit status: ").unwrap();
+    assert!(codes.iter().all(|code| help.split([' ', ',', '\n']).any(|word| word == code)), "{help}");
+}
+
+#[test]
+fn every_key_of_the_help_is_in_the_manual() {
+    let (help, manual) = (help(), read("man/chatc.1"));
+    let keys = section(&manual, ".Ss The keyboard", ".Ss ");
+    let words = help.split(|c: char| c.is_whitespace() || c == ',');
+    let of_help: Vec<_> = words.filter(|word| word.starts_with("Ctrl-")).collect();
+    assert_eq!(of_help, ["Ctrl-D", "Ctrl-C"]);
+    for key in of_help {
+        assert!(keys.contains(&format!("\n.It Li {key}\n")), "{key}");
+    }
+}
+
+#[test]
+fn every_signal_of_chatc_is_in_its_manual() {
+    let code = read("src/client/signals.rs");
+    let (_, list) = code.split_once("const SIGNALS: [i32; 3] = [").unwrap();
+    let mut of_code: Vec<_> = list.split(']').next().unwrap().split(", ").collect();
+    let manual = read("man/chatc.1");
+    let items = section(&manual, ".Ss Signals", ".S");
+    let mut of_manual: Vec<_> =
+        items.lines().flat_map(str::split_whitespace).filter(|word| word.starts_with("SIG")).collect();
+    of_code.sort_unstable();
+    of_manual.sort_unstable();
+    assert_eq!(of_code, of_manual);
+}
+
+#[test]
+fn what_chatc_takes_for_granted_of_chatd_is_so() {
+    let config = Config::default();
+    assert_eq!(config.greeting, GREETING);
+    let default: Target = Cli::command().get_positionals().next().unwrap().get_default_values()[0]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(default.to_string(), config.listen[0].address.to_string());
+    assert!(read("man/chatc.1").contains(&format!("\nIt is {default} unless it is given")));
+}
+
+#[test]
+fn the_limits_of_chatc_are_those_of_its_manual() {
+    let manual = read("man/chatc.1").replace('\n', " ");
+    assert!(manual.contains(&format!("for at most {} seconds", LEAVE_TIMEOUT.as_secs())));
+    assert_eq!(ASKED_LINES, 1000);
+    assert!(manual.contains("the last 1,000 lines"));
+    assert!(manual.contains(&format!("within {} seconds", CONNECT_TIMEOUT.as_secs())));
+}
