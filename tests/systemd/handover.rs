@@ -303,7 +303,7 @@ pub fn without_a_store_a_restart_drains(machine: &Machine, _: &Packages) {
         let heard = String::from_utf8(ann.rest()).unwrap();
         assert!(heard.contains("> the last\n") && heard.contains("> half\n"), "{heard:?}");
         ben.expect_end();
-        machine.wait_for_warning(&mark, "store");
+        machine.wait_for_warning(&mark, "FileDescriptorStoreMax=");
         machine.wait_for_another(pid);
         assert_eq!(machine.property("chatd", "NRestarts"), restarts, "it does not loop");
         join();
