@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use super::{MARKS, STATE};
+use super::{CONFIG, MARKS, STATE};
 use crate::net::parcel::Parcel;
 use crate::service::systemd::Passed;
 
@@ -15,6 +15,7 @@ pub struct Stored {
     pub(super) journals: BTreeMap<u64, OwnedFd>,
     pub(super) marks: Option<OwnedFd>,
     pub(super) state: Option<OwnedFd>,
+    pub(super) config: Option<OwnedFd>,
 }
 
 /// What the ends of a parcel are stored as.
@@ -36,6 +37,7 @@ impl Stored {
         let (kind, rest) = passed.name.split_once('-').unwrap_or((&passed.name, ""));
         let before = match kind {
             STATE if rest.is_empty() => self.state.replace(passed.fd),
+            CONFIG if rest.is_empty() => self.config.replace(passed.fd),
             MARKS if rest.is_empty() => self.marks.replace(passed.fd),
             "journal" => match number(rest) {
                 Some(number) => self.journals.insert(number, passed.fd),
@@ -54,13 +56,20 @@ impl Stored {
         None
     }
 
+    /// The configuration that was in force, if there are connections to go on with.
+    pub fn config(&self) -> Option<String> {
+        let is_full = |outlet: &OwnedFd| rustix::io::ioctl_fionread(outlet).is_ok_and(|bytes| bytes > 0);
+        let config = self.config.as_ref().filter(|_| self.outlets.values().any(is_full))?;
+        String::from_utf8(super::memory::read(config).ok()?).ok()
+    }
+
     /// Says whether there is nothing.
     pub fn is_empty(&self) -> bool {
         let is_none = self.marks.is_none() && self.state.is_none();
         is_none && self.inlets.is_empty() && self.outlets.is_empty() && self.journals.is_empty()
     }
 
-    /// The parcels, by number; and the names of ends without another.
+    /// The parcels, by number; and the names of ends without another, which are told to the log.
     pub(super) fn take_parcels(&mut self) -> (BTreeMap<u64, Parcel>, Vec<String>) {
         let mut inlets = std::mem::take(&mut self.inlets);
         let mut odd = Vec::new();
@@ -71,8 +80,13 @@ impl Stored {
                 None => odd.push(number),
             }
         }
-        let odd = odd.into_iter().chain(inlets.into_keys()).flat_map(names_of).collect();
-        (parcels, odd)
+        let odd: Vec<u64> = odd.into_iter().chain(inlets.into_keys()).collect();
+        for number in &odd {
+            log::warn!(
+                "the service manager has passed one end of parcel {number}, which is of no use without the other"
+            );
+        }
+        (parcels, odd.into_iter().flat_map(names_of).collect())
     }
 
     /// The names of all journals.
@@ -94,6 +108,7 @@ mod tests {
         let names = [
             "chatd",
             "state",
+            "config",
             "marks",
             "journal-3",
             "journal-x",
