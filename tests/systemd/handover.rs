@@ -18,7 +18,7 @@ const NOTICE: &str = "-!- chatd has crashed and gone on: lines of that moment ma
 const CLOSING: &str =
     "-!- closing: chatd was restarted and cannot go on with this connection; connect again\n";
 
-fn restart(machine: &Machine) {
+pub fn restart(machine: &Machine) {
     machine.run("systemctl restart chatd");
 }
 
@@ -29,7 +29,7 @@ fn crash(machine: &Machine) {
 }
 
 /// Somebody who has taken a name.
-fn named(name: &str) -> Caller {
+pub fn named(name: &str) -> Caller {
     let mut caller = join();
     caller.say(format!("/nick {name}\n"));
     caller.until(&format!("-!- you are {name} now; /help says what else there is\n"));
@@ -45,7 +45,7 @@ fn bot() -> Caller {
 }
 
 /// What somebody is answered: one line.
-fn answer(caller: &mut Caller, question: &str) -> String {
+pub fn answer(caller: &mut Caller, question: &str) -> String {
     caller.say(format!("{question}\n"));
     caller.until("\n")
 }
@@ -203,7 +203,7 @@ const HELD_BACK: &str =
     "[Service]\nExecStartPre=+/bin/sh -c 'until test -e /run/go-on; do sleep 0.02; done'\n";
 
 /// Does `end` to chatd, and `meanwhile` while none runs.
-fn while_none_runs(machine: &Machine, end: impl FnOnce(), meanwhile: impl FnOnce()) {
+pub fn while_none_runs(machine: &Machine, end: impl FnOnce(), meanwhile: impl FnOnce()) {
     machine.run("touch /run/go-on");
     let change = Change::new(machine, SERVICE_DROP_IN, HELD_BACK);
     let pid = machine.main_pid();
@@ -268,7 +268,7 @@ pub fn an_abort_and_the_watchdog_are_crashes(machine: &Machine, _: &Packages) {
 pub fn restarting_the_socket_unit_disconnects_nobody(machine: &Machine, _: &Packages) {
     let _change = Change::new(machine, SOCKET_DROP_IN, "[Unit]\nStartLimitIntervalSec=0\n");
     let (mut ann, mut ben) = (join(), join());
-    for number in 0..20 {
+    for number in 0..30 {
         machine.run("systemctl restart chatd.socket chatd");
         ben.say(format!("line {number}\n"));
         ann.expect(format!("line {number}\n"));

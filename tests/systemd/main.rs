@@ -23,6 +23,7 @@ mod oracle;
 mod package;
 mod service;
 mod storer;
+mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -73,6 +74,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),
     ("two crowds stay through a restart, and systemd works little for it", crowds::two_crowds),
     ("a crowd talks through an upgrade and a downgrade", crowds::upgrade_and_downgrade),
+    ("a mistake in the file closes nobody", trouble::a_mistake_in_the_file_closes_nobody),
+    ("what somebody has said who is gone is heard", trouble::what_somebody_has_said_who_is_gone_is_heard),
+    ("crowds that leave keep nobody from being kept", trouble::crowds_that_leave_keep_nobody_from_being_kept),
     ("whatever is in the store at a restart, it starts", handover::whatever_is_in_the_store_at_a_restart),
     ("whatever is in the store after a crash, it starts", handover::whatever_is_in_the_store_after_a_crash),
     ("without room in the store a restart drains", handover::without_a_store_a_restart_drains),

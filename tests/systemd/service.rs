@@ -11,7 +11,7 @@ use crate::package::{PORT, Packages, connecting_during};
 use crate::storer::{STORE, STORER, Storer, stored};
 
 /// What chatd reads.
-const FILE: &str = "/etc/chatd/chatd.toml";
+pub const FILE: &str = "/etc/chatd/chatd.toml";
 
 /// Somebody who has been greeted.
 pub fn join() -> Caller {

@@ -29,8 +29,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many parcels are packed anew each time in which more are there than are over; all of the others are.
 const PARCELS_AT_ONCE: usize = 4;
 
-/// So many that are over, and an eighth as many as are there, may be on their way with the others.
-const MOST_OVER: usize = 256;
+/// So many that are over, and a quarter as many as are there, may be on their way with the others.
+const MOST_OVER: usize = 32;
 
 /// With so many messages in it a parcel is packed anew: the kernel takes about two hundred.
 const MOST_MESSAGES: usize = 64;
@@ -168,7 +168,7 @@ impl Keeper {
 
     /// Packs parcels anew as long as many that are over are on their way with the others: the kernel counts them, too.
     fn trim(&mut self) {
-        let most = MOST_OVER + self.place.len() / 8;
+        let most = MOST_OVER + self.place.len() / 4;
         while self.slots.iter().map(|one| one.over).sum::<usize>() > most {
             let Some(fullest) = self.slots.iter_mut().max_by_key(|one| one.over) else { return };
             let packed = fullest.repack();

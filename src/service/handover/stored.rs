@@ -80,13 +80,15 @@ impl Stored {
                 None => odd.push(number),
             }
         }
-        let odd: Vec<u64> = odd.into_iter().chain(inlets.into_keys()).collect();
-        for number in &odd {
+        let odd_inlets = inlets.into_keys().map(|number| names_of(number)[0].clone());
+        let odd_outlets = odd.into_iter().map(|number: u64| names_of(number)[1].clone());
+        let odd: Vec<String> = odd_inlets.chain(odd_outlets).collect();
+        for name in &odd {
             log::warn!(
-                "the service manager has passed one end of parcel {number}, which is of no use without the other"
+                "the service manager has passed \"{name}\", which is of no use: its other end is missing"
             );
         }
-        (parcels, odd.into_iter().flat_map(names_of).collect())
+        (parcels, odd)
     }
 
     /// The names of all journals.
@@ -125,6 +127,6 @@ mod tests {
         assert_eq!(stored.journal_names(), ["journal-3"]);
         let (parcels, odd) = stored.take_parcels();
         assert_eq!(parcels.into_keys().collect::<Vec<_>>(), [1]);
-        assert_eq!(odd, ["parcel-2-in", "parcel-2-out"]);
+        assert_eq!(odd, ["parcel-2-out"]);
     }
 }
