@@ -26,3 +26,6 @@ mod names;
 mod service_manager;
 mod shutdown;
 mod tools;
+
+// What the checks of tests/systemd rely on.
+mod oracle;

@@ -142,7 +142,9 @@ impl House {
         let member = &profile.member;
         let holds = self.rooms.get(&profile.room).is_none_or(|room| room.holds(member.id()));
         let place = Place { progress: settled(member), own_end: member.own_end(), end: member.end(), holds };
-        KeptMember { standing: self.standing(profile), place: Some(place), told: Vec::new() }
+        // To one that is gone nothing more is sent, wherever it has stood.
+        let place = Some(place).filter(|_| !member.is_released());
+        KeptMember { standing: self.standing(profile), place, told: Vec::new() }
     }
 
     /// A house as it was. Lines go to what `outlet_of` has for each member; one for whom it has nothing is not there

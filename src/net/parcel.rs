@@ -66,10 +66,22 @@ impl Parcel {
     /// # Errors
     /// `InvalidData` for a message that [`Parcel::put`] has not written: its descriptors are closed.
     pub fn take(&self) -> io::Result<Vec<(SessionId, OwnedFd)>> {
+        self.receive(RecvFlags::empty())
+    }
+
+    /// The same, and leaves them in it as well.
+    ///
+    /// # Errors
+    /// As [`Parcel::take`].
+    pub fn look(&self) -> io::Result<Vec<(SessionId, OwnedFd)>> {
+        self.receive(RecvFlags::PEEK)
+    }
+
+    fn receive(&self, how: RecvFlags) -> io::Result<Vec<(SessionId, OwnedFd)>> {
         let mut numbers = [0; NUMBER * MOST];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC | how;
         let mut slices = [IoSliceMut::new(&mut numbers)];
         let received = match rustix::net::recvmsg(&self.outlet, &mut slices, &mut control, flags) {
             Ok(message) => message.bytes,
@@ -129,6 +141,19 @@ mod tests {
             }
         }
         assert_eq!(at, 300);
+    }
+
+    #[test]
+    fn what_is_looked_at_stays_in_it() {
+        let parcel = Parcel::new().unwrap();
+        let (one, mut other) = UnixStream::pair().unwrap();
+        parcel.put(&[(SessionId(7), one.as_fd())]).unwrap();
+        drop(one);
+        drop(parcel.look().unwrap());
+        let taken = parcel.take().unwrap().pop().unwrap();
+        UnixStream::from(taken.1).write_all(b"x").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+        assert!(parcel.look().unwrap().is_empty());
     }
 
     #[test]

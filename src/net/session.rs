@@ -263,8 +263,8 @@ impl Session {
     /// Does what can be done now; says whether there is more that can be done at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         if self.net.stage() == Stage::Frozen {
-            // One that is broken is over: nobody goes on with it.
-            return Err(self.broken.take().map_or(Close::Frozen, Close::Broken));
+            let is_over = self.phase == Phase::Finishing && self.broken.is_some();
+            return Err(self.broken.take_if(|_| is_over).map_or(Close::Frozen, Close::Broken));
         }
         self.expire(cx)?;
         self.let_go();

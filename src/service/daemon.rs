@@ -13,7 +13,7 @@ use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
-use super::config::{self, Config, Listen, Loaded, Origin};
+use super::config::{self, Config, ConfigError, Listen, Loaded, Origin};
 use super::handover::{self, Stored};
 use super::logging::{self, Logging};
 use super::server::{self, BindError, Door, Probe, Server};
@@ -36,11 +36,26 @@ pub fn main() -> Exit {
             print!("{text}");
             Exit::Ok
         }
-        Ok(Task::Serve(loaded)) => serve(cli, *loaded),
-        Err(error) => {
-            eprintln!("chatd: {error}");
-            error.exit()
+        Ok(Task::Serve(loaded)) => {
+            // Before anything else opens descriptors.
+            let passed = systemd::take_passed().map_err(Failure::Passed).map(Stored::take_from);
+            serve(cli, *loaded, passed, None)
         }
+        Err(error) => go_on_with_the_last_good(cli, error),
+    }
+}
+
+/// The configuration has a mistake. If the process before has left connections, they are not closed for that: what was in
+/// force before stays in force.
+fn go_on_with_the_last_good(cli: Cli, error: ConfigError) -> Exit {
+    eprintln!("chatd: {error}");
+    if cli.check || cli.print_config {
+        return error.exit();
+    }
+    let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
+    match stored.config().map(|text| config::load_text(&text)) {
+        Some(Ok(loaded)) => serve(cli, loaded, Ok((stored, passed)), Some(error)),
+        _ => error.exit(),
     }
 }
 
@@ -54,6 +69,8 @@ enum Failure {
     Bind(BindError),
     Passed(std::io::Error),
     Signals(std::io::Error),
+    /// The file has a mistake, and nobody is there for whom it would be worth going on.
+    Config(ConfigError),
 }
 
 impl fmt::Display for Failure {
@@ -66,15 +83,19 @@ impl fmt::Display for Failure {
                     "cannot take the sockets that LISTEN_FDS promises: {error}; unset it, or start chatd with chatd.socket"
                 )
             }
+            Self::Config(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
         }
     }
 }
 
 /// Serves until it is told to stop.
-fn serve(cli: Cli, loaded: Loaded) -> Exit {
-    // Before anything else opens descriptors.
-    let passed = systemd::take_passed().map_err(Failure::Passed);
+fn serve(
+    cli: Cli,
+    loaded: Loaded,
+    passed: Result<(Stored, Vec<Passed>), Failure>,
+    refused: Option<ConfigError>,
+) -> Exit {
     let config = &loaded.config;
     let logging = match logging::start(config.log, config.log_level) {
         Ok(logging) => logging,
@@ -86,7 +107,7 @@ fn serve(cli: Cli, loaded: Loaded) -> Exit {
     raise_descriptors(config.max_clients);
     let (logging, served) = rt::run(config.threads, async move {
         let served = match passed {
-            Ok(passed) => Daemon::run(cli, loaded, passed, &logging).await,
+            Ok(passed) => Daemon::run(cli, loaded, passed, refused, &logging).await,
             Err(failure) => Err(failure),
         };
         (logging, served)
@@ -99,7 +120,11 @@ fn serve(cli: Cli, loaded: Loaded) -> Exit {
         }
     }
     logging.stop();
-    if served.is_ok() { Exit::Ok } else { Exit::Failed }
+    match served {
+        Ok(()) => Exit::Ok,
+        Err(Failure::Config(error)) => error.exit(),
+        Err(_) => Exit::Failed,
+    }
 }
 
 /// Descriptors that are needed besides one for each session: listeners, epoll, signals, log, the spare one.
@@ -134,10 +159,15 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn run(cli: Cli, loaded: Loaded, passed: Vec<Passed>, logging: &Logging) -> Result<(), Failure> {
+    async fn run(
+        cli: Cli,
+        loaded: Loaded,
+        (stored, passed): (Stored, Vec<Passed>),
+        refused: Option<ConfigError>,
+        logging: &Logging,
+    ) -> Result<(), Failure> {
         // First the signals: from here on a TERM drains, however early it comes.
         let requests = signals::requests().map_err(Failure::Signals)?;
-        let (stored, passed) = Stored::take_from(passed);
         let inherited = inherit(passed).await;
         let doors = if inherited.is_empty() {
             server::bind_all(&loaded.config).map_err(Failure::Bind)?
@@ -146,8 +176,16 @@ impl Daemon {
             server::doors(inherited, &loaded.config)
         };
         let server = start(doors, &loaded.config, stored).await;
+        let mut told = server.status().to_string();
+        if let Some(error) = refused {
+            if server.status().sessions == 0 {
+                return Err(Failure::Config(error));
+            }
+            log::error!("{error}; for those who are connected, what was in force before stays in force");
+            told = format!("{told}; configuration refused: {error}");
+        }
+        handover::keep_config(config::text(&loaded.config)).await;
         announce(server.addresses());
-        let told = server.status().to_string();
         systemd::notify(Message::Ready(told.clone())).await;
         let watchdog =
             systemd::watchdog_interval().map(|interval| rt::spawn(watch(server.probe(), interval)));
@@ -191,6 +229,7 @@ impl Daemon {
         self.told = match config::load(&self.cli, &environment) {
             Ok(loaded) => {
                 self.put_in_force(&loaded.config, logging);
+                handover::keep_config(config::text(&self.config)).await;
                 format!("{}; configuration read again", self.server.status())
             }
             Err(error) => {

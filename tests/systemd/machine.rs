@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// How long anything may take before the check fails.
@@ -65,6 +67,11 @@ impl Machine {
             assert!(Instant::now() < deadline, "it does not boot");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Its first process, as its number is outside.
+    pub fn leader(&self) -> u32 {
+        self.leader
     }
 
     /// A path of the machine as a path of this one: for sockets too, and for what is mounted there.
@@ -153,11 +160,39 @@ impl Machine {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
             let numbers: Vec<_> = numbers.unwrap_or_default().split_whitespace().collect();
-            status.starts_with("Name:\tchatd\n") && numbers.len() == 2 && numbers[1] == inner
+            numbers.len() == 2 && numbers[1] == inner
         };
         let all =
             fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         all.filter(is_it).find(|pid| is_inside(*pid, self.leader)).unwrap()
+    }
+
+    /// Ends the process of chatd by a signal, and returns when it is dead.
+    pub fn kill(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.outer_pid().try_into().unwrap()).unwrap();
+        let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let ready = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap();
+        assert_eq!(ready, 1, "it is alive after {signal:?}");
+    }
+
+    /// Waits until another process than `pid` is chatd, and ready.
+    #[track_caller]
+    pub fn wait_for_another(&self, pid: u32) {
+        let states = || self.try_run("systemctl show --value -p MainPID,ActiveState chatd");
+        let is_another = |states: &str| {
+            let mut lines = states.lines();
+            let main = lines.next().is_some_and(|main| !["0", &pid.to_string()].contains(&main));
+            main && lines.next() == Some("active")
+        };
+        self.wait_until("another process is ready", || is_another(&states()));
+    }
+
+    /// The CPU time of the first process so far.
+    pub fn cpu_of_systemd(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/schedstat", self.leader)).unwrap();
+        Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
     }
 
     /// What the journal has since `mark`, with further options of journalctl.
@@ -194,6 +229,10 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // All inside ends with its first process, which would outlive systemd-nspawn.
+        if let Some(leader) = self.leader.try_into().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(leader, Signal::KILL);
+        }
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
         let _ = fs::remove_dir_all(&self.root);

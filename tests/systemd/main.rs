@@ -1,8 +1,9 @@
 //! chatd as a service: boots Debian with a real systemd in a container, installs the package with apt, and goes
 //! through what an administrator does with it.
 //!
-//! `cargo test --test systemd [RELEASE...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc and telnet. Prints
-//! what it does and what it sees. Each release (bookworm, trixie) has a machine of its own with a network of its
+//! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc and telnet.
+//! Prints what it does and what it sees; with words, only what has one of them in its name. `cargo test --release --test
+//! systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine of its own with a network of its
 //! own, so nothing here meets a chatd on this machine. A check may rely on those before it only for the package
 //! being there; it leaves the machine as it found it.
 
@@ -13,9 +14,16 @@
 #[allow(dead_code)]
 #[path = "../support/caller.rs"]
 mod caller;
+mod crowds;
+mod handover;
 mod machine;
+#[allow(dead_code)]
+#[path = "../support/oracle/mod.rs"]
+mod oracle;
 mod package;
 mod service;
+mod storer;
+mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -31,7 +39,7 @@ type Check = fn(&Machine, &Packages);
 
 /// What is checked, in this order.
 const CHECKS: &[(&str, Check)] = &[
-    ("installing enables and starts it", package::installing_enables_and_starts_it),
+    INSTALLING,
     ("nc and telnet talk through it", service::nc_and_telnet_talk_through_it),
     ("the status has live counts", service::the_status_has_live_counts),
     ("a reload puts a good file in force and refuses a bad one", service::a_reload_takes_a_good_file),
@@ -47,29 +55,73 @@ const CHECKS: &[(&str, Check)] = &[
     ("the address is changed in the socket unit", service::the_address_is_changed_in_the_socket_unit),
     ("a broken file ends with 78, says where, and does not loop", service::a_broken_file_does_not_loop),
     ("an unknown descriptor in the store is closed and named", service::an_unknown_descriptor_in_the_store),
+    ("names, rooms and views outlive a restart", handover::all_is_as_it_was_after_a_restart),
+    ("names, rooms and views outlive a crash", handover::all_is_as_it_was_after_a_crash),
+    ("who the kernel knows stays known", handover::who_the_kernel_knows_stays_known),
+    ("half a line is finished after a restart", handover::half_a_line_is_finished_after_a_restart),
+    ("half a line is not torn by a crash", handover::half_a_line_is_not_torn_by_a_crash),
+    ("a backlog is read on after a restart", handover::a_backlog_is_read_on_after_a_restart),
+    ("a backlog is not torn by a crash", handover::a_backlog_is_not_torn_by_a_crash),
+    ("who closes during a restart is removed", handover::who_closes_while_none_runs_is_removed),
+    ("who closes after a crash is removed", handover::who_closes_after_a_crash_is_removed),
+    ("an abort and the watchdog disconnect nobody", handover::an_abort_and_the_watchdog_are_crashes),
+    (
+        "restarting the socket unit disconnects nobody",
+        handover::restarting_the_socket_unit_disconnects_nobody,
+    ),
+    ("a crowd talks through restarts", crowds::restarts),
+    ("a crowd talks through kills", crowds::kills),
+    ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),
+    ("two crowds stay through a restart, and systemd works little for it", crowds::two_crowds),
+    ("a crowd talks through an upgrade and a downgrade", crowds::upgrade_and_downgrade),
+    ("a mistake in the file closes nobody", trouble::a_mistake_in_the_file_closes_nobody),
+    ("what somebody has said who is gone is heard", trouble::what_somebody_has_said_who_is_gone_is_heard),
+    ("crowds that leave keep nobody from being kept", trouble::crowds_that_leave_keep_nobody_from_being_kept),
+    ("whatever is in the store at a restart, it starts", handover::whatever_is_in_the_store_at_a_restart),
+    ("whatever is in the store after a crash, it starts", handover::whatever_is_in_the_store_after_a_crash),
+    ("without room in the store a restart drains", handover::without_a_store_a_restart_drains),
+    ("stop closes everybody and keeps nothing", handover::stop_closes_everybody),
     ("an upgrade and a downgrade refuse nobody", package::upgrade_and_downgrade),
     ("what was disabled stays disabled", package::what_was_disabled_stays_disabled),
     ("removing stops it and keeps the configuration", package::removing_keeps_the_configuration),
     ("purging leaves nothing behind", package::purging_leaves_nothing),
 ];
 
+/// What takes minutes: the same with as many as there may be.
+const LONG_CHECKS: &[(&str, Check)] = &[
+    INSTALLING,
+    ("a thousand talk through fifty restarts", crowds::a_thousand_through_fifty_restarts),
+    ("nine thousand stay through five restarts", crowds::nine_thousand_through_five_restarts),
+    ("five hundred talk through two hundred kills", crowds::five_hundred_through_two_hundred_kills),
+];
+
+/// Whatever is wanted, the package has to be there.
+const INSTALLING: (&str, Check) =
+    ("installing enables and starts it", package::installing_enables_and_starts_it);
+
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
-    if words.peek().is_some_and(|word| word == service::STORE) {
-        return service::store_a_descriptor();
+    let (options, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [storer::STORE, name, kind] => return storer::store_a_descriptor(name, kind),
+        [crowds::CROWD, ref plan @ ..] => return crowds::talk(plan),
+        _ => {}
     }
     if let Some(missing) = what_is_missing() {
         println!("left out: {missing}");
         return ExitCode::from(u8::from(std::env::var_os("CI").is_some_and(|ci| ci == "true")));
     }
-    let wanted: Vec<String> = words.collect();
-    let releases =
-        RELEASES.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|word| word == *name));
+    let checks = if options.iter().any(|option| option == "--long") { LONG_CHECKS } else { CHECKS };
+    let (wanted, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| RELEASES.contains(word));
+    let is_wanted =
+        |name: &str| words.is_empty() || name == INSTALLING.0 || words.iter().any(|word| name.contains(word));
+    let checks: Vec<_> = checks.iter().copied().filter(|(name, _)| is_wanted(name)).collect();
     let packages = Packages::build();
     let (mut passed, mut failed) = (0, 0);
-    for release in releases {
+    for release in RELEASES.iter().filter(|release| wanted.is_empty() || wanted.contains(release)) {
         // In a thread of its own, which goes into the network of the machine.
-        let counts = std::thread::scope(|scope| scope.spawn(|| check_all(release, &packages)).join());
+        let counts =
+            std::thread::scope(|scope| scope.spawn(|| check_all(release, &packages, &checks)).join());
         let (more, fewer) = counts.unwrap_or((0, 1));
         passed += more;
         failed += fewer;
@@ -80,10 +132,10 @@ fn main() -> ExitCode {
 }
 
 /// Counts what passed and what failed.
-fn check_all(release: &str, packages: &Packages) -> (u32, u32) {
+fn check_all(release: &str, packages: &Packages, checks: &[(&str, Check)]) -> (u32, u32) {
     let machine = Machine::boot(release);
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in CHECKS {
+    for (name, check) in checks {
         println!("\n== {release}: {name}");
         let start = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| check(&machine, packages))) {

@@ -13,8 +13,8 @@ pub const PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 
 /// The package, and one with a higher version.
 pub struct Packages {
-    current: PathBuf,
-    newer: PathBuf,
+    pub current: PathBuf,
+    pub newer: PathBuf,
 }
 
 impl Packages {
@@ -39,7 +39,7 @@ fn build(version: &str) -> PathBuf {
 }
 
 /// Installs a package, whatever version is there.
-fn install(machine: &Machine, package: &Path) {
+pub fn install(machine: &Machine, package: &Path) {
     machine.copy(package, "/root/chatd.deb");
     machine.run("apt-get install -qqy --allow-downgrades /root/chatd.deb 2>&1");
 }

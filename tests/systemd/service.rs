@@ -1,34 +1,34 @@
 //! What an administrator does with the service, and what may happen to it.
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::caller::{Caller, GREETING};
 use crate::machine::{Machine, PATIENCE};
 use crate::package::{PORT, Packages, connecting_during};
+use crate::storer::{STORE, STORER, Storer, stored};
 
 /// What chatd reads.
-const FILE: &str = "/etc/chatd/chatd.toml";
+pub const FILE: &str = "/etc/chatd/chatd.toml";
 
 /// Somebody who has been greeted.
-fn join() -> Caller {
+pub fn join() -> Caller {
     let mut caller = Caller::connect(PORT);
     caller.expect(GREETING);
     caller
 }
 
 /// A change of a unit or of the configuration, taken back when it is dropped.
-struct Change<'a> {
+pub struct Change<'a> {
     machine: &'a Machine,
     path: &'static str,
     before: Option<Vec<u8>>,
 }
 
 impl<'a> Change<'a> {
-    fn new(machine: &'a Machine, path: &'static str, text: &str) -> Self {
+    pub fn new(machine: &'a Machine, path: &'static str, text: &str) -> Self {
         let before = std::fs::read(machine.path(path)).ok();
         machine.write(path, text);
         machine.try_run("systemctl daemon-reload");
@@ -43,30 +43,31 @@ impl Drop for Change<'_> {
             Some(text) => std::fs::write(path, text),
             None => std::fs::remove_file(path),
         };
+        let units = if self.path == SOCKET_DROP_IN { "chatd.socket chatd" } else { "chatd" };
         self.machine
-            .try_run("systemctl daemon-reload; systemctl reset-failed; systemctl restart chatd.socket chatd");
+            .try_run(&format!("systemctl daemon-reload; systemctl reset-failed; systemctl restart {units}"));
     }
 }
 
-const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
-const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
+pub const SERVICE_DROP_IN: &str = "/etc/systemd/system/chatd.service.d/test.conf";
+pub const SOCKET_DROP_IN: &str = "/etc/systemd/system/chatd.socket.d/test.conf";
 
 /// A program that talks to chatd, as people use it.
-struct Tool(Child);
+pub struct Tool(Child);
 
 impl Tool {
-    fn start(words: &[&str]) -> Self {
+    pub fn start(words: &[&str]) -> Self {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 
-    fn say(&mut self, text: &str) {
+    pub fn say(&mut self, text: &str) {
         self.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
     /// What it prints up to and with `mark`.
-    fn until(&mut self, mark: &str) -> String {
+    pub fn until(&mut self, mark: &str) -> String {
         let mut heard = String::new();
         let mut byte = [0];
         while !heard.ends_with(mark) && self.0.stdout.as_mut().unwrap().read(&mut byte).unwrap() == 1 {
@@ -219,7 +220,7 @@ pub fn killed_it_comes_back(machine: &Machine, _: &Packages) {
     machine.run("systemctl reset-failed chatd");
 }
 
-const SHORT_WATCHDOG: &str = "[Service]\nWatchdogSec=2s\n";
+pub const SHORT_WATCHDOG: &str = "[Service]\nWatchdogSec=2s\n";
 
 /// The watchdog has seen it, systemd kills it and starts another.
 fn expect_watchdog(machine: &Machine, pid: u32, mark: &str, seen: impl FnOnce()) {
@@ -323,32 +324,16 @@ pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
     join();
 }
 
-/// The word for [`store_a_descriptor`].
-pub const STORE: &str = "store";
-
-/// Inside the machine: gives systemd a descriptor to keep for chatd.
-pub fn store_a_descriptor() -> ExitCode {
-    let null = std::fs::File::open("/dev/null").unwrap();
-    let states = [sd_notify::NotifyState::FdStore, sd_notify::NotifyState::FdName("mystery")];
-    match sd_notify::notify_with_fds(&states, &[null.as_fd()]) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => panic!("{error}"),
-    }
-}
-
 pub fn an_unknown_descriptor_in_the_store(machine: &Machine, _: &Packages) {
-    machine.copy(&std::env::current_exe().unwrap(), "/usr/local/bin/chatd-checks");
-    // Not poll(2)ed by systemd, which would drop it: a regular device never ends.
-    let drop_in = "[Service]\nNotifyAccess=all\nExecStartPost=/usr/local/bin/chatd-checks store\n";
-    let change = Change::new(machine, SERVICE_DROP_IN, drop_in);
+    let _storer = Storer::install(machine);
+    let drop_in = format!("[Service]\nNotifyAccess=all\nExecStartPost={STORER} {STORE} mystery device\n");
+    let change = Change::new(machine, SERVICE_DROP_IN, &drop_in);
     machine.run("systemctl restart chatd");
-    machine.wait_until("it is stored", || machine.property("chatd", "NFileDescriptorStore") == "1");
+    let before = stored(machine);
     let mark = machine.mark();
     drop(change);
     join();
     let said = machine.wait_for_warning(&mark, "\"mystery\"");
     assert!(said.contains("it is not a socket"));
-    machine
-        .wait_until("systemd has forgotten it", || machine.property("chatd", "NFileDescriptorStore") == "0");
-    machine.run("rm /usr/local/bin/chatd-checks");
+    machine.wait_until("systemd has forgotten it", || stored(machine) < before);
 }

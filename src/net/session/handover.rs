@@ -1,5 +1,6 @@
 //! A session in two processes: it stops in one, wherever it stands, and goes on in the next as if nothing had been.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ pub struct KeptSession {
     /// The room has not heard of it yet: it is one that has just connected.
     pub is_new: bool,
     phase: Phase,
+    /// The connection has failed, but there may still be something that it has said.
+    #[serde(default)]
+    is_broken: bool,
     /// Unfinished input.
     framer: Framer,
     /// Whether the first bytes have shown what the other side speaks.
@@ -44,7 +48,17 @@ impl KeptSession {
         let framer = Framer { dropping: marks & READING != 0, ..Framer::default() };
         let opening = Opening { decided: true, ..Opening::default() };
         let (used, idle) = (Duration::ZERO, Duration::ZERO);
-        Self { id, is_new: false, phase: Phase::Open, framer, opening, unsaid: Vec::new(), used, idle }
+        Self {
+            id,
+            is_new: false,
+            phase: Phase::Open,
+            is_broken: false,
+            framer,
+            opening,
+            unsaid: Vec::new(),
+            used,
+            idle,
+        }
     }
 }
 
@@ -60,6 +74,11 @@ impl Session {
         let from = stream.peer();
         let now = rt::now();
         let pace = Pace::used(kept.used, now);
+        let broken = kept.is_broken.then(|| io::ErrorKind::BrokenPipe.into());
+        let mut session = Self::new(net, stream, from, member, inputs_tx);
+        if kept.is_broken {
+            session.reader.release();
+        }
         let ending = matches!(kept.phase, Phase::Finishing | Phase::Lingering).then_some(now);
         Self {
             framer: kept.framer,
@@ -67,9 +86,10 @@ impl Session {
             unsaid: Unsaid::new(kept.unsaid),
             pace: pace.map(Box::new),
             phase: kept.phase,
+            broken,
             ending,
             last_read: now.checked_sub(kept.idle).unwrap_or(now),
-            ..Self::new(net, stream, from, member, inputs_tx)
+            ..session
         }
     }
 
@@ -81,6 +101,7 @@ impl Session {
             id: self.reader.id(),
             is_new,
             phase: self.phase,
+            is_broken: self.broken.is_some(),
             framer: self.framer,
             opening: self.opening,
             unsaid: self.unsaid.as_deref().map_or_else(Vec::new, |unsaid| unsaid.rest().to_vec()),

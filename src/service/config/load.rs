@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, Origin, Problem};
-use super::file::{FilePart, load_file};
+use super::file::{FilePart, load_file, parse_file};
 use super::key::{KEYS, Key};
 use super::raw::Raw;
 use super::settings::Config;
@@ -17,6 +17,8 @@ use crate::service::cli::Cli;
 
 /// The file that is read when nothing names another; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/chatd/chatd.toml";
+/// What [`load_text`] calls its text, in messages.
+const BEFORE: &str = "(what was in force before)";
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "CHATD_CONFIG";
 
@@ -50,6 +52,20 @@ impl Loaded {
 /// default file need not be.
 pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
     load_with(cli, env, Path::new(DEFAULT_FILE))
+}
+
+/// Reads a configuration that another process has had in force, see [`text`](super::text), and nothing else.
+///
+/// # Errors
+/// The first mistake found: what a later version has written, say.
+pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let part = parse_file(text, Path::new(BEFORE))?;
+    let mut loaded = Loaded { config: Config::default(), file: None, origins: BTreeMap::new() };
+    for key in &KEYS {
+        loaded.take(key, from_file(key, Some(&part)))?;
+    }
+    loaded.check()?;
+    Ok(loaded)
 }
 
 fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
@@ -127,6 +143,19 @@ impl Loaded {
 mod tests {
     use super::*;
     use crate::net::Address;
+    use crate::service::config::text;
+
+    #[test]
+    fn what_is_in_force_is_read_again_as_it_is() {
+        let mut config = Config::default();
+        assert_eq!(load_text(&text(&config)).unwrap().config, config);
+        config.greeting = "two\nlines \"quoted\"".to_owned();
+        config.max_per_ip = 7;
+        config.flush_after = Some(std::time::Duration::from_millis(50));
+        assert_eq!(load_text(&text(&config)).unwrap().config, config);
+        assert!(load_text("zebra = 1").is_err());
+    }
+
     use crate::service::config::Listen;
     use crate::service::scratch::Scratch;
     use crate::service::{Exit, config};

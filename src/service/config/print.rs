@@ -6,6 +6,7 @@
 use super::error::Origin;
 use super::key::{KEYS, Key};
 use super::load::{DEFAULT_FILE, Loaded};
+use super::settings::Config;
 
 /// The configuration as TOML: for each key what it does, its value, and where the value comes from.
 pub fn print(loaded: &Loaded) -> String {
@@ -15,6 +16,11 @@ pub fn print(loaded: &Loaded) -> String {
         text.push_str(&entry(key, loaded));
     }
     text
+}
+
+/// The same without a word about it: for another process to go on with.
+pub fn text(config: &Config) -> String {
+    KEYS.iter().map(|key| format!("{} = {}\n", key.name, key.value(config))).collect()
 }
 
 fn file(loaded: &Loaded) -> String {

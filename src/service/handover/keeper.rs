@@ -29,6 +29,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many parcels are packed anew each time in which more are there than are over; all of the others are.
 const PARCELS_AT_ONCE: usize = 4;
 
+/// So many that are over, and a quarter as many as are there, may be on their way with the others.
+const MOST_OVER: usize = 32;
+
 /// With so many messages in it a parcel is packed anew: the kernel takes about two hundred.
 const MOST_MESSAGES: usize = 64;
 
@@ -80,27 +83,36 @@ impl Slot {
         Ok(())
     }
 
-    /// Leaves in it those that are there, as one message.
-    fn repack(&mut self) -> io::Result<()> {
+    /// Leaves in it those that are there, as one message. Those that cannot be put in again are not in it any more, and
+    /// come back with the reason.
+    fn repack(&mut self) -> Result<(), Lost> {
         let kept = std::mem::take(&mut self.kept);
-        let packed = if kept.is_empty() { Ok(()) } else { self.put(&kept) };
-        self.kept = kept;
-        packed?;
-        let new = usize::from(!self.kept.is_empty());
-        for _ in new..self.messages {
+        let before = self.messages;
+        let is_packed = !kept.is_empty() && self.put(&kept).is_ok();
+        for _ in 0..before {
             // What is no message of chatd's goes the same way.
-            let _ = self.parcel.take();
+            drop(self.parcel.take());
         }
-        (self.messages, self.over) = (new, 0);
+        (self.messages, self.over) = (usize::from(is_packed), 0);
+        if !is_packed && !kept.is_empty() {
+            // There was no room for both.
+            if let Err(error) = self.put(&kept) {
+                return Err((error, kept));
+            }
+        }
+        self.kept = kept;
         Ok(())
     }
 }
 
+/// Connections that are in no parcel, and why.
+type Lost = (io::Error, Vec<(SessionId, Arc<Stream>)>);
+
 impl Keeper {
-    /// A keeper of what is in these parcels already. Numbers up to `last` are taken.
-    pub(super) fn of(slots: Vec<Slot>, last: u64) -> Self {
+    /// A keeper of what is in these parcels already, and of what is in none yet. Numbers up to `last` are taken.
+    pub(super) fn of(slots: Vec<Slot>, last: u64, unkept: Vec<(SessionId, Arc<Stream>)>) -> Self {
         let place = slots.iter().flat_map(|one| one.kept.iter().map(|(id, _)| (*id, one.number))).collect();
-        Self { slots, last, place, unkept: Vec::new(), failures: Throttle::default() }
+        Self { slots, last, place, unkept, failures: Throttle::default() }
     }
 
     /// Keeps connections until `told` ends.
@@ -123,7 +135,7 @@ impl Keeper {
                     let unkept = std::mem::take(&mut self.unkept);
                     self.keep(&unkept).await;
                 }
-                Some(None) => return,
+                Some(None) => return self.keep_the_rest().await,
                 Some(Some(first)) => self.take_in(first, &mut told).await,
             }
         }
@@ -140,7 +152,38 @@ impl Keeper {
             }
             next = told.try_recv().ok();
         }
+        self.trim();
         self.keep(&came).await;
+    }
+
+    /// Tries once more to keep those that are in no parcel: soon nobody else has them.
+    async fn keep_the_rest(mut self) {
+        self.clear_out().await;
+        let unkept = std::mem::take(&mut self.unkept);
+        self.keep(&unkept).await;
+        if !self.unkept.is_empty() {
+            log::error!("{} connections are not kept: they are closed", self.unkept.len());
+        }
+    }
+
+    /// Packs parcels anew as long as many that are over are on their way with the others: the kernel counts them, too.
+    fn trim(&mut self) {
+        let most = MOST_OVER + self.place.len() / 4;
+        while self.slots.iter().map(|one| one.over).sum::<usize>() > most {
+            let Some(fullest) = self.slots.iter_mut().max_by_key(|one| one.over) else { return };
+            let packed = fullest.repack();
+            self.note(packed);
+        }
+    }
+
+    /// Notes what is in no parcel any more.
+    fn note(&mut self, packed: Result<(), Lost>) {
+        let Err((error, lost)) = packed else { return };
+        self.fail(&error);
+        for (id, _) in &lost {
+            self.place.remove(id);
+        }
+        self.unkept.extend(lost);
     }
 
     /// Puts connections into parcels.
@@ -175,10 +218,15 @@ impl Keeper {
     /// The number of a parcel with room in it.
     async fn place_for(&mut self, wanted: usize) -> Option<u64> {
         let with_room = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2));
-        if let Some(one) = with_room
-            && (one.messages < MOST_MESSAGES || one.repack().is_ok())
-        {
-            return Some(one.number);
+        if let Some(one) = with_room {
+            let number = one.number;
+            if one.messages < MOST_MESSAGES {
+                return Some(number);
+            }
+            let packed = one.repack();
+            let is_packed = packed.is_ok();
+            self.note(packed);
+            return is_packed.then_some(number);
         }
         match Parcel::new() {
             Ok(parcel) => Some(self.begin(parcel).await),
@@ -207,14 +255,12 @@ impl Keeper {
     /// Takes out those that are over.
     async fn clear_out(&mut self) {
         self.slots.sort_by_key(|one| std::cmp::Reverse(one.over));
-        let mut failed = None;
-        for (at, one) in self.slots.iter_mut().enumerate().filter(|(_, one)| one.over > 0) {
-            if at < PARCELS_AT_ONCE || one.over >= one.kept.len() {
-                failed = one.repack().err().or(failed);
+        for at in 0..self.slots.len() {
+            let one = &mut self.slots[at];
+            if one.over > 0 && (at < PARCELS_AT_ONCE || one.over >= one.kept.len()) {
+                let packed = one.repack();
+                self.note(packed);
             }
-        }
-        if let Some(error) = failed {
-            self.fail(&error);
         }
         // The first is used again at once.
         let empty: Vec<u64> =
@@ -229,7 +275,7 @@ impl Keeper {
     fn fail(&mut self, error: &io::Error) {
         if self.failures.pass(rt::now()).is_some() {
             log::warn!(
-                "connections would not outlive a crash: {error}; raise LimitNOFILE= to twice max_clients"
+                "connections would not outlive a crash: {error}; raise LimitNOFILE= to one and a half times max_clients"
             );
         }
     }

@@ -22,7 +22,30 @@ pub use state::Handover;
 pub use stored::Stored;
 pub use takeover::{TakenOver, take_over};
 
+use std::os::fd::AsFd;
+
+use crate::rt;
+use crate::service::systemd;
+
+/// Has the service manager hold the configuration that is in force: the next process may find that the file has a
+/// mistake by then, and everybody is still connected.
+pub async fn keep_config(text: String) {
+    if !systemd::is_listening() {
+        return;
+    }
+    rt::blocking(move || match memory::sealed(c"chatd-config", text.as_bytes()) {
+        Ok(file) => {
+            systemd::forget(CONFIG);
+            systemd::keep(CONFIG, &[file.as_fd()]);
+        }
+        Err(error) => log::warn!("cannot keep the configuration for the next process: {error}"),
+    })
+    .await;
+}
+
 /// What the state of a planned restart is stored as.
 pub const STATE: &str = "state";
+/// What the configuration in force is stored as.
+pub const CONFIG: &str = "config";
 /// What marks are stored as.
 pub const MARKS: &str = "marks";

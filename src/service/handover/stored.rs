@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use super::{MARKS, STATE};
+use super::{CONFIG, MARKS, STATE};
 use crate::net::parcel::Parcel;
 use crate::service::systemd::Passed;
 
@@ -15,6 +15,7 @@ pub struct Stored {
     pub(super) journals: BTreeMap<u64, OwnedFd>,
     pub(super) marks: Option<OwnedFd>,
     pub(super) state: Option<OwnedFd>,
+    pub(super) config: Option<OwnedFd>,
 }
 
 /// What the ends of a parcel are stored as.
@@ -36,6 +37,7 @@ impl Stored {
         let (kind, rest) = passed.name.split_once('-').unwrap_or((&passed.name, ""));
         let before = match kind {
             STATE if rest.is_empty() => self.state.replace(passed.fd),
+            CONFIG if rest.is_empty() => self.config.replace(passed.fd),
             MARKS if rest.is_empty() => self.marks.replace(passed.fd),
             "journal" => match number(rest) {
                 Some(number) => self.journals.insert(number, passed.fd),
@@ -54,13 +56,20 @@ impl Stored {
         None
     }
 
+    /// The configuration that was in force, if there are connections to go on with.
+    pub fn config(&self) -> Option<String> {
+        let is_full = |outlet: &OwnedFd| rustix::io::ioctl_fionread(outlet).is_ok_and(|bytes| bytes > 0);
+        let config = self.config.as_ref().filter(|_| self.outlets.values().any(is_full))?;
+        String::from_utf8(super::memory::read(config).ok()?).ok()
+    }
+
     /// Says whether there is nothing.
     pub fn is_empty(&self) -> bool {
         let is_none = self.marks.is_none() && self.state.is_none();
         is_none && self.inlets.is_empty() && self.outlets.is_empty() && self.journals.is_empty()
     }
 
-    /// The parcels, by number; and the names of ends without another.
+    /// The parcels, by number; and the names of ends without another, which are told to the log.
     pub(super) fn take_parcels(&mut self) -> (BTreeMap<u64, Parcel>, Vec<String>) {
         let mut inlets = std::mem::take(&mut self.inlets);
         let mut odd = Vec::new();
@@ -71,7 +80,14 @@ impl Stored {
                 None => odd.push(number),
             }
         }
-        let odd = odd.into_iter().chain(inlets.into_keys()).flat_map(names_of).collect();
+        let odd_inlets = inlets.into_keys().map(|number| names_of(number)[0].clone());
+        let odd_outlets = odd.into_iter().map(|number: u64| names_of(number)[1].clone());
+        let odd: Vec<String> = odd_inlets.chain(odd_outlets).collect();
+        for name in &odd {
+            log::warn!(
+                "the service manager has passed \"{name}\", which is of no use: its other end is missing"
+            );
+        }
         (parcels, odd)
     }
 
@@ -94,6 +110,7 @@ mod tests {
         let names = [
             "chatd",
             "state",
+            "config",
             "marks",
             "journal-3",
             "journal-x",
@@ -110,6 +127,6 @@ mod tests {
         assert_eq!(stored.journal_names(), ["journal-3"]);
         let (parcels, odd) = stored.take_parcels();
         assert_eq!(parcels.into_keys().collect::<Vec<_>>(), [1]);
-        assert_eq!(odd, ["parcel-2-in", "parcel-2-out"]);
+        assert_eq!(odd, ["parcel-2-out"]);
     }
 }

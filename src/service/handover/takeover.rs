@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::net::SendFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::crash::Remains;
 use super::keeper::{Keeper, Slot};
@@ -40,6 +41,8 @@ pub struct TakenOver {
     /// The number of the last journal, and the names of all.
     pub journals: (u64, Vec<String>),
     pub(super) parcels: Vec<Found>,
+    /// Those that are in no parcel any more.
+    unkept: Vec<SessionId>,
     pub(super) odd: Vec<String>,
     /// Where connections are marked.
     pub marks: Marks,
@@ -83,6 +86,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         streams: HashMap::new(),
         journals,
         parcels: Vec::new(),
+        unkept: Vec::new(),
         odd,
         marks,
     };
@@ -130,12 +134,13 @@ fn read_journal(stored: &Stored) -> Option<Vec<Note>> {
 }
 
 impl TakenOver {
-    /// Takes the connections out of a parcel, and leaves them in it as well.
+    /// Takes the connections out of a parcel, and leaves them in it as well: each message is put in again at the end
+    /// before it is taken out at the beginning, so there is no moment without one.
     fn unpack(&mut self, number: u64, parcel: Parcel) {
         let queued = rustix::io::ioctl_fionread(&parcel.outlet).unwrap_or(0);
         let (mut found, mut taken) = (Found { number, parcel, messages: 0, ids: Vec::new() }, 0);
         while taken < queued && found.messages < MOST_MESSAGES {
-            let sessions = match found.parcel.take() {
+            let sessions = match found.parcel.look() {
                 Ok(sessions) if sessions.is_empty() => break,
                 Ok(sessions) => sessions,
                 Err(error) => {
@@ -145,22 +150,25 @@ impl TakenOver {
             };
             taken += (sessions.len() * size_of::<u64>()) as u64;
             let again: Vec<_> = sessions.iter().map(|(id, socket)| (*id, socket.as_fd())).collect();
+            let ids = sessions.iter().map(|(id, _)| *id);
             match found.parcel.put(&again) {
-                Ok(()) => found.messages += 1,
-                Err(error) => log::warn!("connections would not outlive a crash now: {error}"),
+                Ok(()) => {
+                    found.messages += 1;
+                    found.ids.extend(ids);
+                }
+                Err(error) => {
+                    log::warn!("connections would not outlive a crash now, trying again: {error}");
+                    self.unkept.extend(ids);
+                }
             }
-            found.ids.extend(sessions.iter().map(|(id, _)| *id));
+            // It is the same message, and its descriptors are here.
+            drop(found.parcel.take());
             sessions.into_iter().for_each(|(id, socket)| self.connect(id, socket));
         }
         self.parcels.push(found);
     }
 
-    /// Keeps a connection, unless it is over: then it was in the parcel because nobody had thrown it away yet.
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
-        let probe = rustix::net::send(&socket, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-        if matches!(probe, Err(rustix::io::Errno::PIPE | rustix::io::Errno::NOTSOCK)) {
-            return;
-        }
         match Stream::new(socket) {
             Ok(stream) => drop(self.streams.insert(id, Arc::new(stream))),
             Err(error) => log::warn!("cannot go on with session {}: {error}", id.0),
@@ -169,7 +177,8 @@ impl TakenOver {
 
     /// Decides how to go on.
     fn find_out(&mut self, state: Option<OwnedFd>, notes: Option<Vec<Note>>, left: Left) {
-        let ids: Vec<SessionId> = self.streams.keys().copied().collect();
+        let ids: Vec<SessionId> =
+            self.streams.iter().filter(|(_, stream)| !is_over(stream)).map(|(id, _)| *id).collect();
         let remains = notes.map(|notes| Remains::new(notes, left.marks, left.next).handover(&ids));
         self.handover = match state.map(Handover::read) {
             Some(Ok(handover)) => {
@@ -194,7 +203,7 @@ impl TakenOver {
 
     /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others.
     pub async fn settle(self, mut is_known: impl FnMut(SessionId) -> bool) -> (Keeper, Marks) {
-        let Self { streams, parcels, odd, marks, .. } = self;
+        let Self { streams, parcels, unkept, odd, marks, .. } = self;
         for (_, stream) in streams.iter().filter(|(id, _)| !is_known(**id)) {
             say_goodbye(stream);
         }
@@ -207,7 +216,9 @@ impl TakenOver {
             let over = in_it - kept.len();
             Slot::found(found.number, found.parcel, found.messages, kept, over)
         });
-        let keeper = Keeper::of(slots.collect(), last);
+        let slots = slots.collect();
+        let unkept = unkept.into_iter().filter_map(|id| Some((id, streams.remove(&id)?))).collect();
+        let keeper = Keeper::of(slots, last, unkept);
         // What has been taken over has been taken over.
         let _ = marks.set_attempts(0);
         if !odd.is_empty() {
@@ -215,6 +226,16 @@ impl TakenOver {
         }
         (keeper, marks)
     }
+}
+
+/// Says whether a connection was over before a crash, and in a parcel because nobody had thrown it away yet: nothing can
+/// be sent to it, and there is nothing to be read. (To a unix socket whose other side is gone nothing can be sent, either,
+/// but what it has said is still there.)
+fn is_over(stream: &Stream) -> bool {
+    let sent = rustix::net::send(stream, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let received = rustix::net::recv(stream, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    let is_there = matches!(received, Ok((count, _)) if count > 0);
+    matches!(sent, Err(Errno::PIPE | Errno::NOTSOCK)) && !is_there
 }
 
 /// Tells somebody why this is the end, if the kernel takes it at once.

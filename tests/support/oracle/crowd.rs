@@ -1,0 +1,300 @@
+//! The crowd: all sessions of a plan in one thread, which speak and listen until they are asked to come to an end.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv, sockopt};
+
+use super::PATIENCE;
+use super::ear::Ear;
+use super::mouth::Mouth;
+use super::order::Order;
+use super::plan::{Plan, ROOMS, room_of, view_of};
+use super::tally::{Crash, Report, Tally};
+use super::text::now;
+
+/// How long nobody hears anything when all have been told who has come: that is gathered for a second.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// How much a slow reader lets the kernel keep for it.
+const SLOW_BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
+
+/// What the crowd is asked; each is answered.
+pub enum Request {
+    /// Begin to speak.
+    Talk(Sender<()>),
+    /// The longest silence counts from now on.
+    Restart(Sender<()>),
+    /// The server was ended: whoever is told of such things is told of it.
+    Crash(Crash, Sender<()>),
+    /// How many are still to be told of the last crash, and how many were disconnected.
+    ToBeTold(Sender<(usize, u64)>),
+    /// Say the last lines, hear everything, and report; or say what is missing.
+    Finish(Sender<Result<Report, String>>),
+}
+
+struct Session {
+    /// None when it was disconnected.
+    socket: Option<OwnedFd>,
+    room: usize,
+    /// Whether somebody else speaks there.
+    hears_somebody: bool,
+    ear: Ear,
+    mouth: Option<Mouth>,
+}
+
+pub struct Crowd {
+    plan: Plan,
+    epoll: OwnedFd,
+    sessions: Vec<Session>,
+    orders: Vec<Order>,
+    tally: Tally,
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+    /// Whether the slow readers take a nap, and until when it is as it is.
+    naps: (bool, Instant),
+    /// Who speaks next.
+    turn: usize,
+    /// How many crashes there were since the notices were counted.
+    crashes: u32,
+    /// Whether the silences are those of a restart.
+    is_restarting: bool,
+}
+
+impl Crowd {
+    /// Connects everybody, and waits until nobody is told of anybody any more.
+    pub fn gather(plan: Plan) -> Self {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let orders = ROOMS.iter().map(|_| Order::default()).collect();
+        let mut crowd = Self {
+            plan,
+            epoll,
+            sessions: Vec::new(),
+            orders,
+            tally: Tally::default(),
+            events: Vec::with_capacity(1024),
+            buffer: vec![0; BUFFER],
+            naps: (false, Instant::now()),
+            turn: 0,
+            crashes: 0,
+            is_restarting: false,
+        };
+        crowd.plan.numbers().for_each(|number| crowd.add(number));
+        while crowd.wait(QUIET) {
+            for at in 0..crowd.events.len() {
+                let place = usize::try_from(crowd.events[at].data.u64()).unwrap();
+                let socket = crowd.sessions[place].socket.as_ref().unwrap();
+                let (length, _) = recv(socket, &mut *crowd.buffer, RecvFlags::empty()).unwrap();
+                assert!(length > 0, "session {place} was closed");
+            }
+        }
+        crowd
+    }
+
+    fn add(&mut self, number: u32) {
+        let socket = OwnedFd::from(self.plan.connect(number).stream().try_clone().unwrap());
+        rustix::io::ioctl_fionbio(&socket, true).unwrap();
+        let is_slow = self.plan.is_slow(number);
+        if is_slow {
+            sockopt::set_socket_recv_buffer_size(&socket, SLOW_BUFFER).unwrap();
+        }
+        let place = EventData::new_u64(self.sessions.len() as u64);
+        epoll::add(&self.epoll, &socket, place, EventFlags::IN).unwrap();
+        let speaks = self.plan.speaks(number);
+        let mut ear = Ear::new(number, view_of(number), speaks, now());
+        ear.is_slow = is_slow;
+        let mouth = speaks.then(|| Mouth::new(number));
+        let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
+        self.sessions.push(Session { socket: Some(socket), room, hears_somebody, ear, mouth });
+    }
+
+    /// Goes on until it is asked to finish, or nobody is there to ask.
+    pub fn run(mut self, requests: &Receiver<Request>) {
+        let mut next = None;
+        loop {
+            match requests.try_recv() {
+                Ok(Request::Talk(answer)) => {
+                    self.sessions.iter_mut().for_each(|session| session.ear.begin(now()));
+                    next = Some(Instant::now());
+                    answer.send(()).unwrap();
+                }
+                Ok(Request::Finish(answer)) => return answer.send(self.finish()).unwrap(),
+                Ok(request) => self.answer(request),
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
+                Err(std::sync::mpsc::TryRecvError::Empty) => {}
+            }
+            if next.is_some_and(|next| next <= Instant::now()) {
+                self.speak();
+                next = next.map(|next| (next + self.plan.beat).max(Instant::now() - self.plan.beat));
+            }
+            self.nap();
+            let until_next = next.map(|next| next.saturating_duration_since(Instant::now()));
+            self.listen(until_next.unwrap_or(self.plan.beat));
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Restart(answer) => {
+                self.count_silences();
+                self.is_restarting = true;
+                answer.send(()).unwrap();
+            }
+            Request::Crash(crash, answer) => {
+                self.crashes += 1;
+                self.tally.crashes.push(crash);
+                answer.send(()).unwrap();
+            }
+            Request::ToBeTold(answer) => {
+                let open = self.sessions.iter().filter(|session| session.socket.is_some());
+                let left = open.filter(|session| session.ear.is_to_be_told()).count();
+                answer.send((left, self.tally.disconnected)).unwrap();
+            }
+            Request::Talk(_) | Request::Finish(_) => unreachable!("they are answered elsewhere"),
+        }
+    }
+
+    /// Of what was before this moment; and the notices of the crashes before it.
+    fn count_silences(&mut self) {
+        let (now, crashes) = (now(), std::mem::take(&mut self.crashes));
+        for session in &mut self.sessions {
+            let silence = session.ear.take_silence(now);
+            if self.is_restarting && session.hears_somebody && !session.ear.is_slow {
+                self.tally.silences.add(silence);
+            }
+            session.ear.check_notices(crashes, &mut self.tally);
+        }
+    }
+
+    /// Whoever has its turn says something, and whoever has stopped within a line goes on.
+    fn speak(&mut self) {
+        let speakers = self.plan.speakers as usize;
+        let lines = self.plan.rate * u32::try_from(self.plan.beat.as_millis()).unwrap() / 1000;
+        let (each, more) = (lines / self.plan.speakers, lines as usize % speakers);
+        let turn = self.turn;
+        self.turn = (turn + more) % speakers;
+        for place in 0..speakers {
+            let has_turn = (place + speakers - turn) % speakers < more;
+            self.mouth(place, |mouth, socket| mouth.say(socket, each + u32::from(has_turn), now()));
+        }
+    }
+
+    fn mouth(&mut self, place: usize, say: impl FnOnce(&mut Mouth, &OwnedFd) -> Result<(), Errno>) {
+        let session = &mut self.sessions[place];
+        let (Some(mouth), Some(socket)) = (&mut session.mouth, &session.socket) else { return };
+        if let Err(error) = say(mouth, socket) {
+            self.disconnect(place, &error.to_string());
+        }
+    }
+
+    fn disconnect(&mut self, place: usize, why: &str) {
+        let session = &mut self.sessions[place];
+        session.socket = None;
+        session.ear.check_end(&mut self.tally);
+        self.tally.disconnected += 1;
+        self.tally.fault(|| format!("{} was disconnected: {why}", session.ear));
+    }
+
+    /// Slow readers read nothing for a while, and then for as long they do.
+    fn nap(&mut self) {
+        let (asleep, until) = self.naps;
+        if until <= Instant::now() {
+            self.naps = (!asleep, Instant::now() + self.plan.nap);
+            self.wake(asleep);
+        }
+    }
+
+    fn wake(&self, awake: bool) {
+        let flags = if awake { EventFlags::IN } else { EventFlags::empty() };
+        for (place, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.ear.is_slow) {
+            if let Some(socket) = &session.socket {
+                epoll::modify(&self.epoll, socket, EventData::new_u64(place as u64), flags).unwrap();
+            }
+        }
+    }
+
+    /// Hears what there is to hear, for at most so long.
+    fn listen(&mut self, patience: Duration) {
+        self.wait(patience);
+        for at in 0..self.events.len() {
+            let place = usize::try_from(self.events[at].data.u64()).unwrap();
+            let Some(socket) = &self.sessions[place].socket else { continue };
+            match recv(socket, &mut *self.buffer, RecvFlags::empty()) {
+                Ok((0, _)) => self.disconnect(place, "end of input"),
+                Ok((length, _)) => {
+                    let session = &mut self.sessions[place];
+                    let order = &mut self.orders[session.room];
+                    session.ear.hear(&self.buffer[..length], now(), order, &mut self.tally);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => self.disconnect(place, &error.to_string()),
+            }
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> bool {
+        self.events.clear();
+        let timeout = Timespec::try_from(patience).unwrap();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+            Ok(ready) => ready > 0,
+            Err(Errno::INTR) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn finish(mut self) -> Result<Report, String> {
+        self.count_silences();
+        self.wake(true);
+        let deadline = Instant::now() + PATIENCE;
+        (0..self.sessions.len()).for_each(|place| self.mouth(place, |mouth, _| mouth.add_the_last(now())));
+        while !self.is_done() {
+            (0..self.sessions.len())
+                .for_each(|place| self.mouth(place, |mouth, socket| mouth.send(socket, 0)));
+            self.listen(Duration::from_millis(5));
+            if Instant::now() > deadline {
+                return Err(self.what_is_missing());
+            }
+        }
+        self.sessions.iter().for_each(|session| session.ear.check_end(&mut self.tally));
+        let mouths = self.sessions.iter().filter_map(|session| session.mouth.as_ref());
+        let lines = mouths.map(Mouth::lines).sum();
+        let Self { sessions, orders, mut tally, plan, .. } = self;
+        let mouth = |sender: u32| sessions.get(sender.checked_sub(plan.first)? as usize)?.mouth.as_ref();
+        let losses = tally.losses(
+            |sender, counter| mouth(sender).and_then(|mouth| mouth.time(counter)).unwrap_or(0),
+            |sender, counter| orders[room_of(sender)].has(sender, counter),
+        );
+        let orders = orders.iter().map(|order| order.sum).collect();
+        let count = sessions.len();
+        let sockets = sessions.into_iter().filter_map(|session| session.socket).collect();
+        Ok(Report { sessions: count, lines, tally, losses, orders, sockets })
+    }
+
+    fn is_done(&self) -> bool {
+        let is_done = |session: &Session| self.has_all(session) || session.socket.is_none();
+        self.sessions.iter().all(is_done)
+    }
+
+    fn has_all(&self, session: &Session) -> bool {
+        session.ear.is_done(self.plan.speakers_in(session.room), &self.orders[session.room])
+    }
+
+    fn what_is_missing(&self) -> String {
+        let open = self.sessions.iter().filter(|session| session.socket.is_some());
+        let missing: Vec<_> = open.filter(|session| !self.has_all(session)).collect();
+        let waiting = |session: &&Session| session.mouth.as_ref().is_some_and(|mouth| !mouth.is_silent());
+        let stuck = self.sessions.iter().filter(waiting).count();
+        let some: Vec<_> = missing.iter().take(5).map(|session| session.ear.tell()).collect();
+        let faults = self.tally.faults.join("\n");
+        format!(
+            "{} sessions have not heard everything, and {stuck} cannot say theirs; {} were disconnected: {some:#?}\n{faults}",
+            missing.len(),
+            self.tally.disconnected
+        )
+    }
+}

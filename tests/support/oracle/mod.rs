@@ -1,0 +1,97 @@
+//! The oracle: a crowd that talks through a server while that is restarted or killed, and knows what each must hear.
+//!
+//! Those who speak number their lines ([`text`]); whoever hears them checks every byte ([`ear`]): whole lines only, no
+//! gap, no repeat, the order of each sender. Those who only listen must agree on one order of the room ([`order`]).
+//! It measures what people notice: how long a line takes, how long they hear nothing. Lines may be lost right around
+//! a crash that it was told of, and nowhere else ([`tally`]). tests/oracle.rs shows that it sees what it should.
+
+mod crowd;
+pub mod ear;
+mod mouth;
+pub mod order;
+mod plan;
+pub mod tally;
+pub mod text;
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
+
+use crowd::{Crowd, Request};
+use tally::Crash;
+use text::now;
+
+pub use plan::Plan;
+pub use tally::Report;
+
+use super::caller::{Caller, GREETING, PATIENCE};
+
+/// A crowd in a thread of its own.
+pub struct Oracle {
+    requests: Sender<Request>,
+    thread: JoinHandle<()>,
+}
+
+impl Oracle {
+    /// Connects everybody, and has them talk.
+    pub fn start(plan: Plan) -> Self {
+        let oracle = Self::gather(plan);
+        oracle.talk();
+        oracle
+    }
+
+    /// Connects everybody; nobody says anything.
+    pub fn gather(plan: Plan) -> Self {
+        let (requests, asked) = channel();
+        let thread = spawn(move || Crowd::gather(plan).run(&asked));
+        let oracle = Self { requests, thread };
+        oracle.ask(Request::ToBeTold);
+        oracle
+    }
+
+    pub fn talk(&self) {
+        self.ask(Request::Talk);
+    }
+
+    /// To be told before each restart and each crash: the silences of each are counted.
+    pub fn begin(&self) {
+        self.ask(Request::Restart);
+    }
+
+    /// Ends the server by `kill`, which returns when it is dead.
+    pub fn crash(&self, kill: impl FnOnce()) {
+        let from = now();
+        kill();
+        let crash = Crash { from, to: now() };
+        self.ask(|answer| Request::Crash(crash, answer));
+    }
+
+    /// Waits until whoever must be told of the last crash has been.
+    #[track_caller]
+    pub fn wait_until_told(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.ask(Request::ToBeTold) {
+                (_, gone @ 1..) => panic!("{gone} sessions were disconnected by the crash"),
+                (0, _) => return,
+                (left, _) => assert!(Instant::now() < deadline, "{left} sessions were not told of the crash"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Lets everybody come to an end, and hears what they have to say.
+    #[track_caller]
+    pub fn finish(self) -> Report {
+        let report = self.ask(Request::Finish);
+        self.thread.join().unwrap();
+        report.unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
+    #[track_caller]
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> T {
+        let (answer, answered) = channel();
+        self.requests.send(request(answer)).expect("the crowd is there until it has finished");
+        answered.recv().expect("the crowd answers")
+    }
+}

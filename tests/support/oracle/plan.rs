@@ -1,0 +1,112 @@
+//! Who is in a crowd: what each session does follows from its number.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::text::View;
+use super::{Caller, GREETING};
+
+/// The rooms, the one where everybody begins first.
+pub const ROOMS: [&str; 2] = ["main", "ops"];
+
+/// A crowd.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub address: SocketAddr,
+    /// Some sessions come in here, if there is such a socket.
+    pub unix: Option<PathBuf>,
+    /// The number of the first session.
+    pub first: u32,
+    pub sessions: u32,
+    /// How many of them speak: the first ones.
+    pub speakers: u32,
+    /// The numbers of those who speak in another crowd on the same server.
+    pub speakers_elsewhere: Range<u32>,
+    /// How many lines they say in a second, together.
+    pub rate: u32,
+    /// How often they speak.
+    pub beat: Duration,
+    /// How long slow readers read nothing, again and again.
+    pub nap: Duration,
+}
+
+impl Plan {
+    /// A crowd of sessions, of which one in ten speaks.
+    pub fn new(address: SocketAddr, sessions: u32, rate: u32) -> Self {
+        Self {
+            address,
+            unix: None,
+            first: 0,
+            sessions,
+            speakers: sessions.div_ceil(10),
+            speakers_elsewhere: 0..0,
+            rate,
+            beat: Duration::from_millis(20),
+            nap: Duration::from_secs(2),
+        }
+    }
+
+    /// The numbers of all sessions.
+    pub fn numbers(&self) -> Range<u32> {
+        self.first..self.first + self.sessions
+    }
+
+    pub fn speaks(&self, number: u32) -> bool {
+        (self.first..self.first + self.speakers).contains(&number)
+    }
+
+    /// How many speak in a room, in all crowds.
+    pub fn speakers_in(&self, room: usize) -> usize {
+        let here = self.first..self.first + self.speakers;
+        here.chain(self.speakers_elsewhere.clone()).filter(|number| room_of(*number) == room).count()
+    }
+
+    /// Whether there is anybody whom it hears.
+    pub fn hears_somebody(&self, number: u32) -> bool {
+        self.speakers_in(room_of(number)) > usize::from(self.speaks(number))
+    }
+
+    pub fn is_slow(&self, number: u32) -> bool {
+        !self.speaks(number) && number % 25 == 24
+    }
+
+    fn is_local(&self, number: u32) -> bool {
+        self.unix.is_some() && number % 8 == 5
+    }
+
+    /// Connects one, which goes to its room and takes its view; what it hears after that is not read.
+    pub fn connect(&self, number: u32) -> Caller {
+        let mut caller = match &self.unix {
+            Some(path) if self.is_local(number) => Caller::connect_unix(path),
+            _ => Caller::connect(self.address),
+        };
+        caller.expect(GREETING);
+        if number.is_multiple_of(2) && !self.is_local(number) {
+            caller.say(format!("/nick session-{number}\n"));
+        }
+        let room = room_of(number);
+        if room != 0 {
+            caller.say(format!("/join {}\n", ROOMS[room]));
+        }
+        let view = view_of(number);
+        caller.say(format!("/view {}\n", view.word()));
+        caller.until(&view.notice(&format!("lines are shown in {} now", view.word())));
+        caller
+    }
+}
+
+/// The room of a session.
+pub fn room_of(number: u32) -> usize {
+    usize::from(number % 10 == 9)
+}
+
+/// The view of a session.
+pub fn view_of(number: u32) -> View {
+    match number % 7 {
+        0 => View::Json,
+        1 => View::Names,
+        _ => View::Plain,
+    }
+}

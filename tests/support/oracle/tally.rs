@@ -1,0 +1,188 @@
+//! What was found out: faults, lines that were lost, and how long people waited.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// Most faults that are told of in words.
+const TOLD: usize = 20;
+/// How long before a crash a line may have been said that is lost with it.
+const BEFORE: u64 = 500_000;
+/// How long after what ended the process it may still have read, in microseconds.
+const AFTER: u64 = 50_000;
+
+/// Times, in steps of a tenth of a millisecond.
+#[derive(Default)]
+pub struct Times {
+    /// How many there are of each step.
+    counts: Vec<u64>,
+    total: u64,
+}
+
+const STEP: u64 = 100;
+const MOST_STEPS: u64 = 600_000;
+
+impl Times {
+    /// In microseconds.
+    pub fn add(&mut self, time: u64) {
+        let step = usize::try_from((time / STEP).min(MOST_STEPS)).unwrap();
+        if step >= self.counts.len() {
+            self.counts.resize(step + 1, 0);
+        }
+        self.counts[step] += 1;
+        self.total += 1;
+    }
+
+    /// What so many of a thousand do not exceed.
+    pub fn at(&self, thousandth: u64) -> Duration {
+        let mut left = (self.total * thousandth).div_ceil(1000);
+        for (step, count) in self.counts.iter().enumerate() {
+            if left <= *count {
+                return Duration::from_micros((step as u64 + 1) * STEP);
+            }
+            left -= count;
+        }
+        Duration::ZERO
+    }
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [half, most, all] = [500, 990, 1000].map(|thousandth| self.at(thousandth).as_secs_f64() * 1e3);
+        write!(f, "p50 {half:.1} p99 {most:.1} max {all:.1} ms")
+    }
+}
+
+/// A moment at which the daemon was ended without being asked, in microseconds of the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Crash {
+    /// When it was sent the signal, at the earliest.
+    pub from: u64,
+    /// When it was dead, at the latest.
+    pub to: u64,
+}
+
+/// What is found out while the crowd listens.
+#[derive(Default)]
+pub struct Tally {
+    /// The first faults, in words.
+    pub faults: Vec<String>,
+    pub fault_count: u64,
+    /// The lines that somebody has not heard: sender and counter.
+    pub lost: HashSet<(u32, u32)>,
+    pub deliveries: u64,
+    /// From when a line was due to when it was heard.
+    pub delays: Times,
+    /// For each restart and each session, the longest silence.
+    pub silences: Times,
+    pub crashes: Vec<Crash>,
+    pub disconnected: u64,
+}
+
+impl Tally {
+    pub fn fault(&mut self, tell: impl FnOnce() -> String) {
+        if self.faults.len() < TOLD {
+            self.faults.push(tell());
+        }
+        self.fault_count += 1;
+    }
+
+    pub fn lose(&mut self, sender: u32, counters: std::ops::Range<u32>) {
+        self.lost.extend(counters.map(|counter| (sender, counter)));
+    }
+
+    /// Distributes what was lost among the crashes; what belongs to none is a fault. `time_of` knows when a line was
+    /// due, `is_heard` whether anybody has heard it.
+    pub fn losses(
+        &mut self,
+        time_of: impl Fn(u32, u32) -> u64,
+        is_heard: impl Fn(u32, u32) -> bool,
+    ) -> Vec<Loss> {
+        let mut losses = vec![Loss::default(); self.crashes.len()];
+        let mut lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
+        lost.sort_unstable();
+        for (sender, counter) in lost {
+            let time = time_of(sender, counter);
+            let is_near = |crash: &Crash| (crash.from - BEFORE..=crash.to + AFTER).contains(&time);
+            // The last one: a line that was lost was said before it.
+            match self.crashes.iter().rposition(is_near) {
+                Some(at) => {
+                    losses[at].lines += 1;
+                    losses[at].heard += u64::from(is_heard(sender, counter));
+                    losses[at].reach = losses[at].reach.max(self.crashes[at].from.saturating_sub(time));
+                }
+                None => self.fault(|| format!("line {counter} of {sender} is lost, which was due at {time}")),
+            }
+        }
+        losses
+    }
+}
+
+/// What was lost with one crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// How many lines somebody has not heard.
+    pub lines: u64,
+    /// How many of them others have heard.
+    pub heard: u64,
+    /// How long before the crash the first of them was due, in microseconds.
+    pub reach: u64,
+}
+
+/// What a crowd has to say in the end.
+pub struct Report {
+    pub sessions: usize,
+    /// How many lines were said.
+    pub lines: u64,
+    pub tally: Tally,
+    /// One for each crash.
+    pub losses: Vec<Loss>,
+    /// For each room, a sum over all its lines in the order in which they were heard.
+    pub orders: Vec<u64>,
+    /// Its connections: whoever is there is told when they are closed.
+    pub sockets: Vec<OwnedFd>,
+}
+
+impl Report {
+    /// Fails, with what was found, unless everybody has heard everything, once, in one order, and nothing else.
+    #[track_caller]
+    pub fn expect_everything(&self) {
+        self.expect_no_faults();
+        let lost: u64 = self.losses.iter().map(|loss| loss.lines).sum();
+        assert_eq!(lost, 0, "lines were lost");
+    }
+
+    /// Fails, with what was found, if anything is wrong but that lines were lost right around a crash.
+    #[track_caller]
+    pub fn expect_no_faults(&self) {
+        let Tally { faults, fault_count, disconnected, .. } = &self.tally;
+        assert_eq!(*disconnected, 0, "sessions were disconnected\n{}", faults.join("\n"));
+        assert_eq!(*fault_count, 0, "faults were found\n{}", faults.join("\n"));
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { deliveries, delays, silences, disconnected, fault_count, .. } = &self.tally;
+        let Self { sessions, lines, .. } = self;
+        write!(
+            f,
+            "{sessions} sessions, {disconnected} disconnected, {lines} lines said, {deliveries} heard, "
+        )?;
+        write!(f, "{fault_count} faults; delay {delays}; longest silence {silences}")?;
+        if self.losses.is_empty() {
+            return Ok(());
+        }
+        let lines = self.losses.iter().map(|loss| loss.lines);
+        let heard: u64 = self.losses.iter().map(|loss| loss.heard).sum();
+        let reach = self.losses.iter().map(|loss| loss.reach).max().unwrap_or(0);
+        let crashes = self.losses.len();
+        let (all, most) = (lines.clone().sum::<u64>(), lines.max().unwrap_or(0));
+        write!(
+            f,
+            "; {crashes} crashes: {all} lines lost, at most {most} in one, {heard} of them heard by some, "
+        )?;
+        write!(f, "said at most {} ms before", reach.div_ceil(1000))
+    }
+}
