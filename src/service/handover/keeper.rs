@@ -1,8 +1,9 @@
 //! The keeper: the task that has a copy of each connection in a parcel that the service manager holds.
 //!
 //! Connections that come together go in together. Those that are over are taken out when it is worth it: all that are
-//! left in a parcel are put in again as one message, and what was before is thrown away, so there is no moment at which
-//! one of them is in no parcel. It ends when nobody can tell it anything any more.
+//! left in a parcel are put in again as one message, and what was before is thrown away. So there is no moment at which
+//! one of them is in no parcel, but where the kernel has as many descriptors on their way as it takes. It ends when
+//! nobody can tell it anything any more.
 
 use std::collections::HashMap;
 use std::io;
