@@ -85,7 +85,7 @@ pub enum Input {
     End(SessionId),
     /// A session is gone.
     Leave(SessionId),
-    /// Nothing more is delivered, or waited for: what comes next comes from another process.
+    /// Nobody is waited for any more: what is not delivered at once is delivered by another process.
     Freeze,
     /// Somebody wants to know whether the broker still works: answered at once, whatever waits.
     Probe(oneshot::Sender<()>),
