@@ -32,6 +32,9 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the daemon may take to close the connection after Ctrl-C. What is heard then is not shown.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long it may take to close it after /quit, before more can be typed: where commands are off, /quit is a line.
+const QUIT_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long it may take in all to end: longer than the editor and the daemon may. Then the terminal takes nothing.
 const END_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -65,8 +68,8 @@ struct Conversation {
     /// Whether this connection is not the first.
     is_again: bool,
     connected_at: Instant,
-    /// Whether the last that was typed is to be the last.
-    has_quit: bool,
+    /// If the last that was typed is to be the last: until when nothing more is asked for.
+    quit_until: Option<Instant>,
     /// Whether what is typed next is a name.
     wants_name: bool,
     /// What was typed and is not yet written.
@@ -100,7 +103,7 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         was_connected: false,
         is_again: false,
         connected_at: Instant::now(),
-        has_quit: false,
+        quit_until: None,
         wants_name: false,
         is_writing: false,
         greeting_until: None,
@@ -150,7 +153,8 @@ impl Conversation {
             Stage::Opening(_, until) | Stage::Leaving(until) => Some(*until),
             Stage::Talking(_) => None,
         };
-        connection::next(events, stage.into_iter().chain(self.greeting_until).min())
+        let quit = self.quit_until.filter(|_| self.is_quitting());
+        connection::next(events, stage.into_iter().chain(self.greeting_until).chain(quit).min())
     }
 
     fn take(&mut self, event: Event) -> Option<Outcome> {
@@ -177,7 +181,7 @@ impl Conversation {
             Stage::Talking(_) => true,
             Stage::Leaving(_) => false,
         };
-        if is_ready && !self.is_writing && !self.keyboard.is_asked() {
+        if is_ready && !self.is_writing && !self.is_quitting() && !self.keyboard.is_asked() {
             self.keyboard.ask(if self.wants_name { NAME_PROMPT } else { PROMPT });
         }
         if let Stage::Opening(link, _) = &self.stage
@@ -188,6 +192,11 @@ impl Conversation {
             self.was_connected = true;
             self.go_on();
         }
+    }
+
+    /// Whether the daemon is about to close the connection, because it was asked to.
+    fn is_quitting(&self) -> bool {
+        self.quit_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn open(&mut self, link: Link) {
@@ -263,7 +272,8 @@ impl Conversation {
         } else {
             // What was pasted may have several lines.
             text.split('\n').for_each(|line| self.dialogue.say(line));
-            self.has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
+            let has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
+            self.quit_until = has_quit.then(|| Instant::now() + QUIT_PATIENCE);
         }
         self.send();
     }
@@ -310,7 +320,7 @@ impl Conversation {
         self.greeting_until = None;
         match (end, &self.stage) {
             (_, Stage::Leaving(_)) => return Some(Outcome(Exit::Ok, None)),
-            (End::Closed, _) if self.has_quit => return Some(Outcome(Exit::Ok, None)),
+            (End::Closed, _) if self.quit_until.is_some() => return Some(Outcome(Exit::Ok, None)),
             (End::NotChatd(_), _) => return Some(Outcome(Exit::NoDaemon, Some(says))),
             _ if !self.reconnects || !self.was_connected => return Some(Outcome(Exit::Failed, Some(says))),
             _ => {}

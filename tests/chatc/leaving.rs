@@ -131,7 +131,20 @@ fn quit_is_not_taken_for_a_lost_connection() {
     let server = TestServer::start();
     let (mut terminal, _other) = plain(&server);
     terminal.keys("/quit\r");
-    assert_eq!(terminal.finish(), (Some(0), vec![GREETING.into(), "> /quit".into(), ">".into()]));
+    assert_eq!(terminal.finish(), (Some(0), vec![GREETING.into(), "> /quit".into()]));
+}
+
+#[test]
+fn quit_is_a_line_like_any_other_where_commands_are_off() {
+    let server = TestServer::with(|config| config.commands = false);
+    let (mut terminal, mut other) = plain(&server);
+    terminal.keys("/quit\r");
+    other.expect("/quit\n");
+    terminal.expect(&[GREETING, "> /quit", ">"]);
+    terminal.keys("still here\r");
+    other.expect("still here\n");
+    terminal.keys("\x04");
+    assert_eq!(terminal.finish().0, Some(0));
 }
 
 #[test]
