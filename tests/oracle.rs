@@ -295,10 +295,11 @@ fn a_server_that_goes_on_passes() {
 
 #[test]
 fn a_server_that_ends_does_not() {
-    let daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start(&[]);
     let oracle = Oracle::start(Plan::new(daemon.address, 30, 500));
     oracle.begin();
     daemon.signal("TERM");
+    assert!(daemon.wait().success());
     let report = oracle.finish();
     assert_eq!(report.tally.disconnected, 30, "{report}");
     assert!(std::panic::catch_unwind(|| report.expect_no_faults()).is_err());
