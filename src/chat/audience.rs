@@ -19,6 +19,10 @@ use super::room_log::RoomLog;
 /// waited for. Also the most that it can save up by reading faster.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How many bytes of answers count as reading in a row: more than one answer has. Beyond that they count as much as what
+/// is read of the log, so nobody can hold the room up by asking for ever.
+const ANSWER_BYTES: u64 = 128 * 1024;
+
 /// A member that was given up on is waited for again when it has read at `min_rate` for this long, on
 /// top of what it loses meanwhile; or when it has caught up.
 const PROBATION: Duration = Duration::from_secs(4);
@@ -34,8 +38,44 @@ struct Seat {
     credit: u64,
     /// Its cursor when this was last looked at.
     mark: Position,
+    /// The bytes for it alone that it had been sent then.
+    answered: u64,
+    /// How many more of those count as reading.
+    answers_left: u64,
     /// The room has waited for it since this was last looked at.
     was_awaited: bool,
+}
+
+impl Seat {
+    fn new(member: &Arc<Member>, credit: u64) -> Self {
+        Self {
+            member: Arc::clone(member),
+            holds: true,
+            credit,
+            mark: member.cursor(),
+            answered: member.answered(),
+            answers_left: ANSWER_BYTES,
+            was_awaited: false,
+        }
+    }
+
+    /// The room begins to wait for it.
+    fn begin_waiting(&mut self) {
+        self.answered = self.member.answered();
+        self.answers_left = ANSWER_BYTES;
+        self.was_awaited = true;
+    }
+
+    /// How many bytes it has taken since this was last asked. What chatd has answered it comes before the log goes on,
+    /// and is no slowness of its own.
+    fn taken(&mut self) -> u64 {
+        let (cursor, answered) = (self.member.cursor(), self.member.answered());
+        let read = cursor.saturating_sub(self.mark);
+        let answers = answered.saturating_sub(self.answered).min(self.answers_left);
+        self.answers_left = ANSWER_BYTES.min((self.answers_left - answers).saturating_add(read));
+        (self.mark, self.answered) = (cursor, answered);
+        read.saturating_add(answers)
+    }
 }
 
 /// Those who read the same log.
@@ -70,10 +110,7 @@ impl Audience {
 
     /// Lets a member in whose cursor is at the head of the log.
     pub(super) fn seat(&mut self, member: &Arc<Member>) {
-        let credit = self.patience();
-        let mark = member.cursor();
-        let seat = Seat { member: Arc::clone(member), holds: true, credit, mark, was_awaited: false };
-        self.seats.insert(member.id(), seat);
+        self.seats.insert(member.id(), Seat::new(member, self.patience()));
     }
 
     /// Lets a member in that has been there before: the room waits for it, or does not.
@@ -187,9 +224,10 @@ impl Audience {
             seat.member.set_awaited(cursor < wanted);
             if cursor < wanted {
                 awaited += 1;
-                seat.was_awaited = true;
-                seat.credit = full.min(seat.credit + cursor.saturating_sub(seat.mark));
-                seat.mark = cursor;
+                if !seat.was_awaited {
+                    seat.begin_waiting();
+                }
+                seat.credit = full.min(seat.credit.saturating_add(seat.taken()));
             }
         }
         shared.await_cursors(wanted, awaited);
@@ -212,12 +250,10 @@ impl Audience {
         let shared = Arc::clone(&self.shared);
         let log = shared.write();
         for seat in self.seats.values_mut().filter(|seat| !seat.holds || seat.was_awaited) {
-            let cursor = seat.member.cursor();
-            let taken = cursor.saturating_sub(seat.mark);
-            seat.mark = cursor;
+            let taken = seat.taken();
             let limit = if seat.holds { patience } else { probation.saturating_add(due) };
             seat.credit = limit.min(seat.credit.saturating_add(taken)).saturating_sub(due);
-            let all_read = cursor >= log.head();
+            let all_read = seat.mark >= log.head();
             let awaited = seat.member.is_awaited();
             if seat.holds && awaited && seat.credit == 0 {
                 seat.holds = false;

@@ -53,6 +53,8 @@ pub struct Member {
     retry: AtomicBool,
     /// How far it has been sent the log: a copy of what `output` says, for the room.
     cursor: AtomicU64,
+    /// How many bytes it has been sent that were for it alone.
+    answered: AtomicU64,
     /// Where the last stretch that it said itself ends.
     own_end: AtomicU64,
     /// Where its reading ends: `u64::MAX` while it stays.
@@ -92,6 +94,7 @@ impl Member {
             awaited: AtomicBool::new(false),
             retry: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             own_end: AtomicU64::new(0),
             end: AtomicU64::new(Position::MAX),
             named: AtomicBool::new(false),
@@ -206,6 +209,16 @@ impl Member {
 
     pub(super) fn set_cursor(&self, cursor: Position) {
         self.cursor.store(cursor, Ordering::Release);
+    }
+
+    /// How many bytes it has been sent that were for it alone.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// It has been sent `bytes` more that were for it alone. Only while its output is held.
+    pub(super) fn note_answered(&self, bytes: usize) {
+        self.answered.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
     pub(super) fn own_end(&self) -> Position {

@@ -307,7 +307,10 @@ impl Progress {
                 self.advance(log, member, sent);
                 return Ok(Delivery::Blocked { sent });
             }
-            self.owed = Vec::new();
+            if !self.owed.is_empty() {
+                member.note_answered(self.owed.len());
+                self.owed = Vec::new();
+            }
             self.torn = false;
         }
         self.cursor = reached;
@@ -323,6 +326,7 @@ impl Progress {
         let owed = sent.min(self.owed.len());
         if owed > 0 {
             self.torn = self.owed[owed - 1] != b'\n';
+            member.note_answered(owed);
         }
         self.owed.drain(..owed);
         let mut left = (sent - owed) as Position;

@@ -461,6 +461,45 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_no_slowness_of_who_reads_it() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join(), house.join());
+        (0..25).for_each(|ten| house.say(&mut ann, &lines(10 * ten, 10 * ten + 10)));
+        (0..3).for_each(|_| house.ask(&mut ben, "/last 100"));
+        let answers = ben.reader.owed_bytes();
+        house.say(&mut ann, &lines(250, 260));
+        let mut waited = Duration::ZERO;
+        while house.house.is_waiting() {
+            house.wait(Duration::from_millis(100));
+            waited += Duration::from_millis(100);
+            ben.read(RATE as usize / 10 + 1);
+            house.notice_space();
+        }
+        assert!(answers > 2 * RATE as usize && waited > Duration::from_secs(2), "{answers} in {waited:?}");
+        ben.read(usize::MAX);
+        let heard = ben.heard();
+        assert_eq!(heard.rsplit_once("-!-").unwrap().1, format!(" that was the last\n{}", lines(0, 260)));
+    }
+
+    #[test]
+    fn nobody_holds_the_room_by_asking_for_ever() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join(), house.join());
+        (0..25).for_each(|ten| house.say(&mut ann, &lines(10 * ten, 10 * ten + 10)));
+        house.say(&mut ann, &lines(250, 260));
+        let mut waited = Duration::ZERO;
+        while house.house.is_waiting() && waited < Duration::from_secs(1000) {
+            house.ask(&mut ben, "/last 100");
+            // Ten times as fast as it has to, and never beyond the answers.
+            ben.read(RATE as usize);
+            house.wait(Duration::from_millis(100));
+            waited += Duration::from_millis(100);
+        }
+        assert_eq!(ben.reader.member().cursor(), 0);
+        assert!((13..20).contains(&waited.as_secs()), "{waited:?}");
+    }
+
+    #[test]
     fn a_member_that_was_given_up_on_is_waited_for_again_when_it_has_caught_up() {
         let mut house = TestHouse::default();
         let (mut ann, mut ben) = (house.join(), house.join());
