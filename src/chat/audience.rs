@@ -171,10 +171,11 @@ impl Audience {
 
     /// The members that the log is about to move on over: note from where.
     fn note_skipped(&self, log: &Log, tail: Position) {
-        for seat in self.seats.values().filter(|seat| !seat.holds) {
+        for (id, seat) in self.seats.iter().filter(|(_, seat)| !seat.holds) {
             let cursor = seat.member.cursor();
             if cursor >= log.tail() && cursor < tail {
-                seat.member.note_skipped(0, || (log.rest_of_line(cursor), log.line_at(cursor)));
+                let first = || (log.rest_of_line(cursor), log.line_at(cursor));
+                seat.member.note_skipped(log.own_lines_at(cursor, *id), first);
             }
         }
     }

@@ -225,6 +225,16 @@ impl Log {
         stretch.first_line + ended as u64 + u64::from(inside)
     }
 
+    /// How many lines of the stretch that `cursor` stands inside of are still to come, if they are from that session: it
+    /// has said more since it went past its own lines.
+    pub(super) fn own_lines_at(&self, cursor: Position, from: SessionId) -> u64 {
+        let next = self.stretch_after(cursor);
+        let here = next.checked_sub(1).map(|at| self.stretches[at]);
+        let end = self.stretches.get(next).map_or(self.lines, |stretch| stretch.first_line);
+        let is_inside = here.is_some_and(|stretch| stretch.from == from && stretch.start < cursor);
+        if is_inside { end - self.line_at(cursor) } else { 0 }
+    }
+
     /// The index of the first stretch that begins after `at`.
     fn stretch_after(&self, at: Position) -> usize {
         self.stretches.partition_point(|stretch| stretch.start <= at)

@@ -461,6 +461,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_member_has_said_itself_is_not_what_it_missed() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join(), house.join());
+        house.say(&mut ben, "before\n");
+        house.say(&mut ann, &lines(0, 100));
+        // Ann has gone past the first hundred lines of hers, and then says more.
+        ann.read_all();
+        let member = Arc::clone(ann.reader.member());
+        member.begin_input();
+        house.apply(Input::Say { from: ann.id(), text: lines(100, 250).into_bytes(), lines: 150 });
+        house.say(&mut ben, &lines(250, 300));
+        house.wait(Duration::from_secs(2));
+        assert!(!house.house.is_waiting());
+        assert_eq!(ann.read_all(), lines(250, 300));
+    }
+
+    #[test]
     fn an_answer_is_no_slowness_of_who_reads_it() {
         let mut house = TestHouse::default();
         let (mut ann, mut ben) = (house.join(), house.join());
