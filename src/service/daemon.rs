@@ -1,8 +1,8 @@
 //! The daemon: from argv to an exit code, and what happens on signals in between.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -13,13 +13,15 @@ use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
-use super::config::{self, Config, ConfigError, Listen, Loaded, Origin};
+use super::config::{self, Config, ConfigError, Loaded};
+use super::console;
+use super::doors;
 use super::handover::{self, Stored};
 use super::logging::{self, Logging};
-use super::server::{self, BindError, Door, Probe, Server};
+use super::server::{BindError, Door, Server};
 use super::signals::{self, Request};
 use super::systemd::{self, Message, Passed};
-use crate::net::{Address, Listener};
+use super::watchdog;
 use crate::rt::{self, JoinHandle};
 
 /// How often the service manager is told how things are, if they have changed.
@@ -32,10 +34,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 pub fn main() -> Exit {
     let cli = Cli::parse();
     match cli.task(&environment) {
-        Ok(Task::Print(text)) => {
-            print!("{text}");
-            Exit::Ok
-        }
+        Ok(Task::Print(text)) => console::print(&text),
         Ok(Task::Serve(loaded)) => {
             // Before anything else opens descriptors.
             let passed = systemd::take_passed().map_err(Failure::Passed).map(Stored::take_from);
@@ -48,7 +47,7 @@ pub fn main() -> Exit {
 /// The configuration has a mistake. If the process before has left connections, they are not closed for that: what was in
 /// force before stays in force.
 fn go_on_with_the_last_good(cli: Cli, error: ConfigError) -> Exit {
-    eprintln!("chatd: {error}");
+    console::complain(&error);
     if cli.check || cli.print_config {
         return error.exit();
     }
@@ -100,7 +99,7 @@ fn serve(
     let logging = match logging::start(config.log, config.log_level) {
         Ok(logging) => logging,
         Err(error) => {
-            eprintln!("chatd: {error}");
+            console::complain(error);
             return Exit::Failed;
         }
     };
@@ -116,7 +115,7 @@ fn serve(
         log::error!("{failure}");
         if !logging.is_on_stderr() {
             // Whoever started it should not have to look for the reason in a log, or in none.
-            eprintln!("chatd: {failure}");
+            console::complain(failure);
         }
     }
     logging.stop();
@@ -155,6 +154,10 @@ struct Daemon {
     server: Server,
     /// What the service manager was told last.
     told: String,
+    /// What is wrong with the file, if what was in force before stays in force: for as long as that is so.
+    refusal: Option<String>,
+    /// What is to be done before the next signal is looked at.
+    waiting: VecDeque<Request>,
     watchdog: Option<JoinHandle<()>>,
 }
 
@@ -168,28 +171,34 @@ impl Daemon {
     ) -> Result<(), Failure> {
         // First the signals: from here on a TERM drains, however early it comes.
         let requests = signals::requests().map_err(Failure::Signals)?;
-        let inherited = inherit(passed).await;
-        let doors = if inherited.is_empty() {
-            server::bind_all(&loaded.config).map_err(Failure::Bind)?
-        } else {
-            tell_what_is_not_used(&loaded, &inherited);
-            server::doors(inherited, &loaded.config)
-        };
+        let doors = doors::open(&loaded, passed).await.map_err(Failure::Bind)?;
         let server = start(doors, &loaded.config, stored).await;
-        let mut told = server.status().to_string();
+        let mut refusal = None;
         if let Some(error) = refused {
             if server.status().sessions == 0 {
                 return Err(Failure::Config(error));
             }
             log::error!("{error}; for those who are connected, what was in force before stays in force");
-            told = format!("{told}; configuration refused: {error}");
+            refusal = Some(format!("configuration refused: {error}"));
         }
         handover::keep_config(config::text(&loaded.config)).await;
-        announce(server.addresses());
-        systemd::notify(Message::Ready(told.clone())).await;
-        let watchdog =
-            systemd::watchdog_interval().map(|interval| rt::spawn(watch(server.probe(), interval)));
-        Self { cli, config: loaded.config, server, told, watchdog }.follow(requests, logging).await;
+        doors::announce(server.addresses());
+        let mut daemon = Self {
+            cli,
+            config: loaded.config,
+            server,
+            told: String::new(),
+            refusal,
+            waiting: VecDeque::new(),
+            watchdog: None,
+        };
+        daemon.told = daemon.status();
+        systemd::notify(Message::Ready(daemon.told.clone())).await;
+        daemon.watchdog = systemd::watchdog_interval().map(|interval| {
+            let tell = async || systemd::notify(Message::Alive).await;
+            rt::spawn(watchdog::watch(daemon.server.probe(), interval, tell))
+        });
+        daemon.follow(requests, logging).await;
         Ok(())
     }
 
@@ -197,7 +206,7 @@ impl Daemon {
     async fn follow(mut self, mut requests: impl Stream<Item = Request> + Unpin, logging: &Logging) {
         loop {
             match self.next(&mut requests).await {
-                Some(Request::Reload) => self.reload(logging).await,
+                Some(Request::Reload) => self.reload(&mut requests, logging).await,
                 Some(Request::Status) => self.server.summary().iter().for_each(|line| log::info!("{line}")),
                 Some(Request::HandOver) => return self.hand_over(requests).await,
                 Some(Request::Stop) | None => return self.stop(requests).await,
@@ -205,8 +214,17 @@ impl Daemon {
         }
     }
 
+    /// How things are, for `systemctl status`.
+    fn status(&self) -> String {
+        let status = self.server.status();
+        self.refusal.as_ref().map_or_else(|| status.to_string(), |refusal| format!("{status}; {refusal}"))
+    }
+
     /// The next request; meanwhile the service manager is kept informed.
     async fn next(&mut self, requests: &mut (impl Stream<Item = Request> + Unpin)) -> Option<Request> {
+        if let Some(request) = self.waiting.pop_front() {
+            return Some(request);
+        }
         if !systemd::is_listening() {
             return requests.next().await;
         }
@@ -215,7 +233,7 @@ impl Daemon {
             if let Either::Left((request, _)) = future::select(requests.next(), pause).await {
                 return request;
             }
-            let status = self.server.status().to_string();
+            let status = self.status();
             if status != self.told {
                 self.told.clone_from(&status);
                 systemd::notify(Message::Status(status)).await;
@@ -224,20 +242,48 @@ impl Daemon {
     }
 
     /// Puts the configuration in force as it is now; one with a mistake changes nothing.
-    async fn reload(&mut self, logging: &Logging) {
+    async fn reload(&mut self, requests: &mut (impl Stream<Item = Request> + Unpin), logging: &Logging) {
         systemd::notify(Message::Reloading).await;
-        self.told = match config::load(&self.cli, &environment) {
-            Ok(loaded) => {
+        self.told = match self.load(requests).await {
+            Some(Ok(loaded)) => {
                 self.put_in_force(&loaded.config, logging);
                 handover::keep_config(config::text(&self.config)).await;
-                format!("{}; configuration read again", self.server.status())
+                self.refusal = None;
+                format!("{}; configuration read again", self.status())
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 log::error!("{error}; the old configuration stays in force");
-                format!("{}; reload refused: {error}", self.server.status())
+                self.refusal = Some(format!("reload refused: {error}"));
+                self.status()
             }
+            None => return,
         };
         systemd::notify(Message::Ready(self.told.clone())).await;
+    }
+
+    /// Reads the configuration, from a disk that may hang or a pipe that nobody writes to: what else is asked for
+    /// meanwhile is done later. None if that is to stop.
+    async fn load(
+        &mut self,
+        requests: &mut (impl Stream<Item = Request> + Unpin),
+    ) -> Option<Result<Loaded, ConfigError>> {
+        let cli = self.cli.clone();
+        let mut loading = Box::pin(rt::blocking(move || config::load(&cli, &environment)));
+        loop {
+            let request = match future::select(loading, requests.next()).await {
+                Either::Left((loaded, _)) => return Some(loaded),
+                Either::Right((request, again)) => {
+                    loading = again;
+                    request.unwrap_or(Request::Stop)
+                }
+            };
+            if !self.waiting.contains(&request) {
+                self.waiting.push_back(request);
+            }
+            if matches!(request, Request::Stop | Request::HandOver) {
+                return None;
+            }
+        }
     }
 
     fn put_in_force(&mut self, new: &Config, logging: &Logging) {
@@ -314,64 +360,5 @@ async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
             log::error!("cannot keep connections for the next process: {error}");
             Server::start_at(doors, config)
         }
-    }
-}
-
-/// Those of the passed descriptors that can be accepted from; closes the others, and says why.
-async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
-    let mut inherited = Vec::new();
-    for Passed { fd, name } in passed {
-        match Listener::inherit(fd) {
-            Ok(listener) => inherited.push(listener),
-            Err(error) => {
-                let shown = name.escape_default();
-                log::warn!("the service manager has passed \"{shown}\", which is of no use: {error}");
-                systemd::notify(Message::Forget(name)).await;
-            }
-        }
-    }
-    inherited
-}
-
-/// Says that the addresses somebody has set are not those that count.
-fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
-    let origin = loaded.origin("listen");
-    let is_used = |listen: &Listen| inherited.iter().any(|listener| *listener.address() == listen.address);
-    if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
-        log::warn!(
-            "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
-            origin.place("listen")
-        );
-    }
-}
-
-/// Tells the service manager each time something has gone through the broker and back. If it does not come back,
-/// neither does chatd, until it is started again.
-async fn watch(mut probe: Probe, interval: Duration) {
-    while probe.round_trip().await {
-        systemd::notify(Message::Alive).await;
-        rt::sleep(interval).await;
-    }
-}
-
-/// Tells where chatd listens, and how to try it.
-fn announce(addresses: &[Address]) {
-    for address in addresses {
-        match address {
-            Address::Tcp(address) => {
-                let (ip, port) = (reachable(address.ip()), address.port());
-                log::info!("listening on {address}; try: nc {ip} {port}");
-            }
-            Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
-        }
-    }
-}
-
-/// An address under which a program on this machine reaches a socket bound to `ip`.
-fn reachable(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
     }
 }

@@ -5,7 +5,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod daemon;
+pub mod doors;
 pub mod exit;
 pub mod handover;
 pub mod logging;
@@ -13,6 +15,7 @@ pub mod server;
 pub mod signals;
 pub mod status;
 pub mod systemd;
+pub mod watchdog;
 
 pub use exit::Exit;
 

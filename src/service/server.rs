@@ -19,12 +19,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::SinkExt;
-use futures::channel::{mpsc, oneshot};
+use futures::channel::mpsc;
 use futures::future::{self, Either};
 
 use super::config::{Config, Listen, show_duration};
 use super::handover::{FileJournal, Handover, TakenOver};
 use super::status::Status;
+use super::watchdog::Probe;
 use crate::chat::{Arrival, Broker, House, Input, Limits, Member, Now, Outlet, RoomLog, SessionId, Traffic};
 use crate::net::listener::Entrance;
 use crate::net::session::KeptSession;
@@ -178,7 +179,7 @@ impl Server {
     /// What can tell whether the broker works, for as long as it is kept. The server does not stop before it is
     /// dropped.
     pub fn probe(&self) -> Probe {
-        Probe { inputs_tx: self.inputs_tx.clone() }
+        Probe::new(self.inputs_tx.clone())
     }
 
     /// Where it listens, with the real ports.
@@ -264,20 +265,6 @@ impl Server {
             log::warn!("{count} sessions had not read everything within drain ({drain}): closed");
         }
         alarms.cancel().await;
-    }
-}
-
-/// A way through the broker and back.
-#[derive(Debug)]
-pub struct Probe {
-    inputs_tx: mpsc::Sender<Input>,
-}
-
-impl Probe {
-    /// Completes when the broker has taken in an input and answered it; never, if it hangs. False if it has ended.
-    pub async fn round_trip(&mut self) -> bool {
-        let (answer_tx, answer_rx) = oneshot::channel();
-        self.inputs_tx.send(Input::Probe(answer_tx)).await.is_ok() && answer_rx.await.is_ok()
     }
 }
 

@@ -1,0 +1,72 @@
+//! Where callers come in: sockets that the service manager has passed, or else the addresses of the configuration; and
+//! what the log is told of that.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::config::{Listen, Loaded, Origin};
+use super::server::{self, BindError, Door};
+use super::systemd::{self, Message, Passed};
+use crate::net::{Address, Listener};
+
+/// Takes the sockets that were passed, if any of them can be accepted from; otherwise binds what `loaded` names.
+///
+/// # Errors
+/// The first address that cannot be listened on; then none is.
+pub async fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
+    let inherited = inherit(passed).await;
+    if inherited.is_empty() {
+        return server::bind_all(&loaded.config);
+    }
+    tell_what_is_not_used(loaded, &inherited);
+    Ok(server::doors(inherited, &loaded.config))
+}
+
+/// Those of the passed descriptors that can be accepted from; closes the others, and says why.
+async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
+    let mut inherited = Vec::new();
+    for Passed { fd, name } in passed {
+        match Listener::inherit(fd) {
+            Ok(listener) => inherited.push(listener),
+            Err(error) => {
+                let shown = name.escape_default();
+                log::warn!("the service manager has passed \"{shown}\", which is of no use: {error}");
+                systemd::notify(Message::Forget(name)).await;
+            }
+        }
+    }
+    inherited
+}
+
+/// Says that the addresses somebody has set are not those that count.
+fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
+    let origin = loaded.origin("listen");
+    let is_used = |listen: &Listen| inherited.iter().any(|listener| *listener.address() == listen.address);
+    if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
+        log::warn!(
+            "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
+            origin.place("listen")
+        );
+    }
+}
+
+/// Tells where chatd listens, and how to try it.
+pub fn announce(addresses: &[Address]) {
+    for address in addresses {
+        match address {
+            Address::Tcp(address) => {
+                let (ip, port) = (reachable(address.ip()), address.port());
+                log::info!("listening on {address}; try: nc {ip} {port}");
+            }
+            Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
+        }
+    }
+}
+
+/// An address under which a program on this machine reaches a socket bound to `ip`.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
