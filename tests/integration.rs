@@ -8,6 +8,7 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod manager;
 mod support;
 
 // What people see.
@@ -21,6 +22,7 @@ mod limits;
 
 // The daemon as a process.
 mod configuration;
+mod handover;
 mod listeners;
 mod names;
 mod service_manager;

@@ -3,54 +3,11 @@
 use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, TestServer, clean, text};
-
-const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
-
-/// What stands in for the socket of a service manager.
-struct Manager {
-    folder: Folder,
-    socket: UnixDatagram,
-}
-
-impl Manager {
-    fn new() -> Self {
-        let folder = Folder::new();
-        let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { folder, socket }
-    }
-
-    /// Starts the daemon with `script`, a shell's, before it.
-    fn start(&self, script: &str, options: &[&str]) -> Daemon {
-        let notify = format!("NOTIFY_SOCKET={}; export NOTIFY_SOCKET;", text(&self.folder.path("notify")));
-        Daemon::run(shell(&format!("{notify} {script}"), options))
-    }
-
-    /// What it is told next, but for descriptors to keep: it keeps none.
-    fn told(&self) -> String {
-        loop {
-            let mut buffer = [0; 4096];
-            let len = self.socket.recv(&mut buffer).unwrap();
-            let told = String::from_utf8(buffer[..len].to_vec()).unwrap();
-            if !told.starts_with("FDSTORE") {
-                return told;
-            }
-        }
-    }
-}
-
-/// A shell that does `script` and then becomes the daemon: LISTEN_PID and WATCHDOG_PID have to name it.
-fn shell(script: &str, options: &[&str]) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("{script} exec \"$@\""), "sh", CHATD]);
-    command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(options);
-    command
-}
+use crate::manager::{Manager, shell};
+use crate::support::{Caller, Daemon, Folder, GREETING, TestServer, clean, text};
 
 /// As a service manager passes what is standard input and standard output here.
 const PASS_TWO: &str = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_FDS=2 LISTEN_PID=$$;";
@@ -83,6 +40,36 @@ fn it_is_told_ready_status_reloading_and_stopping() {
 }
 
 #[test]
+fn a_mistake_in_the_file_is_in_the_status_for_as_long_as_it_is_there() {
+    let (manager, folder) = (Manager::new(), Folder::new());
+    let file = folder.write("chatd.toml", "max_per_ip = 5\n");
+    let mut daemon = manager.start("", &["--config", text(&file)]);
+    assert_eq!(manager.told(), "READY=1\nSTATUS=0 sessions, 1 room, 0 lines\n");
+    let reload = |content: &str| {
+        folder.write("chatd.toml", content);
+        daemon.signal("HUP");
+        assert!(manager.told().starts_with("RELOADING=1\n"));
+        manager.told()
+    };
+    let refused = "reload refused: ";
+    assert!(
+        reload("max_per_ipp = 5\n")
+            .starts_with(&format!("READY=1\nSTATUS=0 sessions, 1 room, 0 lines; {refused}"))
+    );
+    let ann = daemon.join();
+    let status = manager.told();
+    assert!(status.starts_with(&format!("STATUS=1 session, 1 room, 0 lines; {refused}")), "{status}");
+    assert!(status.contains("max_per_ipp"), "{status}");
+    assert!(reload("max_per_ip = 6\n").ends_with("; configuration read again\n"));
+    drop(ann);
+    // It may be told once more that there is one.
+    let status = std::iter::repeat_with(|| manager.told()).find(|told| told.contains("STATUS=0"));
+    assert_eq!(status.unwrap(), "STATUS=0 sessions, 1 room, 0 lines\n");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
 fn one_that_is_not_there_does_not_matter() {
     let mut daemon = Daemon::run(shell("export NOTIFY_SOCKET=/nonexistent/notify;", &[]));
     let is_it = |line: &String| line.contains("cannot talk to the service manager");
@@ -96,9 +83,12 @@ fn one_that_is_not_there_does_not_matter() {
 fn a_watchdog_is_fed_twice_in_its_time() {
     let manager = Manager::new();
     let _daemon = manager.start("export WATCHDOG_USEC=400000 WATCHDOG_PID=$$;", &[]);
-    let told: Vec<_> = (0..4).map(|_| manager.told()).collect();
-    assert!(told[0].starts_with("READY=1\n"), "first that it is ready: {told:?}");
-    assert!(told[1..].iter().all(|told| told == "WATCHDOG=1\n"), "{told:?}");
+    let told: Vec<_> = (0..2).map(|_| manager.told()).collect();
+    assert!(told[0].starts_with("READY=1\n") && told[1] == "WATCHDOG=1\n", "{told:?}");
+    let start = Instant::now();
+    (0..10).for_each(|_| assert_eq!(manager.told(), "WATCHDOG=1\n"));
+    // Ten times half of that; and not all the time.
+    assert!((1900..3600).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
 }
 
 #[test]

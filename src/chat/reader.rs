@@ -292,7 +292,7 @@ impl Progress {
         slices.push(&self.owed);
         let pieces = log.pieces(self.cursor, limit, |from| member.hides(from), member.hidden_end());
         let reached = slices.extend(log, pieces, limit);
-        let offered = slices.bytes;
+        let (offered, is_torn) = (slices.bytes, slices.is_torn());
         if offered > 0 {
             let sent = match outlet.send(slices.as_slice()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -311,7 +311,7 @@ impl Progress {
                 member.note_answered(self.owed.len());
                 self.owed = Vec::new();
             }
-            self.torn = false;
+            self.torn = is_torn;
         }
         self.cursor = reached;
         Ok(match reached {

@@ -461,6 +461,20 @@ mod tests {
     }
 
     #[test]
+    fn it_is_known_whether_a_delivery_ended_inside_of_a_line() {
+        let mut house = TestHouse::new(|limits| limits.log_size = 1 << 20);
+        let (mut ann, mut ben) = (house.join(), house.join());
+        let line = format!("{}\n", "x".repeat(999));
+        house.say(&mut ann, &line.repeat(700));
+        let mut torn = 0;
+        while ben.read(usize::MAX) == Delivery::More {
+            assert_eq!(ben.reader.is_torn(), !ben.heard().ends_with('\n'));
+            torn += u32::from(ben.reader.is_torn());
+        }
+        assert!(torn > 0 && !ben.reader.is_torn());
+    }
+
+    #[test]
     fn what_a_member_has_said_itself_is_not_what_it_missed() {
         let mut house = TestHouse::default();
         let (mut ann, mut ben) = (house.join(), house.join());

@@ -91,15 +91,21 @@ impl Caller {
     /// All that is heard up to and without `mark`.
     #[track_caller]
     pub fn until(&mut self, mark: &str) -> String {
+        String::from_utf8(self.take_until(mark.as_bytes())).unwrap()
+    }
+
+    /// The same, whatever it is.
+    #[track_caller]
+    pub fn take_until(&mut self, mark: &[u8]) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(at) = find(&self.heard, mark.as_bytes()) {
+            if let Some(at) = find(&self.heard, mark) {
                 let before = self.heard.drain(..at).collect();
                 self.heard.drain(..mark.len());
-                return String::from_utf8(before).unwrap();
+                return before;
             }
             if !self.receive(deadline) {
-                panic!("the connection ended before {mark:?}: {}", show(&self.heard));
+                panic!("the connection ended before {}: {}", show(mark), show(&self.heard));
             }
         }
     }

@@ -75,7 +75,16 @@ impl Daemon {
     }
 
     /// Starts it as `command` has it, which must have it listen on 127.0.0.1.
-    pub fn run(mut command: Command) -> Self {
+    pub fn run(command: Command) -> Self {
+        let mut daemon = Self::silent(command);
+        let line = daemon.wait_for_log("listening on 127.0.0.1:");
+        let port = line.split("127.0.0.1:").nth(1).unwrap().split(';').next().unwrap();
+        daemon.address.set_port(port.parse().unwrap());
+        daemon
+    }
+
+    /// Starts it as `command` has it, and waits for nothing.
+    pub fn silent(mut command: Command) -> Self {
         let mut child = clean(&mut command).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines_tx, lines) = mpsc::channel();
@@ -83,11 +92,7 @@ impl Daemon {
             stderr.lines().map_while(Result::ok).try_for_each(|line| lines_tx.send(line))
         });
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon = Self { child, lines, address: unknown, log: Vec::new() };
-        let line = daemon.wait_for_log("listening on 127.0.0.1:");
-        let port = line.split("127.0.0.1:").nth(1).unwrap().split(';').next().unwrap();
-        daemon.address.set_port(port.parse().unwrap());
-        daemon
+        Self { child, lines, address: unknown, log: Vec::new() }
     }
 
     pub fn join(&self) -> Caller {
@@ -132,6 +137,15 @@ impl Daemon {
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("it goes on: {:#?}", self.log),
             }
         }
+    }
+
+    /// Says whether it has not ended after that time.
+    pub fn goes_on_for(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.log.push(line);
+        }
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Memory that it uses, in bytes.
@@ -186,7 +200,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path

@@ -1,0 +1,260 @@
+//! Everybody stays: restarts and crashes with a service manager that keeps descriptors, which this test plays;
+//! `tests/systemd` has the real one, and crowds.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use chatd::chat::SessionId;
+use chatd::net::marks::Marks;
+use chatd::net::parcel::Parcel;
+
+use crate::manager::Manager;
+use crate::support::{Caller, Daemon, Folder, PATIENCE, text};
+
+/// What names and json are told after a crash.
+const CRASHED: &str = "-!- chatd has crashed and gone on: lines of that moment may be lost\n";
+
+/// What somebody is told of whom nothing is known.
+const UNKNOWN: &str =
+    "-!- closing: chatd was restarted and cannot go on with this connection; connect again\n";
+
+/// Waits until the daemon has read all that `caller` has sent.
+#[track_caller]
+fn wait_until_read(caller: &Caller) {
+    let port = format!(":{:04X}", caller.stream().local_addr().unwrap().port());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // proc(5): where it is, where the other side is, ..., what waits to be sent, what waits to be read.
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let waits = table.lines().skip(1).any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (to_send, to_read) = fields[4].split_once(':').unwrap();
+            (fields[1].ends_with(&port) && to_send != "00000000")
+                || (fields[2].ends_with(&port) && to_read != "00000000")
+        });
+        if !waits {
+            return;
+        }
+        assert!(Instant::now() < deadline, "it does not read");
+        std::thread::yield_now();
+    }
+}
+
+/// What three people hear, in three views, while each types a byte at a time; between two of them `between` happens.
+fn conversation(manager: &Manager, mut between: impl FnMut()) -> [String; 3] {
+    let mut people = [(); 3].map(|()| manager.join());
+    people[1].say("/nick ben\n");
+    people[1].until("\n");
+    people[2].say("/view json\n");
+    people[2].until("\n");
+    let typed: [&[u8]; 3] = [
+        b"one\r\ntwo\r\0\xff\xfd\x01th\xc3\xbcs\x1b[1m\n\xff\xf4\xff\xfd\x06\n",
+        b"/me waves\n//x\n/ms ann\n/join attic\nalone\n/join main\n",
+        b"/nick eve\n/ignore ben\n/last 2\n/time on\nhello\n",
+    ];
+    for (who, typed) in typed.into_iter().enumerate() {
+        for byte in typed {
+            people[who].say([*byte]);
+            wait_until_read(&people[who]);
+            between();
+        }
+        // So that those who are told later are told by now.
+        for (other, person) in people.iter_mut().enumerate() {
+            person.say(format!("done {who} {other}\n"));
+            wait_until_read(person);
+        }
+        between();
+    }
+    // What everybody hears comes in one order: after this there is no more.
+    let mut last = manager.join();
+    last.say("the last line\n");
+    people.map(|mut person| String::from_utf8_lossy(&person.take_until(b"the last line")).into_owned())
+}
+
+/// What is said of those who come and go, and when, is left out: who is told of in which line depends on time.
+fn without_times(heard: &str) -> String {
+    let coming = [" here)", " is now ", "\"members\"", "\"rename\""];
+    let lines = heard.lines().filter(|line| !coming.iter().any(|part| line.contains(part)));
+    let without_time = lines.map(|line| match line.split_once("\"time\":\"") {
+        Some((before, after)) => format!("{before}{}\n", &after["2026-11-24T20:00:00.000Z".len()..]),
+        None => format!("{line}\n"),
+    });
+    without_time.collect()
+}
+
+#[test]
+fn nobody_hears_another_byte_because_of_a_restart_after_each_byte() {
+    let manager = Manager::with_store();
+    let _daemon = manager.start("", &[]);
+    let stays = conversation(&manager, || {});
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let moves = conversation(&manager, || manager.restart(&mut daemon, &[]));
+    for (one, other) in stays.iter().zip(&moves) {
+        assert_eq!(without_times(one), without_times(other));
+    }
+}
+
+#[test]
+fn it_ends_only_when_the_manager_has_everything() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let mut ann = manager.join();
+    manager.hold_barriers();
+    daemon.signal("USR2");
+    // The first is for finding out whether anything is kept.
+    drop(manager.barrier());
+    let barrier = manager.barrier();
+    assert!(manager.names().contains(&"state".to_owned()));
+    assert!(daemon.goes_on_for(Duration::from_millis(300)));
+    drop(barrier);
+    assert!(daemon.wait().success());
+    let _daemon = manager.start("", &[]);
+    let mut ben = manager.join();
+    ben.say("hello\n");
+    ann.expect("hello\n");
+}
+
+#[test]
+fn after_a_crash_names_and_views_are_there_and_all_who_can_see_it_are_told() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let (mut ann, mut ben) = (manager.join(), manager.join());
+    ann.say("/nick ann\n");
+    ann.until("else there is\n");
+    ben.say("before\n");
+    ann.expect("<guest2> before\n");
+    ben.say("half a l");
+    wait_until_read(&ben);
+    manager.crash(&mut daemon, &[]);
+    ann.expect(CRASHED);
+    ann.say("hello\n");
+    ben.expect("hello\n");
+    // What has been read of that line is lost, and with it the line.
+    ben.say("ine\nwhole\n");
+    ann.expect("<guest2> whole\n");
+    let mut eve = manager.join();
+    eve.say("/nick ann\n");
+    assert!(eve.until("\n").contains("is taken"));
+}
+
+#[test]
+fn a_state_of_a_later_version_is_refused_and_everybody_goes_on_as_after_a_crash() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let (mut ann, mut ben) = (manager.join(), manager.join());
+    ann.say("/nick ann\n");
+    ann.until("else there is\n");
+    manager.stop_for_restart(&mut daemon);
+    let state = manager.bytes("state");
+    let version = u32::from_le_bytes(state[12..16].try_into().unwrap());
+    let later = [&state[..12], &(version + 1).to_le_bytes(), &state[16..]].concat();
+    manager.replace("state", manager.file("later", &later));
+    daemon = manager.start("", &[]);
+    assert!(daemon.log.iter().any(|line| line.contains("a later chatd has written it")), "{:#?}", daemon.log);
+    ann.expect(CRASHED);
+    ben.say("hello\n");
+    ann.expect("<guest2> hello\n");
+}
+
+#[test]
+fn somebody_of_whom_nothing_is_known_is_told_so_and_the_others_go_on() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let (mut ann, mut ben) = (manager.join(), manager.join());
+    manager.stop_for_restart(&mut daemon);
+    // A connection that is in a parcel, and in no state.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stranger = Caller::connect(listener.local_addr().unwrap());
+    let (socket, _) = listener.accept().unwrap();
+    let parcel = Parcel::new().unwrap();
+    parcel.put(&[(SessionId(999), socket.as_fd())]).unwrap();
+    drop(socket);
+    manager.replace("parcel-77-in", parcel.inlet);
+    manager.replace("parcel-77-out", parcel.outlet);
+    let _daemon = manager.start("", &[]);
+    stranger.expect(UNKNOWN);
+    stranger.expect_end();
+    ann.say("hello\n");
+    ben.expect("hello\n");
+}
+
+#[test]
+fn what_it_has_failed_to_go_on_with_three_times_is_thrown_away() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let mut ann = manager.join();
+    manager.stop_for_restart(&mut daemon);
+    let marks = manager.kept(|kept| {
+        let (_, marks) = kept.iter().find(|(name, _)| name == "marks").unwrap();
+        marks.try_clone().unwrap()
+    });
+    Marks::take_over(marks).unwrap().0.set_attempts(3).unwrap();
+    let mut daemon = manager.start("", &[]);
+    assert!(daemon.log.iter().any(|line| line.contains("3 times in a row")), "{:#?}", daemon.log);
+    ann.expect(UNKNOWN);
+    ann.expect_end();
+    // And that is over.
+    let mut ben = manager.join();
+    manager.restart(&mut daemon, &[]);
+    ben.say("/nick ben\n");
+    ben.expect("-!- you are ben now");
+}
+
+#[test]
+fn a_mistake_in_the_file_closes_nobody_though_nobody_can_be_told() {
+    let (manager, folder) = (Manager::with_store(), Folder::new());
+    let file = folder.write("chatd.toml", "greeting = \"good morning\"\n");
+    let options = ["--config", text(&file)];
+    let mut daemon = manager.start("", &options);
+    let mut ann = Caller::connect(manager.address());
+    ann.expect("good morning\n");
+    manager.stop_for_restart(&mut daemon);
+    while !manager.told().starts_with("STOPPING=1\n") {}
+    folder.write("chatd.toml", "greting = \"good evening\"\n");
+    let mut next = Daemon::silent(manager.command("exec 2>/dev/full;", &options));
+    assert!(manager.told().contains("configuration refused: "));
+    let mut ben = Caller::connect(manager.address());
+    ben.expect("good morning\n");
+    ben.say("hello\n");
+    ann.expect("hello\n");
+    next.signal("TERM");
+    assert!(next.wait().success());
+}
+
+#[test]
+fn without_a_store_everybody_is_told_goodbye() {
+    let manager = Manager::new();
+    let mut daemon = manager.start("", &[]);
+    let mut ann = daemon.join();
+    ann.say("/nick ann\n");
+    ann.until("else there is\n");
+    daemon.signal("USR2");
+    ann.expect("-!- closing: chatd is stopping\n");
+    ann.expect_end();
+    assert!(daemon.wait().success());
+    assert!(daemon.log.iter().any(|line| line.contains("keeps no connections")));
+}
+
+#[test]
+fn half_a_line_of_a_crash_gets_an_end_and_the_next_line_is_whole() {
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let (mut ann, mut ben) = (manager.join(), manager.join());
+    // More than the kernel takes for somebody who does not read.
+    let line = format!("{}\n", "x".repeat(16_000));
+    let count = 600;
+    for _ in 0..count {
+        ann.say(&line);
+    }
+    wait_until_read(&ann);
+    manager.crash(&mut daemon, &[]);
+    ann.say("after\n");
+    let heard = ben.until("after");
+    let lines: Vec<&str> = heard.split('\n').collect();
+    let (last, whole) = lines.split_last().unwrap();
+    assert!(last.is_empty(), "{} begins with nothing else", last.len());
+    let torn = whole.iter().filter(|other| other.len() != line.len() - 1).count();
+    assert!(torn <= 1 && whole.len() < count, "{torn} torn of {}", whole.len());
+    assert!(whole.iter().all(|part| part.bytes().all(|byte| byte == b'x')));
+}
