@@ -19,6 +19,12 @@ use super::room_log::RoomLog;
 /// waited for. Also the most that it can save up by reading faster.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Who is so many eighths of the log behind is looked at, for the room may have to wait for it.
+const FAR: u64 = 2;
+
+/// Who is so many eighths of it behind and does not read at `min_rate` will not be waited for.
+const VERY_FAR: u64 = 7;
+
 /// How many bytes of answers count as reading in a row: more than one answer has. Beyond that they count as much as what
 /// is read of the log, so nobody can hold the room up by asking for ever.
 const ANSWER_BYTES: u64 = 128 * 1024;
@@ -38,6 +44,8 @@ struct Seat {
     credit: u64,
     /// Its cursor when this was last looked at.
     mark: Position,
+    /// How far the log had moved on over its cursor by then.
+    jumped: u64,
     /// The bytes for it alone that it had been sent then.
     answered: u64,
     /// How many more of those count as reading.
@@ -53,6 +61,7 @@ impl Seat {
             holds: true,
             credit,
             mark: member.cursor(),
+            jumped: member.jumped(),
             answered: member.answered(),
             answers_left: ANSWER_BYTES,
             was_awaited: false,
@@ -66,14 +75,15 @@ impl Seat {
         self.was_awaited = true;
     }
 
-    /// How many bytes it has taken since this was last asked. What chatd has answered it comes before the log goes on,
+    /// How many bytes it has taken since this was last asked. What the log has moved on over it has not. What chatd has answered it comes before the log goes on,
     /// and is no slowness of its own.
     fn taken(&mut self) -> u64 {
         let (cursor, answered) = (self.member.cursor(), self.member.answered());
-        let read = cursor.saturating_sub(self.mark);
+        let jumped = self.member.jumped();
+        let read = cursor.saturating_sub(self.mark).saturating_sub(jumped - self.jumped);
         let answers = answered.saturating_sub(self.answered).min(self.answers_left);
         self.answers_left = ANSWER_BYTES.min((self.answers_left - answers).saturating_add(read));
-        (self.mark, self.answered) = (cursor, answered);
+        (self.mark, self.jumped, self.answered) = (cursor, jumped, answered);
         read.saturating_add(answers)
     }
 }
@@ -87,11 +97,13 @@ pub(super) struct Audience {
     low: Position,
     /// Members that are not waited for.
     given_up: usize,
+    /// Somebody is far behind: who reads how fast is looked at before the log is full.
+    is_lagging: bool,
 }
 
 impl Audience {
     pub(super) fn new(shared: Arc<RoomLog>) -> Self {
-        Self { shared, seats: BTreeMap::new(), low: 0, given_up: 0 }
+        Self { shared, seats: BTreeMap::new(), low: 0, given_up: 0, is_lagging: false }
     }
 
     /// The log that they read.
@@ -103,9 +115,9 @@ impl Audience {
         self.seats.is_empty()
     }
 
-    /// Somebody is not waited for: the time has to be told.
-    pub(super) fn has_given_up(&self) -> bool {
-        self.given_up > 0
+    /// Somebody is not waited for, or far behind: the time has to be told.
+    pub(super) fn is_watching(&self) -> bool {
+        self.given_up > 0 || self.is_lagging
     }
 
     /// Lets a member in whose cursor is at the head of the log.
@@ -143,10 +155,12 @@ impl Audience {
     /// to get.
     pub(super) fn fits(&mut self, len: usize) -> bool {
         let log = self.shared.read();
-        let tail = log.tail_after(len);
-        if self.low < tail {
+        let (tail, capacity) = (log.tail_after(len), log.capacity() as u64);
+        let is_old = !self.is_lagging && self.low + capacity / 2 < log.head();
+        if self.low < tail || is_old {
             let lowest = self.seats.values().filter(|seat| seat.holds).map(|seat| seat.member.cursor()).min();
             self.low = lowest.map_or(log.head(), |lowest| lowest.min(log.head()));
+            self.is_lagging = is_far_behind(self.low, &log, FAR);
         }
         self.low >= tail
     }
@@ -244,32 +258,44 @@ impl Audience {
         self.shared.have_all_read(waker)
     }
 
-    /// Reckons who has read how much in the time `elapsed`, and gives up on those without credit.
+    /// Reckons who has read how much in the time `elapsed`, and gives up on those without credit: those whom the room
+    /// waits for, and those whom it would have to wait for soon, so that each of them has its second while the log still
+    /// has space.
     pub(super) fn reckon(&mut self, elapsed: Duration) {
         let due = bytes_in(elapsed, self.min_rate());
         let (patience, probation) = (self.patience(), bytes_in(PROBATION, self.min_rate()));
         let shared = Arc::clone(&self.shared);
         let log = shared.write();
-        for seat in self.seats.values_mut().filter(|seat| !seat.holds || seat.was_awaited) {
+        self.is_lagging = false;
+        for seat in self.seats.values_mut() {
+            let is_behind = is_far_behind(seat.member.cursor(), &log, FAR);
+            if seat.holds && !seat.was_awaited && !is_behind {
+                seat.credit = patience;
+                continue;
+            }
             let taken = seat.taken();
             let limit = if seat.holds { patience } else { probation.saturating_add(due) };
             seat.credit = limit.min(seat.credit.saturating_add(taken)).saturating_sub(due);
             let all_read = seat.mark >= log.head();
             let awaited = seat.member.is_awaited();
-            if seat.holds && awaited && seat.credit == 0 {
+            let is_in_the_way = awaited || is_far_behind(seat.mark, &log, VERY_FAR);
+            if seat.holds && is_in_the_way && seat.credit == 0 {
                 seat.holds = false;
                 self.given_up += 1;
-                seat.member.set_awaited(false);
-                shared.give_up_one();
+                if awaited {
+                    seat.member.set_awaited(false);
+                    shared.give_up_one();
+                }
             } else if !seat.holds && (all_read || seat.credit >= probation) {
                 seat.holds = true;
                 self.given_up -= 1;
                 self.low = 0;
             }
-            if seat.holds && (all_read || !seat.was_awaited) {
+            if seat.holds && all_read {
                 seat.credit = patience;
             }
             seat.was_awaited = seat.holds && awaited;
+            self.is_lagging |= seat.holds && is_behind;
             seat.member.retry();
         }
     }
@@ -281,6 +307,11 @@ impl Audience {
     fn patience(&self) -> u64 {
         bytes_in(PATIENCE, self.min_rate())
     }
+}
+
+/// Says whether somebody who stands there is so many parts of eight of what the log can keep behind its head.
+fn is_far_behind(cursor: Position, log: &Log, eighths: u64) -> bool {
+    log.head().saturating_sub(cursor) > log.capacity() as u64 / 8 * eighths
 }
 
 /// How many bytes that is at `rate` bytes a second; at least one, so that no rate is ever "nothing".

@@ -124,8 +124,8 @@ impl Room {
     /// What waited in another process waits again.
     pub(super) fn put_back_waiting(&mut self, entries: VecDeque<Entry>, now: Now) {
         self.waiting = entries;
-        let has_given_up = self.audiences().any(|audience| audience.has_given_up());
-        self.reckoned = has_given_up.then_some(now.instant);
+        let is_watching = self.audiences().any(|audience| audience.is_watching());
+        self.reckoned = is_watching.then_some(now.instant);
         self.wait(now);
     }
 

@@ -53,6 +53,8 @@ pub struct Member {
     retry: AtomicBool,
     /// How far it has been sent the log: a copy of what `output` says, for the room.
     cursor: AtomicU64,
+    /// How many bytes the log has moved on over its cursor.
+    jumped: AtomicU64,
     /// How many bytes it has been sent that were for it alone.
     answered: AtomicU64,
     /// Where the last stretch that it said itself ends.
@@ -94,6 +96,7 @@ impl Member {
             awaited: AtomicBool::new(false),
             retry: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
+            jumped: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             own_end: AtomicU64::new(0),
             end: AtomicU64::new(Position::MAX),
@@ -209,6 +212,16 @@ impl Member {
 
     pub(super) fn set_cursor(&self, cursor: Position) {
         self.cursor.store(cursor, Ordering::Release);
+    }
+
+    /// How many bytes the log has moved on over its cursor.
+    pub(super) fn jumped(&self) -> u64 {
+        self.jumped.load(Ordering::Acquire)
+    }
+
+    /// The log has moved on over `bytes` more. Only while its output is held.
+    pub(super) fn note_jumped(&self, bytes: u64) {
+        self.jumped.fetch_add(bytes, Ordering::AcqRel);
     }
 
     /// How many bytes it has been sent that were for it alone.

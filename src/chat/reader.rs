@@ -353,6 +353,7 @@ impl Progress {
             self.missed += missed;
             room.traffic().count_skipped(missed);
         }
+        member.note_jumped(log.tail() - self.cursor);
         self.cursor = log.tail();
         room.note_cursor(member, self.cursor);
     }

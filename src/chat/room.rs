@@ -133,7 +133,7 @@ impl Room {
             self.remember(entry, now);
         }
         self.audiences().for_each(|audience| audience.end_waiting());
-        if !self.audiences().any(|audience| audience.has_given_up()) {
+        if !self.audiences().any(|audience| audience.is_watching()) {
             self.reckoned = None;
         }
     }
@@ -298,6 +298,9 @@ impl Room {
                 }
             }
             drop(encoded);
+            if self.reckoned.is_none() && self.audiences().any(|audience| audience.is_watching()) {
+                self.reckoned = Some(now.instant);
+            }
             effects.appended = true;
             self.said += u64::from(lines);
             if entry.advance(bytes, lines) {
@@ -412,6 +415,51 @@ mod tests {
                 lines(500 - kept, 500)
             )
         );
+    }
+
+    #[test]
+    fn a_member_that_never_reads_is_waited_for_once() {
+        let mut house = TestHouse::default();
+        let (mut talkers, mut ben) = ([house.join(), house.join()], house.join());
+        let (mut said, mut waited) = (0, Duration::ZERO);
+        // Twice as much as it would have to read.
+        for turn in 0..600 {
+            if house.house.is_waiting() {
+                waited += Duration::from_millis(100);
+            } else {
+                house.say(&mut talkers[turn % 2], &lines(said, said + 12));
+                said += 12;
+            }
+            talkers.iter_mut().for_each(|one| drop(one.read_all()));
+            house.wait(Duration::from_millis(100));
+            // Its session tries again and again, and sends nothing.
+            ben.read(0);
+        }
+        assert!(waited <= Duration::from_millis(1300), "{waited:?}");
+        assert!(ben.read_all().starts_with("-!- "));
+    }
+
+    #[test]
+    fn many_that_never_read_are_not_waited_for_one_after_the_other() {
+        let mut house = TestHouse::default();
+        let mut talkers = [house.join(), house.join()];
+        let mut others = Vec::new();
+        let (mut said, mut waited) = (0, Duration::ZERO);
+        for turn in 0..600 {
+            if others.len() < 20 {
+                others.push(house.join());
+            }
+            if house.house.is_waiting() {
+                waited += Duration::from_millis(100);
+            } else {
+                house.say(&mut talkers[turn % 2], &lines(said, said + 6));
+                said += 6;
+            }
+            talkers.iter_mut().for_each(|one| drop(one.read_all()));
+            house.wait(Duration::from_millis(100));
+            others.iter_mut().for_each(|other| drop(other.read(0)));
+        }
+        assert!(waited <= Duration::from_millis(1300), "{waited:?}");
     }
 
     #[test]
