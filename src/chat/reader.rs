@@ -188,7 +188,10 @@ pub(super) fn relocate(member: &Member, to: &Arc<RoomLog>) {
     let from = member.room();
     let log = from.read();
     let output = &mut *member.output();
-    output.progress.settle(&from, member, &log);
+    // To one that is gone nothing is owed.
+    if output.outlet.is_some() {
+        output.progress.settle(&from, member, &log);
+    }
     from.note_cursor(member, Position::MAX);
     output.progress.cursor = head;
     member.set_cursor(head);

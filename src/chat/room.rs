@@ -509,6 +509,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_put_aside_for_one_that_is_gone() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join(), house.join());
+        house.say(&mut ann, &lines(0, 100));
+        ben.reader.release();
+        house.ask(&mut ben, "/view names");
+        assert_eq!(ben.reader.owed_bytes(), 0);
+    }
+
+    #[test]
     fn it_is_known_whether_a_delivery_ended_inside_of_a_line() {
         let mut house = TestHouse::new(|limits| limits.log_size = 1 << 20);
         let (mut ann, mut ben) = (house.join(), house.join());
