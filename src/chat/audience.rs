@@ -262,7 +262,7 @@ impl Audience {
     /// waits for, and those whom it would have to wait for soon, so that each of them has its second while the log still
     /// has space.
     pub(super) fn reckon(&mut self, elapsed: Duration) {
-        let due = bytes_in(elapsed, self.min_rate());
+        let due = if elapsed.is_zero() { 0 } else { bytes_in(elapsed, self.min_rate()) };
         let (patience, probation) = (self.patience(), bytes_in(PROBATION, self.min_rate()));
         let shared = Arc::clone(&self.shared);
         let log = shared.write();

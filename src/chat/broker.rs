@@ -23,6 +23,9 @@ use crate::rt;
 /// Most inputs that are applied before the members are woken for them.
 const BATCH_INPUTS: usize = 1024;
 
+/// As how many of those something that is asked for counts: it can take that much longer than a line.
+const ASK_INPUTS: usize = 16;
+
 /// To how many members the broker sends before the other tasks have their turn.
 const DELIVERIES_IN_A_ROW: usize = 128;
 
@@ -123,13 +126,11 @@ impl Broker {
     }
 
     fn apply_all(&mut self, first: Input, effects: &mut Effects) {
-        let now = now();
-        self.apply(first, now, effects);
-        for _ in 1..BATCH_INPUTS {
-            match self.inputs_rx.try_recv() {
-                Ok(input) => self.apply(input, now, effects),
-                Err(_) => break,
-            }
+        let (now, mut next, mut inputs) = (now(), Some(first), 0);
+        while let Some(input) = next {
+            inputs += if matches!(input, Input::Ask { .. }) { ASK_INPUTS } else { 1 };
+            self.apply(input, now, effects);
+            next = if inputs < BATCH_INPUTS { self.inputs_rx.try_recv().ok() } else { None };
         }
     }
 

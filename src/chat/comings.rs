@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::Who;
+use crate::protocol::{Name, Who};
 
 /// How long those who come and go are gathered after the last time that somebody was told of.
 const GATHERING: Duration = Duration::from_secs(1);
@@ -46,6 +46,16 @@ impl Comings {
         Self { joined, left, told: is_anybody.then_some(now) }
     }
 
+    /// Says whether others are still to be told that somebody has come.
+    pub(super) fn has_joined(&self, id: u64) -> bool {
+        self.joined.iter().any(|joined| joined.id == id)
+    }
+
+    /// Says whether others are still to be told that somebody is gone who was called that, or seemed to be.
+    pub(super) fn has_left(&self, name: &Name) -> bool {
+        self.left.iter().any(|left| left.name.looks_like(name))
+    }
+
     /// When they are to be told of; `None` if there is nobody.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_anybody = !self.joined.is_empty() || !self.left.is_empty();
@@ -55,7 +65,12 @@ impl Comings {
     /// Takes out who has come and who is gone, if it is time to tell of them.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Vec<Who>, Vec<Who>)> {
         let is_early = self.told.is_some_and(|told| now < told + GATHERING);
-        if is_early || (self.joined.is_empty() && self.left.is_empty()) {
+        if is_early { None } else { self.take_all(now) }
+    }
+
+    /// The same, whether it is time or not.
+    pub(super) fn take_all(&mut self, now: Instant) -> Option<(Vec<Who>, Vec<Who>)> {
+        if self.joined.is_empty() && self.left.is_empty() {
             return None;
         }
         self.told = Some(now);

@@ -32,6 +32,7 @@ impl House {
             self.introduce(from, now, effects);
         }
         let Some(profile) = self.profiles.get(&from) else { return };
+        let (room, is_nick) = (profile.room, matches!(command, Command::Nick(_)));
         let has_changed = command.moves() || matches!(command, Command::Ignore(_));
         let done = match command {
             Command::Nick(name) => self.nick(from, name, now, effects),
@@ -56,6 +57,10 @@ impl House {
         }
         if has_changed {
             self.note(from);
+        }
+        // Otherwise renames would pile up in a room that waits.
+        if is_nick && self.room(room).hold(&member) {
+            return;
         }
         member.acknowledge();
         effects.wake.push(member);
@@ -110,13 +115,21 @@ impl House {
     }
 
     fn who(&self, room: RoomId) -> Answer {
-        let here = |profile: &&Profile| profile.room == room;
-        let mut everybody: Vec<_> = self.profiles.values().filter(here).map(Profile::who).collect();
+        let here = self.profiles.values().filter(|profile| profile.room == room);
         // Those with names first.
-        everybody.sort_by_key(|who| (who.name.is_guest(), who.id));
+        let mut everybody: Vec<_> =
+            here.map(|profile| (profile.name().is_none(), profile.member.id(), profile)).collect();
         let count = everybody.len();
-        let names = everybody.iter().take(MOST_LISTED).map(ToString::to_string).collect();
-        Answer::Who { count, names }
+        let rank = |one: &(bool, SessionId, &Profile)| (one.0, one.1);
+        if count > MOST_LISTED {
+            everybody.select_nth_unstable_by_key(MOST_LISTED, rank);
+            everybody.truncate(MOST_LISTED);
+        }
+        everybody.sort_unstable_by_key(rank);
+        Answer::Who {
+            count,
+            names: everybody.iter().map(|(.., profile)| profile.who().to_string()).collect(),
+        }
     }
 
     fn msg(&self, from: &Profile, to: &str, text: &str, now: Now) -> Option<Answer> {
@@ -369,6 +382,63 @@ mod tests {
         let heard = house.answer(&mut ben, "/who");
         assert!(heard.starts_with("-!- 203 here: ann, +root, guest2, guest4,"), "{heard}");
         assert!(heard.ends_with(" and 103 more\n"), "{heard}");
+    }
+
+    #[test]
+    fn nobody_speaks_under_a_name_that_others_have_not_been_told_of() {
+        let mut house = TestHouse::default();
+        let (mut eve, mut bob) = (house.join_as("eve"), house.join_as("bob"));
+        house.wait(5 * SECOND);
+        house.say(&mut bob, "it is bob\n");
+        let mut mallory = house.join();
+        house.ask(&mut mallory, "/nick x");
+        assert_eq!(eve.read_all(), "-!- bob joined (2 here)\n<bob> it is bob\n-!- x joined (3 here)\n");
+        // Now others are gathered for a second.
+        house.leave(bob);
+        house.ask(&mut mallory, "/nick bob");
+        house.say(&mut mallory, "my new key\n");
+        house.ask(&mut mallory, "/nick mallory");
+        let heard = "-!- bob left (2 here)\n-!- x is now bob\n<bob> my new key\n-!- bob is now mallory\n";
+        assert_eq!(eve.read_all(), heard);
+    }
+
+    #[test]
+    fn who_speaks_before_others_are_told_of_has_joined_first() {
+        let mut house = TestHouse::default();
+        let mut eve = house.join_as("eve");
+        let (mut x, mut y) = (house.join(), house.join());
+        house.ask(&mut x, "/nick x");
+        house.ask(&mut y, "/nick y");
+        house.say(&mut y, "hello\n");
+        house.ask(&mut y, "/nick z");
+        assert_eq!(eve.read_all(), "-!- x and y joined (3 here)\n<y> hello\n-!- y is now z\n");
+    }
+
+    #[test]
+    fn renames_and_those_who_come_and_go_do_not_pile_up_in_a_room_that_waits() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben, mut eve) = (house.join_as("ann"), house.join_as("ben"), house.join_as("eve"));
+        house.wait(5 * SECOND);
+        ben.read_all();
+        house.say(&mut ann, &lines(0, 200));
+        assert!(house.house.is_waiting());
+        let waiting = |house: &TestHouse| house.house.rooms[&RoomId::MAIN].waiting.len();
+        let before = waiting(&house);
+        house.ask(&mut eve, "/nick amy");
+        assert!(eve.is_outstanding(), "it asks for nothing more until others are told");
+        for _ in 0..1000 {
+            let mut guest = house.join();
+            house.ask(&mut guest, "/view names");
+            house.leave(guest);
+        }
+        assert_eq!(waiting(&house), before + 1);
+        let mut heard = String::new();
+        for _ in 0..3 {
+            heard.push_str(&ben.read_all());
+            [&mut ann, &mut eve].map(Person::read_all);
+            house.notice_space();
+        }
+        assert!(!eve.is_outstanding() && heard.ends_with("-!- eve is now amy\n"));
     }
 
     #[test]

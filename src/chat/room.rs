@@ -47,6 +47,8 @@ pub struct Room {
     pub(super) audiences: [Option<Audience>; Form::ALL.len()],
     pub(super) members: usize,
     pub(super) waiting: VecDeque<Entry>,
+    /// Whose inputs are taken in when nothing waits any more, for others will be told of them.
+    held: Vec<Arc<Member>>,
     pub(super) history: History,
     pub(super) comings: Comings,
     /// How many lines have been said.
@@ -68,6 +70,7 @@ impl Room {
             audiences: Default::default(),
             members: 0,
             waiting: VecDeque::new(),
+            held: Vec::new(),
             history,
             comings: Comings::default(),
             said: 0,
@@ -108,7 +111,8 @@ impl Room {
 
     /// When [`Room::tick`] wants to be called.
     pub fn next_tick(&self) -> Option<Instant> {
-        let comings = self.comings.due();
+        // They are told of behind what waits.
+        let comings = self.comings.due().filter(|_| !self.is_waiting());
         self.reckoned.map(|last| last + TICK).into_iter().chain(comings).min()
     }
 
@@ -133,6 +137,10 @@ impl Room {
             self.remember(entry, now);
         }
         self.audiences().for_each(|audience| audience.end_waiting());
+        for member in self.held.drain(..) {
+            member.acknowledge();
+            effects.wake.push(member);
+        }
         if !self.audiences().any(|audience| audience.is_watching()) {
             self.reckoned = None;
         }
@@ -222,6 +230,11 @@ impl Room {
         now: Now,
         effects: &mut Effects,
     ) {
+        if self.comings.has_joined(who.id) {
+            // Nobody speaks under a name that others have not been told of.
+            let untold = self.comings.take_all(now.instant);
+            self.tell_untold(untold, now, effects);
+        }
         let member = Arc::clone(member);
         self.take_in(Entry::Said { kind, member, who, text, lines, done: (0, 0) }, now, effects);
     }
@@ -241,8 +254,21 @@ impl Room {
     /// Somebody is called something else now.
     pub fn renamed(&mut self, from: Arc<Who>, to: Arc<Who>, now: Now, effects: &mut Effects) {
         if !self.comings.renamed(&to) {
+            if self.comings.has_left(&to.name) {
+                // First that the other one is gone.
+                let untold = self.comings.take_all(now.instant);
+                self.tell_untold(untold, now, effects);
+            }
             self.take_in(Entry::Renamed { from, to }, now, effects);
         }
+    }
+
+    /// The input of a member is taken in when nothing waits any more; says whether anything waits.
+    pub(super) fn hold(&mut self, member: &Arc<Member>) -> bool {
+        if self.is_waiting() {
+            self.held.push(Arc::clone(member));
+        }
+        self.is_waiting()
     }
 
     /// Appends up to `most` of the lines that have been said last, by sessions for which that is so, in a form; says how
@@ -258,7 +284,14 @@ impl Room {
     }
 
     fn tell_comings(&mut self, now: Now, effects: &mut Effects) {
-        let Some((joined, left)) = self.comings.take(now.instant) else { return };
+        if !self.is_waiting() {
+            let untold = self.comings.take(now.instant);
+            self.tell_untold(untold, now, effects);
+        }
+    }
+
+    fn tell_untold(&mut self, untold: Option<(Vec<Who>, Vec<Who>)>, now: Now, effects: &mut Effects) {
+        let Some((joined, left)) = untold else { return };
         for who in left.chunks(MOST_AT_ONCE) {
             self.take_in(Entry::Left(who.to_vec()), now, effects);
         }
