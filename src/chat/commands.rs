@@ -435,7 +435,8 @@ mod tests {
         let mut heard = String::new();
         for _ in 0..3 {
             heard.push_str(&ben.read_all());
-            [&mut ann, &mut eve].map(Person::read_all);
+            ann.read_all();
+            eve.read_all();
             house.notice_space();
         }
         assert!(!eve.is_outstanding() && heard.ends_with("-!- eve is now amy\n"));

@@ -463,7 +463,9 @@ mod tests {
                 house.say(&mut talkers[turn % 2], &lines(said, said + 12));
                 said += 12;
             }
-            talkers.iter_mut().for_each(|one| drop(one.read_all()));
+            for talker in &mut talkers {
+                talker.read_all();
+            }
             house.wait(Duration::from_millis(100));
             // Its session tries again and again, and sends nothing.
             ben.read(0);
@@ -488,9 +490,13 @@ mod tests {
                 house.say(&mut talkers[turn % 2], &lines(said, said + 6));
                 said += 6;
             }
-            talkers.iter_mut().for_each(|one| drop(one.read_all()));
+            for talker in &mut talkers {
+                talker.read_all();
+            }
             house.wait(Duration::from_millis(100));
-            others.iter_mut().for_each(|other| drop(other.read(0)));
+            for other in &mut others {
+                other.read(0);
+            }
         }
         assert!(waited <= Duration::from_millis(1300), "{waited:?}");
     }

@@ -48,8 +48,8 @@ impl Traffic {
         self.in_flight.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An input has been taken in.
-    pub(super) fn end_input(&self, bytes: usize) {
+    /// An input has been taken in, or there is none any more.
+    pub fn end_input(&self, bytes: usize) {
         self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
     }
 

@@ -4,13 +4,14 @@
 //! what happens. A command that changes how lines are shown waits until nearly all has been sent that there was before;
 //! the rest is put aside for it.
 
+use std::sync::Arc;
 use std::task::Context;
 
 use memchr::memchr;
 
 use super::reading::MAX_OWED_BYTES;
 use super::{Phase, Rate, Session};
-use crate::chat::Input;
+use crate::chat::{Input, Traffic};
 use crate::net::Stage;
 use crate::protocol::command::{self, Line, Spec};
 use crate::protocol::{Answer, Command};
@@ -19,12 +20,20 @@ use crate::rt;
 /// What a session has still to be sent, in bytes, may be put aside for it when it is to be shown lines in another way.
 const MOST_PUT_ASIDE: u64 = 64 * 1024;
 
-/// Clean lines, each with its LF, that have not been passed on yet; at least one.
+/// Clean lines, each with its LF, that have not been passed on yet; at least one. They count as on their way to the
+/// broker: where very much is, little is read.
 #[derive(Debug)]
 pub(super) struct Unsaid {
     text: Vec<u8>,
     /// Up to here it has been.
     done: usize,
+    traffic: Arc<Traffic>,
+}
+
+impl Drop for Unsaid {
+    fn drop(&mut self) {
+        self.traffic.end_input(self.text.len());
+    }
 }
 
 impl Unsaid {
@@ -32,8 +41,12 @@ impl Unsaid {
         &self.text[self.done..]
     }
 
-    pub(super) fn new(text: Vec<u8>) -> Option<Box<Self>> {
-        (!text.is_empty()).then(|| Box::new(Self { text, done: 0 }))
+    pub(super) fn new(text: Vec<u8>, traffic: &Arc<Traffic>) -> Option<Box<Self>> {
+        if text.is_empty() {
+            return None;
+        }
+        traffic.begin_input(text.len());
+        Some(Box::new(Self { text, done: 0, traffic: Arc::clone(traffic) }))
     }
 }
 

@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::reading::Then;
 use super::{Close, Phase, Session};
+use crate::chat::Delivery;
 use crate::net::{Counters, Settings, Stage};
 use crate::protocol::Notice;
 use crate::rt;
 
 /// How often a session that is closing looks whether the kernel has got rid of what it was given.
 const LINGER_CHECK: Duration = Duration::from_millis(20);
+
+/// How often it looks whether half a line that has waited long enough can be taken in by now.
+const FLUSH_CHECK: Duration = Duration::from_millis(20);
 
 impl Session {
     /// The next time at which something has to be done though nothing happens.
@@ -20,7 +24,7 @@ impl Session {
         let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
         let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
         [
-            pending.zip(flush).map(|(last, wait)| last + wait),
+            pending.zip(flush).map(|(last, wait)| (last + wait).max(rt::now() + FLUSH_CHECK)),
             pending.zip(settings.idle_timeout).map(|(last, wait)| last + wait),
             self.pace.as_deref().and_then(|pace| pace.next),
             self.blocked.map(|since| since + wait),
@@ -56,7 +60,8 @@ impl Session {
             return Err(Close::Late);
         }
         let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
-        if is_due(self.blocked, wait) {
+        // It may be chatd that has not run for so long.
+        if is_due(self.blocked, wait) && !self.takes_something() {
             Counters::count(&self.net.counters.slow);
             return Err(Close::Slow);
         }
@@ -71,6 +76,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Tries to send something though the kernel has not said that it takes any.
+    fn takes_something(&mut self) -> bool {
+        let takes = !matches!(self.reader.deliver(), Ok(Delivery::Blocked { sent: 0 }));
+        if takes {
+            self.blocked = None;
+        }
+        takes
     }
 
     fn lingering_since(&self) -> Option<Instant> {

@@ -83,7 +83,7 @@ impl Session {
         Self {
             framer: kept.framer,
             opening: kept.opening,
-            unsaid: Unsaid::new(kept.unsaid),
+            unsaid: Unsaid::new(kept.unsaid, session.reader.traffic()),
             pace: pace.map(Box::new),
             phase: kept.phase,
             broken,

@@ -135,7 +135,7 @@ impl Session {
         }
         if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
             // One thing at a time: see `go_on`.
-            self.unsaid = Unsaid::new(text);
+            self.unsaid = Unsaid::new(text, self.reader.traffic());
         } else if lines > 0 {
             self.say(text, lines);
         }
