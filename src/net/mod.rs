@@ -17,6 +17,8 @@ pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use address::{Address, AddressError};
 pub use listener::Listener;
