@@ -4,6 +4,9 @@ mod caller;
 // tests/systemd crashes what it listens to.
 #[allow(dead_code)]
 pub mod oracle;
+// The tests of chatc need more of it.
+#[allow(dead_code)]
+pub mod pty;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
