@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Caller, GREETING, TestServer};
+use crate::support::{Caller, Daemon, GREETING, TestServer};
 
 /// A line of 100 bytes that says which one it is.
 fn line(number: usize) -> String {
@@ -133,24 +133,21 @@ fn a_reader_somewhat_above_the_rate_loses_nothing() {
 
 #[test]
 fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
-    let server = TestServer::with(|config| {
-        config.log_size = chatd::service::config::Size::new(1024 * 1024);
-        config.slow_timeout = Duration::from_millis(300);
-    });
-    let (mut stalled, mut reader) = (server.join(), server.join());
-    let flood = flood(server.join(), 200_000);
+    let options = ["--log-size", "1MiB", "--slow-timeout", "1s", "--log-level", "debug"];
+    let mut daemon = Daemon::start(&options);
+    let (mut stalled, mut reader) = (daemon.join(), daemon.join());
+    let address = stalled.stream().local_addr().unwrap();
+    let flood = flood(daemon.join(), 200_000);
     assert_eq!(follow(&mut reader, 200_000), (200_000, 0));
+    daemon.wait_for_log(&format!("session 1 from {address} is over: it did not read"));
     let mut flooder = flood.join().unwrap();
-    // It is closed while the others go on; wait for it by talking.
-    let deadline = Instant::now() + crate::support::PATIENCE;
-    while server.server().status().sessions > 2 {
-        assert!(Instant::now() < deadline, "it is still there");
-        flooder.say("tick\n");
-        reader.expect("tick\n");
-    }
+    flooder.say("the others go on\n");
+    reader.expect("the others go on\n");
+    daemon.signal("USR1");
+    daemon.wait_for_log("status: 2 sessions");
+    daemon.wait_for_log("closed: 1 for not reading");
     let kept = stalled.rest();
     assert!(kept.len() < 200_000 * 100, "{}", kept.len());
-    assert!(server.server().summary().join(" ").contains("closed: 1 for not reading"));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod limits;
 mod configuration;
 mod listeners;
 mod names;
+mod reasons;
 mod service_manager;
 mod shutdown;
 mod tools;
