@@ -38,7 +38,8 @@ fn what_has_arrived_before_the_signal_is_delivered_even_an_unfinished_line() {
 fn a_million_deliveries_in_flight_survive_a_term() {
     const READERS: usize = 1000;
     const LINES: usize = 1000;
-    // The default of 5 s is enough for them; not for a debug build beside all the other tests on a loaded machine.
+    // It takes a fraction of the default of 5 s; the rest is for a debug build beside all the other tests on a loaded
+    // machine.
     let mut daemon = Daemon::start(&["--drain", "30s"]);
     let mut readers: Vec<Caller> = (0..READERS).map(|_| Caller::connect(daemon.address)).collect();
     readers.iter_mut().for_each(|reader| reader.expect(GREETING));
