@@ -1,5 +1,9 @@
 //! Options, file, environment, and reading them again.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::{Daemon, Folder, clean, text};
@@ -40,6 +44,35 @@ fn a_file_that_is_not_there_or_is_a_directory_is_a_configuration_error() {
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
         assert!(stderr(&output).contains(text(&path)));
     }
+}
+
+/// Nobody is kept from reading a file who is root, so then somebody else reads it, with a copy that that one can reach.
+#[test]
+fn a_file_that_may_not_be_read_is_a_configuration_error() {
+    const NOBODY: u32 = 65534;
+    let folder = Folder::new();
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let file = folder.write("chatd.toml", "");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    if rustix::process::geteuid().is_root() {
+        let copy = folder.path("chatd");
+        // By another process: a file that another test's child happens to have open for writing cannot be run.
+        let mut cp = Command::new("cp");
+        assert!(cp.arg(env!("CARGO_BIN_EXE_chatd")).arg(&copy).status().unwrap().success());
+        mode(&copy, 0o755);
+        mode(&folder.path(""), 0o755);
+        command = Command::new(copy);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    clean(&mut command).args(["--config", text(&file), "--check"]);
+    mode(&file, 0o644);
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    mode(&file, 0o200);
+    let output = command.output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    let remedy = "cannot be read: permission denied; make it readable for the user that runs chatd";
+    assert_eq!(message, format!("chatd: {}: {remedy}\n", text(&file)));
 }
 
 #[test]

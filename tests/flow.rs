@@ -1,9 +1,12 @@
 //! Nobody can hold the others up, and nobody loses a line in silence.
 
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Caller, TestServer};
+use crate::support::{Caller, Daemon, GREETING, TestServer};
 
 /// A line of 100 bytes that says which one it is.
 fn line(number: usize) -> String {
@@ -73,30 +76,40 @@ fn a_reader_that_never_reads_holds_nobody_up_and_is_told_what_it_missed() {
 }
 
 #[test]
-fn a_reader_of_one_byte_every_moment_holds_nobody_up() {
+fn a_reader_of_a_little_every_moment_holds_nobody_up() {
+    // It reads at half of min_rate for as long as the others need: all of it would take ten minutes.
     const LINES: usize = 200_000;
+    const MOST: Duration = Duration::from_secs(20);
     let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
-    let (mut trickling, mut reader) = (server.join(), server.join());
-    let flood = flood(server.join(), LINES);
-    let trickle = thread::spawn(move || {
-        // Paced by what it reads itself: it is done when the others are.
-        for _ in 0..200 {
-            trickling.take(1);
-            thread::park_timeout(Duration::from_millis(10));
+    // With little space the server sees it read several times a second.
+    let mut trickling = Caller::connect_with_little_space(server.address);
+    trickling.expect(GREETING);
+    let mut reader = server.join();
+    let is_through = Arc::new(AtomicBool::new(false));
+    let trickle = thread::spawn({
+        let is_through = Arc::clone(&is_through);
+        move || {
+            let started = Instant::now();
+            while !is_through.load(Ordering::Relaxed) && started.elapsed() < 2 * MOST {
+                trickling.stream().read_exact(&mut [0; 2048]).unwrap();
+                thread::park_timeout(Duration::from_millis(62));
+            }
         }
-        trickling
     });
+    let flood = flood(server.join(), LINES);
     let started = Instant::now();
     assert_eq!(follow(&mut reader, LINES), (LINES, 0));
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    let elapsed = started.elapsed();
+    is_through.store(true, Ordering::Relaxed);
+    assert!(elapsed < MOST, "{elapsed:?}");
     flood.join().unwrap();
     trickle.join().unwrap();
 }
 
 #[test]
 fn a_reader_somewhat_above_the_rate_loses_nothing() {
-    // 4,000 lines of 100 bytes at three times min_rate take 2 s, far longer than a member is waited for;
-    // the rate is low so that what the kernel keeps is no help: reading is what counts.
+    // 100,000 lines of 100 bytes at four times min_rate take 5 s, far longer than a member is waited for; they are
+    // more than the kernel keeps: reading is what counts.
     const LINES: usize = 100_000;
     let server = TestServer::with(|config| {
         config.log_size = chatd::service::config::Size::new(1024 * 1024);
@@ -120,37 +133,54 @@ fn a_reader_somewhat_above_the_rate_loses_nothing() {
 
 #[test]
 fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
-    let server = TestServer::with(|config| {
-        config.log_size = chatd::service::config::Size::new(1024 * 1024);
-        config.slow_timeout = Duration::from_millis(300);
-    });
-    let (mut stalled, mut reader) = (server.join(), server.join());
-    let flood = flood(server.join(), 200_000);
+    let options = ["--log-size", "1MiB", "--slow-timeout", "1s", "--log-level", "debug"];
+    let mut daemon = Daemon::start(&options);
+    let (mut stalled, mut reader) = (daemon.join(), daemon.join());
+    let address = stalled.stream().local_addr().unwrap();
+    let flood = flood(daemon.join(), 200_000);
     assert_eq!(follow(&mut reader, 200_000), (200_000, 0));
+    daemon.wait_for_log(&format!("session 1 from {address} is over: it did not read"));
     let mut flooder = flood.join().unwrap();
-    // It is closed while the others go on; wait for it by talking.
-    let deadline = Instant::now() + crate::support::PATIENCE;
-    while server.server().status().sessions > 2 {
-        assert!(Instant::now() < deadline, "it is still there");
-        flooder.say("tick\n");
-        reader.expect("tick\n");
-    }
+    flooder.say("the others go on\n");
+    reader.expect("the others go on\n");
+    daemon.signal("USR1");
+    daemon.wait_for_log("status: 2 sessions");
+    daemon.wait_for_log("closed: 1 for not reading");
     let kept = stalled.rest();
     assert!(kept.len() < 200_000 * 100, "{}", kept.len());
-    assert!(server.server().summary().join(" ").contains("closed: 1 for not reading"));
 }
 
 #[test]
-fn a_session_that_floods_delays_the_answer_to_another_only_a_little() {
-    let server = TestServer::start();
+fn a_session_that_floods_gets_its_rate_and_delays_the_answer_to_another_only_a_little() {
+    const LINES: usize = 3_100;
+    const RATE: usize = 500;
+    const BURST: usize = 100;
+    let server = TestServer::with(|config| (config.rate, config.burst) = (RATE, BURST));
     let (mut ann, mut ben) = (server.join(), server.join());
     let flooder = server.join();
-    let flood = flood(flooder, 50_000);
-    for number in 0..20 {
+    let started = Instant::now();
+    let flood = flood(flooder, LINES);
+    let mut heard = 0;
+    // Hears up to that, and fails where lines of the flood come out of order or too early.
+    let mut hear = |until: &str| {
+        loop {
+            let text = ben.until("\n");
+            if text != line(heard).trim_end() {
+                assert_eq!(text, until, "after {heard} lines");
+                return heard;
+            }
+            heard += 1;
+            let earliest = Duration::from_secs(1) * heard.saturating_sub(BURST) as u32 / RATE as u32;
+            assert!(started.elapsed() >= earliest, "line {heard} after {:?}", started.elapsed());
+        }
+    };
+    for number in 0..10 {
         ann.say(format!("from ann {number}\n"));
-        ben.until(&format!("from ann {number}\n"));
-        ann.until("\n");
+        let heard = hear(&format!("from ann {number}"));
+        // All of it takes six seconds.
+        assert!(heard < LINES, "the flood was through before answer {number}");
     }
-    drop((ann, ben));
-    flood.join().unwrap();
+    let mut flooder = flood.join().unwrap();
+    flooder.say("through\n");
+    assert_eq!(hear("through"), LINES);
 }

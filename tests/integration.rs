@@ -25,6 +25,7 @@ mod configuration;
 mod handover;
 mod listeners;
 mod names;
+mod reasons;
 mod service_manager;
 mod shutdown;
 mod tools;

@@ -1,8 +1,8 @@
 //! Framing and cleaning, as a receiver sees them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::TestServer;
+use crate::support::{Daemon, TestServer};
 
 #[test]
 fn crlf_and_cr_nul_are_line_endings_and_go_out_as_lf() {
@@ -76,6 +76,23 @@ fn a_million_bytes_without_newline_cost_nobody_anything() {
     eve.expect("back\n");
     eve.say("after\n");
     assert_eq!(before + &ann.until("after\n"), "meanwhile\n");
+}
+
+#[test]
+fn nor_do_they_cost_the_daemon_much_then_or_later() {
+    let daemon = Daemon::start(&[]);
+    let (mut ann, mut ben) = (daemon.join(), daemon.join());
+    let (before, started) = (daemon.cpu(), Instant::now());
+    ann.say(vec![b'x'; 1_000_000]);
+    ann.expect("-!- line too long (over 16384 bytes), nobody got it\n");
+    // And while it stands there.
+    while started.elapsed() < Duration::from_secs(2) {
+        ben.say("meanwhile\n");
+        ann.expect("meanwhile\n");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let used = daemon.cpu() - before;
+    assert!(used < Duration::from_millis(300), "{used:?}");
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Who says what: names, views, and that nobody can seem to be somebody else.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -251,26 +255,54 @@ fn who_calls_on_a_unix_socket_is_who_the_kernel_says() {
     local.expect(format!("-!- you are +{login}: this machine says so, and nobody can change it\n"));
 }
 
+/// Says lines to one another until told to stop; returns how many, and how long the slowest took.
+fn converse(mut one: Caller, mut other: Caller, is_over: &AtomicBool) -> (usize, Duration) {
+    let (mut said, mut slowest) = (0, Duration::ZERO);
+    while !is_over.load(Ordering::Relaxed) {
+        let start = Instant::now();
+        one.say(format!("line {said}\n"));
+        other.expect(format!("line {said}\n"));
+        other.say(format!("heard {said}\n"));
+        one.expect(format!("heard {said}\n"));
+        slowest = slowest.max(start.elapsed());
+        said += 1;
+    }
+    (said, slowest)
+}
+
 #[test]
 fn nobody_is_disturbed_while_hundreds_come_and_go() {
     let server = TestServer::start();
     let mut ann = server.join();
     ann.say("/nick ann\n");
     ann.until("what else there is\n");
-    for round in 0..3 {
-        let crowd: Vec<Caller> = (0..100)
-            .map(|number| {
-                let mut caller = server.join();
-                caller.say(format!("/nick x{round}-{number}\n"));
-                caller.until("what else there is\n");
-                caller
-            })
-            .collect();
-        drop(crowd);
-    }
+    let is_over = AtomicBool::new(false);
+    let start = Instant::now();
+    let (one, other) = (server.join(), server.join());
+    let (said, slowest) = thread::scope(|scope| {
+        let talk = scope.spawn(|| converse(one, other, &is_over));
+        for round in 0..3 {
+            let crowd: Vec<Caller> = (0..100)
+                .map(|number| {
+                    let mut caller = server.join();
+                    caller.say(format!("/nick x{round}-{number}\n"));
+                    caller.until("what else there is\n");
+                    caller
+                })
+                .collect();
+            drop(crowd);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        talk.join().unwrap()
+    });
+    assert!(said > 0 && slowest < Duration::from_secs(3), "{slowest:?} for one of {said} lines and answers");
     let mut ben = server.join();
     ben.say("done\n");
     let told = ann.until("> done\n");
-    // One line for those who come and one for those who go, each second; it has taken a few of them.
-    assert!(told.lines().count() < 40, "{told}");
+    let talked = told.lines().filter(|line| line.starts_with('<')).count();
+    assert_eq!(talked, 2 * said + 1, "all of it has arrived");
+    // One line for those who come and one for those who go, each second.
+    let notices = told.lines().count() - talked;
+    let most = 2 * (start.elapsed().as_secs() as usize + 2);
+    assert!(notices <= most, "{notices} lines, and {most} would be right: {told}");
 }

@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
-use crate::support::{GREETING, TestServer};
+use crate::support::pty::Pty;
+use crate::support::{GREETING, PATIENCE, TestServer};
 
 /// A running tool.
 struct Tool {
@@ -91,14 +93,62 @@ fn a_file_piped_into_nc_arrives_whole() {
 #[test]
 fn telnet_and_nc_talk_to_each_other() {
     let server = TestServer::start();
-    let mut witness = server.join();
-    let mut telnet = Tool::start("telnet", &[], &server);
+    let (mut nc, mut telnet) = (Tool::start("nc", &[], &server), Tool::start("telnet", &[], &server));
     // telnet prints three lines of its own before what it hears.
     let banner: Vec<String> = (0..3).map(|_| telnet.hear()).collect();
     assert!(banner[1].starts_with("Connected"), "{banner:?}");
     assert_eq!(telnet.hear().trim_end(), GREETING.trim_end());
+    assert_eq!(nc.hear(), GREETING);
     telnet.say("from telnet\n");
-    witness.expect("from telnet\n");
-    witness.say("to telnet\n");
-    assert_eq!(telnet.hear().trim_end(), "to telnet");
+    assert_eq!(nc.hear(), "from telnet\n");
+    nc.say("from nc\n");
+    assert_eq!(telnet.hear().trim_end(), "from nc");
+}
+
+/// A telnet in a terminal, as people have it.
+struct Telnet {
+    pty: Pty,
+    shown: String,
+}
+
+impl Telnet {
+    fn start(server: &TestServer) -> Self {
+        let mut command = Command::new("telnet");
+        command.arg(server.address.ip().to_string()).arg(server.address.port().to_string());
+        Self { pty: Pty::start(&command, (24, 80)), shown: String::new() }
+    }
+
+    /// Waits until that is shown, after all that was waited for before.
+    #[track_caller]
+    fn expect(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.shown.contains(text) {
+            match self.pty.next(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("no {text:?} ({error}) in {:?}", self.shown),
+            }
+        }
+        let (_, after) = self.shown.split_once(text).unwrap();
+        self.shown = after.to_owned();
+    }
+}
+
+/// What telnet throws output away for: it waits for an answer to its DO TIMING-MARK.
+#[test]
+fn after_ctrl_c_in_telnet_its_output_goes_on() {
+    let server = TestServer::start();
+    let mut witness = server.join();
+    let mut telnet = Telnet::start(&server);
+    telnet.expect(GREETING.trim_end());
+    for round in 0..3 {
+        telnet.pty.keys(&format!("before {round}\r"));
+        witness.expect(format!("before {round}\n"));
+        witness.say(format!("heard before {round}\n"));
+        telnet.expect(&format!("heard before {round}"));
+        telnet.pty.keys("\x03");
+        telnet.pty.keys(&format!("after {round}\r"));
+        witness.expect(format!("after {round}\n"));
+        witness.say(format!("heard after {round}\n"));
+        telnet.expect(&format!("heard after {round}"));
+    }
 }

@@ -1,6 +1,7 @@
 //! A house for the tests of this floor: sessions whose sockets take as much as they are told to, and a clock that
 //! stands until it is told to go on.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -150,19 +151,24 @@ impl TestHouse {
 
     /// Goes on in another process: with what can be written down, and nothing else.
     pub fn move_on(&mut self, people: &mut [Person]) {
+        let sockets: HashMap<_, _> =
+            people.iter().map(|person| (person.id(), Arc::clone(&person.socket))).collect();
+        self.move_on_with(|id| sockets.get(&id).map(|socket| Arc::clone(socket) as Arc<dyn Outlet>));
+        people.iter_mut().for_each(|person| person.reader = Reader::new(self.member(person.id())));
+    }
+
+    /// As [`TestHouse::move_on`], with the sockets that `outlet_of` has.
+    pub fn move_on_with(&mut self, outlet_of: impl FnMut(SessionId) -> Option<Arc<dyn Outlet>>) {
         let mut bytes = Vec::new();
         ciborium::into_writer(&self.house.keep(), &mut bytes).unwrap();
         let kept: KeptHouse = ciborium::from_reader(&bytes[..]).unwrap();
         assert_eq!(kept, self.house.keep());
-        let limits = self.house.limits;
-        let socket_of = |id: SessionId| people.iter().find(|person| person.id() == id).map(|one| &one.socket);
-        let outlet_of = |id| socket_of(id).map(|socket| Arc::clone(socket) as Arc<dyn Outlet>);
-        self.house = House::put_back(limits, kept, self.time(), outlet_of).unwrap();
-        for person in people {
-            let same = |member: &&Arc<Member>| member.id() == person.id();
-            let member = self.house.members().find(same).cloned().unwrap();
-            person.reader = Reader::new(member);
-        }
+        self.house = House::put_back(self.house.limits, kept, self.time(), outlet_of).unwrap();
+    }
+
+    /// The membership of somebody who is there.
+    pub fn member(&self, id: SessionId) -> Arc<Member> {
+        self.house.members().find(|member| member.id() == id).cloned().unwrap()
     }
 
     pub fn wait(&mut self, time: Duration) {

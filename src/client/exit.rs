@@ -1,7 +1,7 @@
 //! The exit codes of chatc: the one place where they are numbers.
 //!
-//! `src/bin/chatc.rs` ends with one of them, or the process does so by itself where that would come too late; chatc(1) lists them under EXIT STATUS, and scripts rely on them. Never
-//! use a number elsewhere.
+//! `src/bin/chatc.rs` ends with one of them, or the process does so by itself where that would come too late;
+//! chatc(1) lists them under EXIT STATUS, and scripts rely on them. Never use a number elsewhere.
 
 use std::process::{self, ExitCode};
 use std::thread;

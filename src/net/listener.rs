@@ -4,6 +4,8 @@
 //! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
+mod shortage;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +14,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
 use futures::future;
@@ -20,6 +21,8 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
+
+use shortage::{Shortage, is_shortage};
 
 use super::keeping::Keep;
 use super::session::Origin;
@@ -35,14 +38,6 @@ const BACKLOG: i32 = 4096;
 /// How many connections are accepted before others get their turn. Many, for when thousands connect at
 /// once the kernel drops those that find its queue full, and they try again only a second later.
 const ACCEPTS_IN_A_ROW: usize = 1024;
-
-/// The first wait after running out of descriptors or memory; it doubles up to [`MAX_PAUSE`].
-const MIN_PAUSE: Duration = Duration::from_millis(10);
-/// The longest such wait, hence the longest that newcomers wait once there are descriptors again.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
-
-/// The log says at most once in this time that there are no descriptors.
-const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A socket that is bound and listens.
 #[derive(Debug)]
@@ -148,7 +143,9 @@ impl Listener {
                         set_options = false;
                         break;
                     }
-                    Err(error) if is_shortage(&error) => shortage.endure(&self, &error, door.form()).await,
+                    Err(error) if is_shortage(&error) => {
+                        self.endure(&mut shortage, &error, door.form()).await
+                    }
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -159,6 +156,20 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Tells one newcomer, and waits before the next attempt.
+    async fn endure(&self, shortage: &mut Shortage, error: &io::Error, form: Form) {
+        if shortage.is_news(rt::now()) {
+            let (address, remedy) = (&self.address, shortage::remedy(error));
+            log::warn!("{address}: cannot accept, trying again: {error}; {remedy}");
+        }
+        shortage.with_spare(|| {
+            if let Ok((socket, _)) = self.accept() {
+                turn_away(socket, Notice::ServerFull, form);
+            }
+        });
+        rt::sleep(shortage.next_pause()).await;
     }
 
     fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
@@ -197,12 +208,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
         Ok(_) => in_use("another program answers on it; stop that one, or choose another path"),
     }
-}
-
-/// Says whether an error of accept(2) is a shortage that lasts, rather than the fate of one connection.
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
 /// Where sessions that come in through a listener go.
@@ -264,55 +269,4 @@ fn turn_away(socket: impl AsFd, notice: Notice, form: Form) {
     // A caller that is gone already need not be told.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
-}
-
-/// Getting through a time without descriptors or memory.
-struct Shortage {
-    /// A descriptor kept for telling newcomers.
-    spare: Option<OwnedFd>,
-    pause: Duration,
-    reported: Option<Instant>,
-}
-
-impl Shortage {
-    fn new() -> Self {
-        Self { spare: spare_descriptor(), pause: MIN_PAUSE, reported: None }
-    }
-
-    fn is_over(&mut self) {
-        self.pause = MIN_PAUSE;
-        if self.spare.is_none() {
-            self.spare = spare_descriptor();
-        }
-    }
-
-    /// Tells one newcomer, and waits before the next attempt.
-    async fn endure(&mut self, listener: &Listener, error: &io::Error, form: Form) {
-        self.report(listener, error);
-        if self.spare.take().is_some() {
-            if let Ok((socket, _)) = listener.accept() {
-                turn_away(socket, Notice::ServerFull, form);
-            }
-            self.spare = spare_descriptor();
-        }
-        rt::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
-    }
-
-    fn report(&mut self, listener: &Listener, error: &io::Error) {
-        let now = rt::now();
-        if self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_INTERVAL) {
-            self.reported = Some(now);
-            let address = &listener.address;
-            let remedy = match Errno::from_io_error(error) {
-                Some(Errno::MFILE) => "raise LimitNOFILE= or lower max_clients",
-                _ => "the whole machine is short of it",
-            };
-            log::warn!("{address}: cannot accept, trying again: {error}; {remedy}");
-        }
-    }
-}
-
-fn spare_descriptor() -> Option<OwnedFd> {
-    fs::File::open("/dev/null").ok().map(OwnedFd::from)
 }

@@ -1,9 +1,9 @@
 //! Floor 2: from sockets to rooms and back.
 //!
 //! [`listener`] accepts, [`session`] is one connection's task, [`stream`] its socket; [`address`] is
-//! where one can listen, [`options`] what is set on sockets, `peer` who is at the other end, [`alarm`] the deadlines of sessions, and
-//! [`sessions`] the list of who is there. Nothing here knows of argv, signals or the environment:
-//! floor 3 hands in sockets and [`Settings`], and says when to drain.
+//! where one can listen, [`options`] what is set on sockets, `peer` who is at the other end,
+//! [`alarm`] the deadlines of sessions, and [`sessions`] the list of who is there. Nothing here knows
+//! of argv, signals or the environment: floor 3 hands in sockets and [`Settings`], and says when to drain.
 
 pub mod address;
 pub mod alarm;
@@ -17,6 +17,8 @@ pub mod session;
 pub mod sessions;
 pub mod settings;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use address::{Address, AddressError};
 pub use listener::Listener;

@@ -43,3 +43,27 @@ pub fn unacknowledged(socket: impl AsFd) -> usize {
         unsafe { rustix::ioctl::ioctl(socket, rustix::ioctl::Getter::<SIOCOUTQ, std::ffi::c_int>::new()) };
     answer.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn what_is_set_on_a_listener_holds_for_who_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        set_tcp(&listener).unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        for socket in [accepted.as_fd(), listener.as_fd()] {
+            assert!(sockopt::tcp_nodelay(socket).unwrap());
+            assert!(sockopt::socket_oobinline(socket).unwrap());
+            assert!(sockopt::socket_keepalive(socket).unwrap());
+            assert_eq!(sockopt::tcp_keepidle(socket).unwrap().as_secs(), 60);
+            assert_eq!(sockopt::tcp_keepintvl(socket).unwrap().as_secs(), 10);
+            assert_eq!(sockopt::tcp_keepcnt(socket).unwrap(), 6);
+            assert_eq!(sockopt::tcp_user_timeout(socket).unwrap(), 120_000);
+        }
+        assert!(!sockopt::socket_keepalive(&caller).unwrap(), "it is not so by itself");
+    }
+}

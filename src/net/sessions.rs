@@ -137,3 +137,73 @@ impl Sessions {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::testing::{Socket, TestHouse};
+
+    /// A list of sessions, and what they come into.
+    struct Porch {
+        sessions: Sessions,
+        room: Arc<RoomLog>,
+        settings: Settings,
+    }
+
+    impl Porch {
+        fn new() -> Self {
+            let settings = Settings { max_clients: 2, max_per_ip: 1, ..crate::net::testing::settings() };
+            Self { sessions: Sessions::default(), room: TestHouse::default().house.entrance(), settings }
+        }
+
+        fn member(&self, id: u64) -> Arc<Member> {
+            Arc::new(Member::new(SessionId(id), Arc::<Socket>::default(), Arc::clone(&self.room)))
+        }
+
+        fn admit(&self, from: Option<IpAddr>) -> Result<u64, Refusal> {
+            let admitted = self.sessions.admit(from, &self.settings, Arc::<Socket>::default(), &self.room);
+            admitted.map(|member| member.id().0)
+        }
+    }
+
+    #[test]
+    fn no_number_is_given_twice() {
+        let porch = Porch::new();
+        assert_eq!([porch.admit(None), porch.admit(None)], [Ok(1), Ok(2)]);
+        // Not even that of the last one.
+        porch.sessions.remove(SessionId(2));
+        assert_eq!(porch.admit(None), Ok(3));
+        porch.sessions.remove(SessionId(1));
+        porch.sessions.remove(SessionId(3));
+        assert_eq!((porch.sessions.count(), porch.sessions.last()), (0, 3));
+        assert_eq!(porch.admit(None), Ok(4));
+        assert_eq!(porch.sessions.last(), 4);
+    }
+
+    #[test]
+    fn nor_is_one_that_another_process_has_given() {
+        let porch = Porch::new();
+        for id in [10, 7] {
+            porch.sessions.readmit(&porch.member(id), None);
+            porch.sessions.remove(SessionId(id));
+        }
+        assert_eq!(porch.admit(None), Ok(11));
+        // Those that have gone before it ended.
+        porch.sessions.go_on_after(20);
+        porch.sessions.go_on_after(5);
+        assert_eq!(porch.admit(None), Ok(21));
+    }
+
+    #[test]
+    fn the_limits_hold_for_those_who_are_there() {
+        let porch = Porch::new();
+        let (one, other) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
+        assert_eq!(porch.admit(one), Ok(1));
+        assert_eq!(porch.admit(one), Err(Refusal::TooManyFromThere));
+        porch.sessions.readmit(&porch.member(5), other);
+        assert_eq!(porch.admit(None), Err(Refusal::Full));
+        porch.sessions.remove(SessionId(1));
+        assert_eq!(porch.admit(other), Err(Refusal::TooManyFromThere));
+        assert_eq!(porch.admit(one), Ok(6), "a refusal has cost no number, and does not count");
+    }
+}

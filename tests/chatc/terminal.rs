@@ -1,20 +1,12 @@
 //! chatc on a pseudo-terminal, and the screen that somebody would see.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::{Child, Command};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
-
 use crate::process::command;
 use crate::support::PATIENCE;
+use crate::support::pty::Pty;
 
 const ROWS: u16 = 12;
 const COLUMNS: u16 = 40;
@@ -24,17 +16,10 @@ const END: &str = "\x1b[8;0;0n";
 
 /// A chatc that somebody looks at and types into.
 pub struct Terminal {
-    child: Child,
-    keys: File,
-    output: Receiver<Vec<u8>>,
+    pty: Pty,
     parser: vt100::Parser,
     /// What the screen was made of.
     raw: Vec<u8>,
-    /// The side of chatc, to see how it is set.
-    side: OwnedFd,
-    before: String,
-    /// Whoever holds it sees to it that nothing more is read.
-    reading: Arc<Mutex<()>>,
 }
 
 impl Terminal {
@@ -44,31 +29,11 @@ impl Terminal {
 
     /// Starts it as `command` has it, with a terminal that is its own.
     pub fn run(command: &Command) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let side = open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        tcsetwinsize(&side, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        let before = settings(&side);
-        let own = || side.try_clone().unwrap();
-        let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => session.env(name, value),
-                None => session.env_remove(name),
-            };
-        }
-        let child = session.stdin(own()).stdout(own()).stderr(own()).spawn().unwrap();
-        let keys = File::from(controller);
-        let reading = Arc::default();
-        let output = follow(keys.try_clone().unwrap(), Arc::clone(&reading));
-        Self { child, keys, output, parser: parser(), raw: Vec::new(), side, before, reading }
+        Self { pty: Pty::start(command, (ROWS, COLUMNS)), parser: parser(), raw: Vec::new() }
     }
 
     pub fn keys(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.pty.keys(keys);
     }
 
     /// The rows of the screen, without the empty ones at the end.
@@ -100,7 +65,7 @@ impl Terminal {
         let deadline = Instant::now() + PATIENCE / 3;
         while !is_so(self) {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.output.recv_timeout(left) {
+            match self.pty.next(left) {
                 Ok(bytes) => {
                     self.parser.process(&bytes);
                     self.raw.extend(bytes);
@@ -127,7 +92,7 @@ impl Terminal {
             if is_so(&rows) {
                 return rows;
             }
-            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.pty.next(deadline.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => high.process(&bytes),
                 Err(error) => panic!("({error}) {rows:#?}"),
             }
@@ -144,37 +109,36 @@ impl Terminal {
     }
 
     pub fn resize(&mut self, columns: u16) {
-        tcsetwinsize(&self.side, Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
-            .unwrap();
+        self.pty.resize((ROWS, columns));
     }
 
     /// Whether it is set as it was before.
     pub fn is_as_before(&self) -> bool {
-        settings(&self.side) == self.before
+        let [now, before] = self.pty.settings();
+        now == before
     }
 
     /// What stops the terminal from taking anything while it is locked.
     pub fn reading(&self) -> Arc<Mutex<()>> {
-        Arc::clone(&self.reading)
+        self.pty.reading()
     }
 
     /// Whether it takes more of what is shown.
     pub fn takes_more(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&self.side, PollFlags::OUT)], Some(&now)).unwrap() > 0
+        self.pty.takes_more()
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
+        let pid = self.pty.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// With what it has ended, if it does within a moment; whoever asks asks again.
     pub fn code_soon(&mut self) -> Option<i32> {
-        if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(100)) {
+        if let Ok(bytes) = self.pty.next(Duration::from_millis(100)) {
             self.parser.process(&bytes);
         }
-        self.child.try_wait().unwrap()?.code()
+        self.pty.child.try_wait().unwrap()?.code()
     }
 
     /// Waits until it has ended; fails unless the terminal is as it was, with the cursor at the start of a row that
@@ -183,21 +147,22 @@ impl Terminal {
     pub fn finish(mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE / 3;
         let code = loop {
-            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(10)) {
+            if let Ok(bytes) = self.pty.next(Duration::from_millis(10)) {
                 self.parser.process(&bytes);
-            } else if let Some(status) = self.child.try_wait().unwrap() {
+            } else if let Some(status) = self.pty.child.try_wait().unwrap() {
                 break status.code();
             }
             assert!(Instant::now() < deadline, "it goes on: {:#?}", self.rows());
         };
         // Whatever it has written comes before this.
-        File::from(self.side.try_clone().unwrap()).write_all(END.as_bytes()).unwrap();
+        self.pty.show(END);
         let mut rest = Vec::new();
         while !rest.ends_with(END.as_bytes()) {
-            rest.extend(self.output.recv_timeout(PATIENCE).unwrap());
+            rest.extend(self.pty.next(PATIENCE).unwrap());
         }
         self.parser.process(&rest);
-        assert_eq!(settings(&self.side), self.before, "the terminal is set as it was");
+        let [now, before] = self.pty.settings();
+        assert_eq!(now, before, "the terminal is set as it was");
         assert!(!self.screen().bracketed_paste() && !self.screen().hide_cursor());
         let (row, column) = self.cursor();
         let rows = self.rows();
@@ -206,34 +171,6 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn parser() -> vt100::Parser {
     vt100::Parser::new(ROWS.try_into().unwrap(), COLUMNS.try_into().unwrap(), 0)
-}
-
-/// How a terminal is set, to be compared.
-fn settings(side: &OwnedFd) -> String {
-    format!("{:?}", tcgetattr(side).unwrap())
-}
-
-fn follow(mut output: File, reading: Arc<Mutex<()>>) -> Receiver<Vec<u8>> {
-    let (bytes_tx, bytes) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        loop {
-            let is_read = reading.lock().unwrap();
-            let Ok(count @ 1..) = output.read(&mut buffer) else { return };
-            drop(is_read);
-            if bytes_tx.send(buffer[..count].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    bytes
 }

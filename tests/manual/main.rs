@@ -8,6 +8,10 @@
 
 mod companion;
 mod protocol;
+// Other tests need more of it.
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,11 +31,7 @@ fn read(path: &str) -> String {
 }
 
 fn chatd(options: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATD_")) {
-        command.env_remove(name);
-    }
-    command.args(options).output().unwrap()
+    support::clean(&mut Command::new(env!("CARGO_BIN_EXE_chatd"))).args(options).output().unwrap()
 }
 
 /// The part of a page from the line `start` up to the next that begins with `end`.

@@ -1,23 +1,15 @@
 //! chatd-protocol(7), held against the code: notices, commands, answers, the fields of json, the transcripts.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use chatd::net::Address;
 use chatd::protocol::command::{COMMANDS, CommandError, Spec};
 use chatd::protocol::{
     Answer, DEFAULT_MAX_LINE, Event, Foreign, Form, Kind, Name, NameError, Notice, Said, Scene, View, Who,
 };
-use chatd::rt;
-use chatd::service::config::Config;
-use chatd::service::server::Server;
 
+use super::support::{Caller, TestServer};
 use super::{displays, read, section};
-
-/// How long the server may take for a line before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn every_notice_is_in_the_manual_word_for_word() {
@@ -133,32 +125,6 @@ fn every_answer_is_in_the_manual_word_for_word() {
     }
 }
 
-/// Somebody in the transcript.
-struct Person(TcpStream);
-
-impl Person {
-    fn join(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
-    }
-
-    /// Takes the next bytes, and fails unless they are `expected`.
-    fn hear(&mut self, expected: &[u8], line: &str) {
-        let mut heard = vec![0; expected.len()];
-        self.0.read_exact(&mut heard).unwrap_or_else(|error| panic!("{line}: {error}"));
-        assert!(heard == expected, "{line}: heard {:?}", heard.escape_ascii().to_string());
-    }
-
-    fn hear_end(&mut self, line: &str) {
-        match self.0.read(&mut [0]) {
-            Ok(0) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-}
-
 /// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
 fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -187,24 +153,23 @@ fn the_transcripts_of_the_manual_are_what_happens() {
 }
 
 fn play(transcript: &str) {
-    let config =
-        Config { listen: vec!["127.0.0.1:0".parse::<Address>().unwrap().into()], ..Config::default() };
-    let server = rt::run(1, async move { Server::start(&config) }).unwrap();
-    let Address::Tcp(address) = server.addresses()[0] else { panic!("not TCP") };
+    let server = TestServer::start();
     let mut people = BTreeMap::new();
     for line in transcript.lines() {
+        // What is printed last is where it fails, if it does.
+        println!("{line}");
         let (name, said) = line.split_once([' ']).unwrap();
-        let person = people.entry(name).or_insert_with(|| Person::join(address));
+        let person = people.entry(name).or_insert_with(|| Caller::connect(server.address));
         match said.trim_start().split_once(' ').unwrap() {
-            (">", "(end)") => person.0.shutdown(Shutdown::Write).unwrap(),
-            (">", text) => person.0.write_all(&unescape(text)).unwrap(),
-            ("<", "(end)") => person.hear_end(line),
-            ("<", text) => person.hear(&unescape(text), line),
+            (">", "(end)") => person.end_input(),
+            (">", text) => person.say(unescape(text)),
+            ("<", "(end)") => person.expect_end(),
+            ("<", text) => person.expect(unescape(text)),
             _ => panic!("{line}: neither > nor <"),
         }
     }
     assert!(people.len() >= 3);
-    rt::run(1, server.stop(Duration::ZERO));
+    server.stop(Duration::ZERO);
 }
 
 /// One line of every type that the json view has.

@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+
 /// How long anything may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,6 +26,16 @@ impl Caller {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, heard: Vec::new() }
+    }
+
+    /// Somebody whose kernel keeps only a few KiB of what is not read.
+    pub fn connect_with_little_space(address: SocketAddr) -> Self {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        // Before it connects: what has been offered once is not taken back.
+        sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        Self { stream: socket.into(), heard: Vec::new() }
     }
 
     pub fn connect_unix(path: &Path) -> Self {

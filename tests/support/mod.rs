@@ -4,6 +4,9 @@ mod caller;
 // tests/systemd crashes what it listens to.
 #[allow(dead_code)]
 pub mod oracle;
+// The tests of chatc need more of it.
+#[allow(dead_code)]
+pub mod pty;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -103,6 +106,10 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub fn signal(&self, name: &str) {

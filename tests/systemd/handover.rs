@@ -82,7 +82,6 @@ fn everything_is_as_it_was(machine: &Machine, happen: fn(&Machine), notice: bool
     ann.say("hello\n");
     ben.expect("hello\n");
     // It may have been told first of those who had left.
-    // It may have been told first of those who had left.
     let heard = bot.until("hello\"}\n");
     let last = heard.lines().last().unwrap();
     assert!(last.starts_with("{\"type\":\"message\",\"seq\":") && last.contains("\"from\":\"ann\""));

@@ -2,10 +2,10 @@
 //! through what an administrator does with it.
 //!
 //! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc and telnet.
-//! Prints what it does and what it sees; with words, only what has one of them in its name. `cargo test --release --test
-//! systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine of its own with a network of its
-//! own, so nothing here meets a chatd on this machine. A check may rely on those before it only for the package
-//! being there; it leaves the machine as it found it.
+//! Prints what it does and what it sees; with words, only what has one of them in its name. `cargo test --release
+//! --test systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine
+//! of its own with a network of its own, so nothing here meets a chatd on this machine. A check may rely on those
+//! before it only for the package being there; it leaves the machine as it found it.
 
 // A failed expectation is a failed check.
 #![allow(clippy::unwrap_used)]

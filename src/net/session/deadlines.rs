@@ -4,7 +4,7 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use super::reading::Then;
-use super::{Close, Phase, Session};
+use super::{Close, Origin, Phase, Session};
 use crate::chat::Delivery;
 use crate::net::{Counters, Settings, Stage};
 use crate::protocol::Notice;
@@ -93,6 +93,7 @@ impl Session {
 
     fn close_idle(&mut self, cx: &mut Context<'_>) {
         Counters::count(&self.net.counters.idle);
+        log::debug!("session {} from {} was idle for too long", self.reader.id().0, Origin(self.from));
         self.notice(&Notice::Idle);
         if self.can_take_in(cx) {
             self.take_in(&[], Then::End);

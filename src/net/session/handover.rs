@@ -122,3 +122,268 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::task::{Context, Waker};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::chat::testing::{Person, TestHouse};
+    use crate::chat::{Arrival, Outlet};
+    use crate::net::Settings;
+    use crate::net::settings::Rate;
+    use crate::net::testing::settings;
+    use crate::protocol::Telnet;
+
+    /// How often a session is polled before a test fails.
+    const MOST_POLLS: usize = 10_000;
+
+    /// The session of these tests; who hears what it says has another number.
+    const ID: SessionId = SessionId(1000);
+
+    /// A session that is polled by hand, so that it can be stopped anywhere, and what it is between.
+    struct Passage {
+        house: TestHouse,
+        settings: Settings,
+        net: Arc<Net>,
+        inputs: mpsc::Receiver<Input>,
+        stream: Arc<Stream>,
+        session: Session,
+        caller: UnixStream,
+        /// Who hears what it says.
+        witness: Person,
+    }
+
+    impl Passage {
+        fn new(settings: Settings) -> Self {
+            let (caller, own) = UnixStream::pair().unwrap();
+            caller.set_nonblocking(true).unwrap();
+            rustix::net::sockopt::set_socket_send_buffer_size(&own, 4096).unwrap();
+            let stream = Arc::new(Stream::new(own.into()).unwrap());
+            let mut house = TestHouse::default();
+            let witness = house.join();
+            let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
+            let member = Arc::new(Member::new(ID, outlet, house.house.entrance()));
+            member.begin_input();
+            house.apply(Input::Join { member: Arc::clone(&member), arrival: Arrival::default() });
+            let (inputs_tx, inputs) = mpsc::channel(1);
+            let net = Net::new(settings.clone());
+            let session = Session::new(Arc::clone(&net), Arc::clone(&stream), None, member, inputs_tx);
+            Self { house, settings, net, inputs, stream, session, caller, witness }
+        }
+
+        /// Somebody who has been greeted.
+        fn greeted(settings: Settings) -> Self {
+            let mut passage = Self::new(settings);
+            passage.expect("hello\n");
+            passage
+        }
+
+        fn say(&mut self, bytes: impl AsRef<[u8]>) {
+            self.caller.write_all(bytes.as_ref()).unwrap();
+        }
+
+        /// Polls the session until it is so, and no longer; says whether it came to that. Nothing here takes time: the
+        /// reactor, which would say that there may be something to read and space to write, is not asked.
+        fn comes_to(&mut self, mut is_so: impl FnMut(&mut Self) -> bool) -> bool {
+            (0..MOST_POLLS).any(|_| {
+                if is_so(self) {
+                    return true;
+                }
+                (self.session.more_to_read, self.session.blocked) = (true, None);
+                // It may be over already, with all that it had to say on its way.
+                let _ = self.session.poll(&mut Context::from_waker(Waker::noop()));
+                false
+            })
+        }
+
+        /// Polls the session until it is so, and no longer.
+        #[track_caller]
+        fn until(&mut self, is_so: impl FnMut(&mut Self) -> bool) {
+            assert!(self.comes_to(is_so), "it does not come to that in phase {:?}", self.session.phase);
+        }
+
+        /// Has the house take in what the session has said, as the broker does.
+        fn serve(&mut self) {
+            while let Ok(input) = self.inputs.try_recv() {
+                self.house.apply(input);
+            }
+        }
+
+        /// Fails unless this is all that the session is sent next.
+        #[track_caller]
+        fn expect(&mut self, expected: impl AsRef<[u8]>) {
+            let (expected, mut heard) = (expected.as_ref(), Vec::new());
+            self.comes_to(|passage| {
+                passage.serve();
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = passage.caller.read(&mut buffer) {
+                    heard.extend_from_slice(&buffer[..count]);
+                }
+                heard.len() >= expected.len()
+            });
+            assert!(heard == expected, "heard \"{}\"", heard.escape_ascii());
+        }
+
+        /// Fails unless this is all that the room is told next.
+        #[track_caller]
+        fn expect_said(&mut self, expected: &str) {
+            assert_eq!(self.said(expected.len()), expected);
+        }
+
+        /// What the room is told next, up to so many bytes and perhaps more.
+        fn said(&mut self, len: usize) -> String {
+            let mut said = String::new();
+            self.comes_to(|passage| {
+                passage.serve();
+                said.push_str(&passage.witness.read_all());
+                said.len() >= len
+            });
+            said
+        }
+
+        /// Goes on in another process: with what can be written down, and nothing else.
+        fn move_on(mut self) -> Self {
+            // What has been handed to the broker is taken in before that ends.
+            self.serve();
+            self.session.freeze(false);
+            let [kept] = &self.net.keeping.take_frozen()[..] else { panic!("it is frozen once") };
+            let mut bytes = Vec::new();
+            ciborium::into_writer(kept, &mut bytes).unwrap();
+            let read: KeptSession = ciborium::from_reader(&bytes[..]).unwrap();
+            assert_eq!(read, *kept);
+            let socket = self.stream.as_fd().try_clone_to_owned().unwrap();
+            let stream = Arc::new(Stream::new(socket).unwrap());
+            let (outlet, other) = (Arc::clone(&stream), Arc::clone(&self.witness.socket));
+            self.house.move_on_with(|id| {
+                Some(if id == ID {
+                    Arc::clone(&outlet) as Arc<dyn Outlet>
+                } else {
+                    Arc::clone(&other) as Arc<dyn Outlet>
+                })
+            });
+            self.witness.reader = crate::chat::Reader::new(self.house.member(self.witness.id()));
+            let (inputs_tx, inputs) = mpsc::channel(1);
+            let net = Net::new(self.settings.clone());
+            let member = self.house.member(ID);
+            let session = Session::resume(Arc::clone(&net), Arc::clone(&stream), member, inputs_tx, read);
+            Self { net, inputs, stream, session, ..self }
+        }
+    }
+
+    #[test]
+    fn half_a_line_is_finished_in_the_next_process() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("half a l");
+        passage.until(|passage| passage.session.framer.has_unfinished());
+        let mut passage = passage.move_on();
+        passage.say("ine\nanother\n");
+        passage.expect_said("half a line\nanother\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_dropped_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(vec![b'x'; settings().rules.max_line + 1]);
+        passage.expect("-!- line too long (over 16384 bytes), nobody got it\n");
+        let mut passage = passage.move_on();
+        passage.say("its end\nanother\n");
+        passage.expect_said("another\n");
+    }
+
+    #[test]
+    fn half_a_negotiation_is_answered_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(b"a\xff\xfd");
+        passage.until(|passage| passage.session.framer.telnet != Telnet::Text);
+        let mut passage = passage.move_on();
+        passage.say(b"\x01b\n");
+        passage.expect(b"\xff\xfc\x01");
+        passage.expect_said("ab\n");
+    }
+
+    #[test]
+    fn what_comes_after_a_command_is_said_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("/nick ann\none\ntwo\n");
+        // The command is on its way to the broker, which has not taken it in.
+        passage.until(|passage| {
+            passage.session.unsaid.as_deref().is_some_and(|one| one.rest() == b"one\ntwo\n")
+        });
+        let mut passage = passage.move_on();
+        passage.expect_said("one\ntwo\n");
+        passage.expect("-!- you are ann now; /help says what else there is\n");
+    }
+
+    #[test]
+    fn who_has_used_up_a_rate_has_used_it_up_there() {
+        const BURST: u32 = 60;
+        let rate = Some(Rate { per_second: 1, burst: BURST });
+        let text: String = (0..100).map(|number| format!("line {number:02}\n")).collect();
+        let burst = &text[..8 * BURST as usize];
+        let mut passage = Passage::greeted(Settings { rate, ..settings() });
+        let start = Instant::now();
+        passage.say(&text);
+        let mut said = passage.said(burst.len());
+        let mut passage = passage.move_on();
+        // As often as it takes for all, if nothing held it back.
+        said.push_str(&passage.said(text.len()));
+        let most = BURST as usize + 1 + start.elapsed().as_secs() as usize;
+        assert!(said.lines().count() <= most, "{} lines, and {most} would be right", said.lines().count());
+        // Nothing but the rate has held the others back.
+        passage.net.set_settings(settings());
+        passage.expect_said(&text[said.len()..]);
+    }
+
+    #[test]
+    fn a_greeting_that_is_partly_sent_is_sent_on_there() {
+        let greeting: String = (0..10_000).map(|number| format!("greeting {number}\n")).collect();
+        let mut passage = Passage::new(Settings { greeting: greeting.clone().into(), ..settings() });
+        passage.until(|passage| passage.session.blocked.is_some());
+        let mut passage = passage.move_on();
+        passage.expect(&greeting);
+        let Passage { house, witness, .. } = &mut passage;
+        house.say(witness, "hello\n");
+        passage.expect("hello\n");
+    }
+
+    #[test]
+    fn the_time_that_it_has_said_nothing_goes_on_there() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let mut passage = Passage::greeted(Settings { idle_timeout: Some(2 * HOUR), ..settings() });
+        passage.session.last_read -= HOUR;
+        let mut passage = passage.move_on();
+        let idle = passage.session.last_read.elapsed();
+        assert!(idle >= HOUR && idle < HOUR + HOUR / 2, "{idle:?}");
+        passage.say("still here\n");
+        passage.expect_said("still here\n");
+        passage.session.last_read -= 2 * HOUR;
+        let mut passage = passage.move_on();
+        passage.expect("-!- closing: you were idle for too long\n");
+    }
+
+    #[test]
+    fn a_request_in_two_processes_is_one() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("GET / HT");
+        passage.until(|passage| passage.session.opening.seen == 8);
+        let mut passage = passage.move_on();
+        passage.say("TP/1.1\r\n");
+        passage.expect("-!- this is chatd, a chat and not a web server: use nc or telnet\n");
+        assert_eq!(passage.witness.read_all(), "");
+    }
+
+    #[test]
+    fn who_has_been_heard_before_may_say_anything_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("hi\n");
+        passage.expect_said("hi\n");
+        let mut passage = passage.move_on();
+        passage.say("GET / HTTP/1.1\n");
+        passage.expect_said("GET / HTTP/1.1\n");
+    }
+}

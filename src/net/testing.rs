@@ -1,0 +1,23 @@
+//! What the tests of this floor have in common.
+
+use std::time::Duration;
+
+use super::Settings;
+use crate::protocol::{DEFAULT_MAX_LINE, Rules};
+
+/// Settings under which nothing happens by itself.
+pub fn settings() -> Settings {
+    const LONG: Duration = Duration::from_secs(24 * 3600);
+    Settings {
+        greeting: b"hello\n".to_vec(),
+        rules: Rules { max_line: DEFAULT_MAX_LINE, raw: false },
+        commands: true,
+        rate: None,
+        flush_after: None,
+        slow_timeout: LONG,
+        idle_timeout: None,
+        drain: LONG,
+        max_clients: 10,
+        max_per_ip: 0,
+    }
+}
