@@ -198,6 +198,24 @@ pub fn it_has_no_network_and_little_else(machine: &Machine, _: &Packages) {
     assert!(!status.contains("Uid:\t0\t"));
 }
 
+/// A chatd in the same confines as the service, to which no socket is passed, so that it has to open one.
+const OPENS_A_SOCKET: &str =
+    "[Service]\nExecStartPre=-timeout 5 chatd --config /dev/null --log stderr --listen";
+
+pub fn it_can_open_no_socket_of_ip(machine: &Machine, _: &Packages) {
+    assert_eq!(machine.property("chatd", "RestrictAddressFamilies"), "AF_UNIX");
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let mark = machine.mark();
+        let _change = Change::new(machine, SERVICE_DROP_IN, &format!("{OPENS_A_SOCKET} {address}\n"));
+        machine.run("systemctl restart chatd");
+        let refusal = format!("cannot listen on {address}: address family not supported");
+        let said = || machine.journal(&mark, "-u chatd -o cat").contains(&refusal);
+        machine.wait_until("it is refused a socket", said);
+        println!("{refusal}");
+        join();
+    }
+}
+
 pub fn connecting_during_a_restart(machine: &Machine, _: &Packages) {
     let pid = machine.main_pid();
     let socket = || machine.property("chatd.socket", "ActiveEnterTimestampMonotonic");
