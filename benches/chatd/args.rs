@@ -16,13 +16,14 @@ the cases whose name contains one of the SUBSTRINGs, or all of them.
                   take three times as many, long ones fewer
   --server PATH   measure this chatd instead of the one just built
   --server floor  measure the floor against itself: the ratios show the noise
-  --others        measure redis and ncat too where that is possible
-  --assert        exit with 1 if a target is missed
+  --others        measure redis, nats, ngircd and ncat too: those that are installed,
+                  in the cases that they can take
+  --assert        exit with 1 if a target is missed, or could not be measured
   --list          print the names of the cases
 ";
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Args {
     pub(crate) only: Vec<String>,
     pub(crate) rounds: usize,

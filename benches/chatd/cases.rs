@@ -7,6 +7,7 @@ use std::io::{self, Error};
 use std::time::Duration;
 
 use crate::args::Args;
+use crate::foreign::{self, Foreign};
 use crate::measure::{float, peak_rss, percentile};
 use crate::runs::{self, Amid};
 use crate::server::{Server, Setup, Shown, Who};
@@ -31,12 +32,10 @@ enum Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Others {
     Never,
-    /// Redis, always.
+    /// Redis, always; the rest, if others are asked for.
     Redis,
-    /// Redis, if all others are asked for.
+    /// All, if others are asked for.
     Asked,
-    /// Redis and ncat, if all others are asked for.
-    AskedAll,
 }
 
 /// What chatd is held against, in the same round.
@@ -47,6 +46,8 @@ enum Base {
     Plain,
     /// Chatd, when nothing else happens.
     Calm,
+    /// Chatd, with a hundred receivers and as many deliveries.
+    Hundred,
     Nothing,
 }
 
@@ -60,8 +61,8 @@ enum Rounds {
     Most(usize),
 }
 
-/// Somebody else to measure; `None` once it has failed.
-type Other = (&'static str, Option<Who>);
+/// Somebody else to measure, and whether it has not failed yet.
+type Other = (&'static Foreign, bool);
 
 /// One case.
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +83,18 @@ const PEAK: (&str, Unit, Target) = ("peak RSS", Unit::Bytes, Target::None);
 const FREE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::None), WALL, PEAK];
 const FULL: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.10)), WALL, PEAK];
 const ONE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.15)), WALL, PEAK];
+/// So many sockets are more than the caches hold, and the floor costs up to twice as much there: no more than that, and
+/// no more than the floor.
+const CROWD: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK];
+const FLAT: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.25))];
+const FLAT_CROWD: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(2.0))];
 const PACED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis)];
-/// What is shown with names is longer, and copying it is most of the cost: so it is the bytes that are compared.
-const VIEWED: &[(&str, Unit, Target)] =
-    &[(CPU, Unit::Time, Target::None), WALL, PEAK, ("CPU/byte", Unit::Time, Target::Ratio(1.20))];
+const CPU_BYTE: (&str, Unit, Target) = ("CPU/byte", Unit::Time, Target::Ratio(1.20));
+/// A name before each line.
+const WITH_NAMES: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK, CPU_BYTE];
+/// Lines in `json` are three times as long, and copying them is most of the cost: so it is the bytes that are compared.
+const WITH_MORE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::None), WALL, PEAK, CPU_BYTE];
 const DISTURBED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(2.0))];
 const KEPT: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.05)), WALL, PEAK];
@@ -123,14 +131,19 @@ const fn full(
     }
 }
 
+/// What a delivery costs does not depend on how many there are.
+const fn flat(name: &'static str, listeners: usize, lines: u64) -> Case {
+    let rows = if listeners < 100 { FLAT } else { FLAT_CROWD };
+    Case { base: Base::Hundred, others: Others::Never, ..full(name, listeners, lines, rows) }
+}
+
 const fn viewed(name: &'static str, shown: Shown, listeners: usize, lines: u64) -> Case {
-    Case {
-        setup: Setup::showing(shown),
-        base: Base::Plain,
-        rounds: Rounds::All,
-        others: Others::Never,
-        ..full(name, listeners, lines, VIEWED)
-    }
+    let (rows, rounds) = match shown {
+        Shown::Names => (WITH_NAMES, Rounds::Thrice),
+        _ => (WITH_MORE, Rounds::All),
+    };
+    let setup = Setup::showing(shown);
+    Case { setup, base: Base::Plain, rounds, others: Others::Never, ..full(name, listeners, lines, rows) }
 }
 
 /// The same with connections that are kept for the next process, beside the same without.
@@ -164,14 +177,17 @@ pub(crate) const CASES: &[Case] = &[
     full("full load, 10 receivers", 10, 500_000, FREE),
     full("full load, 100 receivers", 100, 100_000, FULL),
     full("full load, 1,000 receivers", 1_000, 10_000, FULL),
-    full("full load, 9,900 receivers", 9_900, 2_000, FREE),
+    full("full load, 9,900 receivers", 9_900, 2_000, CROWD),
+    flat("10 beside 100 receivers", 10, 2_000_000),
+    flat("1,000 beside 100 receivers", 1_000, 10_000),
+    flat("9,900 beside 100 receivers", 9_900, 2_000),
     Case {
         name: "one line, 100 receivers",
         run: Run::OneLine { listeners: 100, lines: 1_000 },
         setup: Setup::PLAIN,
         base: Base::Floor,
         rounds: Rounds::Thrice,
-        others: Others::AskedAll,
+        others: Others::Asked,
         rows: ONE,
     },
     Case {
@@ -198,7 +214,7 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup::PLAIN,
         base: Base::Nothing,
         rounds: Rounds::Most(3),
-        others: Others::Never,
+        others: Others::Asked,
         rows: IDLE,
     },
     Case {
@@ -210,13 +226,13 @@ pub(crate) const CASES: &[Case] = &[
         others: Others::Never,
         rows: STORM,
     },
-    viewed("names, 100 receivers", Shown::Names, 100, 100_000),
-    viewed("names, 1,000 receivers", Shown::Names, 1_000, 10_000),
+    viewed("names, 100 receivers", Shown::Names, 100, 400_000),
+    viewed("names, 1,000 receivers", Shown::Names, 1_000, 40_000),
     viewed("json, 100 receivers", Shown::Json, 100, 100_000),
     viewed("json, 1,000 receivers", Shown::Json, 1_000, 10_000),
     viewed("a third each, 100 receivers", Shown::Thirds, 100, 100_000),
     viewed("a third each, 1,000", Shown::Thirds, 1_000, 10_000),
-    disturbed("amid 1,000 comings a second", Amid::Comings, &[]),
+    disturbed("amid 1,000 comings, goings/s", Amid::Comings, &[]),
     disturbed("amid a flood, --rate 600", Amid::Flood, &["--rate", "600"]),
     Case {
         name: "idle, 9,990 with names",
@@ -243,19 +259,22 @@ impl Case {
             Rounds::Thrice => args.rounds * 3,
             Rounds::Most(most) => args.rounds.min(most),
         };
-        for _ in 0..rounds {
+        for round in 0..rounds {
             if let Some((who, run)) = self.base(&args.server) {
                 add(&mut rows, self.once(&who, run)?, |row| &mut row.base);
             }
             add(&mut rows, self.once(&set_up(&args.server, self.setup), self.run)?, |row| &mut row.chatd);
             for (place, other) in others.iter_mut().enumerate() {
-                let Some(who) = &other.1 else { continue };
-                match self.once(who, self.run) {
+                // Some take a hundred times as long.
+                if !other.1 || round >= args.rounds {
+                    continue;
+                }
+                match self.once(&Who::Foreign(other.0), self.run) {
                     Ok(values) => add(&mut rows, values, |row| &mut row.others[place].1),
                     Err(error) => {
                         // The benchmark is not about it.
                         eprintln!("bench: {error}");
-                        other.1 = None;
+                        other.1 = false;
                     }
                 }
             }
@@ -264,7 +283,7 @@ impl Case {
     }
 
     fn row(&self, (what, unit, target): (&'static str, Unit, Target), others: &[Other]) -> Row {
-        let others = others.iter().map(|(name, _)| (*name, Vec::new())).collect();
+        let others = others.iter().map(|(foreign, _)| (foreign.name, Vec::new())).collect();
         Row { case: self.name.to_owned(), what, unit, target, base: Vec::new(), chatd: Vec::new(), others }
     }
 
@@ -275,23 +294,26 @@ impl Case {
             Base::Floor => Some((Who::Floor, self.run)),
             Base::Plain => Some((set_up(server, Setup::PLAIN), self.run)),
             Base::Calm => Some((set_up(server, self.setup), self.run.calm())),
+            Base::Hundred => Some((set_up(server, self.setup), self.run.to_a_hundred())),
         }
     }
 
+    /// Those that are asked for, are there, and can take so many.
     fn others(&self, args: &Args) -> Vec<Other> {
-        let mut others = match self.others {
-            Others::Redis => vec![("redis", Who::Redis)],
-            Others::Asked if args.others => vec![("redis", Who::Redis)],
-            Others::AskedAll if args.others => vec![("redis", Who::Redis), ("ncat", Who::Ncat)],
-            _ => Vec::new(),
+        let is_asked = |foreign: &Foreign| match self.others {
+            Others::Never => false,
+            Others::Redis => args.others || foreign.name == foreign::REDIS.name,
+            Others::Asked => args.others,
         };
-        others.retain(|(_, who)| who.is_there());
-        others.into_iter().map(|(name, who)| (name, Some(who))).collect()
+        let mut others = foreign::ALL.to_vec();
+        others
+            .retain(|foreign| is_asked(foreign) && self.run.sessions() <= foreign.most && foreign.is_there());
+        others.into_iter().map(|foreign| (foreign, true)).collect()
     }
 
     /// Measures one server once: one value for each row.
     fn once(&self, who: &Who, run: Run) -> io::Result<Vec<f64>> {
-        let fail = |error| Error::other(format!("{}, {who:?}: {error}", self.name));
+        let fail = |error| Error::other(format!("{}, {}: {error}", self.name, who.name()));
         let server = who.start().map_err(fail)?;
         run.values(&server).map_err(fail)
     }
@@ -313,6 +335,26 @@ impl Run {
                 Self::Paced { listeners, lines, tick, amid: Amid::Calm }
             }
             other => other,
+        }
+    }
+
+    /// The same number of deliveries, to a hundred.
+    fn to_a_hundred(self) -> Self {
+        match self {
+            Self::FullLoad { listeners, lines } => {
+                Self::FullLoad { listeners: 100, lines: lines * listeners as u64 / 100 }
+            }
+            other => other,
+        }
+    }
+
+    /// How many are connected.
+    fn sessions(self) -> usize {
+        match self {
+            Self::FullLoad { listeners, .. }
+            | Self::OneLine { listeners, .. }
+            | Self::Paced { listeners, .. } => listeners + 1,
+            Self::AllTalk { sessions, .. } | Self::Idle { sessions } | Self::Storm { sessions } => sessions,
         }
     }
 

@@ -54,6 +54,7 @@ impl Crowd {
     pub(crate) fn gather(server: &Server, listeners: usize) -> io::Result<Self> {
         let mut crowd = Self::call(server, listeners)?;
         crowd.connect(server)?;
+        crowd.say(listeners, server.wire.speaker_join)?;
         crowd.greet(listeners..listeners + 1, server.wire.speaker_greeting.as_deref())?;
         crowd.begin()?;
         Ok(crowd)
@@ -74,23 +75,20 @@ impl Crowd {
         };
         for who in 0..listeners {
             crowd.connect(server)?;
-            // Who has nothing certain to say to a caller may have a short backlog too: one at a time.
-            while server.wire.greeting.is_none() && crowd.heard[who] == 0 {
-                crowd.expect(|_, _, _| {})?;
+            if !server.wire.greets_first {
+                crowd.say(who, &(server.wire.join)(who))?;
             }
-        }
-        if !server.wire.greets_first {
-            crowd.join(server, listeners)?;
+            // Who has nothing certain to say to a caller may have a short backlog too: one at a time.
+            let mut is_greeted = server.wire.greeting.is_some();
+            while !is_greeted {
+                crowd.expect(|from, _, _| is_greeted |= from == who)?;
+            }
         }
         crowd.greet(0..listeners, server.wire.greeting.as_deref())?;
         if server.wire.greets_first {
-            crowd.join(server, listeners)?;
+            (0..listeners).try_for_each(|who| crowd.say(who, &(server.wire.join)(who)))?;
         }
         Ok(crowd)
-    }
-
-    fn join(&self, server: &Server, listeners: usize) -> io::Result<()> {
-        (0..listeners).try_for_each(|who| self.say(who, &(server.wire.join)(who)))
     }
 
     fn connect(&mut self, server: &Server) -> io::Result<()> {

@@ -1,33 +1,33 @@
 //! The servers that are measured: each is a process of its own, started for one measurement.
 //!
-//! The floor is this very program again (see `floor`); redis and ncat are the ones in the path, if they are
-//! there. A server is killed when it is dropped. What each of them speaks is a `Wire`: what one line costs
+//! The floor is this very program again (see `floor`); the others are those in the path, if they are there (see
+//! `foreign`). A server is killed when it is dropped. What each of them speaks is a `Wire`: what one line costs
 //! to say, and how much of it a listener hears.
 
 use std::io::{self, BufRead, BufReader, Error};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+
+use crate::foreign::Foreign;
 
 /// What chatd, and the floor, say to whoever connects.
 pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
 /// The hidden argument that makes this program the floor.
 pub(crate) const FLOOR_ARGUMENT: &str = "--be-the-floor";
 /// The length of a line, with its end.
-const LINE: usize = 64;
-/// What lines consist of that are said to chatd: no name, notice or object has it.
+pub(crate) const LINE: usize = 64;
+/// What lines consist of: nothing else that a server says has it, neither a name nor a notice.
 pub(crate) const MARK: u8 = b'#';
 
 /// Who is measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Who {
     Floor,
     Chatd(PathBuf, Setup),
-    Redis,
-    Ncat,
+    Foreign(&'static Foreign),
 }
 
 /// How lines are shown to those who connect.
@@ -118,11 +118,13 @@ pub(crate) enum Count {
 pub(crate) struct Wire {
     /// What a listener sends first, by its number.
     pub(crate) join: fn(usize) -> Vec<u8>,
-    /// It does so when it has been greeted; otherwise the greeting is the answer to it.
+    /// What a speaker sends first.
+    pub(crate) speaker_join: &'static [u8],
+    /// They do so when they have been greeted; otherwise the greeting is the answer to it.
     pub(crate) greets_first: bool,
     /// What a listener is sent first; `None`: something, and then silence.
     pub(crate) greeting: Option<Vec<u8>>,
-    /// What a speaker is sent first; it sends nothing but lines.
+    /// The same for a speaker.
     pub(crate) speaker_greeting: Option<Vec<u8>>,
     /// One line, as it is said.
     pub(crate) line: Vec<u8>,
@@ -141,17 +143,12 @@ pub(crate) struct Server {
 }
 
 impl Who {
-    /// Says whether it can be started here.
-    pub(crate) fn is_there(&self) -> bool {
-        let program = match self {
-            Self::Floor => return true,
-            Self::Chatd(path, _) => return path.is_file(),
-            Self::Redis => "redis-server",
-            Self::Ncat => "ncat",
-        };
-        let quiet =
-            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        quiet.is_ok_and(|status| status.success())
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Floor => "the floor",
+            Self::Chatd(..) => "chatd",
+            Self::Foreign(foreign) => foreign.name,
+        }
     }
 
     pub(crate) fn start(&self) -> io::Result<Server> {
@@ -169,16 +166,7 @@ impl Who {
                 server.manager = manager;
                 Ok(server)
             }
-            Self::Redis => at_port(Wire::redis(), |port| {
-                let mut command = Command::new("redis-server");
-                command.args(["--save", "", "--appendonly", "no", "--port", port]);
-                command
-            }),
-            Self::Ncat => at_port(Wire::ncat(), |port| {
-                let mut command = Command::new("ncat");
-                command.args(["-l", "--keep-open", "--chat", "--max-conns", "1000", "127.0.0.1", port]);
-                command
-            }),
+            Self::Foreign(foreign) => foreign.start(),
         }
     }
 }
@@ -186,8 +174,7 @@ impl Who {
 /// Starts a server that finds a port itself and writes `listening on ADDRESS` to standard error.
 fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let mut server =
-        Server { child, manager: None, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire };
+    let mut server = Server::new(child, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), wire);
     let Some(pipe) = server.child.stderr.take() else { return Err(Error::other("no standard error")) };
     let mut lines = BufReader::new(pipe).lines();
     let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
@@ -201,25 +188,11 @@ fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
     Ok(server)
 }
 
-/// Starts a server that must be told a port, and waits until it listens.
-fn at_port(wire: Wire, command: impl Fn(&str) -> Command) -> io::Result<Server> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let mut command = command(&free.to_string());
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let server = Server { child, manager: None, address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free), wire };
-    let start = Instant::now();
-    while let Err(error) = TcpStream::connect(server.address) {
-        if start.elapsed() > Duration::from_secs(5) {
-            return Err(Error::other(format!("{command:?}: {error}")));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // The probe above leaves; let that be over.
-    std::thread::sleep(Duration::from_millis(100));
-    Ok(server)
-}
-
 impl Server {
+    pub(crate) fn new(child: Child, address: SocketAddrV4, wire: Wire) -> Self {
+        Self { child, manager: None, address, wire }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -234,11 +207,13 @@ impl Drop for Server {
 }
 
 impl Wire {
-    fn chat() -> Self {
+    /// That of chatd and of the floor.
+    pub(crate) fn chat() -> Self {
         let mut line = vec![MARK; LINE];
         line[LINE - 1] = b'\n';
         Self {
             join: Shown::Plain.join(),
+            speaker_join: b"",
             greets_first: true,
             greeting: Some(GREETING.to_vec()),
             speaker_greeting: Some(GREETING.to_vec()),
@@ -251,23 +226,5 @@ impl Wire {
     fn shown(shown: Shown) -> Self {
         let count = if shown == Shown::Plain { Count::Bytes(64) } else { Count::Marks(LINE as u64 - 1) };
         Self { join: shown.join(), count, ..Self::chat() }
-    }
-
-    fn ncat() -> Self {
-        Self { greeting: None, speaker_greeting: None, count: Count::Ends, ..Self::chat() }
-    }
-
-    /// Redis pub/sub, one channel, in RESP2.
-    fn redis() -> Self {
-        let text = "x".repeat(LINE);
-        let heard = format!("*3\r\n$7\r\nmessage\r\n$4\r\nroom\r\n$64\r\n{text}\r\n");
-        Self {
-            join: |_| b"*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\nroom\r\n".to_vec(),
-            greets_first: false,
-            greeting: Some(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nroom\r\n:1\r\n".to_vec()),
-            speaker_greeting: Some(Vec::new()),
-            line: format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nroom\r\n$64\r\n{text}\r\n").into_bytes(),
-            count: Count::Bytes(heard.len() as u64),
-        }
     }
 }

@@ -62,39 +62,44 @@ impl Row {
         Some(Spread::of(values)?.median)
     }
 
-    /// The target in words and whether it is met; `None` if there is none, or nothing to hold it against.
-    fn verdict(&self) -> Option<(String, bool)> {
-        let chatd = Spread::of(&self.chatd)?.median;
+    /// The target in words; `None` if there is none.
+    fn target(&self) -> Option<String> {
         match self.target {
             Target::None => None,
-            Target::Ratio(most) => {
-                let ratio = Spread::of(&self.ratios())?.median;
-                Some((format!("<= {most:.2}"), ratio <= most))
-            }
-            Target::More(most) => {
-                let more = chatd - Spread::of(&self.base)?.median;
-                Some((format!("<= base + {}", show(self.unit, most)), more <= most))
-            }
-            Target::Most(most) => Some((format!("<= {}", show(self.unit, most)), chatd <= most)),
+            Target::Ratio(most) => Some(format!("<= {most:.2}")),
+            Target::More(most) => Some(format!("<= base + {}", show(self.unit, most))),
+            Target::Most(most) => Some(format!("<= {}", show(self.unit, most))),
             Target::Redis => {
-                let redis = self.redis()?;
-                Some((format!("<= redis {}", show(self.unit, redis)), chatd <= redis))
+                let redis = self.redis().map_or_else(String::new, |redis| show(self.unit, redis));
+                Some(format!("<= redis {redis}").trim_end().to_owned())
             }
         }
     }
 
-    /// Prints it, and says whether its target is met.
-    pub(crate) fn print(&self) -> bool {
+    /// Whether the target is met; `None` if there is none, or nothing to hold it against.
+    fn is_met(&self) -> Option<bool> {
+        let chatd = Spread::of(&self.chatd)?.median;
+        match self.target {
+            Target::None => None,
+            Target::Ratio(most) => Some(Spread::of(&self.ratios())?.median <= most),
+            Target::More(most) => Some(chatd - Spread::of(&self.base)?.median <= most),
+            Target::Most(most) => Some(chatd <= most),
+            Target::Redis => Some(chatd <= self.redis()?),
+        }
+    }
+
+    /// Prints it, and counts its target.
+    pub(crate) fn print(&self, tally: &mut Tally) {
         let median = |values: &[f64]| {
             Spread::of(values).map_or_else(String::new, |spread| show(self.unit, spread.median))
         };
         let ratio = Spread::of(&self.ratios()).map_or_else(String::new, |ratio| {
             format!("{:.2} ({:.2}..{:.2})", ratio.median, ratio.min, ratio.max)
         });
-        let verdict = self.verdict();
-        let target = verdict.as_ref().map_or_else(String::new, |(target, met)| {
-            format!("{target} {}", if *met { "ok" } else { "OVER" })
-        });
+        let target = match self.target() {
+            Some(target) => format!("{target} {}", tally.count(self.is_met())),
+            None => String::new(),
+        };
         let others: Vec<String> =
             self.others.iter().map(|(name, values)| format!("{name} {}", median(values))).collect();
         let line = format!(
@@ -106,7 +111,44 @@ impl Row {
             others.join(", ")
         );
         println!("{}", line.trim_end());
-        verdict.is_none_or(|(_, met)| met)
+    }
+}
+
+/// What has become of the targets.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    met: usize,
+    over: usize,
+    unmeasured: usize,
+}
+
+impl Tally {
+    /// Counts one, and says it in a word.
+    fn count(&mut self, is_met: Option<bool>) -> &'static str {
+        let (count, word) = match is_met {
+            Some(true) => (&mut self.met, "ok"),
+            Some(false) => (&mut self.over, "OVER"),
+            None => (&mut self.unmeasured, "UNMEASURED"),
+        };
+        *count += 1;
+        word
+    }
+
+    /// Every target was measured, and met.
+    pub(crate) fn all_met(&self) -> bool {
+        self.over == 0 && self.unmeasured == 0
+    }
+
+    /// The last line.
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            Self { met: 0, over: 0, unmeasured: 0 } => "no targets".to_owned(),
+            Self { over: 0, unmeasured: 0, .. } => "all targets met".to_owned(),
+            Self { met, over, unmeasured: 0 } => format!("OVER the target: {over}; met: {met}"),
+            Self { met, over, unmeasured } => {
+                format!("OVER the target: {over}; UNMEASURED, for that takes redis: {unmeasured}; met: {met}")
+            }
+        }
     }
 }
 
@@ -121,6 +163,7 @@ fn show(unit: Unit, value: f64) -> String {
         Unit::Time if value < 1e9 => format!("{:.1} ms", value / 1e6),
         Unit::Time => format!("{:.2} s", value / 1e9),
         Unit::Bytes if value < 10_240.0 => format!("{value:.0} B"),
+        Unit::Bytes if value < 1_048_576.0 => format!("{:.1} KiB", value / 1_024.0),
         Unit::Bytes => format!("{:.1} MiB", value / 1_048_576.0),
     }
 }

@@ -6,7 +6,9 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod changelog;
 mod companion;
+mod form;
 mod protocol;
 // Other tests need more of it.
 #[allow(dead_code)]
@@ -15,7 +17,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -221,17 +222,21 @@ fn the_unit_does_not_start_again_what_would_fail_again() {
     assert!(unit.lines().any(|line| line == codes), "{codes}");
 }
 
-#[test]
-fn every_signal_is_in_the_manual_and_in_the_readme() {
+/// The signals that chatd listens to: `SIGTERM`.
+fn signals() -> BTreeSet<String> {
     let code = read("src/service/signals.rs");
     let (_, list) = code.split_once("Signals::new([").unwrap();
-    let of_code: BTreeSet<_> = list.split(']').next().unwrap().split(", ").collect();
+    list.split(']').next().unwrap().split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_signal_is_in_the_manual_and_in_the_readme() {
+    let of_code = signals();
     let manual = read("man/chatd.8");
     let items = section(&manual, ".Ss Signals", ".S");
     let items = items.lines().filter(|line| line.starts_with(".It Dv "));
-    let of_manual: BTreeSet<_> =
-        items.flat_map(str::split_whitespace).filter(|word| word.starts_with("SIG")).collect();
-    assert_eq!(of_code, of_manual);
+    let of_manual = items.flat_map(str::split_whitespace).filter(|word| word.starts_with("SIG"));
+    assert_eq!(of_code, of_manual.map(str::to_owned).collect());
     let readme = read("README.md");
     for signal in of_code {
         let bare = signal.trim_start_matches("SIG");
@@ -256,20 +261,5 @@ fn the_shutdown_is_told_in_the_same_words_everywhere() {
             let at = rest.find(&item).unwrap_or_else(|| panic!("{file}: no {item:?} in {rest:?}"));
             rest = &rest[at + item.len()..];
         }
-    }
-}
-
-#[test]
-fn mandoc_finds_nothing_to_say_about_the_manual() {
-    let pages = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"].map(root);
-    match Command::new("mandoc").args(["-Tlint", "-Wwarning"]).args(pages).output() {
-        Ok(output) => {
-            let said = [output.stdout, output.stderr].concat();
-            assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "mandoc is needed for this test");
-        }
-        Err(error) => panic!("mandoc: {error}"),
     }
 }

@@ -46,6 +46,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("each line of the journal has its priority", service::each_line_of_the_journal_has_its_priority),
     ("syslog lines survive restarts of journald and rsyslog", service::syslog_survives_restarts),
     ("it has no network and little else", service::it_has_no_network_and_little_else),
+    ("it can open no socket of IP", service::it_can_open_no_socket_of_ip),
     ("whoever connects during a restart waits and is served", service::connecting_during_a_restart),
     ("killed, it comes back, and nobody is refused", service::killed_it_comes_back),
     ("the watchdog restarts it when it is stopped", service::the_watchdog_sees_a_stop),

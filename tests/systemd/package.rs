@@ -29,12 +29,63 @@ impl Packages {
     }
 }
 
+/// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
+/// cargo-deb adds and compresses.
+const FILES: [&str; 21] = [
+    CONFFILE,
+    "/usr/bin/chatc",
+    "/usr/lib/systemd/system/chatd.service",
+    "/usr/lib/systemd/system/chatd.socket",
+    "/usr/sbin/chatd",
+    "/usr/share/bash-completion/completions/chatc",
+    "/usr/share/bash-completion/completions/chatd",
+    "/usr/share/doc/chatd/README.md",
+    "/usr/share/doc/chatd/changelog.Debian.gz",
+    "/usr/share/doc/chatd/changelog.gz",
+    "/usr/share/doc/chatd/copyright",
+    "/usr/share/doc/chatd/json-view.schema.json",
+    "/usr/share/fish/vendor_completions.d/chatc.fish",
+    "/usr/share/fish/vendor_completions.d/chatd.fish",
+    "/usr/share/lintian/overrides/chatd",
+    "/usr/share/man/man1/chatc.1.gz",
+    "/usr/share/man/man5/chatd.toml.5.gz",
+    "/usr/share/man/man7/chatd-protocol.7.gz",
+    "/usr/share/man/man8/chatd.8.gz",
+    "/usr/share/zsh/vendor-completions/_chatc",
+    "/usr/share/zsh/vendor-completions/_chatd",
+];
+const CONFFILE: &str = "/etc/chatd/chatd.toml";
+
+/// Fails unless the files of a package, which is not installed, are those, each with something in it; and the programs
+/// can be run.
+fn check_files(package: &Path) {
+    let output = Command::new("dpkg-deb").arg("-c").arg(package).output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let mut files = Vec::new();
+    for line in list.lines().filter(|line| !line.starts_with('d')) {
+        let [mode, owner, size, .., name] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let name = name.trim_start_matches('.');
+        let is_program = ["/usr/bin/chatc", "/usr/sbin/chatd"].contains(&name);
+        assert_eq!(mode, if is_program { "-rwxr-xr-x" } else { "-rw-r--r--" }, "{name}");
+        assert!(owner == "0/0" || owner == "root/root", "{line}");
+        assert_ne!(size, "0", "{name}");
+        files.push(name);
+    }
+    files.sort_unstable();
+    assert_eq!(files, FILES);
+    let conffiles = Command::new("dpkg-deb").arg("-I").arg(package).arg("conffiles").output().unwrap();
+    assert_eq!(String::from_utf8(conffiles.stdout).unwrap().trim(), CONFFILE);
+}
+
 fn build(version: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/build-deb");
     let output = Command::new(script).arg(version).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().lines().last().unwrap());
     println!("{}: {} bytes", path.display(), path.metadata().unwrap().len());
+    check_files(&path);
     path
 }
 
@@ -53,6 +104,9 @@ pub fn installing_enables_and_starts_it(machine: &Machine, packages: &Packages) 
     machine.run("systemctl is-enabled chatd.service chatd.socket");
     machine.run("systemctl is-active chatd.service chatd.socket");
     machine.run("dpkg -L chatd | grep -v '/$' | xargs ls -ld | grep -v ^d");
+    for file in FILES {
+        assert!(machine.exists(file), "{file} is not installed");
+    }
     assert_eq!(machine.run("systemctl --failed --no-legend"), "");
     machine.run("chatd --version && chatd --check");
     Caller::connect(PORT).expect(GREETING);

@@ -13,6 +13,9 @@ use crate::storer::{STORE, STORER, Storer, stored};
 /// What chatd reads.
 pub const FILE: &str = "/etc/chatd/chatd.toml";
 
+/// Has chatd read it, whatever is in it.
+const HUP: &str = "systemctl kill -s HUP --kill-whom=main chatd";
+
 /// Somebody who has been greeted.
 pub fn join() -> Caller {
     let mut caller = Caller::connect(PORT);
@@ -121,7 +124,12 @@ pub fn a_reload_takes_a_good_file(machine: &Machine, _: &Packages) {
     machine.wait_until("it is in force", || machine.property("chatd", "StatusText").contains("read again"));
     Caller::connect(PORT).expect("good morning\n");
     machine.write(FILE, "# a mistake in line 2\nmax_line = \"a lot\"\n");
-    machine.run("systemctl reload chatd");
+    let mark = machine.mark();
+    machine.fail("systemctl reload chatd");
+    let journal = || machine.journal(&mark, "-u chatd -o cat");
+    machine.wait_until("the journal says why", || journal().contains("/etc/chatd/chatd.toml:2"));
+    assert!(!machine.property("chatd", "StatusText").contains("refused"), "it was not even told");
+    machine.run(HUP);
     let status = || machine.property("chatd", "StatusText");
     machine.wait_until("it is refused", || status().contains("reload refused"));
     println!("{}", status());
@@ -140,7 +148,7 @@ pub fn each_line_of_the_journal_has_its_priority(machine: &Machine, _: &Packages
     let status = || machine.property("chatd", "StatusText");
     machine.wait_until("it is in force", || status().contains("read again"));
     machine.write(FILE, "threads = \"many\"\n");
-    machine.run("systemctl reload chatd");
+    machine.run(HUP);
     machine.wait_until("it is refused", || status().contains("reload refused"));
     drop(change);
     let lines = |priority: &str| {
@@ -196,6 +204,24 @@ pub fn it_has_no_network_and_little_else(machine: &Machine, _: &Packages) {
         machine.run(&format!("grep -E '^(Uid|Groups|CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status"));
     assert!(status.contains("CapEff:\t0000000000000000") && status.contains("NoNewPrivs:\t1"));
     assert!(!status.contains("Uid:\t0\t"));
+}
+
+/// A chatd in the same confines as the service, to which no socket is passed, so that it has to open one.
+const OPENS_A_SOCKET: &str =
+    "[Service]\nExecStartPre=-timeout 5 chatd --config /dev/null --log stderr --listen";
+
+pub fn it_can_open_no_socket_of_ip(machine: &Machine, _: &Packages) {
+    assert_eq!(machine.property("chatd", "RestrictAddressFamilies"), "AF_UNIX");
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let mark = machine.mark();
+        let _change = Change::new(machine, SERVICE_DROP_IN, &format!("{OPENS_A_SOCKET} {address}\n"));
+        machine.run("systemctl restart chatd");
+        let refusal = format!("cannot listen on {address}: address family not supported");
+        let said = || machine.journal(&mark, "-u chatd -o cat").contains(&refusal);
+        machine.wait_until("it is refused a socket", said);
+        println!("{refusal}");
+        join();
+    }
 }
 
 pub fn connecting_during_a_restart(machine: &Machine, _: &Packages) {

@@ -1,0 +1,62 @@
+//! The form of the manual: what mandoc says of it, and which pages it sends its readers to.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::process::Command;
+
+use super::{read, root};
+
+const PAGES: [&str; 4] = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"];
+
+/// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
+const OTHERS: [&str; 13] = [
+    "chat 8",
+    "nc 1",
+    "nohup 1",
+    "readline 3",
+    "sd_listen_fds 3",
+    "sd_notify 3",
+    "ssh 1",
+    "syslog 3",
+    "systemd 1",
+    "systemd.service 5",
+    "systemd.socket 5",
+    "telnet 1",
+    "unix 7",
+];
+
+/// The pages that one refers to: name and section.
+fn references(page: &str) -> BTreeSet<String> {
+    let after = page.lines().filter_map(|line| line.split_once("Xr "));
+    after.map(|(_, words)| words.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn every_page_that_the_manual_refers_to_is_known() {
+    let referred: BTreeSet<_> = PAGES.iter().flat_map(|page| references(&read(page))).collect();
+    let own = PAGES.map(|page| page.trim_start_matches("man/").rsplit_once('.').unwrap());
+    let own = own.map(|(name, section)| format!("{name} {section}"));
+    let known: BTreeSet<_> = OTHERS.map(str::to_owned).into_iter().chain(own).collect();
+    assert_eq!(referred, known);
+}
+
+/// What mandoc says when a page that is referred to is not installed here, or is and is not in its list yet: the test
+/// above is stricter, and the same on every machine.
+fn is_about_other_pages(said: &str) -> bool {
+    said.contains("STYLE: referenced manual not found: Xr ") || said.contains("outdated mandoc.db lacks ")
+}
+
+#[test]
+fn mandoc_finds_nothing_to_say_about_the_manual() {
+    match Command::new("mandoc").arg("-Tlint").args(PAGES.map(root)).output() {
+        Ok(output) => {
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            let said: Vec<_> = said.lines().filter(|line| !is_about_other_pages(line)).collect();
+            assert!(said.is_empty(), "{}", said.join("\n"));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "mandoc is needed for this test");
+        }
+        Err(error) => panic!("mandoc: {error}"),
+    }
+}
