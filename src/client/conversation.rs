@@ -16,7 +16,7 @@ use super::failure::{ConnectError, End};
 use super::keyboard::{self, Keyboard};
 use super::pauses::Pauses;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, signals};
+use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, output, signals};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Name, NameError};
 
@@ -87,7 +87,7 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
     let keyboard = match started {
         Ok(keyboard) => keyboard,
         Err(error) => {
-            eprintln!("chatc: cannot use the terminal: {error}");
+            output::say(&format!("cannot use the terminal: {error}"));
             return Exit::Failed;
         }
     };

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::failure::End;
 use super::losses::Losses;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, unanswered};
+use super::{ANSWER_TIMEOUT, output, unanswered};
 
 /// Bytes that are read of standard input at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -53,7 +53,7 @@ pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exi
     let mut pipe = Pipe { target, dialogue, events: events_tx, stage: Stage::Connecting, losses, deadline };
     let (exit, words) = pipe.follow(&events);
     if let Some(words) = words {
-        eprintln!("chatc: {words}");
+        output::say(&words);
     }
     exit
 }

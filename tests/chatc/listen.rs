@@ -222,3 +222,20 @@ fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
     assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
     assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
 }
+
+#[test]
+fn a_reader_that_is_gone_ends_it_before_the_next_line_comes() {
+    let fake = Fake::start();
+    for greeting in ["Hello, connection to the server ok!\n", "Hello, connection to the server ok!\none\n"] {
+        let mut command = command(&["--listen", &fake.address()]);
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut guest = fake.accept();
+        guest.say(greeting);
+        let mut stdout = child.stdout.take().unwrap();
+        if greeting.ends_with("one\n") {
+            stdout.read_exact(&mut [0; 4]).unwrap();
+        }
+        drop(stdout);
+        assert_eq!(end(&mut child), Some(0));
+    }
+}
