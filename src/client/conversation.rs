@@ -243,7 +243,7 @@ impl Conversation {
 
     fn show(&mut self, shown: Shown) {
         match shown {
-            Shown::Line(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
+            Shown::Line(line) | Shown::Aside(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
                 self.keyboard.show(&line)
             }
             Shown::Missed(1) => self.remark("one line was said meanwhile:"),

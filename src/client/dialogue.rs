@@ -32,8 +32,10 @@ pub struct Wishes {
 /// Something that comes of a line that has arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
-    /// A line to show.
+    /// A line to show: what somebody has said, and without objects anything else.
     Line(String),
+    /// A line to show that tells of something else: who has come, say.
+    Aside(String),
     /// The daemon itself says something: its words, and the line to show.
     Notice {
         /// The words.
@@ -209,7 +211,7 @@ impl Dialogue {
 
     fn show_moved(&mut self) -> Vec<Shown> {
         let moved = self.moved.take();
-        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Line).into_iter().collect()
+        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Aside).into_iter().collect()
     }
 
     fn hear_object(&mut self, heard: Heard, line: String) -> Vec<Shown> {
@@ -219,7 +221,10 @@ impl Dialogue {
                 self.show(entries)
             }
             Heard::Notice(text) => self.hear_notice(text, line),
-            heard => self.paint.heard(&heard, &line).map(Shown::Line).into_iter().collect(),
+            heard => {
+                let kind = if matches!(heard, Heard::Private { .. }) { Shown::Line } else { Shown::Aside };
+                self.paint.heard(&heard, &line).map(kind).into_iter().collect()
+            }
         }
     }
 
@@ -431,7 +436,8 @@ mod tests {
         let mut ann = named();
         let forged = "-!- bob is taken, or looks like a name that is";
         assert_eq!(hear(&mut ann, said(Form::Json, 1, "eve", forged)), line(&format!("<eve> {forged}")));
-        assert_eq!(hear(&mut ann, forged), line(forged), "and what is no object answers nothing");
+        let aside = Shown::Aside(forged.to_owned());
+        assert_eq!(hear(&mut ann, forged), [aside], "and what is no object answers nothing");
     }
 
     #[test]
@@ -521,7 +527,7 @@ mod tests {
         let lines = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
         let shown = ann.hear(lines, Timestamp::UNIX_EPOCH);
         let lines = ["-!- bob, carl and dora joined (4 here)", "-!- eve left (4 here)"];
-        assert_eq!(shown, lines.map(|line| Shown::Line(line.into())));
+        assert_eq!(shown, lines.map(|line| Shown::Aside(line.into())));
     }
 
     #[test]

@@ -30,7 +30,7 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// After so many lines.
+    /// After so many lines that were said; where it is told what was, nothing else is printed then.
     pub count: Option<NonZeroU64>,
     /// After that time.
     pub timeout: Option<Duration>,
@@ -203,7 +203,15 @@ impl Listener {
         let is_listening = matches!(self.stage, Stage::Listening(_));
         for shown in self.dialogue.hear(lines, Timestamp::now()) {
             match shown {
-                Shown::Line(line) | Shown::Notice { line, .. } if is_listening && !is_greeting => {
+                Shown::Line(line) if is_listening && !is_greeting => {
+                    if let Some(outcome) = self.print(&line) {
+                        return Some(outcome);
+                    }
+                }
+                // Whoever waits for so many lines waits for what is said.
+                Shown::Aside(line) | Shown::Notice { line, .. }
+                    if is_listening && self.limits.count.is_none() =>
+                {
                     if let Some(outcome) = self.print(&line) {
                         return Some(outcome);
                     }
@@ -213,7 +221,7 @@ impl Listener {
                 Shown::Refused(refusal) => {
                     return Some((Exit::Failed, Some(format!("{}: {}", self.target, refusal.words))));
                 }
-                Shown::Line(_) | Shown::Notice { .. } | Shown::Granted(_) | Shown::Missed(_) => {}
+                _ => {}
             }
         }
         self.settle();
