@@ -125,6 +125,10 @@ impl Pipe {
             match shown {
                 Shown::Refused(refusal) => return Some(refusal.words),
                 Shown::Notice { text, .. } => self.losses.notice(&text),
+                // Among objects, text is that of a daemon that cannot go on with them.
+                Shown::Aside(line) => {
+                    line.strip_prefix("-!- ").into_iter().for_each(|text| self.losses.notice(text))
+                }
                 _ => {}
             }
         }
