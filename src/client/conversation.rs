@@ -113,9 +113,11 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         restore();
         exit
     });
-    let last = last.map(|text| format!("chatc: {text}"));
     let Conversation { keyboard, stage, .. } = conversation;
-    keyboard.close(&events, last.as_deref());
+    keyboard.close(&events);
+    if let Some(words) = last {
+        output::say(&words);
+    }
     leave(&stage, &events);
     exit
 }
@@ -140,7 +142,11 @@ impl Conversation {
                 Err(RecvTimeoutError::Timeout) => self.time_is_up(),
                 Err(RecvTimeoutError::Disconnected) => Some(Outcome(Exit::Failed, None)),
             };
-            if let Some(outcome) = ended {
+            let failed = self.keyboard.failure().map(|error| {
+                let (exit, words) = output::unwritable(error);
+                Outcome(exit, words)
+            });
+            if let Some(outcome) = ended.or(failed) {
                 return outcome;
             }
             self.go_on();
@@ -201,6 +207,9 @@ impl Conversation {
 
     fn open(&mut self, link: Link) {
         self.is_again = self.was_connected;
+        if !self.is_again {
+            output::watch(self.events.clone());
+        }
         self.dialogue.open();
         self.is_writing = false;
         self.connected_at = Instant::now();
