@@ -314,7 +314,10 @@ impl Conversation {
                     link.try_end();
                     self.stage = Stage::Leaving(Instant::now() + LEAVE_TIMEOUT);
                 }
-                Stage::Apart(_) | Stage::Leaving(_) => return Some((Exit::Ok, None)),
+                Stage::Apart(_) | Stage::Leaving(_) => {
+                    self.stage = Stage::Leaving(Instant::now());
+                    return Some(self.left(format!("{}: not connected", self.target)));
+                }
             },
         }
         None

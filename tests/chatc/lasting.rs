@@ -237,16 +237,23 @@ fn in_text_what_was_typed_last_is_said_to_be_in_doubt() {
 
 #[test]
 fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
-    for options in [&["--reconnect=false"][..], &[], &["--nick", "alice"]] {
+    for (options, is_dead) in
+        [(&["--reconnect=false"][..], true), (&[], true), (&[], false), (&["--nick", "alice"], false)]
+    {
         let daemon = Daemon::start(&[]);
         let address = daemon.address.to_string();
         let mut terminal = Terminal::start(&[options, &[&address]].concat());
         terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
         daemon.signal("STOP");
         type_and_write(&mut terminal, "important");
-        match options {
-            ["--reconnect=false"] => daemon.signal("KILL"),
-            _ => terminal.keys("\x04"),
+        if is_dead {
+            daemon.signal("KILL");
+        }
+        if is_dead && options.is_empty() {
+            terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+        }
+        if options != ["--reconnect=false"] {
+            terminal.keys("\x04");
         }
         let (code, rows) = terminal.finish();
         assert_eq!(code, Some(1), "{rows:#?}");
