@@ -49,7 +49,7 @@ impl Keyboard {
     /// Starts the thread that reads.
     ///
     /// # Errors
-    /// Those of rustyline for a terminal that cannot be used.
+    /// Those of rustyline for a terminal that cannot be used, and no thread can be had.
     pub fn start(events: SyncSender<Event>) -> io::Result<Self> {
         let (questions, questions_rx) = mpsc::sync_channel(1);
         let screen = Screen::default();
@@ -57,12 +57,13 @@ impl Keyboard {
         let waker = if can_be_written_over() {
             let (mut editor, printer) = editor(&screen).map_err(io::Error::other)?;
             bind_suspend(&mut editor, before.as_ref())?;
+            let waker = wake(printer)?;
+            thread::Builder::new().spawn(move || edit(editor, &questions_rx, &events))?;
             leave_to_editor(before.as_ref());
             give_back_on_panic(before.clone());
-            thread::spawn(move || edit(editor, &questions_rx, &events));
-            Some(wake(printer))
+            Some(waker)
         } else {
-            thread::spawn(move || read(&questions_rx, &events));
+            thread::Builder::new().spawn(move || read(&questions_rx, &events))?;
             None
         };
         let is_on_terminal = io::stdout().is_terminal();
@@ -202,10 +203,10 @@ fn editor(screen: &Screen) -> rustyline::Result<(LineEditor, impl ExternalPrinte
 }
 
 /// A thread that wakes the editor, for its printer waits while it does not read.
-fn wake(mut printer: impl ExternalPrinter + Send + 'static) -> SyncSender<()> {
+fn wake(mut printer: impl ExternalPrinter + Send + 'static) -> io::Result<SyncSender<()>> {
     let (waker, wakes) = mpsc::sync_channel(1);
-    thread::spawn(move || wakes.iter().try_for_each(|()| printer.print(WAKE.to_owned())));
-    waker
+    thread::Builder::new().spawn(move || wakes.iter().try_for_each(|()| printer.print(WAKE.to_owned())))?;
+    Ok(waker)
 }
 
 /// Reads a line with rustyline for each question.

@@ -33,7 +33,8 @@ pub fn watch(events: SyncSender<Event>) {
     if io::stdout().is_terminal() {
         return;
     }
-    thread::spawn(move || {
+    // Where no thread can be had, the next line finds it out.
+    let _ = thread::Builder::new().spawn(move || {
         let stdout = io::stdout();
         // Nothing is asked for: that all readers are gone is told anyway.
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];

@@ -116,8 +116,7 @@ impl Pipe {
             Event::Ended(end) => return Some(self.ended(&end)),
             _ => {}
         }
-        self.begin();
-        None
+        self.begin()
     }
 
     fn hear(&mut self, line: String) -> Option<String> {
@@ -136,13 +135,13 @@ impl Pipe {
     }
 
     /// Begins to say what is on standard input, once everything is answered.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Option<Outcome> {
         if let Stage::Opening(link, _) = &self.stage
             && self.dialogue.is_settled()
         {
             let (link, events, losses) = (link.clone(), self.events.clone(), self.losses.clone());
             self.stage = Stage::Saying;
-            thread::spawn(move || {
+            let started = thread::Builder::new().spawn(move || {
                 let copied = copy(&link, &losses);
                 let is_whole = copied.is_ok();
                 let _ = events.send(Event::Copied(copied));
@@ -150,7 +149,10 @@ impl Pipe {
                     link.end();
                 }
             });
+            let words = started.err().map(|error| format!("cannot read standard input: {error}"));
+            return words.map(|words| (Exit::Failed, Some(words)));
         }
+        None
     }
 
     fn ended(&self, end: &End) -> Outcome {
