@@ -28,7 +28,8 @@ Examples:
   chatc --nick alice chat.example.org     with a name, elsewhere
   chatc /run/chatd/chat.sock              over a unix socket
   echo deploy done | chatc                say it; 0 if the daemon has taken it
-  chatc --listen --count 1 --timeout 5m   wait for a line, and print it
+  chatc --listen --view plain --count 1   wait until somebody says something,
+                                          and print that
 
 Exit status: 0 done, 1 the connection was lost or something was refused,
 2 wrong usage, 69 no chatd is there.
@@ -63,7 +64,7 @@ pub struct Cli {
     #[arg(short, long)]
     pub listen: bool,
 
-    /// Stop after so many lines
+    /// Stop after so many lines that were said; with --nick or --view, print nothing else
     #[arg(short, long, value_name = "COUNT", requires = "listen")]
     pub count: Option<NonZeroU64>,
 

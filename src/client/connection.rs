@@ -139,13 +139,20 @@ impl Link {
 
 /// Connects, on a thread of its own; events tell what comes of it.
 pub fn connect(target: Target, patience: Duration, events: SyncSender<Event>) {
-    thread::spawn(move || match open(&target, patience) {
+    let (to_whom, telling) = (target.clone(), events.clone());
+    let started = thread::Builder::new().spawn(move || match open(&target, patience) {
         Ok(stream) => attend(stream, &events),
-        Err(problem) => {
-            // Whoever does not hear it any more does not need it.
-            let _ = events.send(Event::NotConnected(ConnectError { target, problem }));
-        }
+        Err(problem) => not_connected(target, problem, &events),
     });
+    if let Err(error) = started {
+        // There is room for it: without a connection, nobody has much to tell of.
+        not_connected(to_whom, Problem::System(error), &telling);
+    }
+}
+
+fn not_connected(target: Target, problem: Problem, events: &SyncSender<Event>) {
+    // Whoever does not hear it any more does not need it.
+    let _ = events.send(Event::NotConnected(ConnectError { target, problem }));
 }
 
 /// Connects to the first address that answers.
@@ -204,13 +211,15 @@ fn open_any(
 /// Reads until the end, while another thread writes.
 fn attend(stream: TcpStream, events: &SyncSender<Event>) {
     let (pieces_tx, pieces_rx) = mpsc::sync_channel(PIECES);
-    let end = match stream.try_clone() {
-        Ok(clone) => {
+    let writing_events = events.clone();
+    let started = stream
+        .try_clone()
+        .and_then(|clone| thread::Builder::new().spawn(move || write(clone, pieces_rx, &writing_events)));
+    let end = match started {
+        Ok(_) => {
             if events.send(Event::Connected(Link { pieces: pieces_tx })).is_err() {
                 return;
             }
-            let writing_events = events.clone();
-            thread::spawn(move || write(clone, pieces_rx, &writing_events));
             read(&stream, events)
         }
         Err(error) => End::Broken(error),

@@ -16,7 +16,7 @@ use super::failure::{ConnectError, End};
 use super::keyboard::{self, Keyboard};
 use super::pauses::Pauses;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, signals};
+use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, output, signals};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Name, NameError};
 
@@ -38,6 +38,9 @@ const QUIT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may take in all to end: longer than the editor and the daemon may. Then the terminal takes nothing.
 const END_PATIENCE: Duration = Duration::from_secs(4);
 
+/// What is said of what was typed last if nobody knows whether it has arrived.
+const IN_DOUBT: &str = "what was typed last may not have been heard";
+
 /// How far it has come.
 #[derive(Debug)]
 enum Stage {
@@ -52,7 +55,7 @@ enum Stage {
 }
 
 /// How it ends: the code, and what is said last.
-struct Outcome(Exit, Option<String>);
+type Outcome = (Exit, Option<String>);
 
 /// A conversation on a terminal.
 struct Conversation {
@@ -87,7 +90,7 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
     let keyboard = match started {
         Ok(keyboard) => keyboard,
         Err(error) => {
-            eprintln!("chatc: cannot use the terminal: {error}");
+            output::say(&format!("cannot use the terminal: {error}"));
             return Exit::Failed;
         }
     };
@@ -108,14 +111,16 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         is_writing: false,
         greeting_until: None,
     };
-    let Outcome(exit, last) = conversation.follow(&events);
+    let (exit, last) = conversation.follow(&events);
     Exit::at(Instant::now() + END_PATIENCE, move || {
         restore();
         exit
     });
-    let last = last.map(|text| format!("chatc: {text}"));
     let Conversation { keyboard, stage, .. } = conversation;
-    keyboard.close(&events, last.as_deref());
+    keyboard.close(&events);
+    if let Some(words) = last {
+        output::say(&words);
+    }
     leave(&stage, &events);
     exit
 }
@@ -125,11 +130,7 @@ fn leave(stage: &Stage, events: &Receiver<Event>) {
     let (Stage::Opening(link, _) | Stage::Talking(link)) = stage else { return };
     link.try_end();
     let deadline = Instant::now() + CLOSE_TIMEOUT;
-    while let Ok(event) = connection::next(events, Some(deadline)) {
-        if let Event::Ended(_) = event {
-            return;
-        }
-    }
+    while !matches!(connection::next(events, Some(deadline)), Ok(Event::Ended(_)) | Err(_)) {}
 }
 
 impl Conversation {
@@ -138,9 +139,9 @@ impl Conversation {
             let ended = match self.wait(events) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => self.time_is_up(),
-                Err(RecvTimeoutError::Disconnected) => Some(Outcome(Exit::Failed, None)),
+                Err(RecvTimeoutError::Disconnected) => Some((Exit::Failed, None)),
             };
-            if let Some(outcome) = ended {
+            if let Some(outcome) = ended.or_else(|| self.keyboard.failure().map(output::unwritable)) {
                 return outcome;
             }
             self.go_on();
@@ -166,7 +167,7 @@ impl Conversation {
             Event::Ended(end) => return self.ended(&end),
             Event::Typed(line) => self.typed(&line),
             Event::Hung(hung) => return self.hung(hung),
-            Event::Stop => return Some(Outcome(Exit::Ok, None)),
+            Event::Stop => return Some((Exit::Ok, None)),
             Event::SaidAll | Event::Copied(_) => {}
         }
         None
@@ -201,51 +202,60 @@ impl Conversation {
 
     fn open(&mut self, link: Link) {
         self.is_again = self.was_connected;
+        if !self.is_again {
+            output::watch(self.events.clone());
+        }
         self.dialogue.open();
         self.is_writing = false;
         self.connected_at = Instant::now();
         self.greeting_until = Some(Instant::now() + GREETING_PATIENCE);
         self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
-        self.send();
+        // A connection that stands takes a few lines.
+        let _ = self.send();
     }
 
-    /// Sends what the dialogue wants to be sent.
-    fn send(&mut self) {
+    /// Sends what the dialogue wants to be sent. Says why that cannot be, if it cannot.
+    fn send(&mut self) -> Result<(), &'static str> {
         let lines = self.dialogue.take_to_send();
         if lines.is_empty() {
-            return;
+            return Ok(());
         }
-        match &self.stage {
-            Stage::Opening(link, _) | Stage::Talking(link) => {
-                if link.offer(&lines) {
-                    self.is_writing = true;
-                    self.dialogue.sent(&lines);
-                } else {
-                    self.remark("the daemon takes nothing, nobody got that; Up brings it back");
-                }
-            }
-            Stage::Apart(_) | Stage::Leaving(_) => {
-                self.remark("not connected, nobody got that; Up brings it back");
-            }
+        let (Stage::Opening(link, _) | Stage::Talking(link)) = &self.stage else {
+            return Err("not connected");
+        };
+        if !link.offer(&lines) {
+            self.dialogue.not_sent(&lines);
+            return Err("the daemon takes nothing");
         }
+        self.is_writing = true;
+        self.dialogue.sent(&lines, Timestamp::now());
+        Ok(())
     }
 
     fn hear(&mut self, lines: Vec<String>) {
         // One that ends as soon as it stands is not worth mentioning.
         if self.greeting_until.take().is_some() && self.is_again {
             self.remark("connected again");
+            self.remark_on_doubt();
         }
-        for shown in self.dialogue.hear(lines, Timestamp::now()) {
-            self.show(shown);
+        self.dialogue.hear(lines, Timestamp::now()).into_iter().for_each(|shown| self.show(shown));
+        // A question that cannot be asked is asked another time, or not at all: nobody has typed it.
+        let _ = self.send();
+    }
+
+    /// In text nobody can tell what has arrived of what was typed just before the connection was lost.
+    fn remark_on_doubt(&mut self) {
+        if self.dialogue.take_doubt() {
+            self.remark(&format!("{IN_DOUBT}; Up brings it back"));
         }
-        self.send();
     }
 
     fn show(&mut self, shown: Shown) {
         match shown {
-            Shown::Line(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
+            Shown::Line(line) | Shown::Aside(line) | Shown::Notice { line, .. } | Shown::Granted(line) => {
                 self.keyboard.show(&line)
             }
+            Shown::Lost(lost) => lost.words().iter().for_each(|words| self.remark(words)),
             Shown::Missed(1) => self.remark("one line was said meanwhile:"),
             Shown::Missed(count) => self.remark(&format!("{count} lines were said meanwhile:")),
             Shown::Refused(refusal) => {
@@ -272,10 +282,13 @@ impl Conversation {
         } else {
             // What was pasted may have several lines.
             text.split('\n').for_each(|line| self.dialogue.say(line));
+            self.dialogue.ask_whether_taken();
             let has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
             self.quit_until = has_quit.then(|| Instant::now() + QUIT_PATIENCE);
         }
-        self.send();
+        if let Err(why) = self.send() {
+            self.remark(&format!("{why}, nobody got that; Up brings it back"));
+        }
     }
 
     fn typed_name(&mut self, text: &str) {
@@ -295,13 +308,16 @@ impl Conversation {
         self.keyboard.answered();
         match hung {
             Hung::NotText => self.remark("what was typed is no UTF-8, nobody got it"),
-            Hung::Interrupted | Hung::Broken => return Some(Outcome(Exit::Ok, None)),
+            Hung::Interrupted | Hung::Broken => return Some((Exit::Ok, None)),
             Hung::EndOfInput => match &self.stage {
                 Stage::Opening(link, _) | Stage::Talking(link) => {
                     link.try_end();
                     self.stage = Stage::Leaving(Instant::now() + LEAVE_TIMEOUT);
                 }
-                Stage::Apart(_) | Stage::Leaving(_) => return Some(Outcome(Exit::Ok, None)),
+                Stage::Apart(_) | Stage::Leaving(_) => {
+                    self.stage = Stage::Leaving(Instant::now());
+                    return Some(self.left(format!("{}: not connected", self.target)));
+                }
             },
         }
         None
@@ -309,7 +325,7 @@ impl Conversation {
 
     fn not_connected(&mut self, error: &ConnectError) -> Option<Outcome> {
         if !self.was_connected {
-            return Some(Outcome(Exit::NoDaemon, Some(error.to_string())));
+            return Some((Exit::NoDaemon, Some(error.to_string())));
         }
         self.pause();
         None
@@ -318,11 +334,13 @@ impl Conversation {
     fn ended(&mut self, end: &End) -> Option<Outcome> {
         let says = format!("{}: {end}", self.target);
         self.greeting_until = None;
+        self.dialogue.lost(Timestamp::now());
         match (end, &self.stage) {
-            (_, Stage::Leaving(_)) => return Some(Outcome(Exit::Ok, None)),
-            (End::Closed, _) if self.quit_until.is_some() => return Some(Outcome(Exit::Ok, None)),
-            (End::NotChatd(_), _) => return Some(Outcome(Exit::NoDaemon, Some(says))),
-            _ if !self.reconnects || !self.was_connected => return Some(Outcome(Exit::Failed, Some(says))),
+            (End::Closed, Stage::Leaving(_)) => return Some((Exit::Ok, None)),
+            (_, Stage::Leaving(_)) => return Some(self.left(says)),
+            (End::Closed, _) if self.quit_until.is_some() => return Some((Exit::Ok, None)),
+            (End::NotChatd(_), _) => return Some((Exit::NoDaemon, Some(says))),
+            _ if !self.reconnects || !self.was_connected => return Some(self.left(says)),
             _ => {}
         }
         self.is_writing = false;
@@ -332,6 +350,15 @@ impl Conversation {
         }
         self.pause();
         None
+    }
+
+    /// Nothing more is heard. Whoever has left does not mind that, unless something may not have arrived.
+    fn left(&self, says: String) -> Outcome {
+        match (&self.stage, self.dialogue.has_lost()) {
+            (_, true) => (Exit::Failed, Some(format!("{says}; {IN_DOUBT}"))),
+            (Stage::Leaving(_), false) => (Exit::Ok, None),
+            (_, false) => (Exit::Failed, Some(says)),
+        }
     }
 
     /// Tries again later.
@@ -345,9 +372,13 @@ impl Conversation {
             self.greeting_until = None;
             let again = if self.is_again { " again" } else { "" };
             self.remark(&format!("connected{again} to {}, which says nothing so far", self.target));
+            self.remark_on_doubt();
         }
         match &self.stage {
-            Stage::Leaving(until) if *until <= now => return Some(Outcome(Exit::Ok, None)),
+            Stage::Leaving(until) if *until <= now => {
+                self.dialogue.lost(Timestamp::now());
+                return Some(self.left(format!("{}: the daemon does not answer", self.target)));
+            }
             Stage::Apart(Some(when)) if *when <= now => {
                 self.stage = Stage::Apart(None);
                 connection::connect(self.target.clone(), CONNECT_TIMEOUT, self.events.clone());
@@ -357,6 +388,7 @@ impl Conversation {
                 if let Some(wish) = self.dialogue.open_wish() {
                     self.remark(&super::unanswered(&self.target, wish));
                 }
+                self.dialogue.take_lost().into_iter().for_each(|lost| self.show(lost));
                 self.was_connected = true;
                 self.stage = Stage::Talking(link);
             }

@@ -7,14 +7,22 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::heard::Heard;
 use super::missed::{ASKED_LINES, Entry, Missed};
+use super::own::{self, Lost};
 use super::paint::Paint;
 use super::step::{self, Answered, Refusal, Step};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Answer, Name, View};
+
+/// What is asked for to be shown objects, and also to know what was taken: it changes nothing then, and has one answer.
+const QUESTION: &str = "/view json";
+
+/// How long after something was said a lost connection may have taken it along. Later than that it was taken: a network
+/// that takes nothing is found out after two minutes (`net::options`), a service that hangs is killed after half a one.
+const DOUBT: SignedDuration = SignedDuration::from_secs(180);
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +40,10 @@ pub struct Wishes {
 /// Something that comes of a line that has arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
-    /// A line to show.
+    /// A line to show: what somebody has said, and without objects anything else.
     Line(String),
+    /// A line to show that tells of something else: who has come, say.
+    Aside(String),
     /// The daemon itself says something: its words, and the line to show.
     Notice {
         /// The words.
@@ -47,6 +57,8 @@ pub enum Shown {
     Refused(Refusal),
     /// So many lines were missed; they follow.
     Missed(usize),
+    /// What one has said and nobody got.
+    Lost(Lost),
 }
 
 /// One conversation.
@@ -68,6 +80,10 @@ pub struct Dialogue {
     moved: Option<Heard>,
     missed: Missed,
     to_send: Vec<String>,
+    /// When something was said last after which nothing was heard, where no answer tells whether it was taken.
+    unheard: Option<Timestamp>,
+    /// Whether the connection was lost soon after that.
+    is_in_doubt: bool,
 }
 
 impl Dialogue {
@@ -84,6 +100,8 @@ impl Dialogue {
             moved: None,
             missed: Missed::default(),
             to_send: Vec::new(),
+            unheard: None,
+            is_in_doubt: false,
         }
     }
 
@@ -99,7 +117,7 @@ impl Dialogue {
             self.ask(Step::Early, format!("/nick {name}"));
         }
         if wants_json {
-            self.ask(Step::View, "/view json".into());
+            self.ask(Step::View, QUESTION.into());
         }
         if let Some(name) = name {
             self.ask_for_name(&name);
@@ -154,7 +172,8 @@ impl Dialogue {
             // The objects hold everything that the other views show.
             Line::Command(Command::View(view)) if self.is_json => {
                 self.paint.view = view;
-                sent = "/view json".into();
+                self.steps.push_back(Step::Look);
+                sent = QUESTION.into();
             }
             Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
             Line::Command(Command::Nick(name)) => self.typed.0 = Some(name.to_string()),
@@ -164,21 +183,70 @@ impl Dialogue {
         self.to_send.push(sent);
     }
 
+    /// Whether the daemon can be asked what it has taken: in text anybody could forge the answer, and who does not come
+    /// back need not know.
+    fn can_ask(&self) -> bool {
+        self.is_json && self.wishes.catches_up
+    }
+
+    /// All that was typed together is there: asks whether it has been taken, one question at a time.
+    pub fn ask_whether_taken(&mut self) {
+        let is_said = self.to_send.iter().any(|line| own::said_in(line).is_some());
+        if self.can_ask() && (is_said || self.missed.own.is_unasked()) && !self.steps.contains(&Step::Taken) {
+            self.ask(Step::Taken, QUESTION.into());
+        }
+    }
+
     /// These lines were sent: of what was taken to be sent, nothing else.
-    pub fn sent(&mut self, lines: &[String]) {
-        // Who has no name cannot tell afterwards what was said by whom.
-        let Some(name) = &self.name else { return };
+    pub fn sent(&mut self, lines: &[String], now: Timestamp) {
         for line in lines {
-            match command::read(line.as_bytes()) {
-                Line::Text(text) => self.missed.say(name, &String::from_utf8_lossy(text)),
-                Line::Command(Command::Me(text)) => self.missed.say(name, &text),
-                _ => {}
+            let Some(text) = own::said_in(line) else { continue };
+            self.missed.own.say(self.name.as_deref(), text, line);
+            if !self.can_ask() {
+                self.missed.own.trust();
+                self.unheard = Some(now);
             }
         }
+        if self.steps.back() == Some(&Step::Taken) && lines.last().is_some_and(|line| line == QUESTION) {
+            self.missed.own.ask();
+        }
+    }
+
+    /// These lines could not be sent: nobody answers the questions among them.
+    pub fn not_sent(&mut self, lines: &[String]) {
+        let is_question = |line: &&String| {
+            matches!(command::read(line.as_bytes()), Line::Command(Command::Last(_) | Command::View(_)))
+        };
+        if self.is_json {
+            let count = lines.iter().filter(is_question).count();
+            self.steps.truncate(self.steps.len().saturating_sub(count));
+        }
+    }
+
+    /// The connection is lost: what was said just before may have been lost with it.
+    pub fn lost(&mut self, now: Timestamp) {
+        self.missed.own.lose();
+        self.is_in_doubt |= self.unheard.take().is_some_and(|said| now.duration_since(said) <= DOUBT);
+    }
+
+    /// Whether anything that was said may have been lost with a connection, and was not told of yet.
+    pub fn has_lost(&self) -> bool {
+        self.is_in_doubt || self.missed.own.has_lost()
+    }
+
+    /// The same, where nobody knows what it was; told of once.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.is_in_doubt)
+    }
+
+    /// What was lost with a connection, as far as it is known, and was not told of yet.
+    pub fn take_lost(&mut self) -> Vec<Shown> {
+        self.missed.take_lost().into_iter().map(Shown::Lost).collect()
     }
 
     /// Lines have arrived.
     pub fn hear(&mut self, lines: Vec<String>, now: Timestamp) -> Vec<Shown> {
+        self.unheard = None;
         let mut shown: Vec<_> = lines.into_iter().flat_map(|line| self.hear_line(line, now)).collect();
         shown.extend(self.show_moved());
         shown
@@ -209,7 +277,7 @@ impl Dialogue {
 
     fn show_moved(&mut self) -> Vec<Shown> {
         let moved = self.moved.take();
-        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Line).into_iter().collect()
+        moved.and_then(|moved| self.paint.heard(&moved, "")).map(Shown::Aside).into_iter().collect()
     }
 
     fn hear_object(&mut self, heard: Heard, line: String) -> Vec<Shown> {
@@ -219,7 +287,10 @@ impl Dialogue {
                 self.show(entries)
             }
             Heard::Notice(text) => self.hear_notice(text, line),
-            heard => self.paint.heard(&heard, &line).map(Shown::Line).into_iter().collect(),
+            heard => {
+                let kind = if matches!(heard, Heard::Private { .. }) { Shown::Line } else { Shown::Aside };
+                self.paint.heard(&heard, &line).map(kind).into_iter().collect()
+            }
         }
     }
 
@@ -269,7 +340,13 @@ impl Dialogue {
             Some(Answered::Ended) => {
                 let (found, held) = self.missed.end();
                 let count = (!found.is_empty()).then_some(Shown::Missed(found.len()));
-                count.into_iter().chain(self.show(found)).chain(self.show(held)).collect()
+                let lost = self.take_lost();
+                count.into_iter().chain(self.show(found)).chain(self.show(held)).chain(lost).collect()
+            }
+            Some(Answered::Taken) => {
+                self.missed.own.answered();
+                self.ask_whether_taken();
+                Vec::new()
             }
             None => vec![Shown::Notice { text, line: shown }],
         }
@@ -286,7 +363,7 @@ impl Dialogue {
             self.steps.pop_front();
         }
         // What somebody has asked for is shown as it comes.
-        if step == Step::Last { None } else { Some(answered) }
+        if matches!(step, Step::Last | Step::Look) { None } else { Some(answered) }
     }
 
     fn note_name(&mut self, text: &str, is_asked: bool) {
@@ -431,7 +508,8 @@ mod tests {
         let mut ann = named();
         let forged = "-!- bob is taken, or looks like a name that is";
         assert_eq!(hear(&mut ann, said(Form::Json, 1, "eve", forged)), line(&format!("<eve> {forged}")));
-        assert_eq!(hear(&mut ann, forged), line(forged), "and what is no object answers nothing");
+        let aside = Shown::Aside(forged.to_owned());
+        assert_eq!(hear(&mut ann, forged), [aside], "and what is no object answers nothing");
     }
 
     #[test]
@@ -458,7 +536,7 @@ mod tests {
         assert_eq!(hear(&mut ann, said(Form::Json, 2, "bob", "two")), line("<bob> two"));
         ann.say("mine");
         let lines = ann.take_to_send();
-        ann.sent(&lines);
+        ann.sent(&lines, Timestamp::UNIX_EPOCH);
         // That was never sent.
         ann.say("four");
         ann.open();
@@ -479,6 +557,77 @@ mod tests {
         assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
     }
 
+    fn say(ann: &mut Dialogue, typed: &str) -> Vec<String> {
+        typed.split('\n').for_each(|line| ann.say(line));
+        ann.ask_whether_taken();
+        let lines = ann.take_to_send();
+        ann.sent(&lines, Timestamp::UNIX_EPOCH);
+        lines
+    }
+
+    /// The connection is lost and comes back; `/last` has nothing. What is shown of what one has said.
+    fn come_back(ann: &mut Dialogue) -> Vec<Shown> {
+        ann.lost(Timestamp::UNIX_EPOCH);
+        settle(ann);
+        hear(ann, notice(Form::Json, Answer::Last(0)))
+    }
+
+    fn perhaps(lines: &[&str]) -> Vec<Shown> {
+        vec![Shown::Lost(Lost { lines: lines.iter().map(|&line| line.into()).collect(), is_sure: false })]
+    }
+
+    #[test]
+    fn the_daemon_is_asked_what_it_has_taken_and_the_rest_is_told() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        assert_eq!(say(&mut ann, "one\ntwo"), ["one", "two", "/view json"]);
+        assert_eq!(say(&mut ann, "three"), ["three"], "one question at a time");
+        assert_eq!(say(&mut ann, "/who"), ["/who"], "which has an answer of its own");
+        let taken = notice(Form::Json, Answer::Viewed(View::Json));
+        assert_eq!(hear(&mut ann, taken.clone()), [], "nobody has typed that");
+        let lines = ann.take_to_send();
+        assert_eq!(lines, ["/view json"]);
+        ann.sent(&lines, Timestamp::UNIX_EPOCH);
+        say(&mut ann, "/msg bob psst");
+        assert_eq!(come_back(&mut ann), perhaps(&["three", "/msg bob psst"]));
+        assert_eq!(come_back(&mut ann), [], "once");
+        say(&mut ann, "four");
+        hear(&mut ann, taken);
+        assert_eq!(come_back(&mut ann), []);
+        assert!(!ann.has_lost() && !ann.take_doubt());
+    }
+
+    #[test]
+    fn what_could_not_be_sent_asks_nothing() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.say("one");
+        ann.say("/last 5");
+        ann.ask_whether_taken();
+        let lines = ann.take_to_send();
+        ann.not_sent(&lines);
+        assert_eq!(say(&mut ann, "two"), ["two", "/view json"]);
+        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json))), []);
+        assert_eq!(come_back(&mut ann), []);
+    }
+
+    #[test]
+    fn in_text_what_was_said_last_is_in_doubt_if_nothing_was_heard_after_it() {
+        let mut plain = dialogue(Wishes::default());
+        plain.open();
+        let mut is_in_doubt = |typed: &str, heard: Option<&str>, after| {
+            assert_eq!(say(&mut plain, typed), [typed], "nothing else is sent");
+            heard.into_iter().for_each(|line| drop(hear(&mut plain, line)));
+            plain.lost(Timestamp::UNIX_EPOCH + after);
+            plain.open();
+            (plain.take_doubt(), plain.take_doubt())
+        };
+        assert_eq!(is_in_doubt("hello", None, DOUBT), (true, false), "told once");
+        assert_eq!(is_in_doubt("hello", Some("hi"), DOUBT), (false, false));
+        assert_eq!(is_in_doubt("hello", None, DOUBT * 2), (false, false), "that was taken long ago");
+        assert_eq!(is_in_doubt("/who", None, DOUBT), (false, false), "nobody was to hear that");
+    }
+
     #[test]
     fn without_a_name_nothing_that_was_missed_is_left_out() {
         let mut guest = dialogue(Wishes { view: Some(View::Names), catches_up: true, ..Wishes::default() });
@@ -488,7 +637,7 @@ mod tests {
         guest.take_to_send();
         guest.say("ok");
         let lines = guest.take_to_send();
-        guest.sent(&lines);
+        guest.sent(&lines, Timestamp::UNIX_EPOCH);
         guest.open();
         hear(&mut guest, notice(Form::Json, Answer::Viewed(View::Json)));
         hear(&mut guest, notice(Form::Json, Answer::Last(1)));
@@ -521,7 +670,7 @@ mod tests {
         let lines = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
         let shown = ann.hear(lines, Timestamp::UNIX_EPOCH);
         let lines = ["-!- bob, carl and dora joined (4 here)", "-!- eve left (4 here)"];
-        assert_eq!(shown, lines.map(|line| Shown::Line(line.into())));
+        assert_eq!(shown, lines.map(|line| Shown::Aside(line.into())));
     }
 
     #[test]

@@ -30,7 +30,8 @@ impl Exit {
     /// Ends the process at that time if it still runs: because whoever reads what it writes takes nothing, it may wait
     /// for ever. `how` says how it ends, and puts in order what can be.
     pub fn at(when: Instant, how: impl FnOnce() -> Self + Send + 'static) {
-        thread::spawn(move || {
+        // Where no thread can be had it ends all the same, unless it has to wait.
+        let _ = thread::Builder::new().spawn(move || {
             thread::sleep(when.saturating_duration_since(Instant::now()));
             process::exit(how().code().into())
         });

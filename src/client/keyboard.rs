@@ -4,6 +4,7 @@
 //! blocks; on one that cannot, lines are read as the terminal gives them. Each question is answered by exactly one
 //! [`Event::Typed`] or [`Event::Hung`]. [`Keyboard::close`] gives the terminal back as it was.
 
+use std::cell::OnceCell;
 use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -38,13 +39,17 @@ pub struct Keyboard {
     /// Whether a line is being typed.
     is_asked: bool,
     before: Option<Termios>,
+    /// Whether it is a terminal on which lines are shown.
+    is_on_terminal: bool,
+    /// Why they cannot be, if it is none.
+    failure: OnceCell<io::Error>,
 }
 
 impl Keyboard {
     /// Starts the thread that reads.
     ///
     /// # Errors
-    /// Those of rustyline for a terminal that cannot be used.
+    /// Those of rustyline for a terminal that cannot be used, and no thread can be had.
     pub fn start(events: SyncSender<Event>) -> io::Result<Self> {
         let (questions, questions_rx) = mpsc::sync_channel(1);
         let screen = Screen::default();
@@ -52,15 +57,18 @@ impl Keyboard {
         let waker = if can_be_written_over() {
             let (mut editor, printer) = editor(&screen).map_err(io::Error::other)?;
             bind_suspend(&mut editor, before.as_ref())?;
+            let waker = wake(printer)?;
+            thread::Builder::new().spawn(move || edit(editor, &questions_rx, &events))?;
             leave_to_editor(before.as_ref());
             give_back_on_panic(before.clone());
-            thread::spawn(move || edit(editor, &questions_rx, &events));
-            Some(wake(printer))
+            Some(waker)
         } else {
-            thread::spawn(move || read(&questions_rx, &events));
+            thread::Builder::new().spawn(move || read(&questions_rx, &events))?;
             None
         };
-        Ok(Self { questions, waker, screen, is_asked: false, before })
+        let is_on_terminal = io::stdout().is_terminal();
+        let failure = OnceCell::new();
+        Ok(Self { questions, waker, screen, is_asked: false, before, is_on_terminal, failure })
     }
 
     /// Asks for a line.
@@ -95,12 +103,23 @@ impl Keyboard {
     /// Writes what still waits, where nobody else writes.
     fn flush(&self) {
         let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(self.screen.take(false).as_bytes()).and_then(|()| stdout.flush());
         // A terminal that is gone takes nothing; the keyboard finds that out.
-        let _ = stdout.write_all(self.screen.take(false).as_bytes()).and_then(|()| stdout.flush());
+        if let Err(error) = written
+            && !self.is_on_terminal
+        {
+            // The first is enough.
+            let _ = self.failure.set(error);
+        }
     }
 
-    /// Ends the editor, shows `last` below all that was shown, and leaves the terminal as it was.
-    pub fn close(mut self, events: &Receiver<Event>, last: Option<&str>) {
+    /// Why standard output cannot be written any more, if it is a file or a pipe.
+    pub fn failure(&self) -> Option<&io::Error> {
+        self.failure.get()
+    }
+
+    /// Ends the editor, shows what still waits, and leaves the terminal as it was.
+    pub fn close(mut self, events: &Receiver<Event>) {
         let deadline = Instant::now() + CLOSE_PATIENCE;
         while self.waker.is_some() && self.is_asked && Instant::now() < deadline {
             // While rustyline reads, it takes this signal for Ctrl-C; at other times `signals` does, and nothing comes of it.
@@ -114,9 +133,6 @@ impl Keyboard {
         }
         if let Some(before) = &self.before {
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
-        }
-        if let Some(line) = last {
-            self.screen.push(line);
         }
         self.flush();
     }
@@ -187,10 +203,10 @@ fn editor(screen: &Screen) -> rustyline::Result<(LineEditor, impl ExternalPrinte
 }
 
 /// A thread that wakes the editor, for its printer waits while it does not read.
-fn wake(mut printer: impl ExternalPrinter + Send + 'static) -> SyncSender<()> {
+fn wake(mut printer: impl ExternalPrinter + Send + 'static) -> io::Result<SyncSender<()>> {
     let (waker, wakes) = mpsc::sync_channel(1);
-    thread::spawn(move || wakes.iter().try_for_each(|()| printer.print(WAKE.to_owned())));
-    waker
+    thread::Builder::new().spawn(move || wakes.iter().try_for_each(|()| printer.print(WAKE.to_owned())))?;
+    Ok(waker)
 }
 
 /// Reads a line with rustyline for each question.

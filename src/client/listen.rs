@@ -4,7 +4,7 @@
 //! before the room, name and view that were asked for, and the answers to that. Says nothing, and reads nothing of
 //! standard input.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use super::exit::Exit;
 use super::failure::{ConnectError, End};
 use super::pauses::Pauses;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, signals, unanswered};
+use super::{ANSWER_TIMEOUT, output, signals, unanswered};
 
 /// What chatd greets with, unless it is configured otherwise: the one greeting that can be told from a line.
 pub const GREETING: &str = "Hello, connection to the server ok!";
@@ -30,7 +30,7 @@ const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// When to stop.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// After so many lines.
+    /// After so many lines that were said; where it is told what was, nothing else is printed then.
     pub count: Option<NonZeroU64>,
     /// After that time.
     pub timeout: Option<Duration>,
@@ -70,7 +70,7 @@ type Outcome = (Exit, Option<String>);
 pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
     let (events_tx, events) = connection::events();
     if let Err(error) = signals::watch(events_tx.clone(), READER_PATIENCE, || {}) {
-        eprintln!("chatc: cannot listen to signals: {error}");
+        output::say(&format!("cannot listen to signals: {error}"));
         return Exit::Failed;
     }
     let deadline = limits.timeout.map(|timeout| Instant::now() + timeout);
@@ -96,7 +96,7 @@ pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
 fn tell((exit, words): Outcome) -> Exit {
     Exit::at(Instant::now() + READER_PATIENCE, move || exit);
     if let Some(words) = words {
-        eprintln!("chatc: {words}");
+        output::say(&words);
     }
     exit
 }
@@ -182,6 +182,7 @@ impl Listener {
             self.stage = Stage::Listening(link.clone());
             if !self.was_connected {
                 self.end_in_time();
+                output::watch(self.events.clone());
             }
             self.was_connected = true;
         }
@@ -202,7 +203,15 @@ impl Listener {
         let is_listening = matches!(self.stage, Stage::Listening(_));
         for shown in self.dialogue.hear(lines, Timestamp::now()) {
             match shown {
-                Shown::Line(line) | Shown::Notice { line, .. } if is_listening && !is_greeting => {
+                Shown::Line(line) if is_listening && !is_greeting => {
+                    if let Some(outcome) = self.print(&line) {
+                        return Some(outcome);
+                    }
+                }
+                // Whoever waits for so many lines waits for what is said.
+                Shown::Aside(line) | Shown::Notice { line, .. }
+                    if is_listening && self.limits.count.is_none() =>
+                {
                     if let Some(outcome) = self.print(&line) {
                         return Some(outcome);
                     }
@@ -212,14 +221,14 @@ impl Listener {
                 Shown::Refused(refusal) => {
                     return Some((Exit::Failed, Some(format!("{}: {}", self.target, refusal.words))));
                 }
-                Shown::Line(_) | Shown::Notice { .. } | Shown::Granted(_) | Shown::Missed(_) => {}
+                _ => {}
             }
         }
         self.settle();
         None
     }
 
-    /// Prints a line. A reader that is gone has had enough, as one that has read its `--count`.
+    /// Prints a line.
     fn print(&mut self, line: &str) -> Option<Outcome> {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
@@ -228,8 +237,7 @@ impl Listener {
                 let is_enough = self.limits.count.is_some_and(|count| printed >= count.get());
                 is_enough.then_some((Exit::Ok, None))
             }
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Some((Exit::Ok, None)),
-            Err(error) => Some((Exit::Failed, Some(format!("cannot write to standard output: {error}")))),
+            Err(error) => Some(output::unwritable(&error)),
         }
     }
 
@@ -249,7 +257,7 @@ impl Listener {
             _ => {}
         }
         if self.pauses.lost(self.connected_at.elapsed()) {
-            eprintln!("chatc: {says}; connecting again");
+            output::say(&format!("{says}; connecting again"));
         }
         self.pause();
         None

@@ -2,7 +2,8 @@
 //!
 //! `pipe` tells it what is said and what is heard. In an object only the daemon can say that it refuses something. In
 //! text anybody could, so a line that says so counts only if it can be true: one that was too long has to have been
-//! said, and what a daemon says instead of a greeting has to be the only one.
+//! said, and what a daemon says instead of a greeting has to be the only one. That it has crashed is told in no text
+//! that could be believed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,8 @@ const HEAD_BYTES: usize = LEAST_MAX_LINE;
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// Whether anything was said.
+    has_said: bool,
     /// The line that is being said, in bytes.
     length: usize,
     /// The beginning of it, as far as it can be `/quit`.
@@ -73,6 +76,7 @@ impl Losses {
         if seen.foreign.is_none() {
             seen.foreign = seen.opening.feed(bytes);
         }
+        seen.has_said |= !bytes.is_empty();
         let mut start = 0;
         for end in memchr_iter(b'\n', bytes) {
             seen.say(&bytes[start..end]);
@@ -100,8 +104,9 @@ impl Losses {
         let nobody = Answer::NobodyCalledThat.to_string();
         let is_loss =
             ["nobody got it", "nobody got them", "and did not get it"].iter().any(|part| text.contains(part));
-        if is_loss || text == nobody || text.starts_with("usage: ") {
-            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_crash = [Notice::Crashed, Notice::Unknown].iter().any(|notice| notice.to_string() == text);
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_loss || text == nobody || text.starts_with("usage: ") || (is_crash && seen.has_said) {
             seen.refusal = Some(text.to_owned());
         }
     }
@@ -232,6 +237,21 @@ mod tests {
         losses.say(b"/quit\n");
         losses.hear(&format!("-!- {}", Notice::Stopping));
         assert!(!losses.has_quit(), "it may have been closed for that");
+    }
+
+    #[test]
+    fn a_crash_may_have_lost_what_was_said_before_it() {
+        for notice in [Notice::Crashed, Notice::Unknown] {
+            let losses = Losses::default();
+            losses.hear("Hello");
+            losses.notice(&notice.to_string());
+            assert_eq!(losses.words(), None, "nothing was said yet");
+            losses.say(b"\n");
+            losses.hear(&format!("-!- {notice}"));
+            assert_eq!(losses.words(), None, "anybody can have said that");
+            losses.notice(&notice.to_string());
+            assert_eq!(losses.words(), Some(notice.to_string()));
+        }
     }
 
     #[test]

@@ -5,17 +5,13 @@
 //! its lines from 1 again, so a line is new if it was said later than the last one heard, or has a higher number.
 //! Knows nothing of connections and clocks: times are those of the daemon.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 
 use super::heard::{Place, Said};
+use super::own::{Lost, Own};
 
 /// The lines that are asked for after the connection came back; chatd keeps 200 unless configured.
 pub const ASKED_LINES: usize = 1000;
-
-/// The own lines that are remembered, for `/last` shows them as well.
-const OWN_LINES: usize = ASKED_LINES;
 
 /// The lines that wait until `/last` has answered, and their bytes; if more come, it is not waited for.
 const HELD_LINES: usize = 10_000;
@@ -48,14 +44,6 @@ impl Mark {
     }
 }
 
-/// A line of one's own, of which it is not known yet whether anybody has it.
-#[derive(Debug, PartialEq)]
-struct Own {
-    /// What one was called.
-    name: String,
-    text: String,
-}
-
 /// What the lines that come are.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Stage {
@@ -81,8 +69,10 @@ pub struct Missed {
     held: Vec<Entry>,
     /// The bytes of both.
     waiting_bytes: usize,
+    /// Whether the last line that was heard is among those of `/last`: then it shows all that was said since.
+    is_whole: bool,
     /// What one has said after the last line that was heard.
-    own: VecDeque<Own>,
+    pub own: Own,
 }
 
 impl Missed {
@@ -97,14 +87,6 @@ impl Missed {
         self.mark.is_some()
     }
 
-    /// Something that one has said oneself, under that name.
-    pub fn say(&mut self, name: &str, text: &str) {
-        if self.own.len() == OWN_LINES {
-            self.own.pop_front();
-        }
-        self.own.push_back(Own { name: name.to_owned(), text: text.to_owned() });
-    }
-
     /// A new connection: what comes has to wait if `/last` is asked for what was missed.
     pub fn hold(&mut self, is_asked: bool) {
         self.stage = if is_asked { Stage::Held } else { Stage::Live };
@@ -116,6 +98,7 @@ impl Missed {
     /// The answer of `/last` begins: to find out where the room is, or what was missed.
     pub fn begin(&mut self, is_for_missed: bool) {
         self.stage = if is_for_missed { Stage::Replayed } else { Stage::Finding };
+        self.is_whole = false;
         self.mark.get_or_insert(Mark::START);
     }
 
@@ -133,6 +116,7 @@ impl Missed {
                 self.held.push(entry);
             }
             Stage::Replayed => {
+                self.is_whole |= self.is_mark(&entry);
                 let is_new = self.is_new(&entry);
                 if is_new && !self.is_own(&entry.said) {
                     self.waiting_bytes += entry.line.len();
@@ -144,8 +128,14 @@ impl Missed {
             return Vec::new();
         }
         let (mut found, held) = self.end();
+        self.is_whole = false;
         found.extend(held);
         found
+    }
+
+    /// What one has said and nobody got, after the answer of `/last`, or if there is none.
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        self.own.take_lost(std::mem::take(&mut self.is_whole))
     }
 
     /// The answer of `/last` has ended: what was missed, and what was said since.
@@ -166,6 +156,12 @@ impl Missed {
         place.zip(self.mark).is_none_or(|(place, mark)| mark.is_before(place))
     }
 
+    /// Whether it is the last that was heard.
+    fn is_mark(&self, entry: &Entry) -> bool {
+        let place = entry.said.place.as_ref();
+        place.zip(self.mark).is_some_and(|(place, mark)| (place.time, place.seq) == (mark.time, mark.seq))
+    }
+
     fn note(&mut self, entry: &Entry) {
         if let Some(place) = &entry.said.place {
             self.mark = Some(Mark { time: place.time, seq: place.seq });
@@ -181,15 +177,13 @@ impl Missed {
             return;
         }
         // Of a daemon that has started anew, nothing is left.
-        let left_out = place.seq.checked_sub(mark.seq + 1).map_or(self.own.len(), |count| count as usize);
-        self.own.drain(..left_out.min(self.own.len()));
+        let left_out = place.seq.checked_sub(mark.seq + 1);
+        self.own.forget(left_out.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     }
 
-    /// Whether one has said it oneself and hence has seen it. Each line counts once, and none that was said before it.
+    /// Whether one has said it oneself and hence has seen it.
     fn is_own(&mut self, said: &Said) -> bool {
-        let from = said.from.trim_start_matches('+');
-        let at = self.own.iter().position(|own| own.name == from && own.text == said.text);
-        at.is_some_and(|at| self.own.drain(..=at).len() > 0)
+        self.own.take(said.from.trim_start_matches('+'), &said.text)
     }
 }
 
@@ -204,6 +198,16 @@ mod tests {
             said: Said { is_emote: false, place, from: "ann".into(), text: text.into() },
             line: text.into(),
         }
+    }
+
+    fn say(missed: &mut Missed, name: &str, text: &str) {
+        missed.own.say(Some(name), Some(text.to_owned()), text);
+    }
+
+    /// What has not arrived.
+    fn unheard(missed: &mut Missed) -> Vec<String> {
+        missed.own.lose();
+        missed.take_lost().into_iter().flat_map(|lost| lost.lines).collect()
     }
 
     fn texts(entries: &[Entry]) -> Vec<&str> {
@@ -262,11 +266,11 @@ mod tests {
     #[test]
     fn own_lines_are_left_out_each_once_and_only_ones_own() {
         let mut missed = lost();
-        missed.say("ann", "hi");
+        say(&mut missed, "ann", "hi");
         let (found, _) = replay(&mut missed, &[entry(6, 6, "hi"), entry(7, 7, "hi")]);
         assert_eq!(texts(&found), ["hi"]);
         let mut missed = lost();
-        missed.say("bob", "hi");
+        say(&mut missed, "bob", "hi");
         let (found, _) = replay(&mut missed, &[entry(6, 6, "hi")]);
         assert_eq!(texts(&found), ["hi"], "somebody else has said the same");
     }
@@ -275,23 +279,41 @@ mod tests {
     fn own_lines_before_the_last_one_heard_are_forgotten() {
         let mut missed = Missed::default();
         missed.take(entry(1, 1, "one"));
-        missed.say("ann", "ok");
-        missed.say("ann", "yes");
+        say(&mut missed, "ann", "ok");
+        say(&mut missed, "ann", "yes");
         missed.take(entry(2, 2, "it was on its way already"));
         missed.take(entry(4, 4, "now it has an own line before it"));
-        assert_eq!(missed.own, [Own { name: "ann".into(), text: "yes".into() }]);
         missed.hold(true);
         let (found, _) = replay(&mut missed, &[entry(5, 5, "yes"), entry(6, 6, "ok")]);
         assert_eq!(texts(&found), ["ok"]);
+        assert!(unheard(&mut missed).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_got_is_sure_if_all_that_was_said_since_is_there() {
+        for (first, is_sure) in [(5, true), (6, false)] {
+            let mut missed = lost();
+            say(&mut missed, "ann", "ok");
+            say(&mut missed, "ann", "yes");
+            missed.own.lose();
+            missed.begin(true);
+            for seq in first..8 {
+                let mut entry = entry(seq, seq as i64, "ok");
+                entry.said.from = if seq == 6 { "ann" } else { "bob" }.into();
+                missed.take(entry);
+            }
+            missed.end();
+            assert_eq!(missed.take_lost(), [Lost { lines: vec!["yes".into()], is_sure }]);
+        }
     }
 
     #[test]
     fn own_lines_to_a_daemon_that_has_started_anew_are_forgotten() {
         let mut missed = Missed::default();
         missed.take(entry(5, 5, "five"));
-        missed.say("ann", "ok");
+        say(&mut missed, "ann", "ok");
         missed.take(entry(1, 6, "anew"));
-        assert_eq!(missed.own, []);
+        assert!(unheard(&mut missed).is_empty());
     }
 
     #[test]

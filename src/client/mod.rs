@@ -2,8 +2,9 @@
 //!
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
 //! has one [`dialogue`], which knows what to send and what to show, and hears of its [`connection`] through events.
-//! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`paint`] is how lines look, [`missed`] what to show after the
-//! connection came back. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
+//! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
+//! look, [`missed`] what to show after the connection came back, and [`own`] what nobody got. It is built on the protocol and the sockets, and knows
+//! nothing of the daemon's insides.
 
 pub mod arriving;
 pub mod cli;
@@ -18,6 +19,8 @@ pub mod keyboard;
 pub mod listen;
 pub mod losses;
 pub mod missed;
+pub mod output;
+pub mod own;
 pub mod paint;
 pub mod pauses;
 pub mod pipe;
@@ -51,7 +54,7 @@ pub fn main() -> Exit {
     let plan = match cli.plan(io::stdin().is_terminal()) {
         Ok(plan) => plan,
         Err(error) => {
-            eprintln!("chatc: {error}");
+            output::say(&error.to_string());
             return Exit::Usage;
         }
     };

@@ -17,7 +17,7 @@ use super::exit::Exit;
 use super::failure::End;
 use super::losses::Losses;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, unanswered};
+use super::{ANSWER_TIMEOUT, output, unanswered};
 
 /// Bytes that are read of standard input at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -53,7 +53,7 @@ pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exi
     let mut pipe = Pipe { target, dialogue, events: events_tx, stage: Stage::Connecting, losses, deadline };
     let (exit, words) = pipe.follow(&events);
     if let Some(words) = words {
-        eprintln!("chatc: {words}");
+        output::say(&words);
     }
     exit
 }
@@ -116,8 +116,7 @@ impl Pipe {
             Event::Ended(end) => return Some(self.ended(&end)),
             _ => {}
         }
-        self.begin();
-        None
+        self.begin()
     }
 
     fn hear(&mut self, line: String) -> Option<String> {
@@ -125,6 +124,10 @@ impl Pipe {
             match shown {
                 Shown::Refused(refusal) => return Some(refusal.words),
                 Shown::Notice { text, .. } => self.losses.notice(&text),
+                // Among objects, text is that of a daemon that cannot go on with them.
+                Shown::Aside(line) => {
+                    line.strip_prefix("-!- ").into_iter().for_each(|text| self.losses.notice(text))
+                }
                 _ => {}
             }
         }
@@ -132,13 +135,13 @@ impl Pipe {
     }
 
     /// Begins to say what is on standard input, once everything is answered.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Option<Outcome> {
         if let Stage::Opening(link, _) = &self.stage
             && self.dialogue.is_settled()
         {
             let (link, events, losses) = (link.clone(), self.events.clone(), self.losses.clone());
             self.stage = Stage::Saying;
-            thread::spawn(move || {
+            let started = thread::Builder::new().spawn(move || {
                 let copied = copy(&link, &losses);
                 let is_whole = copied.is_ok();
                 let _ = events.send(Event::Copied(copied));
@@ -146,7 +149,10 @@ impl Pipe {
                     link.end();
                 }
             });
+            let words = started.err().map(|error| format!("cannot read standard input: {error}"));
+            return words.map(|words| (Exit::Failed, Some(words)));
         }
+        None
     }
 
     fn ended(&self, end: &End) -> Outcome {

@@ -21,7 +21,7 @@ const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 /// `patience` after the first, the process ends if it still runs, after `restore`.
 ///
 /// # Errors
-/// Those of sigaction(2).
+/// Those of sigaction(2), and no thread can be had.
 pub fn watch(
     events: SyncSender<Event>,
     patience: Duration,
@@ -31,7 +31,7 @@ pub fn watch(
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut signals = Signals::new(SIGNALS.into_iter().filter(|signal| !is_ignored(&status, *signal)))?;
     let mut restore = Some(restore);
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         signals.forever().try_for_each(|_| {
             if let Some(restore) = restore.take() {
                 Exit::at(Instant::now() + patience, || {
@@ -41,7 +41,7 @@ pub fn watch(
             }
             events.send(Event::Stop)
         })
-    });
+    })?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! `dialogue` keeps the steps that are not answered yet, in order, and shows each notice to the first of them. The words
 //! of the answers are those of `protocol::Answer`; a test here fails when they change.
 
-use crate::protocol::{Answer, NameError};
+use crate::protocol::{Answer, NameError, View};
 
 /// Something that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub enum Step {
     Missed,
     /// The last lines, for somebody has typed `/last`.
     Last,
+    /// To be shown objects, as before, for somebody has typed `/view`.
+    Look,
+    /// The same, to know whether what was said before it has been taken.
+    Taken,
 }
 
 /// What a notice is to a step.
@@ -36,6 +40,8 @@ pub enum Answered {
     Begun(Step),
     /// Those were the last lines.
     Ended,
+    /// All that was said before has been taken.
+    Taken,
 }
 
 /// Why a wish is not granted.
@@ -56,7 +62,7 @@ impl Step {
     /// The command.
     pub fn name(self) -> &'static str {
         match self {
-            Self::View => "/view",
+            Self::View | Self::Look | Self::Taken => "/view",
             Self::Early | Self::Nick => "/nick",
             Self::Join => "/join",
             Self::Find | Self::Missed | Self::Last => "/last",
@@ -68,6 +74,9 @@ impl Step {
         let refused = |is_name| Some(Answered::Refused(Refusal { words: text.to_owned(), is_name }));
         match self {
             Self::View => None,
+            Self::Look | Self::Taken => {
+                (text == Answer::Viewed(View::Json).to_string()).then_some(Answered::Taken)
+            }
             Self::Early => Self::Nick.answered_by(text),
             Self::Nick if name_given(text).is_some() => Some(Answered::Granted),
             Self::Nick if text.contains(" is taken, or looks like") || is_name_error(text) => refused(true),

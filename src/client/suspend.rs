@@ -34,16 +34,16 @@ impl Suspend {
     /// For a terminal that was set like this before.
     ///
     /// # Errors
-    /// Those of sigaction(2).
+    /// Those of sigaction(2), and no thread can be had.
     pub fn new(before: Termios) -> io::Result<Self> {
         let (continued_tx, continued) = mpsc::sync_channel(1);
         let mut signals = Signals::new([SIGCONT])?;
         // One that is noted already is enough.
-        thread::spawn(move || {
+        thread::Builder::new().spawn(move || {
             signals.forever().for_each(|_| {
                 let _ = continued_tx.try_send(());
             })
-        });
+        })?;
         Ok(Self { before, continued: Mutex::new(continued) })
     }
 

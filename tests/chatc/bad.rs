@@ -136,6 +136,37 @@ fn a_socket_that_is_not_there_or_none_is_named() {
     );
 }
 
+/// A copy of the command that anybody may run, as somebody who is nobody else: to root nothing is forbidden.
+fn as_somebody(program: &Command, folder: &Folder, id: u32) -> Command {
+    let copy = folder.path("chatc");
+    std::fs::copy(program.get_program(), &copy).unwrap();
+    let mut somebody = Command::new("setpriv");
+    somebody.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".to_owned()]);
+    somebody.arg(copy).args(program.get_args()).env("TERM", "xterm").env("LC_ALL", "C");
+    somebody
+}
+
+#[test]
+fn where_no_thread_can_be_had_it_ends_with_a_code() {
+    let (fake, folder) = (Fake::start(), Folder::new());
+    let address = fake.address();
+    for (options, code, words) in [
+        (&[address.as_str()][..], 69, format!("chatc: {address}: cannot connect: ")),
+        (&["--listen", &address], 1, "chatc: cannot listen to signals: ".to_owned()),
+    ] {
+        let program = command(options);
+        let restricted = match rustix::process::geteuid().is_root() {
+            true => as_somebody(&program, &folder, 54_321),
+            false => program,
+        };
+        let mut limited = Command::new("prlimit");
+        limited.arg("--nproc=1").arg(restricted.get_program()).args(restricted.get_args());
+        let left = Process::run(limited).finish();
+        assert_eq!(left.code, Some(code), "{left:?}");
+        assert!(left.errors.starts_with(&words), "{left:?}");
+    }
+}
+
 #[test]
 fn a_socket_without_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
@@ -145,12 +176,7 @@ fn a_socket_without_permission_is_named() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let program = command(&[text(&path)]);
     let mut restricted = if rustix::process::geteuid().is_root() {
-        // Nothing is forbidden to root; and the program has to be where anybody may run it.
-        let copy = folder.path("chatc");
-        std::fs::copy(program.get_program(), &copy).unwrap();
-        let mut nobody = Command::new("setpriv");
-        nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).arg(&path);
-        nobody
+        as_somebody(&program, &folder, 65_534)
     } else {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
         program

@@ -12,6 +12,28 @@ fn after(terminal: &Terminal, start: &str) -> Vec<String> {
     terminal.rows().into_iter().skip_while(|row| !row.starts_with(start)).skip(1).collect()
 }
 
+/// All that is on the screen, wherever its lines are broken.
+fn without_spaces(terminal: &Terminal) -> String {
+    terminal.rows().concat().replace(' ', "")
+}
+
+/// Another daemon where there was one.
+fn anew(address: &str) -> Daemon {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+    clean(&mut command).args(["--listen", address, "--log", "stderr"]);
+    Daemon::run(command)
+}
+
+/// Types a line, which is written before the next is asked for.
+#[track_caller]
+fn type_and_write(terminal: &mut Terminal, line: &str) {
+    terminal.keys(&format!("{line}\r"));
+    terminal.until("the next prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.ends_with(&[format!("> {line}"), ">".to_owned()])
+    });
+}
+
 #[track_caller]
 fn say(text: &str, address: &str) {
     let left = pipe(text, &["--nick", "bob", "--room", "ops", address]);
@@ -89,9 +111,7 @@ fn a_daemon_that_has_started_anew_is_taken_up_again() {
     terminal.keys("too early\r");
     terminal
         .until("a remark", |terminal| terminal.rows().concat().contains("not connected, nobody got that"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
-    clean(&mut command).args(["--listen", &address, "--log", "stderr"]);
-    let second = Daemon::run(command);
+    let second = anew(&address);
     terminal.until("the room", |terminal| {
         after(terminal, "chatc: connected again")
             .iter()
@@ -142,4 +162,102 @@ fn a_plain_session_stays_plain_when_it_comes_back() {
     terminal.keys("back\r");
     // Nothing was asked for in its name.
     other.expect("back\n");
+    assert!(!without_spaces(&terminal).contains("maynothavebeenheard"), "nothing was typed");
+}
+
+#[test]
+fn what_a_daemon_did_not_take_before_it_died_is_told() {
+    for view in [&[][..], &["--view", "plain"]] {
+        let first = Daemon::start(&[]);
+        let address = first.address.to_string();
+        let mut witness = first.join();
+        let mut terminal = Terminal::start(&[&["--nick", "alice"], view, &[&address]].concat());
+        terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+        terminal.keys("one\r/who\r");
+        witness.expect("one\n");
+        // The answer to what was asked before that has come, too.
+        terminal.until("an answer", |terminal| terminal.rows().concat().contains("2 here: "));
+        first.signal("STOP");
+        type_and_write(&mut terminal, "important");
+        first.signal("KILL");
+        terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+        let second = anew(&address);
+        terminal.until("what was lost", |terminal| {
+            without_spaces(terminal).ends_with("chatc:perhapsnobodygotthis;Upbringsitback:important>")
+        });
+        let mut witness = second.join();
+        terminal.keys("\x1b[A\r");
+        witness.expect("important\n");
+        assert!(!without_spaces(&terminal).contains("back:one"), "that has arrived");
+    }
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_told_and_what_arrived_is_not() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    witness.say("hello\n");
+    terminal.until("a line", |terminal| terminal.rows().concat().contains("> hello"));
+    way.lose_answers();
+    type_and_write(&mut terminal, "arrived");
+    witness.expect("arrived\n");
+    way.lose_questions();
+    type_and_write(&mut terminal, "lost");
+    type_and_write(&mut terminal, "/msg guest1 lost");
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    way.mend();
+    terminal.until("what was lost", |terminal| {
+        let sure = "chatc:nobodygotthis;Upbringsitback:lost";
+        let unsure = "chatc:perhapsnobodygotthis;Upbringsitback:/msgguest1lost";
+        without_spaces(terminal).ends_with(&format!("{sure}{unsure}>"))
+    });
+}
+
+#[test]
+fn in_text_what_was_typed_last_is_said_to_be_in_doubt() {
+    let first = Daemon::start(&[]);
+    let address = first.address.to_string();
+    let mut terminal = Terminal::start(&[&address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    first.signal("STOP");
+    type_and_write(&mut terminal, "important");
+    first.signal("KILL");
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    let second = anew(&address);
+    let doubt = "chatc:connectedagainchatc:whatwastypedlastmaynothavebeenheard;Upbringsitback";
+    terminal.until("a doubt", |terminal| without_spaces(terminal).contains(doubt));
+    let mut witness = second.join();
+    terminal.keys("\x1b[A\r");
+    witness.expect("important\n");
+}
+
+#[test]
+fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
+    for (options, is_dead) in
+        [(&["--reconnect=false"][..], true), (&[], true), (&[], false), (&["--nick", "alice"], false)]
+    {
+        let daemon = Daemon::start(&[]);
+        let address = daemon.address.to_string();
+        let mut terminal = Terminal::start(&[options, &[&address]].concat());
+        terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+        daemon.signal("STOP");
+        type_and_write(&mut terminal, "important");
+        if is_dead {
+            daemon.signal("KILL");
+        }
+        if is_dead && options.is_empty() {
+            terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+        }
+        if options != ["--reconnect=false"] {
+            terminal.keys("\x04");
+        }
+        let (code, rows) = terminal.finish();
+        assert_eq!(code, Some(1), "{rows:#?}");
+        let words = rows.concat().replace(' ', "");
+        assert!(words.ends_with(";whatwastypedlastmaynothavebeenheard"), "{rows:#?}");
+    }
 }

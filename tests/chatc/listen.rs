@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::process::{Process, command, pipe};
 use crate::server::{Fake, Guest, Way};
-use crate::support::{Daemon, PATIENCE, TestServer};
+use crate::support::{Caller, Daemon, PATIENCE, TestServer};
 
 /// One that listens, and is known to hear.
 fn listener(server: &TestServer, options: &[&str]) -> Process {
@@ -69,6 +69,51 @@ fn a_greeting_of_another_kind_is_a_line() {
     let mut process = Process::start(&["--listen", "--count", "1", &fake.address()]);
     fake.accept().say("Team chat.\n");
     assert_eq!(process.wait().output, "Team chat.\n");
+}
+
+#[test]
+fn with_a_view_a_greeting_of_another_kind_is_none_and_only_what_is_said_counts() {
+    let server = TestServer::with(|config| config.greeting = "Team chat.".into());
+    let address = server.address.to_string();
+    let mut other = Caller::connect(server.address);
+    other.expect("Team chat.\n");
+    for view in ["plain", "names", "json"] {
+        let mut process = Process::start(&["--listen", "--count", "1", "--view", view, &address]);
+        let line = loop {
+            other.say("are you there?\n");
+            if let Some(line) = process.line_soon() {
+                break line;
+            }
+        };
+        assert!(line.contains("are you there?"), "{line}");
+        let left = process.wait();
+        assert_eq!((left.code, left.output.as_str()), (Some(0), ""), "{view}");
+    }
+}
+
+#[test]
+fn what_nobody_has_said_does_not_count_and_is_left_out_then() {
+    for (view, expected) in
+        [("plain", "hello\n* ann waves\n"), ("names", "<ann> hello\n* ann waves\n"), ("json", "")]
+    {
+        let fake = Fake::start();
+        let mut process = Process::start(&["--listen", "--count", "2", "--view", view, &fake.address()]);
+        let mut guest = fake.accept();
+        assert_eq!(guest.line(), "/view json\n");
+        guest.say("Team chat.\n{\"type\":\"notice\",\"text\":\"lines are shown in json now\"}\n");
+        let all = "\
+            {\"type\":\"join\",\"name\":\"bob\",\"members\":3}\n\
+            {\"type\":\"message\",\"from\":\"ann\",\"text\":\"hello\"}\n\
+            {\"type\":\"notice\",\"text\":\"closing: chatd is stopping\"}\n\
+            {\"type\":\"rename\",\"from\":\"bob\",\"name\":\"eve\"}\n\
+            {\"type\":\"emote\",\"from\":\"ann\",\"text\":\"waves\"}\n";
+        guest.say(all);
+        let of_json: String =
+            all.lines().filter(|line| line.contains("ann")).map(|line| format!("{line}\n")).collect();
+        let left = process.wait();
+        assert_eq!(left.output, if view == "json" { &of_json } else { expected });
+        assert_eq!(left.code, Some(0));
+    }
 }
 
 #[test]
@@ -201,8 +246,7 @@ fn it_connects_again_and_prints_what_it_missed_once() {
     let way = Way::to(server.address);
     let address = server.address.to_string();
     let say = |text: &str| assert_eq!(pipe(text, &["--view", "plain", &address]).code, Some(0));
-    let mut process =
-        Process::start(&["--listen", "--reconnect", "--view", "json", "--count", "4", &way.address]);
+    let mut process = Process::start(&["--listen", "--reconnect", "--view", "json", &way.address]);
     let mut other = server.join();
     while !is_heard(&mut process, &mut other) {}
     say("one\n");
@@ -221,4 +265,21 @@ fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
     let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "300ms", &address]).wait();
     assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
     assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_it_before_the_next_line_comes() {
+    let fake = Fake::start();
+    for greeting in ["Hello, connection to the server ok!\n", "Hello, connection to the server ok!\none\n"] {
+        let mut command = command(&["--listen", &fake.address()]);
+        let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let mut guest = fake.accept();
+        guest.say(greeting);
+        let mut stdout = child.stdout.take().unwrap();
+        if greeting.ends_with("one\n") {
+            stdout.read_exact(&mut [0; 4]).unwrap();
+        }
+        drop(stdout);
+        assert_eq!(end(&mut child), Some(0));
+    }
 }

@@ -11,6 +11,7 @@ mod keyboard;
 mod lasting;
 mod leaving;
 mod listen;
+mod output;
 mod pipe;
 mod process;
 mod server;

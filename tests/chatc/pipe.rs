@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::process::{Process, command, pipe};
+use chatd::protocol::{Answer, Form, Name, Notice, View};
+
+use crate::process::{Left, Process, command, pipe};
 use crate::server::Fake;
 use crate::support::{Caller, Daemon, Folder, TestServer, text};
 
@@ -186,6 +188,45 @@ fn a_guest_who_says_that_the_server_is_full_changes_nothing() {
     assert_eq!(guest.rest(), "done\n");
     drop(guest);
     assert_eq!(left.join().unwrap().code, Some(0));
+}
+
+/// Says something to a daemon that has crashed meanwhile, which says so in that form, and goes on.
+fn through_a_crash(options: &[&str], notice: Notice, form: Form) -> Left {
+    let fake = Fake::start();
+    let mut process = Process::start(&[options, &[&fake.address()]].concat());
+    let mut guest = fake.accept();
+    if !options.is_empty() {
+        let mut granted = Vec::new();
+        Form::Json.notice(Answer::Viewed(View::Json), &mut granted);
+        Form::Json.notice(Answer::Named(Name::parse("bot").unwrap()), &mut granted);
+        guest.say(granted);
+    }
+    process.say("one\n");
+    while guest.line() != "one\n" {}
+    let mut told = b"Hello again\n".to_vec();
+    notice.encode(form, &mut told);
+    guest.say(told);
+    process.say("two\n");
+    let left = std::thread::spawn(move || process.finish());
+    assert_eq!(guest.rest(), "two\n");
+    drop(guest);
+    left.join().unwrap()
+}
+
+#[test]
+fn a_crash_that_may_have_lost_lines_ends_with_1() {
+    for options in [&["--nick", "bot"][..], &["--nick", "bot", "--view", "plain"]] {
+        for (notice, form) in [(Notice::Crashed, Form::Json), (Notice::Unknown, Form::Plain)] {
+            let left = through_a_crash(options, notice, form);
+            assert_eq!(left.code, Some(1), "{left:?}");
+            assert!(left.errors.ends_with(&format!(": {notice}\n")), "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_guest_who_says_that_the_daemon_has_crashed_changes_nothing() {
+    assert_eq!(through_a_crash(&[], Notice::Crashed, Form::Plain).code, Some(0));
 }
 
 #[test]

@@ -48,7 +48,12 @@ impl Process {
 
     /// Whether it prints something within a moment; whoever asks asks again.
     pub fn hears_soon(&self) -> bool {
-        self.lines.recv_timeout(Duration::from_millis(50)).is_ok()
+        self.line_soon().is_some()
+    }
+
+    /// What it prints within a moment, if it does.
+    pub fn line_soon(&self) -> Option<String> {
+        self.lines.recv_timeout(Duration::from_millis(50)).ok()
     }
 
     /// The next line that it prints, after those that asked whether it is there.

@@ -94,6 +94,8 @@ pub struct Way {
 #[derive(Default)]
 struct State {
     is_cut: bool,
+    /// Whether what comes from the near side is thrown away, and from the far side.
+    loses: [bool; 2],
     streams: Vec<TcpStream>,
 }
 
@@ -110,14 +112,10 @@ impl Way {
                     continue;
                 }
                 let far = TcpStream::connect(server).unwrap();
-                for (mut from, mut to) in [
-                    (near.try_clone().unwrap(), far.try_clone().unwrap()),
-                    (far.try_clone().unwrap(), near.try_clone().unwrap()),
-                ] {
-                    thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Write);
-                    });
+                for (side, from, to) in [(0, &near, &far), (1, &far, &near)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || carry(from, to, || shared.lock().unwrap().loses[side]));
                 }
                 state.streams.extend([near, far]);
             }
@@ -134,6 +132,27 @@ impl Way {
     }
 
     pub fn mend(&self) {
-        self.state.lock().unwrap().is_cut = false;
+        let mut state = self.state.lock().unwrap();
+        (state.is_cut, state.loses) = (false, [false; 2]);
     }
+
+    /// From now on, what the server says is lost.
+    pub fn lose_answers(&self) {
+        self.state.lock().unwrap().loses[1] = true;
+    }
+
+    /// From now on, what is said to the server is lost.
+    pub fn lose_questions(&self) {
+        self.state.lock().unwrap().loses[0] = true;
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, is_lost: impl Fn() -> bool) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if !is_lost() && to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
 }
