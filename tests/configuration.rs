@@ -1,12 +1,13 @@
 //! Options, file, environment, and reading them again.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Daemon, Folder, clean, text};
+use crate::support::{Caller, Daemon, Folder, clean, text};
 
 fn chatd(options: &[&str]) -> Output {
     clean(&mut Command::new(env!("CARGO_BIN_EXE_chatd"))).args(options).output().unwrap()
@@ -116,6 +117,58 @@ fn hup_puts_a_good_file_in_force_and_keeps_the_old_one_for_a_bad_one() {
     let line = daemon.wait_for_log("the old configuration stays in force");
     assert!(line.contains("chatd.toml:1") && line.contains("greeting"), "{line}");
     assert_eq!(greeting(&daemon), "second");
+}
+
+#[test]
+fn what_cannot_be_written_aborts_nothing() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "");
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let command = |options: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+        clean(&mut command).args(options);
+        command
+    };
+    for task in ["--check", "--print-config"] {
+        let output = command(&[task, "--config", text(&file)]).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).starts_with("chatd: cannot write to standard output: "));
+        // A pipe that nobody reads from.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command(&[task, "--config", text(&file)]).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    }
+    let missing = folder.path("missing.toml");
+    let status = command(&["--config", text(&missing)]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(78));
+}
+
+#[test]
+fn a_reload_that_takes_long_holds_up_nothing() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "greeting = \"one\"\n");
+    let mut daemon = Daemon::start(&["--config", text(&file)]);
+    // Whoever reads it waits until somebody writes.
+    let replace = || {
+        fs::remove_file(&file).unwrap();
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    };
+    replace();
+    daemon.signal("HUP");
+    Caller::connect(daemon.address).expect("one\n");
+    // While somebody waits, opening it does not.
+    let mut pipe = fs::File::options().write(true).open(&file).unwrap();
+    Caller::connect(daemon.address).expect("one\n");
+    pipe.write_all(b"greeting = \"two\"\n").unwrap();
+    drop(pipe);
+    daemon.wait_for_log("the configuration was read again");
+    Caller::connect(daemon.address).expect("two\n");
+    replace();
+    daemon.signal("HUP");
+    Caller::connect(daemon.address).expect("two\n");
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
 }
 
 #[test]
