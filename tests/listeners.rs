@@ -63,6 +63,21 @@ fn an_address_in_use_is_named_and_the_exit_code_is_1() {
 }
 
 #[test]
+fn two_addresses_of_which_one_has_the_other_in_it_are_both_named() {
+    // Somebody else may take the port before it is listened on.
+    let attempts = (0..5).map(|_| {
+        let port = std::net::TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+        let [all, one] = ["0.0.0.0", "127.0.0.1"].map(|ip| format!("{ip}:{port}"));
+        let (code, stderr) = run(&["--listen", &all, "--listen", &one]);
+        let expected =
+            format!("listen on {one}: address already in use; chatd itself listens on {all} already");
+        (code == Some(1) && stderr.contains(&expected), stderr)
+    });
+    let failed: Vec<_> = attempts.take_while(|(is_as_expected, _)| !is_as_expected).collect();
+    assert!(failed.len() < 5, "{failed:#?}");
+}
+
+#[test]
 fn a_failed_start_says_why_wherever_the_log_goes() {
     let daemon = Daemon::start(&[]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));

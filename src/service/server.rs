@@ -43,6 +43,8 @@ const GRACE: Duration = Duration::from_millis(200);
 pub struct BindError {
     /// Which one.
     pub address: Address,
+    /// Another one of the same configuration that may be the reason.
+    pub other: Option<Address>,
     /// Why not.
     pub error: io::Error,
 }
@@ -52,6 +54,9 @@ impl fmt::Display for BindError {
         let reason = self.error.to_string();
         let reason = reason.split(" (os error").next().unwrap_or_default();
         write!(f, "cannot listen on {}: {}", self.address, lower_first(reason))?;
+        if let (io::ErrorKind::AddrInUse, Some(other)) = (self.error.kind(), &self.other) {
+            return write!(f, "; chatd itself listens on {other} already: leave one of them out");
+        }
         match (self.error.kind(), &self.address) {
             (io::ErrorKind::AddrInUse, Address::Tcp(_)) => {
                 f.write_str("; stop the program that listens there, or choose another address with --listen")
@@ -272,8 +277,9 @@ fn lower_first(text: &str) -> String {
     text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect()
 }
 
-fn bind(address: &Address) -> Result<Listener, BindError> {
-    Listener::bind(address).map_err(|error| BindError { address: address.clone(), error })
+/// Says whether both may be the same to the kernel: the same port.
+fn may_be_same(one: &Address, other: &Address) -> bool {
+    matches!((one, other), (Address::Tcp(one), Address::Tcp(other)) if one.port() != 0 && one.port() == other.port())
 }
 
 /// Binds all addresses of `config`.
@@ -281,7 +287,15 @@ fn bind(address: &Address) -> Result<Listener, BindError> {
 /// # Errors
 /// The first that cannot be listened on; then none is.
 pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
-    config.listen.iter().map(|listen| Ok((bind(&listen.address)?, arrival(listen)))).collect()
+    let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
+        Ok(listener) => Ok((listener, arrival(listen))),
+        Err(error) => {
+            let mut before = config.listen[..at].iter().map(|listen| &listen.address);
+            let other = before.find(|other| may_be_same(other, &listen.address)).cloned();
+            Err(BindError { address: listen.address.clone(), other, error })
+        }
+    };
+    config.listen.iter().enumerate().map(bind).collect()
 }
 
 /// What `config` says of those who connect to sockets that somebody else has bound: it holds for the same address.
