@@ -27,7 +27,7 @@ const VERY_FAR: u64 = 7;
 
 /// How many bytes of answers count as reading in a row: more than one answer has. Beyond that they count as much as what
 /// is read of the log, so nobody can hold the room up by asking for ever.
-const ANSWER_BYTES: u64 = 128 * 1024;
+const ANSWER_BYTES: u32 = 128 * 1024;
 
 /// A member that was given up on is waited for again when it has read at `min_rate` for this long, on
 /// top of what it loses meanwhile; or when it has caught up.
@@ -44,25 +44,22 @@ struct Seat {
     credit: u64,
     /// Its cursor when this was last looked at.
     mark: Position,
-    /// How far the log had moved on over its cursor by then.
-    jumped: u64,
-    /// The bytes for it alone that it had been sent then.
-    answered: u64,
-    /// How many more of those count as reading.
-    answers_left: u64,
+    /// How many more bytes of answers count as reading.
+    answers_left: u32,
     /// The room has waited for it since this was last looked at.
     was_awaited: bool,
 }
 
 impl Seat {
     fn new(member: &Arc<Member>, credit: u64) -> Self {
+        // That was elsewhere.
+        member.take_jumped();
+        member.take_answered();
         Self {
             member: Arc::clone(member),
             holds: true,
             credit,
             mark: member.cursor(),
-            jumped: member.jumped(),
-            answered: member.answered(),
             answers_left: ANSWER_BYTES,
             was_awaited: false,
         }
@@ -70,20 +67,20 @@ impl Seat {
 
     /// The room begins to wait for it.
     fn begin_waiting(&mut self) {
-        self.answered = self.member.answered();
+        self.member.take_answered();
         self.answers_left = ANSWER_BYTES;
         self.was_awaited = true;
     }
 
-    /// How many bytes it has taken since this was last asked. What the log has moved on over it has not. What chatd has answered it comes before the log goes on,
-    /// and is no slowness of its own.
+    /// How many bytes it has taken since this was last asked. What the log has moved on over it has not. What chatd has
+    /// answered it comes before the log goes on, and is no slowness of its own.
     fn taken(&mut self) -> u64 {
-        let (cursor, answered) = (self.member.cursor(), self.member.answered());
-        let jumped = self.member.jumped();
-        let read = cursor.saturating_sub(self.mark).saturating_sub(jumped - self.jumped);
-        let answers = answered.saturating_sub(self.answered).min(self.answers_left);
-        self.answers_left = ANSWER_BYTES.min((self.answers_left - answers).saturating_add(read));
-        (self.mark, self.jumped, self.answered) = (cursor, jumped, answered);
+        let cursor = self.member.cursor();
+        let read = cursor.saturating_sub(self.mark).saturating_sub(self.member.take_jumped());
+        let answers = self.member.take_answered().min(self.answers_left.into());
+        let left = u64::from(self.answers_left) - answers + read.min(ANSWER_BYTES.into());
+        self.answers_left = u32::try_from(left).map_or(ANSWER_BYTES, |left| left.min(ANSWER_BYTES));
+        self.mark = cursor;
         read.saturating_add(answers)
     }
 }

@@ -5,7 +5,7 @@
 //! the lock on the log is what makes "I found nothing more, wake me" and "here is more" happen one
 //! after the other.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -53,10 +53,10 @@ pub struct Member {
     retry: AtomicBool,
     /// How far it has been sent the log: a copy of what `output` says, for the room.
     cursor: AtomicU64,
-    /// How many bytes the log has moved on over its cursor.
-    jumped: AtomicU64,
-    /// How many bytes it has been sent that were for it alone.
-    answered: AtomicU64,
+    /// How many bytes the log has moved on over its cursor since the room has looked.
+    jumped: AtomicU32,
+    /// How many bytes it has been sent since then that were for it alone.
+    answered: AtomicU32,
     /// Where the last stretch that it said itself ends.
     own_end: AtomicU64,
     /// Where its reading ends: `u64::MAX` while it stays.
@@ -96,8 +96,8 @@ impl Member {
             awaited: AtomicBool::new(false),
             retry: AtomicBool::new(false),
             cursor: AtomicU64::new(0),
-            jumped: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
+            jumped: AtomicU32::new(0),
+            answered: AtomicU32::new(0),
             own_end: AtomicU64::new(0),
             end: AtomicU64::new(Position::MAX),
             named: AtomicBool::new(false),
@@ -214,24 +214,24 @@ impl Member {
         self.cursor.store(cursor, Ordering::Release);
     }
 
-    /// How many bytes the log has moved on over its cursor.
-    pub(super) fn jumped(&self) -> u64 {
-        self.jumped.load(Ordering::Acquire)
+    /// How many bytes the log has moved on over its cursor since this was last asked.
+    pub(super) fn take_jumped(&self) -> u64 {
+        self.jumped.swap(0, Ordering::AcqRel).into()
     }
 
-    /// The log has moved on over `bytes` more. Only while its output is held.
+    /// The log has moved on over `bytes` more: all of it, at most. Only while its output is held.
     pub(super) fn note_jumped(&self, bytes: u64) {
-        self.jumped.fetch_add(bytes, Ordering::AcqRel);
+        self.jumped.fetch_add(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::AcqRel);
     }
 
-    /// How many bytes it has been sent that were for it alone.
-    pub(super) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Acquire)
+    /// How many bytes it has been sent since this was last asked that were for it alone.
+    pub(super) fn take_answered(&self) -> u64 {
+        self.answered.swap(0, Ordering::AcqRel).into()
     }
 
     /// It has been sent `bytes` more that were for it alone. Only while its output is held.
     pub(super) fn note_answered(&self, bytes: usize) {
-        self.answered.fetch_add(bytes as u64, Ordering::AcqRel);
+        self.answered.fetch_add(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::AcqRel);
     }
 
     pub(super) fn own_end(&self) -> Position {
