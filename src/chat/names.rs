@@ -16,7 +16,9 @@ impl Names {
     /// A session is called that from now on.
     pub(super) fn give(&mut self, who: &Who) {
         for key in who.name.keys() {
-            self.holders.entry(key.into()).or_default().push(SessionId(who.id));
+            // Nearly always it stays alone.
+            let holders = self.holders.entry(key.into()).or_insert_with(|| Vec::with_capacity(1));
+            holders.push(SessionId(who.id));
         }
     }
 

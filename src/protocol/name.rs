@@ -34,7 +34,7 @@ const RESERVED: [&str; 3] = ["chatd", "server", "you"];
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Name {
     text: Box<str>,
-    keys: Vec<Box<str>>,
+    keys: Box<[Box<str>]>,
 }
 
 /// A name as it is handed over to another process.
@@ -64,7 +64,7 @@ impl TryFrom<Kept> for Name {
         } else if kept.text.contains(means_something) {
             Err(NameError::BadCharacter)
         } else if kept.guest {
-            Ok(Self { text: kept.text.into(), keys: Vec::new() })
+            Ok(Self { text: kept.text.into(), keys: Box::default() })
         } else {
             Ok(Self::from_checked(kept.text))
         }
@@ -85,7 +85,7 @@ impl Name {
 
     /// The name of a guest, `guest7`: [`Name::parse`] accepts none that looks like it.
     pub fn guest(number: u64) -> Self {
-        Self { text: format!("{GUEST}{number}").into(), keys: Vec::new() }
+        Self { text: format!("{GUEST}{number}").into(), keys: Box::default() }
     }
 
     /// The name with which somebody logs in to the machine: it may also have dots, and begin with `_`.
@@ -138,7 +138,7 @@ impl Name {
                 keys.push(key.into());
             }
         }
-        Self { text: text.into(), keys }
+        Self { text: text.into(), keys: keys.into() }
     }
 
     /// The name as it is shown.
