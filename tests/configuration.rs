@@ -167,6 +167,9 @@ fn a_reload_that_takes_long_holds_up_nothing() {
     replace();
     daemon.signal("HUP");
     Caller::connect(daemon.address).expect("two\n");
+    // Nor does another one that waits behind it.
+    daemon.signal("HUP");
+    Caller::connect(daemon.address).expect("two\n");
     daemon.signal("TERM");
     assert!(daemon.wait().success());
 }

@@ -15,8 +15,8 @@ use super::member::{Member, SessionId};
 use super::reader::{Delivery, News, deliver};
 use super::room_log::RoomLog;
 
-/// How long a member may take nothing, of the time that the room waits for it, before it is no longer
-/// waited for. Also the most that it can save up by reading faster.
+/// How long a member may take nothing before it is no longer waited for: of the time in which the room waits for it, or
+/// in which it is far behind. Also the most that it can save up by reading faster.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who is so many eighths of the log behind is looked at, for the room may have to wait for it.

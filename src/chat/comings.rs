@@ -56,6 +56,11 @@ impl Comings {
         self.left.iter().any(|left| left.name.looks_like(name))
     }
 
+    /// They are gathered from now on, if they are not.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.told.get_or_insert(now);
+    }
+
     /// When they are to be told of; `None` if there is nobody.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_anybody = !self.joined.is_empty() || !self.left.is_empty();

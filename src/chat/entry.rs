@@ -32,6 +32,8 @@ pub(super) enum Entry {
     Renamed {
         from: Arc<Who>,
         to: Arc<Who>,
+        /// Who has asked for it, and asks for nothing more until the others are told.
+        asked: Option<Arc<Member>>,
     },
 }
 
@@ -49,6 +51,11 @@ impl Entry {
                 _ => SessionId::NOBODY,
             },
         }
+    }
+
+    /// Says whether it tells of those who have come, or are gone.
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self, Self::Joined(_) | Self::Left(_))
     }
 
     /// How many bytes and lines of what is left go in at once: all of it, unless what they become may be more than
@@ -88,7 +95,7 @@ impl Entry {
             }
             Self::Joined(who) => Event::Joined(who),
             Self::Left(who) => Event::Left(who),
-            Self::Renamed { from, to } => Event::Renamed { from, to },
+            Self::Renamed { from, to, .. } => Event::Renamed { from, to },
         };
         let lines = form.event(event, scene, &mut out);
         (out.into(), lines)
@@ -103,12 +110,17 @@ impl Entry {
 
     /// Tells the session that it is taken in.
     pub(super) fn acknowledge(&self, traffic: &Traffic, effects: &mut Effects) {
-        if let Self::Said { kind, member, text, .. } = self {
-            if *kind == Kind::Message {
-                traffic.end_input(text.len());
+        let member = match self {
+            Self::Said { kind, member, text, .. } => {
+                if *kind == Kind::Message {
+                    traffic.end_input(text.len());
+                }
+                member
             }
-            member.acknowledge();
-            effects.wake.push(Arc::clone(member));
-        }
+            Self::Renamed { asked: Some(member), .. } => member,
+            _ => return,
+        };
+        member.acknowledge();
+        effects.wake.push(Arc::clone(member));
     }
 }

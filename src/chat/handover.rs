@@ -169,7 +169,7 @@ impl House {
         for kept in kept.members {
             match outlet_of(kept.standing.id) {
                 Some(outlet) => house.put_back_member(kept, outlet)?,
-                None => house.tell_of_gone(&kept.standing),
+                None => house.tell_of_gone(&kept.standing, now),
             }
         }
         for (id, entries) in waiting {
@@ -181,13 +181,13 @@ impl House {
     }
 
     /// Others are told of somebody who is gone meanwhile.
-    fn tell_of_gone(&mut self, standing: &Standing) {
+    fn tell_of_gone(&mut self, standing: &Standing, now: Now) {
         let name = || Name::guest(standing.id.0);
         let who =
             standing.who.clone().unwrap_or_else(|| Who { id: standing.id.0, name: name(), verified: false });
         if standing.is_present {
             let room = self.room_named(&standing.room);
-            self.room(room).gather_left(who);
+            self.room(room).gather_left(who, now);
         }
     }
 
@@ -247,7 +247,9 @@ impl House {
         match entry {
             KeptEntry::Joined(who) => Entry::Joined(who),
             KeptEntry::Left(who) => Entry::Left(who),
-            KeptEntry::Renamed { from, to } => Entry::Renamed { from: Arc::new(from), to: Arc::new(to) },
+            KeptEntry::Renamed { from, to } => {
+                Entry::Renamed { from: Arc::new(from), to: Arc::new(to), asked: None }
+            }
             KeptEntry::Said { kind, from, who, text, lines, done } => {
                 if kind == Kind::Message {
                     self.traffic().begin_input(text.len());
@@ -533,6 +535,18 @@ mod tests {
         house.wait(Duration::from_secs(2));
         heard.push_str(&people[0].read_all());
         assert!(heard.ends_with("<ben> the last\n-!- ben left (2 here)\n"), "{heard}");
+    }
+
+    #[test]
+    fn in_a_quiet_room_others_are_told_of_who_is_not_there_any_more() {
+        let mut house = TestHouse::default();
+        let mut people = vec![house.join_as("ann"), house.join_as("ben")];
+        house.wait(Duration::from_secs(5));
+        people[0].read_all();
+        drop(people.pop());
+        house.move_on(&mut people);
+        house.wait(Duration::from_secs(5));
+        assert_eq!(people[0].read_all(), "-!- ben left (1 here)\n");
     }
 
     #[test]

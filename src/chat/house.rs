@@ -319,7 +319,7 @@ impl House {
         profile.who = Some(Arc::clone(&after));
         profile.tell(&Answer::Deposed { name: to.clone(), now: after.name.clone() });
         self.names.forget(&before);
-        self.within(room, effects, |room, effects| room.renamed(before, after, now, effects));
+        self.within(room, effects, |room, effects| room.renamed((before, after), None, now, effects));
         self.note(holder);
     }
 

@@ -111,8 +111,9 @@ impl Room {
     }
 
     /// Somebody is gone who was in another process.
-    pub(super) fn gather_left(&mut self, who: Who) {
+    pub(super) fn gather_left(&mut self, who: Who, now: Now) {
         self.comings.left(who);
+        self.comings.begin(now.instant);
     }
 
     /// Lets a member in that was in another process; its cursor is set.
@@ -124,6 +125,7 @@ impl Room {
     /// What waited in another process waits again.
     pub(super) fn put_back_waiting(&mut self, entries: VecDeque<Entry>, now: Now) {
         self.waiting = entries;
+        self.comings_waiting = self.waiting.iter().filter(|entry| entry.is_coming()).count();
         let is_watching = self.audiences().any(|audience| audience.is_watching());
         self.reckoned = is_watching.then_some(now.instant);
         self.wait(now);
@@ -154,7 +156,7 @@ impl KeptEntry {
         match entry {
             Entry::Joined(who) => Self::Joined(who.clone()),
             Entry::Left(who) => Self::Left(who.clone()),
-            Entry::Renamed { from, to } => Self::Renamed { from: Who::clone(from), to: Who::clone(to) },
+            Entry::Renamed { from, to, .. } => Self::Renamed { from: Who::clone(from), to: Who::clone(to) },
             Entry::Said { kind, member, who, text, lines, done } => Self::Said {
                 kind: *kind,
                 from: member.id(),

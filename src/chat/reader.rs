@@ -194,7 +194,8 @@ pub(super) fn relocate(member: &Member, to: &Arc<RoomLog>) {
     }
     from.note_cursor(member, Position::MAX);
     output.progress.cursor = head;
-    member.set_cursor(head);
+    // Nobody waits for one that is gone.
+    member.set_cursor(if output.outlet.is_some() { head } else { Position::MAX });
     member.set_own_end(0);
     member.set_awaited(false);
     output.room = Arc::clone(to);

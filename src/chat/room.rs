@@ -47,8 +47,8 @@ pub struct Room {
     pub(super) audiences: [Option<Audience>; Form::ALL.len()],
     pub(super) members: usize,
     pub(super) waiting: VecDeque<Entry>,
-    /// Whose inputs are taken in when nothing waits any more, for others will be told of them.
-    held: Vec<Arc<Member>>,
+    /// How many of those tell of people who have come or gone.
+    pub(super) comings_waiting: usize,
     pub(super) history: History,
     pub(super) comings: Comings,
     /// How many lines have been said.
@@ -70,7 +70,7 @@ impl Room {
             audiences: Default::default(),
             members: 0,
             waiting: VecDeque::new(),
-            held: Vec::new(),
+            comings_waiting: 0,
             history,
             comings: Comings::default(),
             said: 0,
@@ -111,8 +111,8 @@ impl Room {
 
     /// When [`Room::tick`] wants to be called.
     pub fn next_tick(&self) -> Option<Instant> {
-        // They are told of behind what waits.
-        let comings = self.comings.due().filter(|_| !self.is_waiting());
+        // Those who have been gathered before are told of first.
+        let comings = self.comings.due().filter(|_| self.comings_waiting == 0);
         self.reckoned.map(|last| last + TICK).into_iter().chain(comings).min()
     }
 
@@ -134,13 +134,10 @@ impl Room {
                 self.waiting.push_front(entry);
                 return self.wait(now);
             }
+            self.comings_waiting -= usize::from(entry.is_coming());
             self.remember(entry, now);
         }
         self.audiences().for_each(|audience| audience.end_waiting());
-        for member in self.held.drain(..) {
-            member.acknowledge();
-            effects.wake.push(member);
-        }
         if !self.audiences().any(|audience| audience.is_watching()) {
             self.reckoned = None;
         }
@@ -252,23 +249,32 @@ impl Room {
     }
 
     /// Somebody is called something else now.
-    pub fn renamed(&mut self, from: Arc<Who>, to: Arc<Who>, now: Now, effects: &mut Effects) {
+    /// Whoever has `asked` for it is acknowledged when the others are told.
+    pub fn renamed(
+        &mut self,
+        (from, to): (Arc<Who>, Arc<Who>),
+        asked: Option<Arc<Member>>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
         if !self.comings.renamed(&to) {
             if self.comings.has_left(&to.name) {
                 // First that the other one is gone.
                 let untold = self.comings.take_all(now.instant);
                 self.tell_untold(untold, now, effects);
             }
-            self.take_in(Entry::Renamed { from, to }, now, effects);
+            self.take_in(Entry::Renamed { from, to, asked }, now, effects);
         }
     }
 
-    /// The input of a member is taken in when nothing waits any more; says whether anything waits.
-    pub(super) fn hold(&mut self, member: &Arc<Member>) -> bool {
-        if self.is_waiting() {
-            self.held.push(Arc::clone(member));
-        }
-        self.is_waiting()
+    /// Says whether others are still to be told that a member is called something else, and it asks for nothing more
+    /// until then.
+    pub(super) fn has_to_tell_of(&self, member: &Arc<Member>) -> bool {
+        let asked = self.waiting.back().and_then(|entry| match entry {
+            Entry::Renamed { asked, .. } => asked.as_ref(),
+            _ => None,
+        });
+        asked.is_some_and(|asked| asked.id() == member.id())
     }
 
     /// Appends up to `most` of the lines that have been said last, by sessions for which that is so, in a form; says how
@@ -284,7 +290,7 @@ impl Room {
     }
 
     fn tell_comings(&mut self, now: Now, effects: &mut Effects) {
-        if !self.is_waiting() {
+        if self.comings_waiting == 0 {
             let untold = self.comings.take(now.instant);
             self.tell_untold(untold, now, effects);
         }
@@ -302,12 +308,13 @@ impl Room {
 
     /// Appends an entry, or has it wait behind those that wait.
     fn take_in(&mut self, mut entry: Entry, now: Now, effects: &mut Effects) {
-        if self.is_waiting() {
-            self.waiting.push_back(entry);
-        } else if self.try_append(&mut entry, now, effects) {
-            self.remember(entry, now);
-        } else {
-            self.waiting.push_back(entry);
+        let was_waiting = self.is_waiting();
+        if !was_waiting && self.try_append(&mut entry, now, effects) {
+            return self.remember(entry, now);
+        }
+        self.comings_waiting += usize::from(entry.is_coming());
+        self.waiting.push_back(entry);
+        if !was_waiting {
             self.wait(now);
         }
     }

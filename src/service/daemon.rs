@@ -277,11 +277,12 @@ impl Daemon {
                     request.unwrap_or(Request::Stop)
                 }
             };
+            if matches!(request, Request::Stop | Request::HandOver) {
+                self.waiting = [request].into();
+                return None;
+            }
             if !self.waiting.contains(&request) {
                 self.waiting.push_back(request);
-            }
-            if matches!(request, Request::Stop | Request::HandOver) {
-                return None;
             }
         }
     }

@@ -277,9 +277,12 @@ fn lower_first(text: &str) -> String {
     text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect()
 }
 
-/// Says whether both may be the same to the kernel: the same port.
+/// Says whether the kernel does not let both be listened on: the same port, and one of them has the other in it.
 fn may_be_same(one: &Address, other: &Address) -> bool {
-    matches!((one, other), (Address::Tcp(one), Address::Tcp(other)) if one.port() != 0 && one.port() == other.port())
+    let (Address::Tcp(one), Address::Tcp(other)) = (one, other) else { return false };
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    let has_other = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && is_same_family && has_other
 }
 
 /// Binds all addresses of `config`.
@@ -367,5 +370,27 @@ fn settings(config: &Config) -> Settings {
         drain: config.drain,
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_addresses_are_one_to_the_kernel_if_one_has_the_other_in_it() {
+        let may = |one: &str, other: &str| may_be_same(&one.parse().unwrap(), &other.parse().unwrap());
+        assert!(may("0.0.0.0:5001", "127.0.0.1:5001") && may("[::1]:5001", "[::]:5001"));
+        assert!(may("127.0.0.1:5001", "127.0.0.1:5001"));
+        for (one, other) in [
+            ("127.0.0.1:5001", "[::1]:5001"),
+            ("0.0.0.0:5001", "[::]:5001"),
+            ("127.0.0.1:5001", "127.0.0.2:5001"),
+            ("0.0.0.0:5001", "127.0.0.1:5002"),
+            ("0.0.0.0:0", "127.0.0.1:0"),
+            ("0.0.0.0:5001", "/run/chat.sock"),
+        ] {
+            assert!(!may(one, other), "{one} {other}");
+        }
     }
 }
