@@ -248,8 +248,7 @@ impl Room {
         self.tell_comings(now, effects);
     }
 
-    /// Somebody is called something else now.
-    /// Whoever has `asked` for it is acknowledged when the others are told.
+    /// Somebody is called something else now. Whoever has `asked` for it is acknowledged when the others are told.
     pub fn renamed(
         &mut self,
         (from, to): (Arc<Who>, Arc<Who>),
