@@ -1,10 +1,11 @@
 //! A daemon that goes away and comes back: name, room and what was missed are taken up again.
 
 use std::process::Command;
+use std::time::Instant;
 
 use crate::process::pipe;
 use crate::server::Way;
-use crate::support::{Daemon, TestServer, clean};
+use crate::support::{Daemon, PATIENCE, TestServer, clean};
 use crate::terminal::Terminal;
 
 /// The rows after the one that begins like this.
@@ -31,6 +32,30 @@ fn type_and_write(terminal: &mut Terminal, line: &str) {
     terminal.until("the next prompt", |terminal| {
         let rows = terminal.rows();
         rows.ends_with(&[format!("> {line}"), ">".to_owned()])
+    });
+}
+
+/// Stops a daemon where it is, and waits until all of its threads have stopped.
+#[track_caller]
+fn freeze(daemon: &Daemon) {
+    daemon.signal("STOP");
+    let deadline = Instant::now() + PATIENCE;
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.contains(") T ")
+    };
+    while !std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().all(is_stopped) {
+        assert!(Instant::now() < deadline, "it goes on");
+        std::thread::yield_now();
+    }
+}
+
+/// Waits for the prompt, and for all that the daemon says first: what comes later answers what was typed.
+#[track_caller]
+fn greeted(terminal: &mut Terminal) {
+    terminal.until("the greeting and a prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.concat().contains("Hello, ") && rows.last().is_some_and(|row| row == ">")
     });
 }
 
@@ -177,7 +202,7 @@ fn what_a_daemon_did_not_take_before_it_died_is_told() {
         witness.expect("one\n");
         // The answer to what was asked before that has come, too.
         terminal.until("an answer", |terminal| terminal.rows().concat().contains("2 here: "));
-        first.signal("STOP");
+        freeze(&first);
         type_and_write(&mut terminal, "important");
         first.signal("KILL");
         terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
@@ -222,8 +247,8 @@ fn in_text_what_was_typed_last_is_said_to_be_in_doubt() {
     let first = Daemon::start(&[]);
     let address = first.address.to_string();
     let mut terminal = Terminal::start(&[&address]);
-    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    first.signal("STOP");
+    greeted(&mut terminal);
+    freeze(&first);
     type_and_write(&mut terminal, "important");
     first.signal("KILL");
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
@@ -243,8 +268,8 @@ fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
         let daemon = Daemon::start(&[]);
         let address = daemon.address.to_string();
         let mut terminal = Terminal::start(&[options, &[&address]].concat());
-        terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-        daemon.signal("STOP");
+        greeted(&mut terminal);
+        freeze(&daemon);
         type_and_write(&mut terminal, "important");
         if is_dead {
             daemon.signal("KILL");
