@@ -12,6 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::cmsg_space;
@@ -20,6 +21,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
+
+/// How long it takes until what is not kept is closed.
+const CLOSED_LATE: Duration = Duration::from_millis(100);
 
 /// Descriptors by name, in the order in which they came.
 pub type Kept = Vec<(String, OwnedFd)>;
@@ -205,6 +209,12 @@ fn follow(
             for fd in fds {
                 if shared.kept.len() < shared.most {
                     shared.kept.push((name.to_owned(), fd));
+                } else {
+                    // As systemd does from v254 on: a barrier may be passed before it is closed.
+                    std::thread::spawn(move || {
+                        std::thread::sleep(CLOSED_LATE);
+                        drop(fd);
+                    });
                 }
             }
         } else if has("FDSTOREREMOVE=1") {
