@@ -107,6 +107,44 @@ fn a_reader_of_a_little_every_moment_holds_nobody_up() {
 }
 
 #[test]
+fn half_a_line_that_is_due_costs_nothing_while_the_room_waits() {
+    const WATCHED: Duration = Duration::from_secs(2);
+    let daemon = Daemon::start(&["--log-size", "1MiB", "--flush-after", "50ms"]);
+    let mut slow = Caller::connect_with_little_space(daemon.address);
+    slow.expect(GREETING);
+    let mut halves: Vec<Caller> = (0..20).map(|_| daemon.join()).collect();
+    let mut flooder = daemon.join();
+    let is_through = Arc::new(AtomicBool::new(false));
+    // It reads at four times min_rate, so that the room waits for it.
+    let reading = thread::spawn({
+        let is_through = Arc::clone(&is_through);
+        move || {
+            while !is_through.load(Ordering::Relaxed) {
+                slow.stream().read_exact(&mut [0; 16 * 1024]).unwrap();
+                thread::park_timeout(Duration::from_millis(62));
+            }
+        }
+    });
+    let block: String = (0..1000).map(line).collect();
+    while flooder.say_without_waiting(block.as_bytes()) > 0 {
+        thread::sleep(Duration::from_millis(20));
+    }
+    for caller in &mut halves {
+        caller.say("half");
+    }
+    let before = daemon.cpu();
+    let started = Instant::now();
+    while started.elapsed() < WATCHED {
+        flooder.say_without_waiting(block.as_bytes());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let used = daemon.cpu() - before;
+    is_through.store(true, Ordering::Relaxed);
+    reading.join().unwrap();
+    assert!(used < WATCHED / 4, "{used:?}");
+}
+
+#[test]
 fn a_reader_somewhat_above_the_rate_loses_nothing() {
     // 100,000 lines of 100 bytes at four times min_rate take 5 s, far longer than a member is waited for; they are
     // more than the kernel keeps: reading is what counts.
@@ -148,6 +186,31 @@ fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
     daemon.wait_for_log("closed: 1 for not reading");
     let kept = stalled.rest();
     assert!(kept.len() < 200_000 * 100, "{}", kept.len());
+}
+
+#[test]
+fn a_reader_is_not_closed_because_the_daemon_has_stood_still() {
+    const LINES: usize = 60_000;
+    const SLOW_TIMEOUT: Duration = Duration::from_secs(10);
+    let daemon = Daemon::start(&["--log-size", "16MiB", "--slow-timeout", "10s"]);
+    let mut stalled = Caller::connect_with_little_space(daemon.address);
+    stalled.expect(GREETING);
+    let mut reader = daemon.join();
+    flood(daemon.join(), LINES).join().unwrap();
+    assert_eq!(follow(&mut reader, LINES), (LINES, 0));
+    daemon.signal("STOP");
+    // Now it reads all that the kernel has for it, and the daemon does not see it.
+    let stopped = Instant::now();
+    stalled.stream().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut kept = Vec::new();
+    let error = stalled.stream().read_to_end(&mut kept).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert!(kept.len() < LINES * 100, "the kernel has all of it");
+    thread::sleep(SLOW_TIMEOUT.saturating_sub(stopped.elapsed()) + Duration::from_millis(100));
+    daemon.signal("CONT");
+    kept.extend(stalled.take(LINES * 100 - kept.len()));
+    let expected: String = (0..LINES).map(line).collect();
+    assert!(kept == expected.as_bytes(), "something was skipped");
 }
 
 #[test]
