@@ -122,6 +122,11 @@ impl Member {
         self.output().progress = progress;
     }
 
+    /// Says whether what it has been sent last ends inside of a line.
+    pub fn is_torn(&self) -> bool {
+        self.output().progress.torn
+    }
+
     /// Whose membership this is.
     pub fn id(&self) -> SessionId {
         self.id

@@ -111,11 +111,6 @@ impl Reader {
         self.with(|_, _, _, output| output.progress.owed.len())
     }
 
-    /// Says whether what the member has been sent last ends inside of a line.
-    pub fn is_torn(&mut self) -> bool {
-        self.with(|_, _, _, output| output.progress.torn)
-    }
-
     /// Adds bytes for this member alone: whole lines, or telnet's answers. They go out with the next
     /// [`Reader::deliver`], but never inside a line that has been half written. Lost if there is no outlet
     /// any more.
@@ -280,8 +275,9 @@ pub(super) fn deliver(
 }
 
 impl Progress {
-    /// What is owed first of all: whole lines.
+    /// What is owed first of all: whole lines. An LF first of all is the end of one that is torn.
     pub(super) fn begin_with(&mut self, mut lines: Vec<u8>) {
+        self.torn |= lines.starts_with(b"\n");
         lines.append(&mut self.owed);
         self.owed = lines;
     }

@@ -571,10 +571,10 @@ mod tests {
         house.say(&mut ann, &line.repeat(700));
         let mut torn = 0;
         while ben.read(usize::MAX) == Delivery::More {
-            assert_eq!(ben.reader.is_torn(), !ben.heard().ends_with('\n'));
-            torn += u32::from(ben.reader.is_torn());
+            assert_eq!(ben.reader.member().is_torn(), !ben.heard().ends_with('\n'));
+            torn += u32::from(ben.reader.member().is_torn());
         }
-        assert!(torn > 0 && !ben.reader.is_torn());
+        assert!(torn > 0 && !ben.reader.member().is_torn());
     }
 
     #[test]

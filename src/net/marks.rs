@@ -95,11 +95,27 @@ impl Marks {
     /// # Errors
     /// The kernel's.
     pub fn set_attempts(&self, attempts: u64) -> io::Result<()> {
-        if attempts == 0 {
-            // What was marked belongs to descriptors of another process.
-            fs::ftruncate(&self.file, HEAD)?;
-        }
         self.write(&attempts.to_le_bytes(), ATTEMPTS_AT)
+    }
+
+    /// Puts the marks of sessions that have been taken over in the place of those that another process has left: its
+    /// descriptors had other numbers. There is no moment without them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn replace<'a>(
+        &self,
+        marks: impl IntoIterator<Item = (BorrowedFd<'a>, SessionId, u8)>,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for (socket, id, mark) in marks.into_iter().filter(|(_, _, mark)| *mark != 0) {
+            let at = place_of(socket);
+            bytes.resize(bytes.len().max(at + MARK), 0);
+            bytes[at..at + MARK].copy_from_slice(&entry(id, mark));
+        }
+        self.write(&bytes, HEAD)?;
+        fs::ftruncate(&self.file, HEAD + bytes.len() as u64)?;
+        Ok(())
     }
 
     /// A session has that number: it will not be given again, in this process or another.
@@ -114,18 +130,27 @@ impl Marks {
 
     /// Marks a connection.
     pub fn set(&self, socket: BorrowedFd<'_>, id: SessionId, mark: u8) {
-        let mut bytes = [0; MARK];
-        bytes[..8].copy_from_slice(&id.0.to_le_bytes());
-        bytes[8] = mark;
-        let at = HEAD + (socket.as_raw_fd() as u64) * MARK as u64;
         // Where there is no memory for it, what is marked would be lost by a crash: half a line.
-        let _ = self.write(&bytes, at);
+        let _ = self.write(&entry(id, mark), HEAD + place_of(socket) as u64);
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         pwrite(&self.file, bytes, at)?;
         Ok(())
     }
+}
+
+/// Where in the table the mark of a connection is.
+fn place_of(socket: BorrowedFd<'_>) -> usize {
+    socket.as_raw_fd() as usize * MARK
+}
+
+/// What is in that place.
+fn entry(id: SessionId, mark: u8) -> [u8; MARK] {
+    let mut bytes = [0; MARK];
+    bytes[..8].copy_from_slice(&id.0.to_le_bytes());
+    bytes[8] = mark;
+    bytes
 }
 
 impl AsFd for Marks {
@@ -150,8 +175,15 @@ mod tests {
         let (again, left) = Marks::take_over(marks.file.try_clone().unwrap()).unwrap();
         assert_eq!(left, Left { next: 7 + RESERVED, attempts: 2, marks: vec![(SessionId(7), 3)] });
         again.set_attempts(0).unwrap();
+        // There they have other descriptors.
+        let sockets = [&one, &other].map(|socket| socket.try_clone().unwrap());
+        let [one, other] = [sockets[0].as_fd(), sockets[1].as_fd()];
+        again.replace([(one, SessionId(8), WRITING), (other, SessionId(9), 0)]).unwrap();
+        let (again, left) = Marks::take_over(marks.file.try_clone().unwrap()).unwrap();
+        assert_eq!(left, Left { next: 7 + RESERVED, attempts: 0, marks: vec![(SessionId(8), WRITING)] });
+        again.replace([]).unwrap();
         let (_, left) = Marks::take_over(marks.file).unwrap();
-        assert_eq!(left, Left { next: 7 + RESERVED, attempts: 0, marks: vec![] });
+        assert_eq!(left.marks, []);
     }
 
     #[test]

@@ -249,13 +249,13 @@ impl Session {
             match self.turn(cx) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.mark();
+                    self.mark(false);
                     return Poll::Pending;
                 }
                 Err(close) => return Poll::Ready(close),
             }
         }
-        self.mark();
+        self.mark(true);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

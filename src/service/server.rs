@@ -11,7 +11,7 @@
 //! 5. whoever is shown notices is told; each connection is shut down and closed;
 //! 6. the process exits with 0.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -113,7 +113,10 @@ impl Server {
         house.keep_journal(Box::new(FileJournal::after(number, names)));
         let members: Vec<Arc<Member>> = house.members().cloned().collect();
         let streams = taken.streams.clone();
-        let (keeper, marks) = taken.settle(|id| sessions.contains_key(&id)).await;
+        let torn: HashSet<SessionId> =
+            members.iter().filter(|member| member.is_torn()).map(|member| member.id()).collect();
+        let known = sessions.iter().map(|(id, kept)| (*id, kept.marks(torn.contains(id)))).collect();
+        let (keeper, marks) = taken.settle(&known).await;
         let net = Net::new(settings(config));
         net.sessions.go_on_after(last);
         let (keeping_tx, keeping_rx) = mpsc::unbounded();

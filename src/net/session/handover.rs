@@ -60,6 +60,16 @@ impl KeptSession {
             idle,
         }
     }
+
+    /// How its connection is marked; `is_torn` says whether half a line has been written to it.
+    pub fn marks(&self, is_torn: bool) -> u8 {
+        marks(&self.framer, is_torn)
+    }
+}
+
+fn marks(framer: &Framer, is_torn: bool) -> u8 {
+    let is_reading = framer.dropping || framer.has_unfinished();
+    (if is_reading { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
 }
 
 impl Session {
@@ -79,6 +89,7 @@ impl Session {
         if kept.is_broken {
             session.reader.release();
         }
+        let marked = kept.marks(session.reader.member().is_torn());
         let ending = matches!(kept.phase, Phase::Finishing | Phase::Lingering).then_some(now);
         Self {
             framer: kept.framer,
@@ -89,6 +100,7 @@ impl Session {
             broken,
             ending,
             last_read: now.checked_sub(kept.idle).unwrap_or(now),
+            marked,
             ..session
         }
     }
@@ -111,11 +123,19 @@ impl Session {
         self.net.keeping.freeze(kept);
     }
 
-    /// Marks the connection, for the case of a crash, if what is to be known has changed.
-    pub(super) fn mark(&mut self) {
-        let is_reading = self.framer.dropping || self.framer.has_unfinished();
-        let is_writing = self.blocked.is_some() && self.reader.is_torn();
-        let mark = if is_reading { READING } else { 0 } | if is_writing { WRITING } else { 0 };
+    /// Marks the connection, for the case of a crash, if what is to be known has changed. `goes_on` says whether there
+    /// is more to write at once.
+    pub(super) fn mark(&mut self, goes_on: bool) {
+        let is_torn = (goes_on || self.blocked.is_some()) && self.reader.member().is_torn();
+        self.set_mark(marks(&self.framer, is_torn));
+    }
+
+    /// Half a line has been read: of a line that is cut in two by a crash nothing is said.
+    pub(super) fn mark_half_read(&mut self) {
+        self.set_mark(self.marked | READING);
+    }
+
+    fn set_mark(&mut self, mark: u8) {
         if mark != self.marked {
             self.marked = mark;
             self.net.keeping.mark(self.stream.socket(), self.reader.id(), mark);
@@ -135,6 +155,7 @@ mod tests {
     use crate::chat::testing::{Person, TestHouse};
     use crate::chat::{Arrival, Outlet};
     use crate::net::Settings;
+    use crate::net::marks::Marks;
     use crate::net::settings::Rate;
     use crate::net::testing::settings;
     use crate::protocol::Telnet;
@@ -283,6 +304,24 @@ mod tests {
         let mut passage = passage.move_on();
         passage.say("ine\nanother\n");
         passage.expect_said("half a line\nanother\n");
+    }
+
+    #[test]
+    fn half_a_line_is_marked_as_soon_as_it_has_been_read() {
+        let mut passage = Passage::greeted(settings());
+        let marks = Marks::new().unwrap();
+        let file = marks.as_fd().try_clone_to_owned().unwrap();
+        passage.net.keeping.begin(mpsc::unbounded().0, marks);
+        passage.say("half a l");
+        let is_read = (0..MOST_POLLS).any(|_| {
+            passage.session.more_to_read = true;
+            // No more than that: it may die at any moment.
+            passage.session.turn(&mut Context::from_waker(Waker::noop())).unwrap();
+            passage.session.framer.has_unfinished()
+        });
+        assert!(is_read);
+        let (_, left) = Marks::take_over(file).unwrap();
+        assert_eq!(left.marks, [(ID, READING)]);
     }
 
     #[test]

@@ -86,7 +86,13 @@ impl Session {
     fn receive(&mut self, limit: usize, then: Then) -> Option<usize> {
         READ_BUFFER.with_borrow_mut(|buffer| {
             let received = match self.stream.receive(&mut buffer[..limit]) {
-                Ok(count) => Some(count),
+                Ok(count) => {
+                    if count > 0 && buffer[count - 1] != b'\n' {
+                        // At once: there is no telling when this process dies.
+                        self.mark_half_read();
+                    }
+                    Some(count)
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
                 Err(error) => {
                     self.break_off(error);

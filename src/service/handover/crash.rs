@@ -66,3 +66,32 @@ fn told(marks: u8, form: Form) -> Vec<u8> {
     }
     told
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chat::testing::{Person, Socket, TestHouse};
+    use crate::chat::{House, Limits, Outlet, Reader};
+    use crate::net::marks::{READING, WRITING};
+
+    #[test]
+    fn half_a_line_is_marked_until_it_has_an_end() {
+        let (id, socket, clock) = (SessionId(7), Arc::new(Socket::default()), TestHouse::default());
+        let limits = Limits { log_size: 4096, history: 0, max_rooms: 1, min_rate: 1 };
+        let notes = vec![Note::Standing(Standing::plain(id))];
+        let Handover { house, sessions, .. } =
+            Remains::new(notes, vec![(id, READING | WRITING)], 8).handover(&[id]);
+        let outlet_of = |_| Some(Arc::clone(&socket) as Arc<dyn Outlet>);
+        let house = House::put_back(limits, house, clock.time(), outlet_of).unwrap();
+        let member = Arc::clone(house.members().next().unwrap());
+        let mut person = Person { reader: Reader::new(member), socket };
+        let marks = |person: &Person| sessions[0].marks(person.reader.member().is_torn());
+        assert_eq!(marks(&person), READING | WRITING);
+        person.read(0);
+        assert_eq!(marks(&person), READING | WRITING, "the end has not been sent");
+        person.read(1);
+        assert_eq!((person.heard().as_str(), marks(&person)), ("\n", READING));
+    }
+}

@@ -201,13 +201,18 @@ impl TakenOver {
         }
     }
 
-    /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others.
-    pub async fn settle(self, mut is_known: impl FnMut(SessionId) -> bool) -> (Keeper, Marks) {
-        let Self { streams, parcels, unkept, odd, marks, .. } = self;
-        for (_, stream) in streams.iter().filter(|(id, _)| !is_known(**id)) {
-            say_goodbye(stream);
+    /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others, which are those
+    /// in `known`, each with its mark.
+    pub async fn settle(self, known: &HashMap<SessionId, u8>) -> (Keeper, Marks) {
+        let Self { mut streams, parcels, unkept, odd, marks, .. } = self;
+        for (_, stream) in streams.extract_if(|id, _| !known.contains_key(id)) {
+            say_goodbye(&stream);
         }
-        let mut streams: HashMap<_, _> = streams.into_iter().filter(|(id, _)| is_known(*id)).collect();
+        // Another process may have to go on with them at once.
+        let marked = streams.iter().filter_map(|(id, stream)| Some((stream.socket(), *id, *known.get(id)?)));
+        if let Err(error) = marks.replace(marked) {
+            log::warn!("half a line may be taken for a line after a crash: {error}");
+        }
         let last = parcels.iter().map(|found| found.number).max().unwrap_or(0);
         let slots = parcels.into_iter().map(|found| {
             let in_it = found.ids.len();
@@ -245,4 +250,49 @@ fn say_goodbye(stream: &Stream) {
     // It fails where the connection is over.
     let _ = rustix::net::send(stream, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     stream.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::net::marks::{READING, WRITING};
+
+    #[test]
+    fn who_goes_on_is_marked_where_it_is_now_and_nobody_else_is() {
+        let marks = Marks::new().unwrap();
+        let file = marks.as_fd().try_clone_to_owned().unwrap();
+        let (reading, strange) = (SessionId(1), SessionId(2));
+        let pairs = [reading, strange].map(|id| (id, UnixStream::pair().unwrap()));
+        // That is what the process before has left.
+        marks.set(pairs[1].1.1.as_fd(), reading, READING | WRITING);
+        marks.set(pairs[0].1.1.as_fd(), strange, WRITING);
+        let mut taken = TakenOver {
+            handover: None,
+            fallback: None,
+            streams: HashMap::new(),
+            journals: (0, Vec::new()),
+            parcels: Vec::new(),
+            unkept: vec![reading, strange],
+            odd: Vec::new(),
+            marks,
+        };
+        let sockets =
+            pairs.each_ref().map(|(id, (socket, _))| (*id, OwnedFd::from(socket.try_clone().unwrap())));
+        let left = rt::run(1, async move {
+            sockets.into_iter().for_each(|(id, socket)| taken.connect(id, socket));
+            let settled = taken.settle(&HashMap::from([(reading, READING)])).await;
+            // Here it may die.
+            let (_, left) = Marks::take_over(file).unwrap();
+            drop(settled);
+            left
+        });
+        assert_eq!(left.marks, [(reading, READING)]);
+        let [_, (_, (_, mut stranger))] = pairs;
+        let mut heard = String::new();
+        stranger.read_to_string(&mut heard).unwrap();
+        assert!(heard.starts_with("-!- closing: "), "{heard}");
+    }
 }
