@@ -132,6 +132,7 @@ pub fn talk(words: &[&str]) -> ExitCode {
     let numbers: Vec<u32> = words.iter().map(|word| word.parse().unwrap()).collect();
     let mut plan = Plan::new(PORT, numbers[1], numbers[3]);
     (plan.first, plan.speakers, plan.speakers_elsewhere) = (numbers[0], numbers[2], numbers[4]..numbers[5]);
+    plan.crowds_after = u32::from(plan.first == 0);
     plan.beat = Duration::from_millis(100);
     let oracle = Oracle::gather(plan);
     println!("gathered");
@@ -190,12 +191,16 @@ impl Drop for Outside {
 fn two_crowds_through(machine: &Machine, each: u32, restarts: u32, rate: u32) {
     let speakers = each.div_ceil(50);
     let start = Instant::now();
-    let first = Outside::start([0, each, speakers, rate / 2, each, each + speakers]);
-    let second = Outside::start([each, each, speakers, rate / 2, 0, speakers]);
-    let mut crowds = [first, second];
-    for crowd in &mut crowds {
+    let gather = |numbers| {
+        let mut crowd = Outside::start(numbers);
         assert_eq!(crowd.answer(), "gathered");
-    }
+        crowd
+    };
+    // One after the other: each waits until all have been told who has come.
+    let mut crowds = [
+        gather([0, each, speakers, rate / 2, each, each + speakers]),
+        gather([each, each, speakers, rate / 2, 0, speakers]),
+    ];
     println!("{} sessions after {:.1} s", 2 * each, start.elapsed().as_secs_f32());
     let mut tell = |word: &str| {
         crowds.iter_mut().for_each(|crowd| crowd.say(word));

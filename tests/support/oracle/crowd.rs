@@ -12,14 +12,13 @@ use rustix::net::{RecvFlags, recv, sockopt};
 
 use super::PATIENCE;
 use super::ear::Ear;
+use super::gathering::{Gathering, send_heralds};
 use super::mouth::Mouth;
 use super::order::Order;
 use super::plan::{Plan, ROOMS, room_of, view_of};
 use super::tally::{Crash, Report, Tally};
 use super::text::now;
 
-/// How long nobody hears anything when all have been told who has come: that is gathered for a second.
-const QUIET: Duration = Duration::from_millis(1_500);
 /// How much a slow reader lets the kernel keep for it.
 const SLOW_BUFFER: usize = 64 * 1024;
 const BUFFER: usize = 256 * 1024;
@@ -44,6 +43,7 @@ struct Session {
     room: usize,
     /// Whether somebody else speaks there.
     hears_somebody: bool,
+    gathering: Gathering,
     ear: Ear,
     mouth: Option<Mouth>,
 }
@@ -67,7 +67,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Connects everybody, and waits until nobody is told of anybody any more.
+    /// Connects everybody, and waits until all have been told who has come.
     pub fn gather(plan: Plan) -> Self {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let orders = ROOMS.iter().map(|_| Order::default()).collect();
@@ -85,15 +85,30 @@ impl Crowd {
             is_restarting: false,
         };
         crowd.plan.numbers().for_each(|number| crowd.add(number));
-        while crowd.wait(QUIET) {
-            for at in 0..crowd.events.len() {
-                let place = usize::try_from(crowd.events[at].data.u64()).unwrap();
-                let socket = crowd.sessions[place].socket.as_ref().unwrap();
-                let (length, _) = recv(socket, &mut *crowd.buffer, RecvFlags::empty()).unwrap();
-                assert!(length > 0, "session {place} was closed");
-            }
-        }
+        send_heralds(&crowd.plan);
+        crowd.hear_heralds(1);
         crowd
+    }
+
+    /// Goes on until all have heard all that there is of so many heralds.
+    fn hear_heralds(&mut self, heralds: u32) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.sessions.iter().all(|session| session.gathering.has_heard(heralds)) {
+            assert!(Instant::now() < deadline, "not all have heard {heralds} heralds");
+            self.gather_more(Duration::from_millis(100));
+        }
+    }
+
+    fn gather_more(&mut self, patience: Duration) {
+        self.wait(patience);
+        for at in 0..self.events.len() {
+            let place = usize::try_from(self.events[at].data.u64()).unwrap();
+            let session = &mut self.sessions[place];
+            let (length, _) =
+                recv(session.socket.as_ref().unwrap(), &mut *self.buffer, RecvFlags::empty()).unwrap();
+            assert!(length > 0, "session {place} was closed");
+            session.gathering.hear(&self.buffer[..length], session.ear.view);
+        }
     }
 
     fn add(&mut self, number: u32) {
@@ -110,7 +125,8 @@ impl Crowd {
         ear.is_slow = is_slow;
         let mouth = speaks.then(|| Mouth::new(number));
         let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
-        self.sessions.push(Session { socket: Some(socket), room, hears_somebody, ear, mouth });
+        let gathering = Gathering::default();
+        self.sessions.push(Session { socket: Some(socket), room, hears_somebody, gathering, ear, mouth });
     }
 
     /// Goes on until it is asked to finish, or nobody is there to ask.
@@ -119,6 +135,7 @@ impl Crowd {
         loop {
             match requests.try_recv() {
                 Ok(Request::Talk(answer)) => {
+                    self.hear_heralds(1 + self.plan.crowds_after);
                     self.sessions.iter_mut().for_each(|session| session.ear.begin(now()));
                     next = Some(Instant::now());
                     answer.send(()).unwrap();
@@ -132,9 +149,12 @@ impl Crowd {
                 self.speak();
                 next = next.map(|next| (next + self.plan.beat).max(Instant::now() - self.plan.beat));
             }
+            let Some(next) = next else {
+                self.gather_more(self.plan.beat);
+                continue;
+            };
             self.nap();
-            let until_next = next.map(|next| next.saturating_duration_since(Instant::now()));
-            self.listen(until_next.unwrap_or(self.plan.beat));
+            self.listen(next.saturating_duration_since(Instant::now()));
         }
     }
 

@@ -14,7 +14,7 @@ pub const CRASHED: &str = "chatd has crashed and gone on: lines of that moment m
 
 pub struct Ear {
     number: u32,
-    view: View,
+    pub view: View,
     speaks: bool,
     /// Reads late on purpose: its delays and silences are its own.
     pub is_slow: bool,

@@ -7,6 +7,7 @@
 
 mod crowd;
 pub mod ear;
+mod gathering;
 mod mouth;
 pub mod order;
 mod plan;

@@ -24,6 +24,8 @@ pub struct Plan {
     pub speakers: u32,
     /// The numbers of those who speak in another crowd on the same server.
     pub speakers_elsewhere: Range<u32>,
+    /// How many crowds gather on that server when this one has.
+    pub crowds_after: u32,
     /// How many lines they say in a second, together.
     pub rate: u32,
     /// How often they speak.
@@ -42,6 +44,7 @@ impl Plan {
             sessions,
             speakers: sessions.div_ceil(10),
             speakers_elsewhere: 0..0,
+            crowds_after: 0,
             rate,
             beat: Duration::from_millis(20),
             nap: Duration::from_secs(2),
@@ -55,6 +58,10 @@ impl Plan {
 
     pub fn speaks(&self, number: u32) -> bool {
         (self.first..self.first + self.speakers).contains(&number)
+    }
+
+    pub fn is_anybody_in(&self, room: usize) -> bool {
+        self.numbers().any(|number| room_of(number) == room)
     }
 
     /// How many speak in a room, in all crowds.
