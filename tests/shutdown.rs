@@ -164,3 +164,39 @@ fn a_command_that_waits_for_somebody_to_read_holds_nobody_up() {
     drop(stalled);
     assert_eq!(daemon.wait().code(), Some(0));
 }
+
+/// What comes after a command is for those who hear it when that has been done, and for nobody else.
+#[test]
+fn what_was_meant_for_another_room_is_not_said_in_this_one_because_of_a_stop() {
+    let mut daemon = Daemon::start(&["--drain", "2s", "--log-size", "16MiB"]);
+    let (mut ann, mut ben, mut stalled) = (daemon.join(), daemon.join(), daemon.join());
+    let text = "x".repeat(1000) + "\n";
+    (0..12_000).for_each(|_| ann.say(&text));
+    ben.take(12_000 * text.len());
+    stalled.say("before\n/time on\nafter\n/join ops\nfor ops\nfor ops, too\n");
+    ben.expect("before\n");
+    daemon.signal("TERM");
+    // How lines are shown to somebody who is gone is all the same; who hears them is not.
+    ben.expect("after\n");
+    ben.expect_end();
+    let heard = String::from_utf8(stalled.rest()).unwrap();
+    assert!(heard.contains("\n-!- chatd is stopping: nobody got the last 2 lines that you said\n"));
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn commands_that_wait_for_their_turn_are_done_before_the_end() {
+    let mut daemon = Daemon::start(&["--rate", "1", "--burst", "1"]);
+    let (mut ann, mut ben, mut eve) = (daemon.join(), daemon.join(), daemon.join());
+    eve.say("/join ops\n");
+    eve.until("you are in ops now (1 here)\n");
+    ann.say("hello\n/join ops\nfor ops\n/nick amy\n/mgs eve secret\n");
+    ben.expect("hello\n");
+    daemon.signal("TERM");
+    ben.expect_end();
+    eve.expect("for ops\n");
+    eve.expect_end();
+    let told = String::from_utf8(ann.rest()).unwrap();
+    assert!(told.contains("no such command, nobody got it"), "{told}");
+    assert_eq!(daemon.wait().code(), Some(0));
+}

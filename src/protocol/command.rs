@@ -48,6 +48,11 @@ impl Command {
     pub fn moves(&self) -> bool {
         matches!(self, Self::Nick(_) | Self::View(_) | Self::Time(_) | Self::Join(_))
     }
+
+    /// Says whether it changes who hears what comes after it, or under which name.
+    pub fn changes_who_hears(&self) -> bool {
+        matches!(self, Self::Nick(_) | Self::Join(_))
+    }
 }
 
 /// Why a known command is refused.

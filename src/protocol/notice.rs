@@ -32,6 +32,12 @@ pub enum Notice {
     Idle,
     /// Another protocol was spoken.
     Foreign(Foreign),
+    /// The daemon stops, and what the session has said last was for others than those who would hear it: a command
+    /// before it could not be done any more.
+    Unsaid {
+        /// How many lines nobody got.
+        lines: usize,
+    },
     /// The daemon stops, and has said all that there was to say.
     Stopping,
     /// The daemon has crashed, and the connection lives on.
@@ -68,6 +74,12 @@ impl fmt::Display for Notice {
             Notice::AddressFull => f.write_str("too many connections from your address"),
             Notice::Idle => f.write_str("closing: you were idle for too long"),
             Notice::Foreign(foreign) => f.write_str(foreign.notice()),
+            Notice::Unsaid { lines: 1 } => {
+                f.write_str("chatd is stopping: nobody got the last line that you said")
+            }
+            Notice::Unsaid { lines } => {
+                write!(f, "chatd is stopping: nobody got the last {lines} lines that you said")
+            }
             Notice::Stopping => f.write_str("closing: chatd is stopping"),
             Notice::Crashed => f.write_str("chatd has crashed and gone on: lines of that moment may be lost"),
             Notice::Unknown => f.write_str(
@@ -90,6 +102,7 @@ mod tests {
             Notice::ServerFull,
             Notice::AddressFull,
             Notice::Idle,
+            Notice::Unsaid { lines: usize::MAX },
             Notice::Foreign(Foreign::Tls),
             Notice::Foreign(Foreign::Http),
             Notice::Foreign(Foreign::Ssh),

@@ -26,6 +26,8 @@ fn every_notice_is_in_the_manual_word_for_word() {
         Notice::Foreign(Foreign::Tls),
         Notice::Foreign(Foreign::Http),
         Notice::Foreign(Foreign::Ssh),
+        Notice::Unsaid { lines: 1 },
+        Notice::Unsaid { lines: 3 },
         Notice::Stopping,
         Notice::Crashed,
         Notice::Unknown,
@@ -35,6 +37,7 @@ fn every_notice_is_in_the_manual_word_for_word() {
         match notice {
             Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
             Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
+            Notice::Unsaid { .. } => {}
             Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
         }
     }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::task::Context;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::reading::MAX_OWED_BYTES;
 use super::{Phase, Rate, Session};
 use crate::chat::{Input, Traffic};
 use crate::net::Stage;
 use crate::protocol::command::{self, Line, Spec};
-use crate::protocol::{Answer, Command};
+use crate::protocol::{Answer, Command, Notice};
 use crate::rt;
 
 /// What a session has still to be sent, in bytes, may be put aside for it when it is to be shown lines in another way.
@@ -85,15 +85,17 @@ impl Session {
         } else {
             lines_until(rest, most, |_| false)
         };
-        if matches!(&next, Next::Ask(command) if command.moves()) {
+        if let Next::Ask(command) = &next
+            && command.moves()
+            && !self.has_been_sent_enough()
+        {
             if is_stopping {
-                // It would change what comes after it, and nothing does.
+                // There is no time to wait for who does not read.
+                let is_for_others = command.changes_who_hears();
                 self.drop_said(bytes);
-                return true;
+                self.drop_unsaid_if(is_for_others);
             }
-            if !self.has_been_sent_enough() {
-                return false;
-            }
+            return is_stopping;
         }
         self.drop_said(bytes);
         if let Some(rate) = rate {
@@ -129,6 +131,13 @@ impl Session {
             unsaid.done += bytes;
             unsaid.rest().is_empty()
         });
+    }
+
+    /// What comes after a command that cannot be done any more is not for those who would hear it now.
+    fn drop_unsaid_if(&mut self, is_for_others: bool) {
+        if let Some(unsaid) = self.unsaid.take_if(|_| is_for_others) {
+            self.notice(&Notice::Unsaid { lines: memchr_iter(b'\n', unsaid.rest()).count() });
+        }
     }
 
     /// Little enough is left to be put aside for it; also of one that is sent nothing any more.
