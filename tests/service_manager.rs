@@ -172,3 +172,24 @@ fn a_promise_that_is_not_kept_is_an_error_that_names_it() {
         assert!(stderr.contains("cannot take the sockets that LISTEN_FDS promises"), "{stderr}");
     }
 }
+
+/// Whoever connects has started it, and would start it again at once.
+#[test]
+fn who_connects_is_turned_away_where_the_configuration_has_a_mistake() {
+    const NOTICE: &str = "-!- closing: chatd cannot start, for its configuration has a mistake\n";
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "max_lines = 5\n");
+    for (options, code) in [(["--config", text(&file)], 78), (["--max-line", "many"], 2)] {
+        let manager = Manager::with_store();
+        let (mut ann, mut ben) = (Caller::connect(manager.address()), Caller::connect(manager.address()));
+        ann.say("hello\n");
+        let output = manager.command("", &options).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        for caller in [&mut ann, &mut ben] {
+            caller.expect(NOTICE);
+            caller.expect_end();
+        }
+        let _daemon = manager.start("", &[]);
+        manager.join();
+    }
+}

@@ -19,7 +19,7 @@ use futures::channel::mpsc;
 use futures::future;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
 use shortage::{Shortage, is_shortage};
@@ -258,6 +258,30 @@ impl Door {
                 log::debug!("refused {}: {}", Origin(from), refusal.notice());
                 turn_away(&*stream, refusal.notice(), self.form());
             }
+        }
+    }
+}
+
+/// Tells those who wait at a listening socket why nobody lets them in, and closes their connections; others who come are
+/// not waited for. Where the socket does not listen, nothing happens.
+pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
+    // Somebody else has made it: it may be blocking.
+    if !sockopt::socket_acceptconn(&listening).unwrap_or(false)
+        || rustix::io::ioctl_fionbio(&listening, true).is_err()
+    {
+        return;
+    }
+    for _ in 0..BACKLOG {
+        match rustix::net::accept_with(&listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => {
+                turn_away(&socket, notice, Form::Plain);
+                // Closed with unread input, a connection is reset, and the notice with it.
+                while rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT)
+                    .is_ok_and(|(_, len)| len > 0)
+                {}
+            }
+            Err(Errno::CONNABORTED | Errno::INTR) => {}
+            Err(_) => return,
         }
     }
 }

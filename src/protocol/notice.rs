@@ -28,6 +28,8 @@ pub enum Notice {
     ServerFull,
     /// There are as many sessions from the same address as there may be.
     AddressFull,
+    /// The configuration has a mistake: nobody serves those who connect.
+    CannotStart,
     /// The session has said nothing for as long as the configuration allows.
     Idle,
     /// Another protocol was spoken.
@@ -72,6 +74,9 @@ impl fmt::Display for Notice {
             Notice::Skipped { lines } => write!(f, "{lines} lines skipped (you were not reading)"),
             Notice::ServerFull => f.write_str("server full"),
             Notice::AddressFull => f.write_str("too many connections from your address"),
+            Notice::CannotStart => {
+                f.write_str("closing: chatd cannot start, for its configuration has a mistake")
+            }
             Notice::Idle => f.write_str("closing: you were idle for too long"),
             Notice::Foreign(foreign) => f.write_str(foreign.notice()),
             Notice::Unsaid { lines: 1 } => {
@@ -101,6 +106,7 @@ mod tests {
             Notice::Skipped { lines: u64::MAX },
             Notice::ServerFull,
             Notice::AddressFull,
+            Notice::CannotStart,
             Notice::Idle,
             Notice::Unsaid { lines: usize::MAX },
             Notice::Foreign(Foreign::Tls),

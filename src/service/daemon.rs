@@ -32,7 +32,14 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
 pub fn main() -> Exit {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr()
+            && let Ok(passed) = systemd::take_passed()
+        {
+            doors::turn_away(&passed);
+        }
+        error.exit()
+    });
     match cli.task(&environment) {
         Ok(Task::Print(text)) => console::print(&text),
         Ok(Task::Serve(loaded)) => {
@@ -54,7 +61,10 @@ fn go_on_with_the_last_good(cli: Cli, error: ConfigError) -> Exit {
     let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
     match stored.config().map(|text| config::load_text(&text)) {
         Some(Ok(loaded)) => serve(cli, loaded, Ok((stored, passed)), Some(error)),
-        _ => error.exit(),
+        _ => {
+            doors::turn_away(&passed);
+            error.exit()
+        }
     }
 }
 

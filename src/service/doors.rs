@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::config::{Listen, Loaded, Origin};
 use super::server::{self, BindError, Door};
 use super::systemd::{self, Message, Passed};
-use crate::net::{Address, Listener};
+use crate::net::{Address, Listener, listener};
+use crate::protocol::Notice;
 
 /// Takes the sockets that were passed, if any of them can be accepted from; otherwise binds what `loaded` names.
 ///
@@ -19,6 +20,12 @@ pub async fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, Bin
     }
     tell_what_is_not_used(loaded, &inherited);
     Ok(server::doors(inherited, &loaded.config))
+}
+
+/// Tells those who wait at the passed sockets that nobody will serve them: one of them may be why the service manager has
+/// started this process, and would be why it starts the next one at once.
+pub fn turn_away(passed: &[Passed]) {
+    passed.iter().for_each(|passed| listener::turn_away_waiting(&passed.fd, Notice::CannotStart));
 }
 
 /// Those of the passed descriptors that can be accepted from; closes the others, and says why.

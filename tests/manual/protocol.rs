@@ -22,6 +22,7 @@ fn every_notice_is_in_the_manual_word_for_word() {
         Notice::Skipped { lines: 1024 },
         Notice::ServerFull,
         Notice::AddressFull,
+        Notice::CannotStart,
         Notice::Idle,
         Notice::Foreign(Foreign::Tls),
         Notice::Foreign(Foreign::Http),
@@ -37,7 +38,7 @@ fn every_notice_is_in_the_manual_word_for_word() {
         match notice {
             Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
             Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
-            Notice::Unsaid { .. } => {}
+            Notice::Unsaid { .. } | Notice::CannotStart => {}
             Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
         }
     }

@@ -346,6 +346,12 @@ pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(machine.property("chatd", "NRestarts"), restarts, "it does not loop");
     assert_eq!(machine.property("chatd", "ActiveState"), "failed");
+    for _ in 0..3 {
+        let mut caller = Caller::connect(PORT);
+        caller.expect("-!- closing: chatd cannot start, for its configuration has a mistake\n");
+        caller.expect_end();
+    }
+    assert!(machine.is_active("chatd.socket"), "it does not loop for those who connect, either");
     drop(change);
     join();
 }
