@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Caller, Daemon, GREETING};
+use crate::support::{Caller, Daemon, Folder, GREETING, text};
 
 #[test]
 fn term_and_int_drain_and_exit_with_0() {
@@ -199,4 +199,22 @@ fn commands_that_wait_for_their_turn_are_done_before_the_end() {
     let told = String::from_utf8(ann.rest()).unwrap();
     assert!(told.contains("no such command, nobody got it"), "{told}");
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+/// What a unix socket has taken is the other side's to read, whoever is gone.
+#[test]
+fn who_has_not_read_a_unix_socket_to_its_end_holds_no_stop_up() {
+    let folder = Folder::new();
+    let path = folder.path("chat.sock");
+    let mut daemon = Daemon::start(&["--drain", "1h", "--listen", text(&path)]);
+    let mut ann = Caller::connect_unix(&path);
+    let mut ben = daemon.join();
+    ann.say("hello\n");
+    ben.expect("hello\n");
+    ann.say("unfinished");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+    ben.expect("unfinished\n");
+    ann.expect(GREETING);
+    ann.expect_end();
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, sockopt};
 
 /// A connection on which nothing has arrived for this long is probed (tcp(7), TCP_KEEPIDLE).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -33,8 +33,11 @@ pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
 }
 
 /// How many bytes a stream socket has taken that the other side has not acknowledged (tcp(7), SIOCOUTQ);
-/// 0 where the kernel cannot tell.
+/// 0 where the kernel cannot tell, and for a unix socket: what that has taken is on the other side at once.
 pub fn unacknowledged(socket: impl AsFd) -> usize {
+    if sockopt::socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX) {
+        return 0;
+    }
     const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
     // SAFETY: SIOCOUTQ stores one int at the address it is given, which `Getter` provides, and has no
     // other effect.
