@@ -171,7 +171,7 @@ fn a_reader_somewhat_above_the_rate_loses_nothing() {
 
 #[test]
 fn a_reader_that_takes_nothing_for_slow_timeout_is_closed() {
-    let options = ["--log-size", "1MiB", "--slow-timeout", "1s", "--log-level", "debug"];
+    let options = ["--log-size", "1MiB", "--slow-timeout", "4s", "--log-level", "debug"];
     let mut daemon = Daemon::start(&options);
     let (mut stalled, mut reader) = (daemon.join(), daemon.join());
     let address = stalled.stream().local_addr().unwrap();

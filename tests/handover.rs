@@ -40,6 +40,14 @@ fn wait_until_read(caller: &Caller) {
     }
 }
 
+/// Waits until the daemon has done what it was doing: it has one thread, and what it is asked comes after that.
+#[track_caller]
+fn wait_until_done(caller: &mut Caller) {
+    caller.say("/who\n");
+    caller.until(" here: ");
+    caller.until("\n");
+}
+
 /// What three people hear, in three views, while each types a byte at a time; between two of them `between` happens.
 fn conversation(manager: &Manager, mut between: impl FnMut()) -> [String; 3] {
     let mut people = [(); 3].map(|()| manager.join());
@@ -126,7 +134,8 @@ fn after_a_crash_names_and_views_are_there_and_all_who_can_see_it_are_told() {
     ann.expect("<guest2> before\n");
     ben.say("half a l");
     wait_until_read(&ben);
-    manager.crash(&mut daemon, &[]);
+    wait_until_done(&mut ann);
+    manager.crash(&mut daemon, 2, &[]);
     ann.expect(CRASHED);
     ann.say("hello\n");
     ben.expect("hello\n");
@@ -248,7 +257,8 @@ fn half_a_line_of_a_crash_gets_an_end_and_the_next_line_is_whole() {
         ann.say(&line);
     }
     wait_until_read(&ann);
-    manager.crash(&mut daemon, &[]);
+    wait_until_done(&mut ann);
+    manager.crash(&mut daemon, 2, &[]);
     ann.say("after\n");
     let heard = ben.until("after");
     let lines: Vec<&str> = heard.split('\n').collect();

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::cmsg_space;
@@ -115,11 +115,41 @@ impl Manager {
         assert!(daemon.wait().success(), "{:#?}", daemon.log);
     }
 
-    /// Kills the daemon and starts it again.
-    pub fn crash(&self, daemon: &mut Daemon, options: &[&str]) {
+    /// Kills the daemon, which has so many sessions, and starts it again.
+    #[track_caller]
+    pub fn crash(&self, daemon: &mut Daemon, sessions: u64, options: &[&str]) {
+        self.wait_until_kept(sessions);
         daemon.signal("KILL");
         daemon.wait();
+        self.hear_all();
         *daemon = self.start("", options);
+    }
+
+    /// Waits until so many connections are in parcels, and a journal is kept: a little after they have come.
+    #[track_caller]
+    fn wait_until_kept(&self, sessions: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let is_kept = || {
+            self.kept(|kept| {
+                let outlets =
+                    kept.iter().filter(|(name, _)| name.starts_with("parcel-") && name.ends_with("-out"));
+                let bytes: u64 = outlets.map(|(_, fd)| rustix::io::ioctl_fionread(fd).unwrap()).sum();
+                // The number of each goes with it.
+                bytes >= 8 * sessions && kept.iter().any(|(name, _)| name.starts_with("journal-"))
+            })
+        };
+        while !is_kept() {
+            assert!(Instant::now() < deadline, "they are not kept: {:?}", self.names());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until it has done all that it was told before.
+    fn hear_all(&self) {
+        const MARK: &str = "that was all";
+        let own = UnixDatagram::unbound().unwrap();
+        own.send_to(MARK.as_bytes(), self.folder.path("notify")).unwrap();
+        while self.told() != MARK {}
     }
 
     /// Where callers come in.

@@ -169,7 +169,9 @@ fn nothing_that_anybody_sends_looks_like_somebody_else_or_like_chatd() {
                 }
                 Heard::Notice(text) => {
                     let is_known = text.ends_with(" here)") || text.contains(" is now ");
-                    prop_assert!(is_known && !text.contains("alice") && !text.contains("bob "), "{text}");
+                    let mut words = text.split([' ', ',']);
+                    let is_honest = words.all(|word| !["alice", "bob", "bot", "b0b"].contains(&&*word.to_lowercase()));
+                    prop_assert!(is_known && is_honest, "{text}");
                 }
             }
         }
@@ -255,19 +257,18 @@ fn who_calls_on_a_unix_socket_is_who_the_kernel_says() {
     local.expect(format!("-!- you are +{login}: this machine says so, and nobody can change it\n"));
 }
 
-/// Says lines to one another until told to stop; returns how many, and how long the slowest took.
-fn converse(mut one: Caller, mut other: Caller, is_over: &AtomicBool) -> (usize, Duration) {
-    let (mut said, mut slowest) = (0, Duration::ZERO);
+/// Says lines to one another until told to stop; returns how long each took with its answer.
+fn converse(mut one: Caller, mut other: Caller, is_over: &AtomicBool) -> Vec<Duration> {
+    let mut times = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        let start = Instant::now();
+        let (start, said) = (Instant::now(), times.len());
         one.say(format!("line {said}\n"));
         other.expect(format!("line {said}\n"));
         other.say(format!("heard {said}\n"));
         one.expect(format!("heard {said}\n"));
-        slowest = slowest.max(start.elapsed());
-        said += 1;
+        times.push(start.elapsed());
     }
-    (said, slowest)
+    times
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn nobody_is_disturbed_while_hundreds_come_and_go() {
     let is_over = AtomicBool::new(false);
     let start = Instant::now();
     let (one, other) = (server.join(), server.join());
-    let (said, slowest) = thread::scope(|scope| {
+    let mut times = thread::scope(|scope| {
         let talk = scope.spawn(|| converse(one, other, &is_over));
         for round in 0..3 {
             let crowd: Vec<Caller> = (0..100)
@@ -295,7 +296,11 @@ fn nobody_is_disturbed_while_hundreds_come_and_go() {
         is_over.store(true, Ordering::Relaxed);
         talk.join().unwrap()
     });
-    assert!(said > 0 && slowest < Duration::from_secs(3), "{slowest:?} for one of {said} lines and answers");
+    let said = times.len();
+    times.sort_unstable();
+    // A machine that stands still for a while does so for a few of them.
+    let most = times[said * 95 / 100];
+    assert!(said > 100 && most < Duration::from_millis(500), "{most:?} for one in twenty of {said}");
     let mut ben = server.join();
     ben.say("done\n");
     let told = ann.until("> done\n");

@@ -70,7 +70,7 @@ fn a_reader_that_does_not_read_cannot_hold_the_exit_past_drain() {
     let started = Instant::now();
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     drop(stalled);
 }
 

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
 use crate::handover::SmallBuffers;
 use crate::machine::Machine;
-use crate::oracle::{Oracle, Plan, Report};
+use crate::oracle::{Oracle, Plan, Report, now};
 use crate::package::{PORT, Packages, install};
 use crate::service::{Change, SERVICE_DROP_IN};
 
@@ -73,12 +73,13 @@ fn kills_under(machine: &Machine, plan: Plan, kills: u32, hasty: u32) {
     for number in 1..=kills {
         go_on(number);
         oracle.begin();
+        let from = now();
         oracle.crash(|| machine.kill(Signal::KILL));
         if number.is_multiple_of(hasty) {
             machine.wait_until("there is another process", || ![0, pid].contains(&machine.main_pid()));
             pid = machine.main_pid();
             println!("kill {number}, and once more while it starts");
-            oracle.crash(|| machine.kill(Signal::KILL));
+            oracle.crash_again(from, || machine.kill(Signal::KILL));
         }
         machine.wait_for_another(pid);
         pid = machine.main_pid();

@@ -19,11 +19,10 @@ use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use crowd::{Crowd, Request};
-use tally::Crash;
-use text::now;
-
 pub use plan::Plan;
+use tally::Crash;
 pub use tally::Report;
+pub use text::now;
 
 use super::caller::{Caller, GREETING, PATIENCE};
 
@@ -61,7 +60,11 @@ impl Oracle {
 
     /// Ends the server by `kill`, which returns when it is dead.
     pub fn crash(&self, kill: impl FnOnce()) {
-        let from = now();
+        self.crash_again(now(), kill);
+    }
+
+    /// Ends the next one before it is ready: what is lost is of the same outage, which began at `from`.
+    pub fn crash_again(&self, from: u64, kill: impl FnOnce()) {
         kill();
         let crash = Crash { from, to: now() };
         self.ask(|answer| Request::Crash(crash, answer));
