@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::Position;
 use super::log::Log;
 use super::member::{Member, SessionId};
-use super::reader::{Delivery, News, deliver};
+use super::progress::Delivery;
+use super::reader::{News, deliver};
 use super::room_log::RoomLog;
 
 /// How long a member may take nothing before it is no longer waited for: of the time in which the room waits for it, or

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Position;
 use super::outlet::Outlet;
-use super::reader::Progress;
+use super::progress::Progress;
 use super::room_log::RoomLog;
 use crate::protocol::Form;
 

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
+use super::SessionId;
+
 /// Where a member's lines go.
 pub trait Outlet: Debug + Send + Sync {
     /// Takes as many bytes as it can without waiting, and says how many.
@@ -13,6 +15,10 @@ pub trait Outlet: Debug + Send + Sync {
     /// # Errors
     /// `WouldBlock` if it can take none now; any other error means that it never will.
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// What that member has been sent ends inside of a line from now on, or does not any more. It is told at once, for
+    /// there is no telling when this process dies.
+    fn note_torn(&self, _member: SessionId, _is_torn: bool) {}
 
     /// The non-blocking socket behind it, where [`Outlet::send`] is no more than [`send`] to that.
     fn socket(&self) -> Option<BorrowedFd<'_>> {

@@ -131,6 +131,16 @@ impl TestHouse {
     }
 
     /// Has somebody type a command.
+    /// Sends what is new to all who had been sent everything before, as the broker does.
+    pub fn deliver(&mut self) {
+        while let Some(room) = self.house.take_fresh() {
+            let mut next = self.house.deliver(room, (0, None), usize::MAX);
+            while let Some(after) = next {
+                next = self.house.deliver(room, after, usize::MAX);
+            }
+        }
+    }
+
     pub fn ask(&mut self, person: &mut Person, line: &str) {
         let Line::Command(command) = command::read(line.as_bytes()) else { panic!("{line} is no command") };
         person.reader.member().begin_input();

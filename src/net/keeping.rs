@@ -1,9 +1,7 @@
 //! What is kept of connections while they are in use, so that another process can go on with them.
 //!
-//! Sessions and listeners tell it who comes, who goes, and what half of a line is where; whoever keeps connections
-//! hears of it through a channel. Where nobody does, all of it does nothing.
+//! Sessions and listeners tell it who comes and who goes; whoever keeps connections hears of it through a channel. Where nobody does, all of it does nothing.
 
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
@@ -26,13 +24,13 @@ pub enum Keep {
 #[derive(Debug, Default)]
 pub struct Keeping {
     keeper: Mutex<Option<UnboundedSender<Keep>>>,
-    marks: OnceLock<Marks>,
+    marks: OnceLock<Arc<Marks>>,
     frozen: Mutex<Vec<KeptSession>>,
 }
 
 impl Keeping {
     /// From now on `keeper` hears of all connections.
-    pub fn begin(&self, keeper: UnboundedSender<Keep>, marks: Marks) {
+    pub fn begin(&self, keeper: UnboundedSender<Keep>, marks: Arc<Marks>) {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         // It is the first time, or the marks are those of before.
         let _ = self.marks.set(marks);
@@ -61,11 +59,9 @@ impl Keeping {
         }
     }
 
-    /// Marks a connection.
-    pub fn mark(&self, socket: BorrowedFd<'_>, id: SessionId, mark: u8) {
-        if let Some(marks) = self.marks.get() {
-            marks.set(socket, id, mark);
-        }
+    /// Where connections are marked, if they outlive this process.
+    pub fn marks(&self) -> Option<Arc<Marks>> {
+        self.marks.get().cloned()
     }
 
     /// A session has stopped where it stands.

@@ -231,7 +231,7 @@ impl Door {
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());
-        match Stream::new(socket) {
+        match Stream::new(socket, self.net.keeping.marks()) {
             Ok(stream) => self.open(Arc::new(stream), from),
             Err(error) => log::debug!("a connection failed before it became a session: {error}"),
         }

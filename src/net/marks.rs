@@ -1,9 +1,9 @@
-//! Marks: what has to be known of connections after a crash besides who they are, one byte each, in a file in memory
-//! that outlives the process.
+//! Marks: what has to be known of connections after a crash besides who they are, in a file in memory that outlives the
+//! process.
 //!
 //! Without them the rest of a line of which the dead process had read the first half would be taken for a line, and
-//! the next line would be written behind half of another. Sessions write their marks when they change, which is
-//! seldom; the number of the next session is kept here, too, so that none is given twice.
+//! the next line would be written behind half of another. Whoever reads or writes half a line marks that at once, which
+//! is seldom; the number of the next session is kept here, too, so that none is given twice.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,7 +25,7 @@ const MAGIC: &[u8; 8] = b"marks 1\n";
 const NEXT_AT: u64 = 8;
 /// Where it stands how often in a row somebody has begun to take sessions over, and has not come to an end.
 const ATTEMPTS_AT: u64 = 16;
-/// Where the marks begin: one for each descriptor, with the number of its session.
+/// Where the marks begin: two for each descriptor, each with the number of its session.
 const HEAD: u64 = 64;
 const MARK: usize = 16;
 /// The most of the file that is read: marks of a million descriptors.
@@ -48,7 +48,7 @@ pub struct Left {
     pub next: u64,
     /// How often in a row somebody has begun to take sessions over, without coming to an end.
     pub attempts: u64,
-    /// The marks that are not 0.
+    /// The marks that are set: a session may have two.
     pub marks: Vec<(SessionId, u8)>,
 }
 
@@ -105,13 +105,15 @@ impl Marks {
     /// The kernel's.
     pub fn replace<'a>(
         &self,
-        marks: impl IntoIterator<Item = (BorrowedFd<'a>, SessionId, u8)>,
+        marked: impl IntoIterator<Item = (BorrowedFd<'a>, SessionId, u8)>,
     ) -> io::Result<()> {
         let mut bytes = Vec::new();
-        for (socket, id, mark) in marks.into_iter().filter(|(_, _, mark)| *mark != 0) {
-            let at = place_of(socket);
-            bytes.resize(bytes.len().max(at + MARK), 0);
-            bytes[at..at + MARK].copy_from_slice(&entry(id, mark));
+        for (socket, id, marks) in marked {
+            for mark in [READING, WRITING].into_iter().filter(|mark| marks & mark != 0) {
+                let at = place_of(socket, mark);
+                bytes.resize(bytes.len().max(at + MARK), 0);
+                bytes[at..at + MARK].copy_from_slice(&entry(id, mark));
+            }
         }
         self.write(&bytes, HEAD)?;
         fs::ftruncate(&self.file, HEAD + bytes.len() as u64)?;
@@ -128,10 +130,11 @@ impl Marks {
         }
     }
 
-    /// Marks a connection.
-    pub fn set(&self, socket: BorrowedFd<'_>, id: SessionId, mark: u8) {
+    /// Marks a connection with [`READING`] or [`WRITING`], or takes that back.
+    pub fn set(&self, socket: BorrowedFd<'_>, id: SessionId, mark: u8, is_set: bool) {
+        let bytes = entry(id, if is_set { mark } else { 0 });
         // Where there is no memory for it, what is marked would be lost by a crash: half a line.
-        let _ = self.write(&entry(id, mark), HEAD + place_of(socket) as u64);
+        let _ = self.write(&bytes, HEAD + place_of(socket, mark) as u64);
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -140,9 +143,9 @@ impl Marks {
     }
 }
 
-/// Where in the table the mark of a connection is.
-fn place_of(socket: BorrowedFd<'_>) -> usize {
-    socket.as_raw_fd() as usize * MARK
+/// Where in the table a mark of a connection is. Who reads and who writes mark it at the same time.
+fn place_of(socket: BorrowedFd<'_>, mark: u8) -> usize {
+    (2 * socket.as_raw_fd() as usize + usize::from(mark == WRITING)) * MARK
 }
 
 /// What is in that place.
@@ -168,12 +171,14 @@ mod tests {
         let marks = Marks::new().unwrap();
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         marks.reserve(SessionId(7));
-        marks.set(one.as_fd(), SessionId(7), READING | WRITING);
-        marks.set(other.as_fd(), SessionId(8), READING);
-        marks.set(other.as_fd(), SessionId(8), 0);
+        marks.set(one.as_fd(), SessionId(7), READING, true);
+        marks.set(one.as_fd(), SessionId(7), WRITING, true);
+        marks.set(other.as_fd(), SessionId(8), READING, true);
+        marks.set(other.as_fd(), SessionId(8), READING, false);
         marks.set_attempts(2).unwrap();
         let (again, left) = Marks::take_over(marks.file.try_clone().unwrap()).unwrap();
-        assert_eq!(left, Left { next: 7 + RESERVED, attempts: 2, marks: vec![(SessionId(7), 3)] });
+        let both = vec![(SessionId(7), READING), (SessionId(7), WRITING)];
+        assert_eq!(left, Left { next: 7 + RESERVED, attempts: 2, marks: both });
         again.set_attempts(0).unwrap();
         // There they have other descriptors.
         let sockets = [&one, &other].map(|socket| socket.try_clone().unwrap());

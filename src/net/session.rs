@@ -135,8 +135,8 @@ pub struct Session {
     /// When closing began.
     ending: Option<Instant>,
     alarm: Option<Instant>,
-    /// How the connection is marked for the case of a crash.
-    marked: u8,
+    /// It is marked for the case of a crash: half a line has been read.
+    is_marked: bool,
     /// It has been told that the daemon stops.
     is_told_of_the_end: bool,
     /// The waker that the membership has: it hardly ever changes.
@@ -170,7 +170,7 @@ impl Session {
             broken: None,
             ending: None,
             alarm: None,
-            marked: 0,
+            is_marked: false,
             is_told_of_the_end: false,
             waker: None,
         }
@@ -249,13 +249,13 @@ impl Session {
             match self.turn(cx) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.mark(false);
+                    self.mark();
                     return Poll::Pending;
                 }
                 Err(close) => return Poll::Ready(close),
             }
         }
-        self.mark(true);
+        self.mark();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -3,11 +3,14 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, Shutdown};
 
+use super::marks::{Marks, READING, WRITING};
 use super::{Address, options};
+use crate::chat::SessionId;
 use crate::chat::outlet::{self, Outlet};
 use crate::rt;
 
@@ -15,15 +18,28 @@ use crate::rt;
 #[derive(Debug)]
 pub struct Stream {
     io: rt::Io,
+    /// Where it is marked, for the case of a crash.
+    marks: Option<Arc<Marks>>,
 }
 
 impl Stream {
-    /// Takes over a connected socket.
+    /// Takes over a connected socket, which is marked in `marks` if it outlives the process.
     ///
     /// # Errors
     /// The kernel's, where the descriptor cannot be waited for.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: rt::Io::new(socket)? })
+    pub fn new(socket: OwnedFd, marks: Option<Arc<Marks>>) -> io::Result<Self> {
+        Ok(Self { io: rt::Io::new(socket)?, marks })
+    }
+
+    /// Half a line has been read for that session, or the other half as well.
+    pub fn note_half_read(&self, id: SessionId, is_half: bool) {
+        self.mark(id, READING, is_half);
+    }
+
+    fn mark(&self, id: SessionId, mark: u8, is_set: bool) {
+        if let Some(marks) = &self.marks {
+            marks.set(self.as_fd(), id, mark, is_set);
+        }
     }
 
     /// Ready when there is something to receive, or the end of it.
@@ -86,6 +102,10 @@ impl Outlet for Stream {
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
+    }
+
+    fn note_torn(&self, id: SessionId, is_torn: bool) {
+        self.mark(id, WRITING, is_torn);
     }
 }
 

@@ -63,13 +63,12 @@ impl KeptSession {
 
     /// How its connection is marked; `is_torn` says whether half a line has been written to it.
     pub fn marks(&self, is_torn: bool) -> u8 {
-        marks(&self.framer, is_torn)
+        (if is_half_read(&self.framer) { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
     }
 }
 
-fn marks(framer: &Framer, is_torn: bool) -> u8 {
-    let is_reading = framer.dropping || framer.has_unfinished();
-    (if is_reading { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
+fn is_half_read(framer: &Framer) -> bool {
+    framer.dropping || framer.has_unfinished()
 }
 
 impl Session {
@@ -89,7 +88,7 @@ impl Session {
         if kept.is_broken {
             session.reader.release();
         }
-        let marked = kept.marks(session.reader.member().is_torn());
+        let is_marked = is_half_read(&kept.framer);
         let ending = matches!(kept.phase, Phase::Finishing | Phase::Lingering).then_some(now);
         Self {
             framer: kept.framer,
@@ -100,7 +99,7 @@ impl Session {
             broken,
             ending,
             last_read: now.checked_sub(kept.idle).unwrap_or(now),
-            marked,
+            is_marked,
             ..session
         }
     }
@@ -123,22 +122,16 @@ impl Session {
         self.net.keeping.freeze(kept);
     }
 
-    /// Marks the connection, for the case of a crash, if what is to be known has changed. `goes_on` says whether there
-    /// is more to write at once.
-    pub(super) fn mark(&mut self, goes_on: bool) {
-        let is_torn = (goes_on || self.blocked.is_some()) && self.reader.member().is_torn();
-        self.set_mark(marks(&self.framer, is_torn));
+    /// Marks the connection, for the case of a crash, if half a line of it has been read.
+    pub(super) fn mark(&mut self) {
+        self.set_mark(is_half_read(&self.framer));
     }
 
-    /// Half a line has been read: of a line that is cut in two by a crash nothing is said.
-    pub(super) fn mark_half_read(&mut self) {
-        self.set_mark(self.marked | READING);
-    }
-
-    fn set_mark(&mut self, mark: u8) {
-        if mark != self.marked {
-            self.marked = mark;
-            self.net.keeping.mark(self.stream.socket(), self.reader.id(), mark);
+    /// Of a line that is cut in two by a crash nothing is said.
+    pub(super) fn set_mark(&mut self, is_half_read: bool) {
+        if is_half_read != self.is_marked {
+            self.is_marked = is_half_read;
+            self.stream.note_half_read(self.reader.id(), is_half_read);
         }
     }
 }
@@ -172,6 +165,7 @@ mod tests {
         settings: Settings,
         net: Arc<Net>,
         inputs: mpsc::Receiver<Input>,
+        marks: Arc<Marks>,
         stream: Arc<Stream>,
         session: Session,
         caller: UnixStream,
@@ -184,8 +178,9 @@ mod tests {
             let (caller, own) = UnixStream::pair().unwrap();
             caller.set_nonblocking(true).unwrap();
             rustix::net::sockopt::set_socket_send_buffer_size(&own, 4096).unwrap();
-            let stream = Arc::new(Stream::new(own.into()).unwrap());
-            let mut house = TestHouse::default();
+            let marks = Arc::new(Marks::new().unwrap());
+            let stream = Arc::new(Stream::new(own.into(), Some(Arc::clone(&marks))).unwrap());
+            let mut house = TestHouse::new(|limits| limits.log_size = 256 * 1024);
             let witness = house.join();
             let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
             let member = Arc::new(Member::new(ID, outlet, house.house.entrance()));
@@ -194,7 +189,7 @@ mod tests {
             let (inputs_tx, inputs) = mpsc::channel(1);
             let net = Net::new(settings.clone());
             let session = Session::new(Arc::clone(&net), Arc::clone(&stream), None, member, inputs_tx);
-            Self { house, settings, net, inputs, stream, session, caller, witness }
+            Self { house, settings, net, inputs, marks, stream, session, caller, witness }
         }
 
         /// Somebody who has been greeted.
@@ -267,6 +262,11 @@ mod tests {
             said
         }
 
+        /// What another process would find in the marks.
+        fn marked(&self) -> Vec<(SessionId, u8)> {
+            Marks::take_over(self.marks.as_fd().try_clone_to_owned().unwrap()).unwrap().1.marks
+        }
+
         /// Goes on in another process: with what can be written down, and nothing else.
         fn move_on(mut self) -> Self {
             // What has been handed to the broker is taken in before that ends.
@@ -278,7 +278,7 @@ mod tests {
             let read: KeptSession = ciborium::from_reader(&bytes[..]).unwrap();
             assert_eq!(read, *kept);
             let socket = self.stream.as_fd().try_clone_to_owned().unwrap();
-            let stream = Arc::new(Stream::new(socket).unwrap());
+            let stream = Arc::new(Stream::new(socket, None).unwrap());
             let (outlet, other) = (Arc::clone(&stream), Arc::clone(&self.witness.socket));
             self.house.move_on_with(|id| {
                 Some(if id == ID {
@@ -309,9 +309,6 @@ mod tests {
     #[test]
     fn half_a_line_is_marked_as_soon_as_it_has_been_read() {
         let mut passage = Passage::greeted(settings());
-        let marks = Marks::new().unwrap();
-        let file = marks.as_fd().try_clone_to_owned().unwrap();
-        passage.net.keeping.begin(mpsc::unbounded().0, marks);
         passage.say("half a l");
         let is_read = (0..MOST_POLLS).any(|_| {
             passage.session.more_to_read = true;
@@ -320,8 +317,29 @@ mod tests {
             passage.session.framer.has_unfinished()
         });
         assert!(is_read);
-        let (_, left) = Marks::take_over(file).unwrap();
-        assert_eq!(left.marks, [(ID, READING)]);
+        assert_eq!(passage.marked(), [(ID, READING)]);
+    }
+
+    #[test]
+    fn half_a_line_is_marked_as_soon_as_it_has_been_written() {
+        let mut passage = Passage::greeted(settings());
+        // It has been sent all there was: now its room sends to it.
+        passage.comes_to(|_| false);
+        let text = format!("{}\n", "x".repeat(5000)).repeat(20);
+        let Passage { house, witness, .. } = &mut passage;
+        witness.reader.traffic().begin_input(text.len());
+        house.apply(Input::Say { from: witness.id(), text: text.clone().into_bytes(), lines: 20 });
+        house.deliver();
+        assert!(house.member(ID).is_torn());
+        let (mut heard, mut torn, mut buffer) = (0, 0, [0; 1000]);
+        passage.until(|passage| {
+            let marked: &[_] = if passage.house.member(ID).is_torn() { &[(ID, WRITING)] } else { &[] };
+            assert_eq!(passage.marked(), marked, "after {heard} bytes");
+            torn += marked.len();
+            heard += passage.caller.read(&mut buffer).unwrap_or(0);
+            heard == text.len()
+        });
+        assert!(torn > 0 && passage.marked().is_empty());
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Session {
                 Ok(count) => {
                     if count > 0 && buffer[count - 1] != b'\n' {
                         // At once: there is no telling when this process dies.
-                        self.mark_half_read();
+                        self.set_mark(true);
                     }
                     Some(count)
                 }

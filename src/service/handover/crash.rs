@@ -22,7 +22,10 @@ pub(super) struct Remains {
 
 impl Remains {
     pub(super) fn new(notes: Vec<Note>, marks: Vec<(SessionId, u8)>, next: u64) -> Self {
-        let mut remains = Self { marks: marks.into_iter().collect(), next, ..Self::default() };
+        let mut remains = Self { next, ..Self::default() };
+        for (id, mark) in marks {
+            *remains.marks.entry(id).or_default() |= mark;
+        }
         for note in notes {
             match note {
                 Note::Standing(standing) => drop(remains.standings.insert(standing.id, standing)),

@@ -45,7 +45,7 @@ pub struct TakenOver {
     unkept: Vec<SessionId>,
     pub(super) odd: Vec<String>,
     /// Where connections are marked.
-    pub marks: Marks,
+    pub marks: Arc<Marks>,
 }
 
 /// A parcel that was found, and what was in it.
@@ -88,7 +88,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         parcels: Vec::new(),
         unkept: Vec::new(),
         odd,
-        marks,
+        marks: Arc::new(marks),
     };
     if is_new {
         return Ok(taken);
@@ -169,7 +169,7 @@ impl TakenOver {
     }
 
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
-        match Stream::new(socket) {
+        match Stream::new(socket, Some(Arc::clone(&self.marks))) {
             Ok(stream) => drop(self.streams.insert(id, Arc::new(stream))),
             Err(error) => log::warn!("cannot go on with session {}: {error}", id.0),
         }
@@ -203,7 +203,7 @@ impl TakenOver {
 
     /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others, which are those
     /// in `known`, each with its mark.
-    pub async fn settle(self, known: &HashMap<SessionId, u8>) -> (Keeper, Marks) {
+    pub async fn settle(self, known: &HashMap<SessionId, u8>) -> (Keeper, Arc<Marks>) {
         let Self { mut streams, parcels, unkept, odd, marks, .. } = self;
         for (_, stream) in streams.extract_if(|id, _| !known.contains_key(id)) {
             say_goodbye(&stream);
@@ -267,8 +267,9 @@ mod tests {
         let (reading, strange) = (SessionId(1), SessionId(2));
         let pairs = [reading, strange].map(|id| (id, UnixStream::pair().unwrap()));
         // That is what the process before has left.
-        marks.set(pairs[1].1.1.as_fd(), reading, READING | WRITING);
-        marks.set(pairs[0].1.1.as_fd(), strange, WRITING);
+        marks.set(pairs[1].1.1.as_fd(), reading, READING, true);
+        marks.set(pairs[1].1.1.as_fd(), reading, WRITING, true);
+        marks.set(pairs[0].1.1.as_fd(), strange, WRITING, true);
         let mut taken = TakenOver {
             handover: None,
             fallback: None,
@@ -277,7 +278,7 @@ mod tests {
             parcels: Vec::new(),
             unkept: vec![reading, strange],
             odd: Vec::new(),
-            marks,
+            marks: Arc::new(marks),
         };
         let sockets =
             pairs.each_ref().map(|(id, (socket, _))| (*id, OwnedFd::from(socket.try_clone().unwrap())));
