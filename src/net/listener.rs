@@ -275,13 +275,21 @@ pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
         match rustix::net::accept_with(&listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(socket) => {
                 turn_away(&socket, notice, Form::Plain);
-                // Closed with unread input, a connection is reset, and the notice with it.
-                while rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT)
-                    .is_ok_and(|(_, len)| len > 0)
-                {}
+                discard(&socket);
             }
             Err(Errno::CONNABORTED | Errno::INTR) => {}
             Err(_) => return,
+        }
+    }
+}
+
+/// Reads away what has arrived, up to 64 KiB: with unread input a connection is reset when it is closed, and what was sent
+/// is lost.
+fn discard(socket: impl AsFd) {
+    for _ in 0..16 {
+        let received = rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT);
+        if !received.is_ok_and(|(_, len)| len > 0) {
+            return;
         }
     }
 }
