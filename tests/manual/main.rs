@@ -215,6 +215,17 @@ fn every_exit_code_is_in_the_manual_and_in_the_help() {
     assert!(codes.iter().all(|code| help.split([' ', ',']).any(|word| word == code)), "{help}");
 }
 
+/// At [::] there is no IPv4.
+#[test]
+fn whoever_is_shown_how_to_listen_on_every_ipv6_network_is_shown_it_for_ipv4_too() {
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    for text in [help, read("README.md"), read("man/chatd.8"), read("packaging/chatd.toml")] {
+        for line in text.lines().filter(|line| line.contains("[::]:5001")) {
+            assert!(line.contains("0.0.0.0:5001"), "{line}");
+        }
+    }
+}
+
 #[test]
 fn the_unit_does_not_start_again_what_would_fail_again() {
     let unit = read("packaging/systemd/chatd.service");
