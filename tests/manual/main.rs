@@ -215,6 +215,16 @@ fn every_exit_code_is_in_the_manual_and_in_the_help() {
     assert!(codes.iter().all(|code| help.split([' ', ',']).any(|word| word == code)), "{help}");
 }
 
+#[test]
+fn the_manual_warns_that_newcomers_can_read_what_was_said_before() {
+    let security = words(section(&read("man/chatd.8"), ".Sh SECURITY CONSIDERATIONS", ".Sh "));
+    let history = Config::default().history;
+    for warning in [format!("history lines of a room, {history} unless"), "history = 0 turns that off".into()]
+    {
+        assert!(security.contains(&warning), "{warning:?}: {security}");
+    }
+}
+
 /// At [::] there is no IPv4.
 #[test]
 fn whoever_is_shown_how_to_listen_on_every_ipv6_network_is_shown_it_for_ipv4_too() {
