@@ -8,6 +8,7 @@
 
 mod changelog;
 mod companion;
+mod completions;
 mod form;
 mod protocol;
 // Other tests need more of it.
