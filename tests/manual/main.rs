@@ -10,6 +10,7 @@ mod changelog;
 mod companion;
 mod completions;
 mod form;
+mod package;
 mod protocol;
 // Other tests need more of it.
 #[allow(dead_code)]
