@@ -85,7 +85,7 @@ fn run(args: &Args) -> io::Result<bool> {
     if busy > QUIET {
         println!("\nother processes kept {busy:.2} CPUs busy meanwhile: do not trust the times");
     }
-    println!("\n{}", tally.summary());
+    println!("\n{}", tally.summary(CASES.iter().all(|case| args.wants(case.name))));
     Ok(tally.all_met())
 }
 
@@ -95,9 +95,10 @@ fn intro(args: &Args) -> String {
     format!(
         "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
          pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver. The base is the floor; for a view \
-         it is chatd with\neverybody in plain, amid something chatd without that, beside 100 receivers chatd with those. \
-         A line in json is three\ntimes as long, and copying it is most of what it costs: so json is held against plain \
-         by the byte.",
+         it is chatd with\neverybody in plain, amid something chatd without that, 10 beside 100 receivers chatd with \
+         100. A growth is how many times as\nmuch a delivery costs as with fewer: it costs the kernel more, too, the more \
+         sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and copying it is \
+         most of what it costs: where all is in json, it is held\nagainst plain by the byte.",
         kernel.trim(),
         args.rounds
     )

@@ -10,6 +10,8 @@ pub(crate) enum Unit {
     Time,
     Bytes,
     Count,
+    /// So many times as much.
+    Times,
 }
 
 /// What is asked for.
@@ -139,11 +141,12 @@ impl Tally {
         self.over == 0 && self.unmeasured == 0
     }
 
-    /// The last line.
-    pub(crate) fn summary(&self) -> String {
+    /// The last line; `of_all` says whether every case was measured.
+    pub(crate) fn summary(&self, of_all: bool) -> String {
         match self {
             Self { met: 0, over: 0, unmeasured: 0 } => "no targets".to_owned(),
-            Self { over: 0, unmeasured: 0, .. } => "all targets met".to_owned(),
+            Self { over: 0, unmeasured: 0, .. } if of_all => "all targets met".to_owned(),
+            Self { met, over: 0, unmeasured: 0 } => format!("met: {met}; other cases were not asked for"),
             Self { met, over, unmeasured: 0 } => format!("OVER the target: {over}; met: {met}"),
             Self { met, over, unmeasured } => {
                 format!("OVER the target: {over}; UNMEASURED, for that takes redis: {unmeasured}; met: {met}")
@@ -156,6 +159,7 @@ impl Tally {
 fn show(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count => format!("{value:.0}"),
+        Unit::Times => format!("{value:.2} x"),
         Unit::Time if value < 1.0 => format!("{:.0} ps", value * 1e3),
         Unit::Time if value < 100.0 => format!("{value:.1} ns"),
         Unit::Time if value < 1e3 => format!("{value:.0} ns"),

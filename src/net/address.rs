@@ -157,7 +157,7 @@ impl fmt::Display for AddressProblem {
         f.write_str(match self {
             Self::Empty => "is not an address; write IP:PORT, [IPV6]:PORT or the path of a unix socket",
             Self::NoHost => {
-                "has no IP address; write 127.0.0.1:PORT for this machine or 0.0.0.0:PORT for every network"
+                "has no IP address; write 127.0.0.1:PORT for this machine or 0.0.0.0:PORT for every IPv4 network"
             }
             Self::NoPort => "has no port; write IP:PORT, for example 127.0.0.1:5001",
             Self::Star => "does not say which addresses; write 0.0.0.0:PORT for IPv4 or [::]:PORT for IPv6",

@@ -1,7 +1,7 @@
 //! Floor 2: from sockets to rooms and back.
 //!
 //! [`listener`] accepts, [`session`] is one connection's task, [`stream`] its socket; [`address`] is
-//! where one can listen, [`options`] what is set on sockets, `peer` who is at the other end,
+//! where one can listen, [`options`] what is set on sockets, `login` who has connected,
 //! [`alarm`] the deadlines of sessions, and [`sessions`] the list of who is there. Nothing here knows
 //! of argv, signals or the environment: floor 3 hands in sockets and [`Settings`], and says when to drain.
 
@@ -9,10 +9,10 @@ pub mod address;
 pub mod alarm;
 pub mod keeping;
 pub mod listener;
+mod login;
 pub mod marks;
 pub mod options;
 pub mod parcel;
-mod peer;
 pub mod session;
 pub mod sessions;
 pub mod settings;
@@ -24,6 +24,9 @@ pub use address::{Address, AddressError};
 pub use listener::Listener;
 pub use session::Session;
 pub use settings::Settings;
+
+// What session.rs calls it.
+use login as peer;
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -183,7 +183,8 @@ fn check(text: &str) -> Result<(), NameError> {
     if !text.chars().all(is_allowed) {
         return Err(NameError::BadCharacter);
     }
-    if !first.is_alphanumeric() {
+    // Vowel signs are alphabetic, too, and would be drawn on what stands before the name.
+    if !first.is_alphanumeric() || is_combining_mark(first) {
         return Err(NameError::BadStart);
     }
     if has_many_marks(text) {
@@ -275,9 +276,10 @@ mod tests {
         {
             assert_eq!(refusal(text), NameError::BadCharacter, "{text:?}");
         }
-        for text in ["-", "_a", "\u{301}a"] {
+        for text in ["-", "_a", "\u{301}a", "\u{93e}", "\u{93f}क", "\u{e31}ก"] {
             assert_eq!(refusal(text), NameError::BadStart, "{text:?}");
         }
+        assert_eq!(Name::login("_\u{93e}"), Err(NameError::BadStart));
         assert_eq!(refusal("pаypal"), NameError::MixedScripts, "its first a is Cyrillic");
     }
 

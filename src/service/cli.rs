@@ -25,7 +25,8 @@ SIZE is in bytes or has a unit: 16KiB, 4MiB. TIME is in seconds or has a unit:
 Examples:
   chatd                                   start it, on 127.0.0.1 port 5001
   nc 127.0.0.1 5001                       join it, in two windows, and type
-  chatd --listen '[::]:5001' --drain 10s  start it for every network
+  chatd --listen 0.0.0.0:5001 --listen '[::]:5001'
+                                          start it for every network
   chatd --check                           is the configuration right?
 
 Exit status: 0 stopped as asked, 1 failed, 2 wrong usage, 78 wrong
@@ -224,6 +225,15 @@ mod tests {
     #[test]
     fn no_terminal_breaks_the_end_of_the_help() {
         assert!(AFTER.lines().all(|line| line.chars().count() <= 78));
+    }
+
+    #[test]
+    fn the_example_for_every_network_is_for_ipv4_and_for_ipv6() {
+        let (before, _) = AFTER.split_once("start it for every network").unwrap();
+        let example = before.trim_end().lines().last().unwrap().replace('\'', "");
+        let cli = Cli::try_parse_from(example.split_whitespace()).unwrap();
+        let addresses = ["0.0.0.0:5001", "[::]:5001"].map(str::to_owned);
+        assert_eq!(cli.settings.get("listen"), Some(addresses.as_slice()), "no IPv4 comes in at [::]");
     }
 
     #[test]

@@ -8,7 +8,9 @@
 
 mod changelog;
 mod companion;
+mod completions;
 mod form;
+mod package;
 mod protocol;
 // Other tests need more of it.
 #[allow(dead_code)]
@@ -213,6 +215,27 @@ fn every_exit_code_is_in_the_manual_and_in_the_help() {
     let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
     let (_, help) = help.split_once("Exit status: ").unwrap();
     assert!(codes.iter().all(|code| help.split([' ', ',']).any(|word| word == code)), "{help}");
+}
+
+#[test]
+fn the_manual_warns_that_newcomers_can_read_what_was_said_before() {
+    let security = words(section(&read("man/chatd.8"), ".Sh SECURITY CONSIDERATIONS", ".Sh "));
+    let history = Config::default().history;
+    for warning in [format!("history lines of a room, {history} unless"), "history = 0 turns that off".into()]
+    {
+        assert!(security.contains(&warning), "{warning:?}: {security}");
+    }
+}
+
+/// At [::] there is no IPv4.
+#[test]
+fn whoever_is_shown_how_to_listen_on_every_ipv6_network_is_shown_it_for_ipv4_too() {
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    for text in [help, read("README.md"), read("man/chatd.8"), read("packaging/chatd.toml")] {
+        for line in text.lines().filter(|line| line.contains("[::]:5001")) {
+            assert!(line.contains("0.0.0.0:5001"), "{line}");
+        }
+    }
 }
 
 #[test]

@@ -87,6 +87,15 @@ pub enum ConfigError {
         /// What the TOML parser said.
         message: String,
     },
+    /// The file has a key twice.
+    DuplicateKey {
+        /// The file as it was named.
+        path: PathBuf,
+        /// The line of the second one, counted from 1.
+        line: usize,
+        /// The key as it stands there.
+        key: String,
+    },
     /// The file has a key that chatd does not have.
     UnknownKey {
         /// The file as it was named.
@@ -222,6 +231,9 @@ impl fmt::Display for ConfigError {
             Self::Unsuitable { path, why } => write!(f, "{}: {why}", path.display()),
             Self::Syntax { path, line, message } => {
                 write!(f, "{}:{line}: {message}; write KEY = VALUE, and text in quotes", path.display())
+            }
+            Self::DuplicateKey { path, line, key } => {
+                write!(f, "{}:{line}: key {} stands there twice; leave one out", path.display(), quoted(key))
             }
             Self::UnknownKey { path, line, key, meant } => {
                 write!(f, "{}:{line}: unknown key {}; ", path.display(), quoted(key))?;

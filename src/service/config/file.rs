@@ -165,11 +165,15 @@ fn whole(integer: &DeInteger<'_>) -> Raw {
 }
 
 fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
-    let start = error.span().unwrap_or_default().start;
-    let line = line_at(text.as_bytes(), start);
+    let span = error.span().unwrap_or_default();
+    let line = line_at(text.as_bytes(), span.start);
     if let Some((key, problem)) = text.lines().nth(line - 1).and_then(unquoted) {
         let origin = Origin::File { path: path.to_owned(), line };
         return ConfigError::Value { origin, key, problem };
+    }
+    if error.message() == "duplicate key" {
+        let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
+        return ConfigError::DuplicateKey { path: path.to_owned(), line, key };
     }
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     ConfigError::Syntax { path: path.to_owned(), line, message }
@@ -235,7 +239,12 @@ mod tests {
                 "\n\ngreeting = \"a",
                 "3: invalid basic string, expected `\"`; write KEY = VALUE, and text in quotes",
             ),
-            ("raw = true\nraw = true", "2: duplicate key; write KEY = VALUE, and text in quotes"),
+            ("raw = true\nraw = true", "2: key \"raw\" stands there twice; leave one out"),
+            ("raw = 1\nlog = \"none\"\n'raw' = 1", "3: key \"raw\" stands there twice; leave one out"),
+            (
+                "listen = { address = \"/a\", address = \"/b\" }",
+                "1: key \"address\" stands there twice; leave one out",
+            ),
             ("zebra = 1", "1: unknown key \"zebra\"; chatd.toml(5) lists the keys"),
             ("[server]\nraw = 1", "1: unknown key \"server\"; chatd.toml(5) lists the keys"),
             ("# x\nmax-line = 5", "2: unknown key \"max-line\"; did you mean \"max_line\"?"),

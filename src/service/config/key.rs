@@ -111,6 +111,16 @@ impl Key {
     pub fn is_switch(&self) -> bool {
         matches!(self.name, "raw" | "commands")
     }
+
+    /// The words of which the value is one; none if it can be anything else.
+    pub fn words(&self) -> Vec<&'static str> {
+        match self.name {
+            "log" => LOGS.map(|(word, _)| word).to_vec(),
+            "log_level" => LEVELS.map(|(word, _)| word).to_vec(),
+            _ if self.is_switch() => vec!["true", "false"],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Default for Config {
@@ -389,6 +399,17 @@ mod tests {
             assert_eq!(config, Config::default(), "{}", key.name);
         }
         assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_has_words_takes_each_of_them_and_nothing_else() {
+        for key in &KEYS {
+            let takes = |word: &str| key.set(&mut Config::default(), &Raw::Text(word.to_owned())).is_ok();
+            let wants_words = ["BOOL", "WHERE", "LEVEL"].contains(&key.takes);
+            assert_eq!(!key.words().is_empty(), wants_words, "{}", key.name);
+            assert!(key.words().into_iter().all(takes), "{}", key.name);
+            assert!(!wants_words || !takes("other"), "{}", key.name);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who is at the other end of a unix socket: the kernel's word for it (unix(7), SO_PEERCRED).
+//! Who has connected a unix socket: the kernel's word for it (unix(7), SO_PEERCRED).
 
 use std::os::fd::AsFd;
 
