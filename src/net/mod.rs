@@ -25,9 +25,6 @@ pub use listener::Listener;
 pub use session::Session;
 pub use settings::Settings;
 
-// What session.rs calls it.
-use login as peer;
-
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;

@@ -32,7 +32,7 @@ pub use pace::Rate;
 use serde::{Deserialize, Serialize};
 
 use super::keeping::Keep;
-use super::peer;
+use super::login;
 use super::stream::Stream;
 use super::{Net, Stage};
 use crate::chat::{Arrival, Input, Member, Reader};
@@ -207,7 +207,7 @@ impl Session {
     async fn join(&self, arrival: Arc<Arrival>) -> Option<Input> {
         let mut arrival = Arc::unwrap_or_clone(arrival);
         if self.from.is_none() {
-            let mut login = pin!(peer::login_of(&*self.stream));
+            let mut login = pin!(login::login_of(&*self.stream));
             arrival.verified = future::poll_fn(|cx| {
                 self.reader.member().register(cx.waker());
                 match self.net.stage() {

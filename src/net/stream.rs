@@ -74,7 +74,7 @@ impl Stream {
     }
 
     /// Where the other side is; nothing for a unix socket, or where it is gone already.
-    pub fn peer(&self) -> Option<SocketAddr> {
+    pub fn caller(&self) -> Option<SocketAddr> {
         let address = rustix::net::getpeername(&self.io).ok()??;
         SocketAddr::try_from(address).ok()
     }

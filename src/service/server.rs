@@ -158,7 +158,7 @@ impl Server {
         kept: KeptSession,
         arrival: Option<Arc<Arrival>>,
     ) {
-        self.net.sessions.readmit(member, stream.peer().map(|from| from.ip().to_canonical()));
+        self.net.sessions.readmit(member, stream.caller().map(|from| from.ip().to_canonical()));
         let (net, stream, member) = (Arc::clone(&self.net), Arc::clone(stream), Arc::clone(member));
         rt::spawn(Session::resume(net, stream, member, self.inputs_tx.clone(), kept).run(arrival));
     }

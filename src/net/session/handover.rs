@@ -80,7 +80,7 @@ impl Session {
         inputs_tx: mpsc::Sender<Input>,
         kept: KeptSession,
     ) -> Self {
-        let from = stream.peer();
+        let from = stream.caller();
         let now = rt::now();
         let pace = Pace::used(kept.used, now);
         let broken = kept.is_broken.then(|| io::ErrorKind::BrokenPipe.into());
