@@ -6,9 +6,11 @@
 //! need neither the runtime nor a bridge to it. The reading thread ends with [`Event::Ended`], or with
 //! [`Event::NotConnected`]; the writing one when its [`Link`] is dropped.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -159,7 +161,7 @@ fn not_connected(target: Target, problem: Problem, events: &SyncSender<Event>) {
 fn open(target: &Target, patience: Duration) -> Result<TcpStream, Problem> {
     match target {
         Target::Unix(path) => {
-            let socket = open_unix(path, patience).map_err(|error| Problem::of(error, true, patience))?;
+            let socket = open_unix(path, patience).map_err(|error| no_unix(path, error, patience))?;
             // The two kinds are one for all that is done here: to read, to write, to shut down.
             Ok(socket.into())
         }
@@ -183,6 +185,15 @@ fn open_unix(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
     })?;
     sockopt::set_socket_timeout(&socket, Timeout::Send, None)?;
     Ok(socket)
+}
+
+/// Why nobody could be connected to. A file that is no socket refuses as one does on which nobody listens.
+fn no_unix(path: &Path, error: io::Error, patience: Duration) -> Problem {
+    let is_none = || fs::metadata(path).is_ok_and(|file| !file.file_type().is_socket());
+    match Problem::of(error, true, patience) {
+        Problem::Refused if is_none() => Problem::NotSocket,
+        problem => problem,
+    }
 }
 
 fn open_any(
