@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::connection::{self, CONNECT_TIMEOUT, Event, Hung, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
 use super::failure::{ConnectError, End};
 use super::keyboard::{self, Keyboard};
 use super::pauses::Pauses;
+use super::shown::Shown;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, output, signals};
 use crate::protocol::command::{self, Command, Line};

@@ -11,9 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::heard::Heard;
 use super::missed::{ASKED_LINES, Entry, Missed};
-use super::own::{self, Lost};
+use super::own;
 use super::paint::Paint;
-use super::step::{self, Answered, Refusal, Step};
+use super::shown::Shown;
+use super::step::{self, Answered, Step};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Answer, Name, View};
 
@@ -37,30 +38,6 @@ pub struct Wishes {
     pub catches_up: bool,
 }
 
-/// Something that comes of a line that has arrived.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Shown {
-    /// A line to show: what somebody has said, and without objects anything else.
-    Line(String),
-    /// A line to show that tells of something else: who has come, say.
-    Aside(String),
-    /// The daemon itself says something: its words, and the line to show.
-    Notice {
-        /// The words.
-        text: String,
-        /// As it is shown.
-        line: String,
-    },
-    /// A wish was granted: the line to show, if anybody wants to see it.
-    Granted(String),
-    /// A wish was refused.
-    Refused(Refusal),
-    /// So many lines were missed; they follow.
-    Missed(usize),
-    /// What one has said and nobody got.
-    Lost(Lost),
-}
-
 /// One conversation.
 #[derive(Debug)]
 pub struct Dialogue {
@@ -70,8 +47,12 @@ pub struct Dialogue {
     is_json: bool,
     /// What is still to be answered, in the order in which it was asked.
     steps: VecDeque<Step>,
-    /// What one is called, if the daemon has said so.
+    /// What one is called, if the daemon has said so on this connection.
     name: Option<String>,
+    /// What one was called last, to be called that again.
+    former: Option<String>,
+    /// The name that was asked for last.
+    asked: Option<String>,
     /// Where one is, if one has gone anywhere.
     room: Option<String>,
     /// What was typed last of these, where anybody could forge the answers.
@@ -95,6 +76,8 @@ impl Dialogue {
             is_json: false,
             steps: VecDeque::new(),
             name: None,
+            former: None,
+            asked: None,
             room: None,
             typed: (None, None),
             moved: None,
@@ -111,7 +94,9 @@ impl Dialogue {
         self.steps.clear();
         self.to_send.clear();
         let wants_json = self.wants_json();
-        let name = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string));
+        // Until it is granted, somebody else may have it.
+        self.name = None;
+        let name = self.former.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string));
         let room = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string));
         if wants_json && let Some(name) = &name {
             self.ask(Step::Early, format!("/nick {name}"));
@@ -146,6 +131,7 @@ impl Dialogue {
 
     /// Asks to be called that.
     pub fn ask_for_name(&mut self, name: &str) {
+        self.asked = Some(name.to_owned());
         self.ask(Step::Nick, format!("/nick {name}"));
     }
 
@@ -358,7 +344,15 @@ impl Dialogue {
         self.note_name(text, first == Some(Step::Nick));
         self.note_room(text, first == Some(Step::Join));
         let step = first?;
-        let answered = step.answered_by(text)?;
+        let mut answered = step.answered_by(text)?;
+        // Whoever has asked for what the kernel says has it.
+        let verified = step::name_verified(text).filter(|name| self.asked.as_deref() == Some(name));
+        if step == Step::Nick
+            && let Some(name) = verified
+        {
+            self.take_name(name);
+            answered = Answered::Granted;
+        }
         if !matches!(answered, Answered::Begun(_)) {
             self.steps.pop_front();
         }
@@ -371,8 +365,13 @@ impl Dialogue {
         let name = step::name_given(text);
         let is_typed = name.is_some() && name == self.typed.0.as_deref();
         if let Some(name) = name.filter(|_| self.is_json || is_asked || is_typed) {
-            self.name = Some(name.to_owned());
+            self.take_name(name);
         }
+    }
+
+    fn take_name(&mut self, name: &str) {
+        self.name = Some(name.to_owned());
+        self.former.clone_from(&self.name);
     }
 
     fn note_room(&mut self, text: &str, is_asked: bool) {
@@ -395,6 +394,8 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::client::own::Lost;
+    use crate::client::step::Refusal;
     use crate::protocol::{Event, Form, Kind, Said as Spoken, Scene, Who};
 
     /// What a daemon with this view would send.

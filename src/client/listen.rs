@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
 use super::failure::{ConnectError, End};
 use super::pauses::Pauses;
+use super::shown::Shown;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, output, signals, unanswered};
 

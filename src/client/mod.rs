@@ -1,7 +1,7 @@
 //! The companion: what `chatc` does, at the keyboard and in a pipe.
 //!
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
-//! has one [`dialogue`], which knows what to send and what to show, and hears of its [`connection`] through events.
+//! has one [`dialogue`], which knows what to send and what is [`shown`], and hears of its [`connection`] through events.
 //! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
 //! look, [`missed`] what to show after the connection came back, and [`own`] what nobody got. It is built on the protocol and the sockets, and knows
 //! nothing of the daemon's insides.
@@ -25,6 +25,7 @@ pub mod paint;
 pub mod pauses;
 pub mod pipe;
 pub mod screen;
+pub mod shown;
 pub mod signals;
 pub mod step;
 pub mod suspend;

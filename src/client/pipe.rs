@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
 use super::failure::End;
 use super::losses::Losses;
+use super::shown::Shown;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, output, unanswered};
 

@@ -81,7 +81,7 @@ impl Step {
             Self::Nick if name_given(text).is_some() => Some(Answered::Granted),
             Self::Nick if text.contains(" is taken, or looks like") || is_name_error(text) => refused(true),
             // Nobody can change what the kernel says; another name will not do either.
-            Self::Nick if text.starts_with("you are +") => refused(false),
+            Self::Nick if name_verified(text).is_some() => refused(false),
             Self::Join if room_entered(text).is_some() || text == Answer::AlreadyThere.to_string() => {
                 Some(Answered::Granted)
             }
@@ -106,6 +106,11 @@ impl Step {
 pub fn name_given(text: &str) -> Option<&str> {
     let name = text.strip_prefix("you are ")?.strip_suffix(" now; /help says what else there is")?;
     is_word(name).then_some(name)
+}
+
+/// The name that a notice says one has, and cannot change: the kernel says so.
+pub fn name_verified(text: &str) -> Option<&str> {
+    text.strip_prefix("you are +")?.strip_suffix(": this machine says so, and nobody can change it")
 }
 
 /// The room in which a notice says one is now.
@@ -184,6 +189,7 @@ mod tests {
     fn names_and_rooms_are_taken_from_answers() {
         assert_eq!(name_given(&Answer::Named(name("ann")).to_string()), Some("ann"));
         assert_eq!(room_entered(&Answer::Entered { room: name("ops"), members: 1 }.to_string()), Some("ops"));
+        assert_eq!(name_verified(&Answer::IsVerified(name("ann")).to_string()), Some("ann"));
         assert_eq!(name_given("you are a b now; /help says what else there is"), None);
         assert_eq!(room_entered("you are there"), None);
     }

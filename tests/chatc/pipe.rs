@@ -7,6 +7,7 @@ use chatd::protocol::{Answer, Form, Name, Notice, View};
 use crate::process::{Left, Process, command, pipe};
 use crate::server::Fake;
 use crate::support::{Caller, Daemon, Folder, TestServer, text};
+use crate::terminal::Terminal;
 
 fn address(server: &TestServer) -> String {
     server.address.to_string()
@@ -86,6 +87,39 @@ fn it_works_over_a_unix_socket_with_a_room_and_a_name() {
     let left = pipe("as somebody else\n", &["--nick", "bob", text(&path)]);
     assert_eq!(left.code, Some(1), "{left:?}");
     assert!(left.errors.contains("this machine says so"), "{left:?}");
+}
+
+#[test]
+fn ones_own_name_as_the_kernel_says_it_is_granted() {
+    let folder = Folder::new();
+    let path = folder.path("chat.sock");
+    let daemon = Daemon::start(&["--listen", text(&path)]);
+    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    let me = String::from_utf8(id.stdout).unwrap().trim().to_owned();
+    let mut witness = daemon.join();
+    witness.say("/nick ann\n");
+    witness.expect("-!- you are ann now; /help says what else there is\n");
+    let left = pipe("it is me\n", &["--nick", &me, text(&path)]);
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+    witness.until(&format!("<+{me}> it is me\n"));
+    witness.until(&format!("-!- +{me} left"));
+    let mut listener = Process::start(&["--listen", "--nick", &me, "--count", "1", text(&path)]);
+    witness.until(&format!("-!- +{me} joined"));
+    witness.say("hello\n");
+    assert_eq!(listener.wait().output, "<ann> hello\n");
+    witness.until(&format!("-!- +{me} left"));
+    let mut terminal = Terminal::start(&["--nick", &me, text(&path)]);
+    terminal.until("what the kernel says, and a prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.concat().contains(&format!("-!- you are +{me}: ")) && rows.last().is_some_and(|row| row == ">")
+    });
+    // Whoever is called something else is told so, and not asked for a name that cannot be had.
+    let mut terminal = Terminal::start(&["--nick", "eve", text(&path)]);
+    terminal.until("what the kernel says, and a prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.concat().contains(&format!("chatc: you are +{me}: "))
+            && rows.last().is_some_and(|row| row == ">")
+    });
 }
 
 #[test]
