@@ -3,7 +3,7 @@
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
 //! has one [`dialogue`], which knows what to send and what is [`shown`], and hears of its [`connection`] through events.
 //! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
-//! look, [`missed`] what to show after the connection came back, and [`own`] what nobody got. It is built on the protocol and the sockets, and knows
+//! look, [`missed`] what to show after the connection came back, [`own`] what nobody got, and [`silence`] whether anybody is there. It is built on the protocol and the sockets, and knows
 //! nothing of the daemon's insides.
 
 pub mod arriving;
@@ -27,6 +27,7 @@ pub mod pipe;
 pub mod screen;
 pub mod shown;
 pub mod signals;
+pub mod silence;
 pub mod step;
 pub mod suspend;
 pub mod target;

@@ -288,6 +288,55 @@ fn a_daemon_that_does_not_take_it_in_time_ends_with_1() {
 }
 
 #[test]
+fn who_says_nothing_at_all_and_takes_nothing_is_no_daemon_after_a_while() {
+    // Nobody accepts what connects there: a daemon that hangs.
+    let (hanging, greeting, waiting) = (Fake::narrow(), Fake::start(), Fake::start());
+    let address = hanging.address();
+    let large = "a line of a large file\n".repeat(500_000);
+    let mut given_up: Vec<_> = [("one\n", None), ("one\n", Some("--view=plain")), (&large, None)]
+        .into_iter()
+        .map(|(text, option)| {
+            let mut options: Vec<_> = option.into_iter().collect();
+            options.push(&address);
+            let mut process = Process::start(&options);
+            let text = text.to_owned();
+            std::thread::spawn(move || {
+                // Not all of it is taken.
+                let _ = process.try_say(&text);
+                process.finish()
+            })
+        })
+        .collect();
+    let mut greeted = Process::start(&[&greeting.address()]);
+    let mut guest = greeting.accept();
+    guest.say("Hello.\n");
+    greeted.say("one\n");
+    let greeted = std::thread::spawn(move || greeted.finish());
+    let mut idle = Process::start(&[&waiting.address()]);
+    for left in given_up.drain(..).map(|thread| thread.join().unwrap()) {
+        assert_eq!((left.code, left.output.as_str()), (Some(69), ""), "{left:?}");
+        assert_eq!(
+            left.errors,
+            format!(
+                "chatc: {address}: no answer within 10s, not even a greeting; is it chatd, and does it hang?\n"
+            )
+        );
+    }
+    // Whoever has greeted may take its time, and nobody has to say anything where there is nothing to take.
+    assert!(!greeted.is_finished());
+    assert_eq!(guest.rest(), "one\n");
+    drop(guest);
+    assert_eq!(greeted.join().unwrap().code, Some(0));
+    idle.say("two\n");
+    let mut guest = waiting.accept();
+    assert_eq!(guest.line(), "two\n");
+    let idle = std::thread::spawn(move || idle.finish());
+    assert_eq!(guest.rest(), "");
+    drop(guest);
+    assert_eq!(idle.join().unwrap().code, Some(0));
+}
+
+#[test]
 fn a_pure_relay_answers_no_command_and_ends_with_1() {
     let server = TestServer::with(|config| config.commands = false);
     let mut command = command(&["--nick", "ann", "--timeout", "2", &address(&server)]);
