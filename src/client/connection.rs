@@ -29,6 +29,9 @@ use crate::net::options;
 /// How long an address may take to answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the daemon may take to close the connection when somebody leaves. What is heard then is not shown.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Bytes that one read takes: a paste, or a part of the last lines.
 const READ_BYTES: usize = 64 << 10;
 
@@ -131,6 +134,14 @@ impl Link {
     /// The same, but does not wait: a daemon that reads nothing is not told.
     pub fn try_end(&self) {
         let _ = self.pieces.try_send(Piece::End);
+    }
+
+    /// Lets the daemon close the connection, for a moment: one that is closed with something unread in it takes back
+    /// what was said last.
+    pub fn leave(&self, events: &Receiver<Event>) {
+        self.try_end();
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !matches!(next(events, Some(deadline)), Ok(Event::Ended(_)) | Err(_)) {}
     }
 
     /// Gives the connection up: [`Event::Ended`] follows.

@@ -7,6 +7,7 @@
 //! nothing of the daemon's insides.
 
 pub mod arriving;
+pub mod claim;
 pub mod cli;
 pub mod connection;
 pub mod conversation;
@@ -14,6 +15,7 @@ pub mod dialogue;
 pub mod exit;
 pub mod failure;
 pub mod heard;
+pub mod identity;
 pub mod impostor;
 pub mod keyboard;
 pub mod listen;
@@ -39,7 +41,8 @@ use clap::Parser;
 use jiff::tz::TimeZone;
 
 use cli::{Cli, Plan};
-use dialogue::{Dialogue, Wishes};
+use dialogue::Dialogue;
+use identity::Wishes;
 use paint::Paint;
 
 pub use exit::Exit;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::process::pipe;
 use crate::server::Way;
-use crate::support::{Daemon, PATIENCE, TestServer, clean};
+use crate::support::{Caller, Daemon, PATIENCE, TestServer, clean};
 use crate::terminal::Terminal;
 
 /// The rows after the one that begins like this.
@@ -284,5 +284,59 @@ fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
         assert_eq!(code, Some(1), "{rows:#?}");
         let words = rows.concat().replace(' ', "");
         assert!(words.ends_with(";whatwastypedlastmaynothavebeenheard"), "{rows:#?}");
+    }
+}
+
+/// One whose connection was lost, and whose name somebody else has now that it is back.
+fn without_a_name(server: &TestServer, way: &Way) -> (Terminal, Caller) {
+    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
+    terminal.until("a name", |terminal| terminal.rows().concat().contains("you are alice now"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    let mut other = server.join();
+    other.say("/nick alice\n");
+    while !other.until("\n").contains("you are alice now") {
+        // The daemon may not yet have found out.
+        other.say("/nick alice\n");
+    }
+    way.mend();
+    let told = "aguestuntilaliceisfree;itisaskedforagainuntilyoutype/nick";
+    terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
+    (terminal, other)
+}
+
+#[test]
+fn a_name_that_somebody_else_has_is_taken_up_again_once_it_is_free() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    witness.say("/nick bob\n");
+    let (mut terminal, other) = without_a_name(&server, &way);
+    terminal.keys("not yet\r");
+    assert!(witness.until("> not yet\n").contains("\n<guest"));
+    drop(other);
+    terminal.until("the name", |terminal| {
+        after(terminal, "> not yet").iter().any(|row| row.starts_with("-!- you are alice now;"))
+    });
+    assert_eq!(without_spaces(&terminal).matches("istaken").count(), 1);
+    terminal.keys("at last\r");
+    witness.until("<alice> at last\n");
+}
+
+#[test]
+fn a_name_is_asked_for_no_more_by_somebody_who_wants_another() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let (mut terminal, other) = without_a_name(&server, &way);
+    terminal.keys("/nick eve\r");
+    terminal.until("another name", |terminal| without_spaces(terminal).contains("youareevenow"));
+    drop(other);
+    let mut witness = server.join();
+    witness.say("/nick bob\n");
+    // Longer than the pauses so far.
+    let deadline = Instant::now() + std::time::Duration::from_secs(2);
+    while Instant::now() < deadline {
+        terminal.keys("x\r");
+        witness.until("<eve> x\n");
     }
 }
