@@ -256,8 +256,7 @@ impl Conversation {
                 self.keyboard.show(&line)
             }
             Shown::Lost(lost) => lost.words().iter().for_each(|words| self.remark(words)),
-            Shown::Missed(1) => self.remark("one line was said meanwhile:"),
-            Shown::Missed(count) => self.remark(&format!("{count} lines were said meanwhile:")),
+            Shown::Missed(count) => count.words().iter().for_each(|words| self.remark(words)),
             Shown::Refused(refusal) => self.refused(&refusal),
         }
     }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::gap::Count;
 use super::heard::Heard;
 use super::identity::{Identity, Wishes};
 use super::missed::{ASKED_LINES, Entry, Missed};
@@ -297,6 +298,7 @@ impl Dialogue {
             (view, true) => Answer::Viewed(view).to_string(),
         };
         let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        let asked = self.steps.front().copied();
         match self.answered(&text) {
             Some(Answered::Granted) => vec![Shown::Granted(shown)],
             Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
@@ -304,12 +306,7 @@ impl Dialogue {
                 self.missed.begin(step == Step::Missed);
                 Vec::new()
             }
-            Some(Answered::Ended) => {
-                let (found, held) = self.missed.end();
-                let count = (!found.is_empty()).then_some(Shown::Missed(found.len()));
-                let lost = self.take_lost();
-                count.into_iter().chain(self.show(found)).chain(self.show(held)).chain(lost).collect()
-            }
+            Some(Answered::Ended) => self.end_of_last(asked == Some(Step::Missed), &text),
             Some(Answered::Taken) => {
                 self.missed.own.answered();
                 self.ask_whether_taken();
@@ -317,6 +314,17 @@ impl Dialogue {
             }
             None => vec![Shown::Notice { text, line: shown }],
         }
+    }
+
+    /// All that the daemon still has of what was missed is there.
+    fn end_of_last(&mut self, is_for_missed: bool, text: &str) -> Vec<Shown> {
+        let (found, held) = self.missed.end();
+        let is_unknown = is_for_missed && text == Answer::NoHistory.to_string();
+        let missing = self.missed.take_missing().or(is_unknown.then_some(0));
+        let count = Count { shown: found.len(), missing };
+        let count = (count != Count::default()).then_some(Shown::Missed(count));
+        let lost = self.take_lost();
+        count.into_iter().chain(self.show(found)).chain(self.show(held)).chain(lost).collect()
     }
 
     /// Which question a notice answers; and notes what it says of oneself.
@@ -514,7 +522,7 @@ mod tests {
         }
         let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
         let lines = ["<ann> four", "<bob> five"].map(|text| Shown::Line(text.into()));
-        assert_eq!(shown[0], Shown::Missed(2));
+        assert_eq!(shown[0], Shown::Missed(Count { shown: 2, missing: None }));
         assert_eq!(shown[1..], lines);
         assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
     }
@@ -641,7 +649,7 @@ mod tests {
         hear(&mut guest, notice(Form::Json, Answer::Last(1)));
         hear(&mut guest, said(Form::Json, 1, "bob", "ok"));
         let shown = hear(&mut guest, notice(Form::Json, Answer::EndOfLast));
-        assert_eq!(shown, [Shown::Missed(1), Shown::Line("<bob> ok".into())]);
+        assert_eq!(shown, [Shown::Missed(Count { shown: 1, missing: None }), Shown::Line("<bob> ok".into())]);
     }
 
     #[test]

@@ -217,6 +217,10 @@ impl Listener {
                         return Some(outcome);
                     }
                 }
+                Shown::Missed(count) => {
+                    let words = count.missing_words();
+                    words.iter().for_each(|words| output::say(&format!("{}: {words}", self.target)));
+                }
                 // The name may be held by the connection that was lost, until the daemon finds that out.
                 Shown::Refused(_) if self.was_connected => self.give_up(),
                 Shown::Refused(refusal) => {

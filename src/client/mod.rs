@@ -3,8 +3,9 @@
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
 //! has one [`dialogue`], which knows what to send and what is [`shown`], and hears of its [`connection`] through events.
 //! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
-//! look, [`missed`] what to show after the connection came back, [`own`] what nobody got, and [`silence`] whether anybody is there. It is built on the protocol and the sockets, and knows
-//! nothing of the daemon's insides.
+//! look. [`identity`] is who one is, [`claim`] a name that somebody else has, [`missed`] what to show after the
+//! connection came back, [`gap`] what is missing of it, [`own`] what nobody got, and [`silence`] whether anybody is
+//! there. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
 
 pub mod arriving;
 pub mod claim;
@@ -14,6 +15,7 @@ pub mod conversation;
 pub mod dialogue;
 pub mod exit;
 pub mod failure;
+pub mod gap;
 pub mod heard;
 pub mod identity;
 pub mod impostor;

@@ -3,6 +3,7 @@
 //! `dialogue` says it, and `conversation`, `pipe` and `listen` each decide what becomes of it: to be shown, printed,
 //! said on standard error, or left out. Only values: never shows anything itself.
 
+use super::gap::Count;
 use super::own::Lost;
 use super::step::Refusal;
 
@@ -24,8 +25,8 @@ pub enum Shown {
     Granted(String),
     /// A wish was refused.
     Refused(Refusal),
-    /// So many lines were missed; they follow.
-    Missed(usize),
+    /// Lines were missed; those that are not missing follow.
+    Missed(Count),
     /// What one has said and nobody got.
     Lost(Lost),
 }

@@ -102,6 +102,42 @@ fn what_was_missed_is_shown_once_and_in_order() {
 }
 
 #[test]
+fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
+    let server = TestServer::with(|config| config.history = 3);
+    let address = server.address.to_string();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    witness.say("/join ops\n");
+    witness.expect("-!- you are in ops now (1 here)\n");
+    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    say("one\n", &address);
+    terminal.expect_row("<bob> one");
+    terminal.keys("mine\r");
+    witness.expect("one\nmine\n");
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    say("2\n3\n4\n5\n6\n7\n8\n", &address);
+    way.mend();
+    // Of what the room was told, one line may be one's own.
+    let told = "atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
+}
+
+#[test]
+fn where_nothing_is_kept_it_is_said_that_lines_may_be_missing() {
+    let server = TestServer::with(|config| config.history = 0);
+    let way = Way::to(server.address);
+    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    way.mend();
+    let told = "chatc:linesmayhavebeensaidmeanwhile,whicharenotkepthere";
+    terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
+}
+
+#[test]
 fn what_others_say_is_shown_even_if_one_has_said_the_same() {
     let server = TestServer::start();
     let address = server.address.to_string();
