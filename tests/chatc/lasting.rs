@@ -1,7 +1,7 @@
 //! A daemon that goes away and comes back: name, room and what was missed are taken up again.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::process::pipe;
 use crate::server::Way;
@@ -363,16 +363,17 @@ fn a_name_that_somebody_else_has_is_taken_up_again_once_it_is_free() {
 fn a_name_is_asked_for_no_more_by_somebody_who_wants_another() {
     let server = TestServer::start();
     let way = Way::to(server.address);
-    let (mut terminal, other) = without_a_name(&server, &way);
-    terminal.keys("/nick eve\r");
-    terminal.until("another name", |terminal| without_spaces(terminal).contains("youareevenow"));
-    drop(other);
     let mut witness = server.join();
     witness.say("/nick bob\n");
+    witness.until("-!- you are bob now; /help says what else there is\n");
+    let (mut terminal, other) = without_a_name(&server, &way);
+    terminal.keys("/nick bob\r");
+    terminal.until("an answer", |terminal| without_spaces(terminal).contains("-!-bobistaken"));
+    drop(other);
     // Longer than the pauses so far.
-    let deadline = Instant::now() + std::time::Duration::from_secs(2);
+    let deadline = Instant::now() + Duration::from_secs(3);
     while Instant::now() < deadline {
         terminal.keys("x\r");
-        witness.until("<eve> x\n");
+        assert!(!witness.until("> x\n").ends_with("<alice"));
     }
 }
