@@ -6,7 +6,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueHint};
 
 use super::target::Target;
 use crate::protocol::{Name, View};
@@ -45,15 +46,15 @@ pub struct Cli {
     pub address: Target,
 
     /// Be called NAME, and see who says what
-    #[arg(short, long, value_name = "NAME", value_parser = Name::parse)]
+    #[arg(short, long, value_name = "NAME", value_parser = Name::parse, value_hint = ValueHint::Other)]
     pub nick: Option<Name>,
 
     /// Go to this room
-    #[arg(short, long, value_name = "ROOM", value_parser = Name::parse)]
+    #[arg(short, long, value_name = "ROOM", value_parser = Name::parse, value_hint = ValueHint::Other)]
     pub room: Option<Name>,
 
     /// How lines look: plain, names or json [default: names with --nick, else as they arrive]
-    #[arg(short, long, value_name = "VIEW", value_parser = view)]
+    #[arg(short, long, value_name = "VIEW", value_parser = views(), hide_possible_values = true)]
     pub view: Option<View>,
 
     /// Show the time before each line, but in json, which has it
@@ -65,11 +66,11 @@ pub struct Cli {
     pub listen: bool,
 
     /// Stop after so many lines that were said; with --nick or --view, print nothing else
-    #[arg(short, long, value_name = "COUNT", requires = "listen")]
+    #[arg(short, long, value_name = "COUNT", requires = "listen", value_hint = ValueHint::Other)]
     pub count: Option<NonZeroU64>,
 
     /// Stop after this time; in a pipe, give up then
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, value_hint = ValueHint::Other)]
     pub timeout: Option<Duration>,
 
     /// Connect again when the connection is lost [default: true on a terminal, else false]
@@ -131,8 +132,10 @@ impl Cli {
     }
 }
 
-fn view(text: &str) -> Result<View, &'static str> {
-    View::parse(text).ok_or("no such view; write plain, names or json")
+/// The views by their names, which shells complete and a message about another one lists.
+fn views() -> impl TypedValueParser<Value = View> {
+    let names = [View::Plain, View::Names, View::Json].map(View::name);
+    PossibleValuesParser::new(names).try_map(|name| View::parse(&name).ok_or("no such view"))
 }
 
 /// A time as people write it: `5`, `500ms`, `5m`.
@@ -162,6 +165,7 @@ const MOST_MILLISECONDS: u64 = 8760 * 3_600_000;
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use clap_complete::Shell;
 
     fn parse(words: &[&str]) -> Result<Cli, clap::Error> {
         Cli::try_parse_from([&["chatc"], words].concat())
@@ -225,6 +229,64 @@ mod tests {
                 .into_iter()
                 .all(|text| duration(text).is_err())
         );
+    }
+
+    /// The completions for a shell, without what breaks its lines.
+    fn completions(shell: Shell) -> String {
+        let mut out = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "chatc", &mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn shells_complete_what_an_option_can_have_and_no_file_names_for_it() {
+        let bash = completions(Shell::Bash);
+        for (options, values) in
+            [(["--view)", "-v)"], "plain names json"), (["--reconnect)", "--reconnect)"], "true false")]
+        {
+            for option in options {
+                let case = format!("{option} COMPREPLY=($(compgen -W \"{values}\" -- \"${{cur}}\"))");
+                assert!(bash.contains(&case), "{case}: {bash}");
+            }
+        }
+        for option in ["--nick", "-n", "--room", "-r", "--count", "-c", "--timeout"] {
+            assert!(bash.contains(&format!("{option}) COMPREPLY=(\"${{cur}}\")")), "{option}: {bash}");
+        }
+        assert!(!bash.contains("compgen -f"), "{bash}");
+
+        let (zsh, fish) = (completions(Shell::Zsh), completions(Shell::Fish));
+        for option in ["nick", "room", "count", "timeout", "view", "reconnect"] {
+            let values = match option {
+                "view" => "(plain names json)",
+                "reconnect" => "(true false)",
+                _ => "",
+            };
+            // What is offered stands behind the name of the value; `_default` offers files.
+            let of_zsh = zsh.split("' \\ '").find(|line| line.contains(&format!("--{option}=["))).unwrap();
+            assert!(of_zsh.ends_with(&format!(":{}:{values}", option_value(option))), "{of_zsh}");
+            let of_fish =
+                fish.split("complete -c chatc ").find(|line| line.contains(&format!("-l {option} ")));
+            let of_fish = of_fish.unwrap();
+            // With -f, or -x, no files are offered.
+            assert!(of_fish.contains(" -f") || of_fish.contains(" -x"), "{of_fish}");
+            let words = values.split(['(', ')', ' ']).filter(|word| !word.is_empty());
+            words.for_each(|word| assert!(of_fish.contains(word), "{word}: {of_fish}"));
+        }
+    }
+
+    fn option_value(option: &str) -> String {
+        let command = Cli::command();
+        let argument = command.get_opts().find(|argument| argument.get_long() == Some(option)).unwrap();
+        argument.get_value_names().unwrap()[0].to_string()
+    }
+
+    #[test]
+    fn a_view_that_does_not_exist_is_refused_with_those_that_do() {
+        let error = parse(&["--view", "nmaes"]).unwrap_err().to_string();
+        for part in ["'nmaes'", "'--view <VIEW>'", "plain, names, json", "'names'"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! need neither the runtime nor a bridge to it. The reading thread ends with [`Event::Ended`], or with
 //! [`Event::NotConnected`]; the writing one when its [`Link`] is dropped.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -26,6 +28,9 @@ use crate::net::options;
 
 /// How long an address may take to answer.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the daemon may take to close the connection when somebody leaves. What is heard then is not shown.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes that one read takes: a paste, or a part of the last lines.
 const READ_BYTES: usize = 64 << 10;
@@ -131,6 +136,14 @@ impl Link {
         let _ = self.pieces.try_send(Piece::End);
     }
 
+    /// Lets the daemon close the connection, for a moment: one that is closed with something unread in it takes back
+    /// what was said last.
+    pub fn leave(&self, events: &Receiver<Event>) {
+        self.try_end();
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !matches!(next(events, Some(deadline)), Ok(Event::Ended(_)) | Err(_)) {}
+    }
+
     /// Gives the connection up: [`Event::Ended`] follows.
     pub fn close(&self) {
         let _ = self.pieces.try_send(Piece::Close);
@@ -159,7 +172,7 @@ fn not_connected(target: Target, problem: Problem, events: &SyncSender<Event>) {
 fn open(target: &Target, patience: Duration) -> Result<TcpStream, Problem> {
     match target {
         Target::Unix(path) => {
-            let socket = open_unix(path, patience).map_err(|error| Problem::of(error, true, patience))?;
+            let socket = open_unix(path, patience).map_err(|error| no_unix(path, error, patience))?;
             // The two kinds are one for all that is done here: to read, to write, to shut down.
             Ok(socket.into())
         }
@@ -183,6 +196,15 @@ fn open_unix(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
     })?;
     sockopt::set_socket_timeout(&socket, Timeout::Send, None)?;
     Ok(socket)
+}
+
+/// Why nobody could be connected to. A file that is no socket refuses as one does on which nobody listens.
+fn no_unix(path: &Path, error: io::Error, patience: Duration) -> Problem {
+    let is_none = || fs::metadata(path).is_ok_and(|file| !file.file_type().is_socket());
+    match Problem::of(error, true, patience) {
+        Problem::Refused if is_none() => Problem::NotSocket,
+        problem => problem,
+    }
 }
 
 fn open_any(

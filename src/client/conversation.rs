@@ -4,19 +4,23 @@
 //! was typed is handed over and written before the next is asked for, so what somebody types never waits in a queue;
 //! a daemon that takes nothing for a while stops the keyboard, and neither what arrives nor Ctrl-C.
 
+mod ending;
+
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::connection::{self, CONNECT_TIMEOUT, Event, Hung, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::claim::Claim;
+use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
-use super::failure::{ConnectError, End};
 use super::keyboard::{self, Keyboard};
 use super::pauses::Pauses;
+use super::shown::Shown;
+use super::step::Refusal;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, output, signals};
+use super::{ANSWER_TIMEOUT, output, signals};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Name, NameError};
 
@@ -28,9 +32,6 @@ const NAME_PROMPT: &str = "name: ";
 
 /// How long a daemon that greets takes to do so: after that, somebody may wonder.
 const GREETING_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long the daemon may take to close the connection after Ctrl-C. What is heard then is not shown.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long it may take to close it after /quit, before more can be typed: where commands are off, /quit is a line.
 const QUIT_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,6 +76,8 @@ struct Conversation {
     quit_until: Option<Instant>,
     /// Whether what is typed next is a name.
     wants_name: bool,
+    /// The name that one has no more.
+    claim: Claim,
     /// What was typed and is not yet written.
     is_writing: bool,
     /// Until when something should have been heard.
@@ -108,6 +111,7 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         connected_at: Instant::now(),
         quit_until: None,
         wants_name: false,
+        claim: Claim::default(),
         is_writing: false,
         greeting_until: None,
     };
@@ -121,16 +125,10 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
     if let Some(words) = last {
         output::say(&words);
     }
-    leave(&stage, &events);
+    if let Stage::Opening(link, _) | Stage::Talking(link) = stage {
+        link.leave(&events);
+    }
     exit
-}
-
-/// Lets the daemon close the connection: one that is closed with something unread in it takes back what was said last.
-fn leave(stage: &Stage, events: &Receiver<Event>) {
-    let (Stage::Opening(link, _) | Stage::Talking(link)) = stage else { return };
-    link.try_end();
-    let deadline = Instant::now() + CLOSE_TIMEOUT;
-    while !matches!(connection::next(events, Some(deadline)), Ok(Event::Ended(_)) | Err(_)) {}
 }
 
 impl Conversation {
@@ -155,7 +153,8 @@ impl Conversation {
             Stage::Talking(_) => None,
         };
         let quit = self.quit_until.filter(|_| self.is_quitting());
-        connection::next(events, stage.into_iter().chain(self.greeting_until).chain(quit).min())
+        let others = self.greeting_until.into_iter().chain(quit).chain(self.claim.when());
+        connection::next(events, others.chain(stage).min())
     }
 
     fn take(&mut self, event: Event) -> Option<Outcome> {
@@ -206,6 +205,7 @@ impl Conversation {
             output::watch(self.events.clone());
         }
         self.dialogue.open();
+        self.claim = Claim::default();
         self.is_writing = false;
         self.connected_at = Instant::now();
         self.greeting_until = Some(Instant::now() + GREETING_PATIENCE);
@@ -256,17 +256,38 @@ impl Conversation {
                 self.keyboard.show(&line)
             }
             Shown::Lost(lost) => lost.words().iter().for_each(|words| self.remark(words)),
-            Shown::Missed(1) => self.remark("one line was said meanwhile:"),
-            Shown::Missed(count) => self.remark(&format!("{count} lines were said meanwhile:")),
-            Shown::Refused(refusal) => {
+            Shown::Missed(count) => count.words().iter().for_each(|words| self.remark(words)),
+            Shown::Refused(refusal) => self.refused(&refusal),
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal) {
+        let former = self.dialogue.former().filter(|_| refusal.is_taken && self.was_connected);
+        if let Some(name) = former.map(str::to_owned) {
+            if self.claim.refused(Instant::now(), super::spread()) {
                 self.remark(&refusal.words);
-                // Whoever has talked already can type /nick; a question would take the line that is being typed.
-                if refusal.is_name && !self.was_connected {
-                    self.wants_name = true;
-                } else if refusal.is_name {
-                    self.remark("you have no name now; type /nick NAME");
-                }
+                self.remark(&format!(
+                    "you are a guest until {name} is free; it is asked for again until you type /nick"
+                ));
             }
+            return;
+        }
+        self.claim.give_up();
+        self.remark(&refusal.words);
+        // Whoever has talked already can type /nick; a question would take the line that is being typed.
+        if refusal.is_name && !self.was_connected {
+            self.wants_name = true;
+        } else if refusal.is_name {
+            self.remark("you have no name now; type /nick NAME");
+        }
+    }
+
+    /// Asks once more for the name that somebody else had.
+    fn claim(&mut self) {
+        let Some(name) = self.dialogue.former().map(str::to_owned) else { return };
+        self.dialogue.ask_for_name(&name);
+        if self.send().is_err() {
+            self.claim.refused(Instant::now(), super::spread());
         }
     }
 
@@ -281,7 +302,7 @@ impl Conversation {
             self.typed_name(text.trim());
         } else {
             // What was pasted may have several lines.
-            text.split('\n').for_each(|line| self.dialogue.say(line));
+            text.split('\n').for_each(|line| self.say(line));
             self.dialogue.ask_whether_taken();
             let has_quit = command::read(text.as_bytes()) == Line::Command(Command::Quit);
             self.quit_until = has_quit.then(|| Instant::now() + QUIT_PATIENCE);
@@ -289,6 +310,13 @@ impl Conversation {
         if let Err(why) = self.send() {
             self.remark(&format!("{why}, nobody got that; Up brings it back"));
         }
+    }
+
+    fn say(&mut self, line: &str) {
+        if matches!(command::read(line.as_bytes()), Line::Command(Command::Nick(_))) {
+            self.claim.give_up();
+        }
+        self.dialogue.say(line);
     }
 
     fn typed_name(&mut self, text: &str) {
@@ -304,68 +332,6 @@ impl Conversation {
         }
     }
 
-    fn hung(&mut self, hung: Hung) -> Option<Outcome> {
-        self.keyboard.answered();
-        match hung {
-            Hung::NotText => self.remark("what was typed is no UTF-8, nobody got it"),
-            Hung::Interrupted | Hung::Broken => return Some((Exit::Ok, None)),
-            Hung::EndOfInput => match &self.stage {
-                Stage::Opening(link, _) | Stage::Talking(link) => {
-                    link.try_end();
-                    self.stage = Stage::Leaving(Instant::now() + LEAVE_TIMEOUT);
-                }
-                Stage::Apart(_) | Stage::Leaving(_) => {
-                    self.stage = Stage::Leaving(Instant::now());
-                    return Some(self.left(format!("{}: not connected", self.target)));
-                }
-            },
-        }
-        None
-    }
-
-    fn not_connected(&mut self, error: &ConnectError) -> Option<Outcome> {
-        if !self.was_connected {
-            return Some((Exit::NoDaemon, Some(error.to_string())));
-        }
-        self.pause();
-        None
-    }
-
-    fn ended(&mut self, end: &End) -> Option<Outcome> {
-        let says = format!("{}: {end}", self.target);
-        self.greeting_until = None;
-        self.dialogue.lost(Timestamp::now());
-        match (end, &self.stage) {
-            (End::Closed, Stage::Leaving(_)) => return Some((Exit::Ok, None)),
-            (_, Stage::Leaving(_)) => return Some(self.left(says)),
-            (End::Closed, _) if self.quit_until.is_some() => return Some((Exit::Ok, None)),
-            (End::NotChatd(_), _) => return Some((Exit::NoDaemon, Some(says))),
-            _ if !self.reconnects || !self.was_connected => return Some(self.left(says)),
-            _ => {}
-        }
-        self.is_writing = false;
-        self.wants_name = false;
-        if self.pauses.lost(self.connected_at.elapsed()) {
-            self.remark(&format!("{says}; connecting again"));
-        }
-        self.pause();
-        None
-    }
-
-    /// Nothing more is heard. Whoever has left does not mind that, unless something may not have arrived.
-    fn left(&self, says: String) -> Outcome {
-        match (&self.stage, self.dialogue.has_lost()) {
-            (_, true) => (Exit::Failed, Some(format!("{says}; {IN_DOUBT}"))),
-            (Stage::Leaving(_), false) => (Exit::Ok, None),
-            (_, false) => (Exit::Failed, Some(says)),
-        }
-    }
-
-    /// Tries again later.
-    fn pause(&mut self) {
-        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(super::spread())));
-    }
-
     fn time_is_up(&mut self) -> Option<Outcome> {
         let now = Instant::now();
         if self.greeting_until.is_some_and(|until| until <= now) {
@@ -373,6 +339,9 @@ impl Conversation {
             let again = if self.is_again { " again" } else { "" };
             self.remark(&format!("connected{again} to {}, which says nothing so far", self.target));
             self.remark_on_doubt();
+        }
+        if self.claim.is_due(now) {
+            self.claim();
         }
         match &self.stage {
             Stage::Leaving(until) if *until <= now => {

@@ -9,13 +9,16 @@ use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::gap::Count;
 use super::heard::Heard;
+use super::identity::{Identity, Wishes};
 use super::missed::{ASKED_LINES, Entry, Missed};
-use super::own::{self, Lost};
+use super::own;
 use super::paint::Paint;
-use super::step::{self, Answered, Refusal, Step};
+use super::shown::Shown;
+use super::step::{Answered, Step};
 use crate::protocol::command::{self, Command, Line};
-use crate::protocol::{Answer, Name, View};
+use crate::protocol::{Answer, View};
 
 /// What is asked for to be shown objects, and also to know what was taken: it changes nothing then, and has one answer.
 const QUESTION: &str = "/view json";
@@ -23,43 +26,6 @@ const QUESTION: &str = "/view json";
 /// How long after something was said a lost connection may have taken it along. Later than that it was taken: a network
 /// that takes nothing is found out after two minutes (`net::options`), a service that hangs is killed after half a one.
 const DOUBT: SignedDuration = SignedDuration::from_secs(180);
-
-/// What was asked for on the command line.
-#[derive(Clone, Debug, Default)]
-pub struct Wishes {
-    /// What to be called.
-    pub nick: Option<Name>,
-    /// Where to go.
-    pub room: Option<Name>,
-    /// How lines should look.
-    pub view: Option<View>,
-    /// Whether what was missed is asked for when the connection comes back.
-    pub catches_up: bool,
-}
-
-/// Something that comes of a line that has arrived.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Shown {
-    /// A line to show: what somebody has said, and without objects anything else.
-    Line(String),
-    /// A line to show that tells of something else: who has come, say.
-    Aside(String),
-    /// The daemon itself says something: its words, and the line to show.
-    Notice {
-        /// The words.
-        text: String,
-        /// As it is shown.
-        line: String,
-    },
-    /// A wish was granted: the line to show, if anybody wants to see it.
-    Granted(String),
-    /// A wish was refused.
-    Refused(Refusal),
-    /// So many lines were missed; they follow.
-    Missed(usize),
-    /// What one has said and nobody got.
-    Lost(Lost),
-}
 
 /// One conversation.
 #[derive(Debug)]
@@ -70,12 +36,8 @@ pub struct Dialogue {
     is_json: bool,
     /// What is still to be answered, in the order in which it was asked.
     steps: VecDeque<Step>,
-    /// What one is called, if the daemon has said so.
-    name: Option<String>,
-    /// Where one is, if one has gone anywhere.
-    room: Option<String>,
-    /// What was typed last of these, where anybody could forge the answers.
-    typed: (Option<String>, Option<String>),
+    /// Who one is, and where.
+    identity: Identity,
     /// Who has come or gone, and is not told of yet, for there may be more.
     moved: Option<Heard>,
     missed: Missed,
@@ -94,9 +56,7 @@ impl Dialogue {
             paint,
             is_json: false,
             steps: VecDeque::new(),
-            name: None,
-            room: None,
-            typed: (None, None),
+            identity: Identity::default(),
             moved: None,
             missed: Missed::default(),
             to_send: Vec::new(),
@@ -111,8 +71,7 @@ impl Dialogue {
         self.steps.clear();
         self.to_send.clear();
         let wants_json = self.wants_json();
-        let name = self.name.clone().or_else(|| self.wishes.nick.as_ref().map(Name::to_string));
-        let room = self.room.clone().or_else(|| self.wishes.room.as_ref().map(Name::to_string));
+        let (name, room) = self.identity.open(&self.wishes);
         if wants_json && let Some(name) = &name {
             self.ask(Step::Early, format!("/nick {name}"));
         }
@@ -146,7 +105,13 @@ impl Dialogue {
 
     /// Asks to be called that.
     pub fn ask_for_name(&mut self, name: &str) {
+        self.identity.ask(name);
         self.ask(Step::Nick, format!("/nick {name}"));
+    }
+
+    /// What one was called when the connection was lost, or is called now.
+    pub fn former(&self) -> Option<&str> {
+        self.identity.former()
     }
 
     /// The lines that are to be sent, without their endings.
@@ -176,8 +141,8 @@ impl Dialogue {
                 sent = QUESTION.into();
             }
             Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
-            Line::Command(Command::Nick(name)) => self.typed.0 = Some(name.to_string()),
-            Line::Command(Command::Join(room)) => self.typed.1 = Some(room.to_string()),
+            Line::Command(Command::Nick(name)) => self.identity.type_name(&name),
+            Line::Command(Command::Join(room)) => self.identity.type_room(&room),
             _ => {}
         }
         self.to_send.push(sent);
@@ -201,7 +166,7 @@ impl Dialogue {
     pub fn sent(&mut self, lines: &[String], now: Timestamp) {
         for line in lines {
             let Some(text) = own::said_in(line) else { continue };
-            self.missed.own.say(self.name.as_deref(), text, line);
+            self.missed.own.say(self.identity.name(), text, line);
             if !self.can_ask() {
                 self.missed.own.trust();
                 self.unheard = Some(now);
@@ -220,6 +185,9 @@ impl Dialogue {
         if self.is_json {
             let count = lines.iter().filter(is_question).count();
             self.steps.truncate(self.steps.len().saturating_sub(count));
+        }
+        if self.steps.back() == Some(&Step::Nick) && self.identity.is_asked_in(lines) {
+            self.steps.pop_back();
         }
     }
 
@@ -330,6 +298,7 @@ impl Dialogue {
             (view, true) => Answer::Viewed(view).to_string(),
         };
         let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        let asked = self.steps.front().copied();
         match self.answered(&text) {
             Some(Answered::Granted) => vec![Shown::Granted(shown)],
             Some(Answered::Refused(refusal)) => vec![Shown::Refused(refusal)],
@@ -337,12 +306,7 @@ impl Dialogue {
                 self.missed.begin(step == Step::Missed);
                 Vec::new()
             }
-            Some(Answered::Ended) => {
-                let (found, held) = self.missed.end();
-                let count = (!found.is_empty()).then_some(Shown::Missed(found.len()));
-                let lost = self.take_lost();
-                count.into_iter().chain(self.show(found)).chain(self.show(held)).chain(lost).collect()
-            }
+            Some(Answered::Ended) => self.end_of_last(asked == Some(Step::Missed), &text),
             Some(Answered::Taken) => {
                 self.missed.own.answered();
                 self.ask_whether_taken();
@@ -352,13 +316,27 @@ impl Dialogue {
         }
     }
 
+    /// All that the daemon still has of what was missed is there.
+    fn end_of_last(&mut self, is_for_missed: bool, text: &str) -> Vec<Shown> {
+        let (found, held) = self.missed.end();
+        let is_unknown = is_for_missed && text == Answer::NoHistory.to_string();
+        let missing = self.missed.take_missing().or(is_unknown.then_some(0));
+        let count = Count { shown: found.len(), missing };
+        let count = (count != Count::default()).then_some(Shown::Missed(count));
+        let lost = self.take_lost();
+        count.into_iter().chain(self.show(found)).chain(self.show(held)).chain(lost).collect()
+    }
+
     /// Which question a notice answers; and notes what it says of oneself.
     fn answered(&mut self, text: &str) -> Option<Answered> {
         let first = self.steps.front().copied();
-        self.note_name(text, first == Some(Step::Nick));
+        self.identity.note_name(text, self.is_json || first == Some(Step::Nick));
         self.note_room(text, first == Some(Step::Join));
         let step = first?;
-        let answered = step.answered_by(text)?;
+        let mut answered = step.answered_by(text)?;
+        if step == Step::Nick && self.identity.note_verified(text) {
+            answered = Answered::Granted;
+        }
         if !matches!(answered, Answered::Begun(_)) {
             self.steps.pop_front();
         }
@@ -366,20 +344,10 @@ impl Dialogue {
         if matches!(step, Step::Last | Step::Look) { None } else { Some(answered) }
     }
 
-    fn note_name(&mut self, text: &str, is_asked: bool) {
-        // In text, anybody can have said that; so it has to be what was asked for.
-        let name = step::name_given(text);
-        let is_typed = name.is_some() && name == self.typed.0.as_deref();
-        if let Some(name) = name.filter(|_| self.is_json || is_asked || is_typed) {
-            self.name = Some(name.to_owned());
-        }
-    }
-
     fn note_room(&mut self, text: &str, is_asked: bool) {
-        let room = step::room_entered(text);
-        let is_typed = room.is_some() && room == self.typed.1.as_deref();
-        let Some(room) = room.filter(|_| self.is_json || is_asked || is_typed) else { return };
-        self.room = Some(room.to_owned());
+        if !self.identity.note_room(text, self.is_json || is_asked) {
+            return;
+        }
         if self.is_json && !is_asked {
             self.missed.forget();
             // Once is enough, also for a daemon that says it again and again.
@@ -395,7 +363,9 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::protocol::{Event, Form, Kind, Said as Spoken, Scene, Who};
+    use crate::client::own::Lost;
+    use crate::client::step::Refusal;
+    use crate::protocol::{Event, Form, Kind, Name, Said as Spoken, Scene, Who};
 
     /// What a daemon with this view would send.
     fn said(form: Form, seq: u64, from: &str, text: &str) -> String {
@@ -493,7 +463,7 @@ mod tests {
         hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
         let refused = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
         let words = "ann is taken, or looks like a name that is".into();
-        assert_eq!(refused, [Shown::Refused(Refusal { words, is_name: true })]);
+        assert_eq!(refused, [Shown::Refused(Refusal { words, is_name: true, is_taken: true })]);
         ann.take_to_send();
         ann.ask_for_name("eve");
         assert_eq!(ann.take_to_send(), ["/nick eve"]);
@@ -552,7 +522,7 @@ mod tests {
         }
         let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
         let lines = ["<ann> four", "<bob> five"].map(|text| Shown::Line(text.into()));
-        assert_eq!(shown[0], Shown::Missed(2));
+        assert_eq!(shown[0], Shown::Missed(Count { shown: 2, missing: None }));
         assert_eq!(shown[1..], lines);
         assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
     }
@@ -612,6 +582,42 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_could_not_be_asked_for_is_not_waited_for() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.open();
+        assert_eq!(ann.former(), Some("ann"));
+        settle(&mut ann);
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.ask_for_name("ann");
+        let lines = ann.take_to_send();
+        ann.not_sent(&lines);
+        assert!(ann.is_settled());
+    }
+
+    #[test]
+    fn under_another_name_nobody_knows_whether_what_was_said_is_lost() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        ann.lost(Timestamp::UNIX_EPOCH);
+        ann.open();
+        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
+        hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
+        hear(&mut ann, notice(Form::Json, Answer::Last(1)));
+        hear(&mut ann, said(Form::Json, 1, "bob", "one"));
+        hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        ann.take_to_send();
+        say(&mut ann, "as a guest");
+        ann.lost(Timestamp::UNIX_EPOCH);
+        settle(&mut ann);
+        hear(&mut ann, notice(Form::Json, Answer::Last(2)));
+        hear(&mut ann, said(Form::Json, 1, "bob", "one"));
+        hear(&mut ann, said(Form::Json, 2, "eve", "two"));
+        let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        assert_eq!(shown[1..], [line("<eve> two"), perhaps(&["as a guest"])].concat());
+    }
+
+    #[test]
     fn in_text_what_was_said_last_is_in_doubt_if_nothing_was_heard_after_it() {
         let mut plain = dialogue(Wishes::default());
         plain.open();
@@ -643,7 +649,7 @@ mod tests {
         hear(&mut guest, notice(Form::Json, Answer::Last(1)));
         hear(&mut guest, said(Form::Json, 1, "bob", "ok"));
         let shown = hear(&mut guest, notice(Form::Json, Answer::EndOfLast));
-        assert_eq!(shown, [Shown::Missed(1), Shown::Line("<bob> ok".into())]);
+        assert_eq!(shown, [Shown::Missed(Count { shown: 1, missing: None }), Shown::Line("<bob> ok".into())]);
     }
 
     #[test]

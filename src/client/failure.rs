@@ -30,7 +30,9 @@ pub enum Problem {
     NoSocket,
     /// One may not connect to the socket.
     NotAllowed,
-    /// The file is no socket, or none for streams.
+    /// The file is no socket.
+    NotSocket,
+    /// It is one, but none for streams.
     NoStream,
     /// What else the system says.
     System(io::Error),
@@ -62,7 +64,6 @@ impl fmt::Display for ConnectError {
             (Problem::Refused, Target::Tcp { .. }) => {
                 write!(f, "{target}: nobody listens there; is chatd running, and on this port?")
             }
-            // A plain file refuses as well.
             (Problem::Refused, Target::Unix(_)) => {
                 write!(f, "{target}: nobody listens on this socket; is chatd running?")
             }
@@ -81,6 +82,7 @@ impl fmt::Display for ConnectError {
                     "{target}: no permission to connect; see ls -l, and ask who runs chatd to be let in"
                 )
             }
+            (Problem::NotSocket, _) => write!(f, "{target}: this is no socket; check the path"),
             (Problem::NoStream, _) => write!(f, "{target}: not the socket of chatd; check the path"),
             (Problem::System(error), _) => write!(f, "{target}: cannot connect: {error}"),
         }

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
 use super::failure::{ConnectError, End};
 use super::pauses::Pauses;
+use super::shown::Shown;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, output, signals, unanswered};
 
@@ -215,6 +216,10 @@ impl Listener {
                     if let Some(outcome) = self.print(&line) {
                         return Some(outcome);
                     }
+                }
+                Shown::Missed(count) => {
+                    let words = count.missing_words();
+                    words.iter().for_each(|words| output::say(&format!("{}: {words}", self.target)));
                 }
                 // The name may be held by the connection that was lost, until the daemon finds that out.
                 Shown::Refused(_) if self.was_connected => self.give_up(),

@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 
+use super::gap::Gap;
 use super::heard::{Place, Said};
 use super::own::{Lost, Own};
 
@@ -71,6 +72,8 @@ pub struct Missed {
     waiting_bytes: usize,
     /// Whether the last line that was heard is among those of `/last`: then it shows all that was said since.
     is_whole: bool,
+    /// What is known of the lines that are missing before those of `/last`.
+    gap: Option<Gap>,
     /// What one has said after the last line that was heard.
     pub own: Own,
 }
@@ -99,6 +102,7 @@ impl Missed {
     pub fn begin(&mut self, is_for_missed: bool) {
         self.stage = if is_for_missed { Stage::Replayed } else { Stage::Finding };
         self.is_whole = false;
+        self.gap = None;
         self.mark.get_or_insert(Mark::START);
     }
 
@@ -117,8 +121,11 @@ impl Missed {
             }
             Stage::Replayed => {
                 self.is_whole |= self.is_mark(&entry);
+                self.measure(&entry);
                 let is_new = self.is_new(&entry);
-                if is_new && !self.is_own(&entry.said) {
+                if is_new && self.is_own(&entry.said) {
+                    self.gap.iter_mut().for_each(Gap::find);
+                } else if is_new {
                     self.waiting_bytes += entry.line.len();
                     self.found.push(entry);
                 }
@@ -128,6 +135,7 @@ impl Missed {
             return Vec::new();
         }
         let (mut found, held) = self.end();
+        self.gap = self.gap.take().filter(|_| !self.is_whole);
         self.is_whole = false;
         found.extend(held);
         found
@@ -149,6 +157,21 @@ impl Missed {
         held.retain(|entry| self.is_new(entry));
         held.iter().for_each(|entry| self.note(entry));
         (found, held)
+    }
+
+    /// What is missing is known from the first of the last lines.
+    fn measure(&mut self, entry: &Entry) {
+        if let Some((place, mark)) = entry.said.place.as_ref().zip(self.mark)
+            && self.gap.is_none()
+        {
+            self.gap = Some(Gap::new(place.seq, mark.seq, &self.own));
+        }
+    }
+
+    /// How many of the lines that were missed `/last` has not shown, if any: at least so many. Once it has ended.
+    pub fn take_missing(&mut self) -> Option<u64> {
+        // The last one that was heard is the first that is not missing.
+        self.gap.take().filter(|_| !self.is_whole)?.missing(&self.own)
     }
 
     fn is_new(&self, entry: &Entry) -> bool {
@@ -261,6 +284,20 @@ mod tests {
         let mut missed = lost();
         let (found, _) = replay(&mut missed, &[entry(4, 5, "4"), entry(5, 5, "5"), entry(6, 5, "6")]);
         assert_eq!(texts(&found), ["6"]);
+    }
+
+    #[test]
+    fn what_was_said_before_the_last_lines_is_counted_unless_they_reach_back_far_enough() {
+        for (first, missing) in [(4, None), (5, None), (6, None), (7, Some(1)), (106, Some(100))] {
+            let mut missed = lost();
+            let all: Vec<_> = (first..first + 3).map(|seq| entry(seq, seq as i64, "x")).collect();
+            replay(&mut missed, &all);
+            assert_eq!(missed.take_missing(), missing, "{first}");
+            assert_eq!(missed.take_missing(), None, "once");
+        }
+        let mut missed = lost();
+        replay(&mut missed, &[]);
+        assert_eq!(missed.take_missing(), None, "nobody knows");
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! The companion: what `chatc` does, at the keyboard and in a pipe.
 //!
 //! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
-//! has one [`dialogue`], which knows what to send and what to show, and hears of its [`connection`] through events.
+//! has one [`dialogue`], which knows what to send and what is [`shown`], and hears of its [`connection`] through events.
 //! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
-//! look, [`missed`] what to show after the connection came back, and [`own`] what nobody got. It is built on the protocol and the sockets, and knows
-//! nothing of the daemon's insides.
+//! look. [`identity`] is who one is, [`claim`] a name that somebody else has, [`missed`] what to show after the
+//! connection came back, [`gap`] what is missing of it, [`own`] what nobody got, and [`silence`] whether anybody is
+//! there. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
 
 pub mod arriving;
+pub mod claim;
 pub mod cli;
 pub mod connection;
 pub mod conversation;
 pub mod dialogue;
 pub mod exit;
 pub mod failure;
+pub mod gap;
 pub mod heard;
+pub mod identity;
 pub mod impostor;
 pub mod keyboard;
 pub mod listen;
@@ -25,7 +29,9 @@ pub mod paint;
 pub mod pauses;
 pub mod pipe;
 pub mod screen;
+pub mod shown;
 pub mod signals;
+pub mod silence;
 pub mod step;
 pub mod suspend;
 pub mod target;
@@ -37,7 +43,8 @@ use clap::Parser;
 use jiff::tz::TimeZone;
 
 use cli::{Cli, Plan};
-use dialogue::{Dialogue, Wishes};
+use dialogue::Dialogue;
+use identity::Wishes;
 use paint::Paint;
 
 pub use exit::Exit;

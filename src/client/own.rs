@@ -106,6 +106,16 @@ impl Own {
         changed.for_each(|line| line.fate = to);
     }
 
+    /// How many of them the room was told.
+    pub fn room_lines(&self) -> usize {
+        self.lines.iter().filter(|line| line.text.is_some()).count()
+    }
+
+    /// Whether there are as many as are remembered: there may have been more.
+    pub fn is_full(&self) -> bool {
+        self.lines.len() == LINES
+    }
+
     /// Whether a connection was lost before all had arrived.
     pub fn has_lost(&self) -> bool {
         self.lines.iter().any(|line| line.fate == Fate::Lost)

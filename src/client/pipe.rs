@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::{Dialogue, Shown};
+use super::dialogue::Dialogue;
 use super::exit::Exit;
 use super::failure::End;
 use super::losses::Losses;
+use super::shown::Shown;
+use super::silence::Silence;
 use super::target::Target;
 use super::{ANSWER_TIMEOUT, output, unanswered};
 
@@ -40,6 +42,7 @@ struct Pipe {
     events: SyncSender<Event>,
     stage: Stage,
     losses: Losses,
+    silence: Silence,
     deadline: Option<Instant>,
 }
 
@@ -49,8 +52,9 @@ pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exi
     let patience = timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
     connection::connect(target.clone(), patience, events_tx.clone());
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let losses = Losses::default();
-    let mut pipe = Pipe { target, dialogue, events: events_tx, stage: Stage::Connecting, losses, deadline };
+    let (losses, silence) = (Losses::default(), Silence::new(Instant::now()));
+    let stage = Stage::Connecting;
+    let mut pipe = Pipe { target, dialogue, events: events_tx, stage, losses, silence, deadline };
     let (exit, words) = pipe.follow(&events);
     if let Some(words) = words {
         output::say(&words);
@@ -64,14 +68,18 @@ type Outcome = (Exit, Option<String>);
 impl Pipe {
     fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
         loop {
+            let silence = self.silence.until(Instant::now());
             let until = match &self.stage {
-                Stage::Opening(_, until) => self.deadline.into_iter().chain([*until]).min(),
                 // Connecting has a bound of its own, and an error that says more.
                 Stage::Connecting => None,
-                _ => self.deadline,
+                Stage::Opening(_, until) => self.deadline.into_iter().chain([*until]).min(),
+                _ => self.deadline.into_iter().chain(silence).min(),
             };
             let Ok(event) = connection::next(events, until) else {
-                return (Exit::Failed, Some(self.late()));
+                match self.time_is_up(Instant::now()) {
+                    Some(outcome) => return outcome,
+                    None => continue,
+                }
             };
             if let Some(outcome) = self.take(event) {
                 return outcome;
@@ -81,6 +89,20 @@ impl Pipe {
 
     fn says(&self, words: &str) -> String {
         format!("{}: {words}", self.target)
+    }
+
+    fn time_is_up(&self, now: Instant) -> Option<Outcome> {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Some((Exit::Failed, Some(self.late())));
+        }
+        let is_unanswered = matches!(self.stage, Stage::Opening(_, until) if until <= now);
+        if self.silence.is_over(now) || (is_unanswered && !self.silence.is_heard()) {
+            let words = format!(
+                "no answer within {ANSWER_TIMEOUT:?}, not even a greeting; is it chatd, and does it hang?"
+            );
+            return Some((Exit::NoDaemon, Some(self.says(&words))));
+        }
+        is_unanswered.then(|| (Exit::Failed, Some(self.late())))
     }
 
     fn late(&self) -> String {
@@ -97,11 +119,14 @@ impl Pipe {
             Event::Connected(link) => {
                 self.dialogue.open();
                 let lines = self.dialogue.take_to_send();
+                self.silence.hand_over(Instant::now());
                 link.offer(&lines);
                 self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
             }
             Event::NotConnected(error) => return Some((Exit::NoDaemon, Some(error.to_string()))),
+            Event::Written => self.silence.take(Instant::now()),
             Event::Heard(lines) => {
+                self.silence.hear();
                 for line in lines {
                     self.losses.hear(&line);
                     if let Some(words) = self.hear(line) {
@@ -112,7 +137,10 @@ impl Pipe {
             Event::Copied(Err(error)) => {
                 return Some((Exit::Failed, Some(format!("cannot read standard input: {error}"))));
             }
-            Event::SaidAll => self.stage = Stage::Said,
+            Event::SaidAll => {
+                self.silence.take_all(Instant::now());
+                self.stage = Stage::Said;
+            }
             Event::Ended(end) => return Some(self.ended(&end)),
             _ => {}
         }
@@ -139,10 +167,11 @@ impl Pipe {
         if let Stage::Opening(link, _) = &self.stage
             && self.dialogue.is_settled()
         {
-            let (link, events, losses) = (link.clone(), self.events.clone(), self.losses.clone());
+            let (link, events) = (link.clone(), self.events.clone());
+            let (losses, silence) = (self.losses.clone(), self.silence.clone());
             self.stage = Stage::Saying;
             let started = thread::Builder::new().spawn(move || {
-                let copied = copy(&link, &losses);
+                let copied = copy(&link, &losses, &silence);
                 let is_whole = copied.is_ok();
                 let _ = events.send(Event::Copied(copied));
                 if is_whole {
@@ -179,7 +208,7 @@ impl Pipe {
 }
 
 /// Hands over what is on standard input, as it is, as soon as it is there.
-fn copy(link: &Link, losses: &Losses) -> io::Result<()> {
+fn copy(link: &Link, losses: &Losses, silence: &Silence) -> io::Result<()> {
     let mut stdin = io::stdin().lock();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -187,6 +216,7 @@ fn copy(link: &Link, losses: &Losses) -> io::Result<()> {
             Ok(0) => return Ok(()),
             Ok(count) => {
                 losses.say(&buffer[..count]);
+                silence.hand_over(Instant::now());
                 link.send(buffer[..count].to_vec());
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -51,6 +51,8 @@ pub struct Refusal {
     pub words: String,
     /// Whether another name might do.
     pub is_name: bool,
+    /// Whether the name is somebody else's, who may give it back.
+    pub is_taken: bool,
 }
 
 impl Step {
@@ -71,7 +73,9 @@ impl Step {
 
     /// What a notice, without what marks it as one, is to this step; none for one that has nothing to do with it.
     pub fn answered_by(self, text: &str) -> Option<Answered> {
-        let refused = |is_name| Some(Answered::Refused(Refusal { words: text.to_owned(), is_name }));
+        let is_taken = text.contains(" is taken, or looks like");
+        let refused =
+            |is_name| Some(Answered::Refused(Refusal { words: text.to_owned(), is_name, is_taken }));
         match self {
             Self::View => None,
             Self::Look | Self::Taken => {
@@ -79,9 +83,9 @@ impl Step {
             }
             Self::Early => Self::Nick.answered_by(text),
             Self::Nick if name_given(text).is_some() => Some(Answered::Granted),
-            Self::Nick if text.contains(" is taken, or looks like") || is_name_error(text) => refused(true),
+            Self::Nick if is_taken || is_name_error(text) => refused(true),
             // Nobody can change what the kernel says; another name will not do either.
-            Self::Nick if text.starts_with("you are +") => refused(false),
+            Self::Nick if name_verified(text).is_some() => refused(false),
             Self::Join if room_entered(text).is_some() || text == Answer::AlreadyThere.to_string() => {
                 Some(Answered::Granted)
             }
@@ -106,6 +110,11 @@ impl Step {
 pub fn name_given(text: &str) -> Option<&str> {
     let name = text.strip_prefix("you are ")?.strip_suffix(" now; /help says what else there is")?;
     is_word(name).then_some(name)
+}
+
+/// The name that a notice says one has, and cannot change: the kernel says so.
+pub fn name_verified(text: &str) -> Option<&str> {
+    text.strip_prefix("you are +")?.strip_suffix(": this machine says so, and nobody can change it")
 }
 
 /// The room in which a notice says one is now.
@@ -135,6 +144,7 @@ fn is_name_error(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::protocol::Name;
+    use crate::protocol::command::CommandError;
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
@@ -157,6 +167,12 @@ mod tests {
         let taken = |hint| Answer::Taken { name: name("ann"), hint };
         assert_eq!(refused(Step::Nick, taken(None)), Some(true));
         assert_eq!(refused(Step::Nick, taken(Some(name("ann2")))), Some(true));
+        for (answer, is_taken) in
+            [(taken(None), true), (Answer::Refused(CommandError::Name(NameError::Reserved)), false)]
+        {
+            let refused = Step::Nick.answered_by(&answer.to_string());
+            assert!(matches!(refused, Some(Answered::Refused(refusal)) if refusal.is_taken == is_taken));
+        }
         assert_eq!(refused(Step::Nick, Answer::IsVerified(name("ann"))), Some(false));
         assert_eq!(refused(Step::Join, Answer::TooManyRooms(100)), Some(false));
     }
@@ -184,6 +200,7 @@ mod tests {
     fn names_and_rooms_are_taken_from_answers() {
         assert_eq!(name_given(&Answer::Named(name("ann")).to_string()), Some("ann"));
         assert_eq!(room_entered(&Answer::Entered { room: name("ops"), members: 1 }.to_string()), Some("ops"));
+        assert_eq!(name_verified(&Answer::IsVerified(name("ann")).to_string()), Some("ann"));
         assert_eq!(name_given("you are a b now; /help says what else there is"), None);
         assert_eq!(room_entered("you are there"), None);
     }

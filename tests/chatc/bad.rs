@@ -108,6 +108,33 @@ fn a_web_server_answers_what_is_piped_in_and_is_no_chatd() {
 }
 
 #[test]
+fn what_swallows_what_is_piped_in_and_is_no_chatd_is_told() {
+    for (greeting, answer, what) in [
+        ("INFO {\"server_id\":\"NC\"}\r\n", "-ERR 'Unknown Protocol Operation'\r\n", "a NATS server"),
+        ("J\0\0\0\n8.0.36\0", "", "a MySQL server"),
+        (":irc.example.org NOTICE * :*** Hello\r\n", "ERROR :Closing Link\r\n", "an IRC server"),
+        ("", "ERROR :Closing Link\r\n", "an IRC server"),
+        ("* OK ready\r\n", "deploy BAD\r\n", "an IMAP server"),
+        ("220 ready\r\n", "500 what?\r\n", "a mail or FTP server"),
+        ("", "-ERR unknown command\r\n", "a Redis or POP3 server"),
+    ] {
+        let fake = Fake::start();
+        let address = fake.address();
+        let mut process = Process::start(&[&address]);
+        process.say("deploy done\n");
+        let mut guest = fake.accept();
+        if greeting.is_empty() {
+            assert_eq!(guest.line(), "deploy done\n");
+        }
+        guest.say([greeting, answer].concat());
+        let left = process.finish();
+        let says =
+            format!("{address}: this is no chatd but seems to be {what}; check the address and the port");
+        assert_eq!(unavailable(&left), says);
+    }
+}
+
+#[test]
 fn silence_is_mentioned_and_no_error() {
     let fake = Fake::start();
     let mut terminal = Terminal::start(&[&fake.address()]);
@@ -128,12 +155,17 @@ fn a_socket_that_is_not_there_or_none_is_named() {
         unavailable(&left),
         format!("{}: no such socket; is chatd running, and listening there?", path.display())
     );
-    let file = folder.write("file", "");
-    let left = pipe("", &[text(&file)]);
-    assert!(
-        unavailable(&left).starts_with(&format!("{}: nobody listens on this socket", file.display())),
-        "{left:?}"
-    );
+    // It stays when nobody listens on it any more.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let left = pipe("", &[text(&path)]);
+    let says = format!("{}: nobody listens on this socket; is chatd running?", path.display());
+    assert_eq!(unavailable(&left), says);
+    let (file, link) = (folder.write("file", ""), folder.path("link"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for none in [&file, &link, file.parent().unwrap()] {
+        let left = pipe("", &[text(none)]);
+        assert_eq!(unavailable(&left), format!("{}: this is no socket; check the path", none.display()));
+    }
 }
 
 /// A copy of the command that anybody may run, as somebody who is nobody else: to root nothing is forbidden.

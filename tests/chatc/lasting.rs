@@ -1,11 +1,11 @@
 //! A daemon that goes away and comes back: name, room and what was missed are taken up again.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::process::pipe;
 use crate::server::Way;
-use crate::support::{Daemon, PATIENCE, TestServer, clean};
+use crate::support::{Caller, Daemon, PATIENCE, TestServer, clean};
 use crate::terminal::Terminal;
 
 /// The rows after the one that begins like this.
@@ -99,6 +99,42 @@ fn what_was_missed_is_shown_once_and_in_order() {
     let rows = terminal.rows();
     assert!(rows.contains(&"> half a line".to_owned()), "{rows:#?}");
     witness.expect("five\n");
+}
+
+#[test]
+fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
+    let server = TestServer::with(|config| config.history = 3);
+    let address = server.address.to_string();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    witness.say("/join ops\n");
+    witness.expect("-!- you are in ops now (1 here)\n");
+    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    say("one\n", &address);
+    terminal.expect_row("<bob> one");
+    terminal.keys("mine\r");
+    witness.expect("one\nmine\n");
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    say("2\n3\n4\n5\n6\n7\n8\n", &address);
+    way.mend();
+    // Of what the room was told, one line may be one's own.
+    let told = "atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
+}
+
+#[test]
+fn where_nothing_is_kept_it_is_said_that_lines_may_be_missing() {
+    let server = TestServer::with(|config| config.history = 0);
+    let way = Way::to(server.address);
+    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    way.mend();
+    let told = "chatc:linesmayhavebeensaidmeanwhile,whicharenotkepthere";
+    terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
 }
 
 #[test]
@@ -284,5 +320,60 @@ fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
         assert_eq!(code, Some(1), "{rows:#?}");
         let words = rows.concat().replace(' ', "");
         assert!(words.ends_with(";whatwastypedlastmaynothavebeenheard"), "{rows:#?}");
+    }
+}
+
+/// One whose connection was lost, and whose name somebody else has now that it is back.
+fn without_a_name(server: &TestServer, way: &Way) -> (Terminal, Caller) {
+    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
+    terminal.until("a name", |terminal| terminal.rows().concat().contains("you are alice now"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    let mut other = server.join();
+    other.say("/nick alice\n");
+    while !other.until("\n").contains("you are alice now") {
+        // The daemon may not yet have found out.
+        other.say("/nick alice\n");
+    }
+    way.mend();
+    let told = "aguestuntilaliceisfree;itisaskedforagainuntilyoutype/nick";
+    terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
+    (terminal, other)
+}
+
+#[test]
+fn a_name_that_somebody_else_has_is_taken_up_again_once_it_is_free() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    witness.say("/nick bob\n");
+    let (mut terminal, other) = without_a_name(&server, &way);
+    terminal.keys("not yet\r");
+    assert!(witness.until("> not yet\n").contains("\n<guest"));
+    drop(other);
+    terminal.until("the name", |terminal| {
+        after(terminal, "> not yet").iter().any(|row| row.starts_with("-!- you are alice now;"))
+    });
+    assert_eq!(without_spaces(&terminal).matches("istaken").count(), 1);
+    terminal.keys("at last\r");
+    witness.until("<alice> at last\n");
+}
+
+#[test]
+fn a_name_is_asked_for_no_more_by_somebody_who_wants_another() {
+    let server = TestServer::start();
+    let way = Way::to(server.address);
+    let mut witness = server.join();
+    witness.say("/nick bob\n");
+    witness.until("-!- you are bob now; /help says what else there is\n");
+    let (mut terminal, other) = without_a_name(&server, &way);
+    terminal.keys("/nick bob\r");
+    terminal.until("an answer", |terminal| without_spaces(terminal).contains("-!-bobistaken"));
+    drop(other);
+    // Longer than the pauses so far.
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline {
+        terminal.keys("x\r");
+        assert!(!witness.until("> x\n").ends_with("<alice"));
     }
 }

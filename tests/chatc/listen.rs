@@ -259,6 +259,27 @@ fn it_connects_again_and_prints_what_it_missed_once() {
 }
 
 #[test]
+fn lines_that_are_missing_are_told_of_on_standard_error() {
+    let server = TestServer::with(|config| config.history = 3);
+    let way = Way::to(server.address);
+    let address = server.address.to_string();
+    let say = |text: &str| assert_eq!(pipe(text, &["--nick", "bob", &address]).code, Some(0));
+    let mut process = Process::start(&["--listen", "--reconnect", "--view", "names", &way.address]);
+    let mut other = server.join();
+    while !is_heard(&mut process, &mut other) {}
+    say("one\n");
+    process.until(|line| line == "<bob> one");
+    way.cut();
+    assert!(process.hear_error().ends_with("; connecting again"));
+    say("2\n3\n4\n5\n6\n7\n8\n");
+    way.mend();
+    process.until(|line| line == "<bob> 6");
+    let says = format!("chatc: {}: at least 4 lines that were said meanwhile are missing", way.address);
+    assert_eq!(process.hear_error(), says);
+    process.until(|line| line == "<bob> 8");
+}
+
+#[test]
 fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
     let server = TestServer::with(|config| config.commands = false);
     let address = server.address.to_string();

@@ -7,6 +7,7 @@ use chatd::protocol::{Answer, Form, Name, Notice, View};
 use crate::process::{Left, Process, command, pipe};
 use crate::server::Fake;
 use crate::support::{Caller, Daemon, Folder, TestServer, text};
+use crate::terminal::Terminal;
 
 fn address(server: &TestServer) -> String {
     server.address.to_string()
@@ -86,6 +87,39 @@ fn it_works_over_a_unix_socket_with_a_room_and_a_name() {
     let left = pipe("as somebody else\n", &["--nick", "bob", text(&path)]);
     assert_eq!(left.code, Some(1), "{left:?}");
     assert!(left.errors.contains("this machine says so"), "{left:?}");
+}
+
+#[test]
+fn ones_own_name_as_the_kernel_says_it_is_granted() {
+    let folder = Folder::new();
+    let path = folder.path("chat.sock");
+    let daemon = Daemon::start(&["--listen", text(&path)]);
+    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    let me = String::from_utf8(id.stdout).unwrap().trim().to_owned();
+    let mut witness = daemon.join();
+    witness.say("/nick ann\n");
+    witness.expect("-!- you are ann now; /help says what else there is\n");
+    let left = pipe("it is me\n", &["--nick", &me, text(&path)]);
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+    witness.until(&format!("<+{me}> it is me\n"));
+    witness.until(&format!("-!- +{me} left"));
+    let mut listener = Process::start(&["--listen", "--nick", &me, "--count", "1", text(&path)]);
+    witness.until(&format!("-!- +{me} joined"));
+    witness.say("hello\n");
+    assert_eq!(listener.wait().output, "<ann> hello\n");
+    witness.until(&format!("-!- +{me} left"));
+    let mut terminal = Terminal::start(&["--nick", &me, text(&path)]);
+    terminal.until("what the kernel says, and a prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.concat().contains(&format!("-!- you are +{me}: ")) && rows.last().is_some_and(|row| row == ">")
+    });
+    // Whoever is called something else is told so, and not asked for a name that cannot be had.
+    let mut terminal = Terminal::start(&["--nick", "eve", text(&path)]);
+    terminal.until("what the kernel says, and a prompt", |terminal| {
+        let rows = terminal.rows();
+        rows.concat().contains(&format!("chatc: you are +{me}: "))
+            && rows.last().is_some_and(|row| row == ">")
+    });
 }
 
 #[test]
@@ -251,6 +285,55 @@ fn a_daemon_that_does_not_take_it_in_time_ends_with_1() {
     let left = process.finish();
     assert_eq!(left.code, Some(1));
     assert!(left.errors.contains("in time"), "{left:?}");
+}
+
+#[test]
+fn who_says_nothing_at_all_and_takes_nothing_is_no_daemon_after_a_while() {
+    // Nobody accepts what connects there: a daemon that hangs.
+    let (hanging, greeting, waiting) = (Fake::narrow(), Fake::start(), Fake::start());
+    let address = hanging.address();
+    let large = "a line of a large file\n".repeat(500_000);
+    let mut given_up: Vec<_> = [("one\n", None), ("one\n", Some("--view=plain")), (&large, None)]
+        .into_iter()
+        .map(|(text, option)| {
+            let mut options: Vec<_> = option.into_iter().collect();
+            options.push(&address);
+            let mut process = Process::start(&options);
+            let text = text.to_owned();
+            std::thread::spawn(move || {
+                // Not all of it is taken.
+                let _ = process.try_say(&text);
+                process.finish()
+            })
+        })
+        .collect();
+    let mut greeted = Process::start(&[&greeting.address()]);
+    let mut guest = greeting.accept();
+    guest.say("Hello.\n");
+    greeted.say("one\n");
+    let greeted = std::thread::spawn(move || greeted.finish());
+    let mut idle = Process::start(&[&waiting.address()]);
+    for left in given_up.drain(..).map(|thread| thread.join().unwrap()) {
+        assert_eq!((left.code, left.output.as_str()), (Some(69), ""), "{left:?}");
+        assert_eq!(
+            left.errors,
+            format!(
+                "chatc: {address}: no answer within 10s, not even a greeting; is it chatd, and does it hang?\n"
+            )
+        );
+    }
+    // Whoever has greeted may take its time, and nobody has to say anything where there is nothing to take.
+    assert!(!greeted.is_finished());
+    assert_eq!(guest.rest(), "one\n");
+    drop(guest);
+    assert_eq!(greeted.join().unwrap().code, Some(0));
+    idle.say("two\n");
+    let mut guest = waiting.accept();
+    assert_eq!(guest.line(), "two\n");
+    let idle = std::thread::spawn(move || idle.finish());
+    assert_eq!(guest.rest(), "");
+    drop(guest);
+    assert_eq!(idle.join().unwrap().code, Some(0));
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Process {
         self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
+    /// Says something of which not all may be taken; whether all was.
+    pub fn try_say(&mut self, text: &str) -> bool {
+        self.input.as_mut().unwrap().write_all(text.as_bytes()).is_ok()
+    }
+
     /// Whether it prints something within a moment; whoever asks asks again.
     pub fn hears_soon(&self) -> bool {
         self.line_soon().is_some()

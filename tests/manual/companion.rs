@@ -7,7 +7,7 @@ use chatd::client::connection::CONNECT_TIMEOUT;
 use chatd::client::listen::GREETING;
 use chatd::client::missed::ASKED_LINES;
 use chatd::client::target::Target;
-use chatd::client::{LEAVE_TIMEOUT, cli::Cli};
+use chatd::client::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, cli::Cli};
 use chatd::service::config::Config;
 use clap::CommandFactory;
 
@@ -95,5 +95,7 @@ fn the_limits_of_chatc_are_those_of_its_manual() {
     assert!(manual.contains(&format!("for at most {} seconds", LEAVE_TIMEOUT.as_secs())));
     assert_eq!(ASKED_LINES, 1000);
     assert!(manual.contains("the last 1,000 lines"));
+    assert!(manual.contains(&format!("fewer, {} unless configured", Config::default().history)));
+    assert!(manual.contains(&format!("for {} seconds nothing more", ANSWER_TIMEOUT.as_secs())));
     assert!(manual.contains(&format!("within {} seconds", CONNECT_TIMEOUT.as_secs())));
 }
