@@ -80,6 +80,10 @@ impl House {
     }
 
     fn nick(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
+        let before = self.profiles.get(&from)?.who();
+        if before.verified {
+            return Some(Answer::IsVerified(before.name.clone()));
+        }
         if self.names.is_taken(&name, from) {
             let numbered =
                 (2..100).filter_map(|number| Name::parse(&format!("{}{number}", name.as_str())).ok());
@@ -87,10 +91,6 @@ impl House {
             return Some(Answer::Taken { name, hint });
         }
         let profile = self.profiles.get_mut(&from)?;
-        let before = profile.who();
-        if before.verified {
-            return Some(Answer::IsVerified(before.name.clone()));
-        }
         let is_known = profile.is_present || std::mem::take(&mut profile.has_spoken);
         profile.is_present = true;
         profile.member.set_named();
@@ -661,6 +661,14 @@ mod tests {
         let first = house.arrive(verified("root"));
         let (mut second, mut third) = (house.arrive(verified("root")), house.arrive(verified("root")));
         house.leave(first);
+        let own = "-!- you are +root: this machine says so, and nobody can change it\n";
+        for name in ["root", "ann", "other"] {
+            assert_eq!(
+                house.answer(&mut second, &format!("/nick {name}")),
+                own,
+                "whoever else is called that"
+            );
+        }
         house.answer(&mut ann, "/msg +root hi");
         assert_eq!((second.read_all(), third.read_all()), (String::new(), "[guest1 -> you] hi\n".to_owned()));
     }

@@ -95,19 +95,7 @@ impl Crowd {
         let deadline = Instant::now() + PATIENCE;
         while !self.sessions.iter().all(|session| session.gathering.has_heard(heralds)) {
             assert!(Instant::now() < deadline, "not all have heard {heralds} heralds");
-            self.gather_more(Duration::from_millis(100));
-        }
-    }
-
-    fn gather_more(&mut self, patience: Duration) {
-        self.wait(patience);
-        for at in 0..self.events.len() {
-            let place = usize::try_from(self.events[at].data.u64()).unwrap();
-            let session = &mut self.sessions[place];
-            let (length, _) =
-                recv(session.socket.as_ref().unwrap(), &mut *self.buffer, RecvFlags::empty()).unwrap();
-            assert!(length > 0, "session {place} was closed");
-            session.gathering.hear(&self.buffer[..length], session.ear.view);
+            self.listen(Duration::from_millis(100));
         }
     }
 
@@ -125,7 +113,7 @@ impl Crowd {
         ear.is_slow = is_slow;
         let mouth = speaks.then(|| Mouth::new(number));
         let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
-        let gathering = Gathering::default();
+        let gathering = Gathering::of(1 + self.plan.crowds_after);
         self.sessions.push(Session { socket: Some(socket), room, hears_somebody, gathering, ear, mouth });
     }
 
@@ -150,7 +138,7 @@ impl Crowd {
                 next = next.map(|next| (next + self.plan.beat).max(Instant::now() - self.plan.beat));
             }
             let Some(next) = next else {
-                self.gather_more(self.plan.beat);
+                self.listen(self.plan.beat);
                 continue;
             };
             self.nap();
@@ -248,8 +236,11 @@ impl Crowd {
                 Ok((0, _)) => self.disconnect(place, "end of input"),
                 Ok((length, _)) => {
                     let session = &mut self.sessions[place];
-                    let order = &mut self.orders[session.room];
-                    session.ear.hear(&self.buffer[..length], now(), order, &mut self.tally);
+                    let said = session.gathering.hear(&self.buffer[..length], session.ear.view);
+                    if !said.is_empty() {
+                        let order = &mut self.orders[session.room];
+                        session.ear.hear(said, now(), order, &mut self.tally);
+                    }
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => self.disconnect(place, &error.to_string()),

@@ -12,26 +12,37 @@ const LINE: &[u8] = b"all are here";
 const NAME: &str = "herald";
 
 /// What one session has heard of heralds.
-#[derive(Default)]
 pub struct Gathering {
     /// A line of which the end is still to come.
     rest: Vec<u8>,
-    heralds: u32,
+    heard: u32,
+    /// How many heralds there will be.
+    all: u32,
 }
 
 impl Gathering {
-    /// Takes what arrives; nothing of it counts for the session's ear.
-    pub fn hear(&mut self, bytes: &[u8], view: View) {
-        self.rest.extend_from_slice(bytes);
-        while let Some(end) = memchr::memchr(b'\n', &self.rest) {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.heralds += u32::from(is_last(&line[..end], view));
+    /// Of a session that will hear of so many heralds.
+    pub fn of(all: u32) -> Self {
+        Self { rest: Vec::new(), heard: 0, all }
+    }
+
+    /// Takes what arrives up to the last line of the last herald; returns what comes after it.
+    pub fn hear<'a>(&mut self, mut bytes: &'a [u8], view: View) -> &'a [u8] {
+        while self.heard < self.all {
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.rest.extend_from_slice(bytes);
+                return &[];
+            };
+            self.rest.extend_from_slice(&bytes[..end]);
+            self.heard += u32::from(is_last(&std::mem::take(&mut self.rest), view));
+            bytes = &bytes[end + 1..];
         }
+        bytes
     }
 
     /// Whether it has heard all that is said of those who come before that many heralds have gone.
     pub fn has_heard(&self, heralds: u32) -> bool {
-        self.heralds >= heralds
+        self.heard >= heralds
     }
 }
 
