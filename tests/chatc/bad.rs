@@ -1,12 +1,11 @@
 //! What is not there, not reachable, or not chatd: the message says what was tried, and the exit code is 69.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 
 use crate::process::{Left, Process, command, pipe};
-use crate::server::Fake;
+use crate::server::{Fake, Nowhere};
 use crate::support::{Daemon, Folder, text};
 use crate::terminal::Terminal;
 
@@ -18,18 +17,14 @@ fn unavailable(left: &Left) -> &str {
     line.filter(|line| !line.contains('\n')).unwrap_or_else(|| panic!("one line: {left:?}"))
 }
 
-/// A port of this machine where nobody listens.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 #[test]
 fn a_port_where_nobody_listens_is_named() {
-    let address = free_port();
+    let nowhere = Nowhere::new();
+    let address = nowhere.address.as_str();
     let says = format!("{address}: nobody listens there; is chatd running, and on this port?");
-    assert_eq!(unavailable(&pipe("hello\n", &[&address])), says);
-    assert_eq!(unavailable(&Process::start(&["--listen", "--reconnect", &address]).wait()), says);
-    let (code, rows) = Terminal::start(&[&address]).finish();
+    assert_eq!(unavailable(&pipe("hello\n", &[address])), says);
+    assert_eq!(unavailable(&Process::start(&["--listen", "--reconnect", address]).wait()), says);
+    let (code, rows) = Terminal::start(&[address]).finish();
     assert_eq!((code, rows.concat()), (Some(69), format!("chatc: {says}")));
 }
 
@@ -171,7 +166,9 @@ fn a_socket_that_is_not_there_or_none_is_named() {
 /// A copy of the command that anybody may run, as somebody who is nobody else: to root nothing is forbidden.
 fn as_somebody(program: &Command, folder: &Folder, id: u32) -> Command {
     let copy = folder.path("chatc");
-    std::fs::copy(program.get_program(), &copy).unwrap();
+    // By another process: a file that another test's child happens to have open for writing cannot be run.
+    let mut cp = Command::new("cp");
+    assert!(cp.arg(program.get_program()).arg(&copy).status().unwrap().success());
     let mut somebody = Command::new("setpriv");
     somebody.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".to_owned()]);
     somebody.arg(copy).args(program.get_args()).env("TERM", "xterm").env("LC_ALL", "C");

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::keyboard::GREETING;
 use crate::process::{Process, command};
-use crate::server::Fake;
+use crate::server::{Fake, Nowhere};
 use crate::support::{Folder, TestServer, text};
 use crate::terminal::Terminal;
 
@@ -23,11 +23,6 @@ fn shell(script: &str, options: &[&str]) -> Command {
     shell
 }
 
-/// A port of this machine where nobody listens.
-fn nowhere() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// How a command ends that says nothing of its own.
 #[track_caller]
 fn code(command: &mut Command) -> Option<i32> {
@@ -36,11 +31,12 @@ fn code(command: &mut Command) -> Option<i32> {
 
 #[test]
 fn an_error_that_nobody_can_read_keeps_its_code() {
-    let nowhere = nowhere();
+    let nowhere = Nowhere::new();
+    let nowhere = &nowhere.address;
     for (options, expected) in [
         (&[nowhere.as_str()][..], 69),
-        (&["--listen", &nowhere], 69),
-        (&["--reconnect", &nowhere], 2),
+        (&["--listen", nowhere], 69),
+        (&["--reconnect", nowhere], 2),
         (&["--nick", "a b"], 2),
     ] {
         let mut failing = command(options);
@@ -92,14 +88,15 @@ fn help_that_nobody_can_read_is_no_failure() {
 
 #[test]
 fn at_the_keyboard_the_last_words_are_on_standard_error() {
-    let (folder, nowhere) = (Folder::new(), nowhere());
+    let (folder, nowhere) = (Folder::new(), Nowhere::new());
+    let nowhere = &nowhere.address;
     let file = folder.path("file");
     let says = format!("chatc: {nowhere}: nobody listens there; is chatd running, and on this port?");
     let script = format!("exec \"$@\" 2>{}", text(&file));
-    assert_eq!(Terminal::run(&shell(&script, &[&nowhere])).finish(), (Some(69), vec![]));
+    assert_eq!(Terminal::run(&shell(&script, &[nowhere])).finish(), (Some(69), vec![]));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{says}\n"));
     let script = format!("exec \"$@\" >{}", text(&file));
-    let (code, rows) = Terminal::run(&shell(&script, &[&nowhere])).finish();
+    let (code, rows) = Terminal::run(&shell(&script, &[nowhere])).finish();
     assert_eq!((code, rows.concat()), (Some(69), says));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
 }

@@ -151,10 +151,10 @@ fn drain(lines: &Receiver<String>) -> Vec<String> {
     std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).collect()
 }
 
-/// Says `input` and ends.
+/// Says `input` and ends; it may have ended before that.
 #[track_caller]
 pub fn pipe(input: &str, options: &[&str]) -> Left {
     let mut process = Process::start(options);
-    process.say(input);
+    let _ = process.try_say(input);
     process.finish()
 }

@@ -2,16 +2,33 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 
 use crate::support::PATIENCE;
 
 /// A listener on a free port, which says nothing by itself.
 pub struct Fake {
     listener: TcpListener,
+}
+
+/// A port of this machine where nobody listens, and nobody else can: for as long as it is there.
+pub struct Nowhere {
+    pub address: String,
+    _socket: OwnedFd,
+}
+
+impl Nowhere {
+    pub fn new() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap().to_string();
+        Self { address, _socket: socket }
+    }
 }
 
 impl Fake {
