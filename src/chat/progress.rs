@@ -50,6 +50,7 @@ pub enum Delivery {
     /// All has been sent up to the member's end.
     Ended,
 }
+
 impl Progress {
     /// What is owed first of all: whole lines. An LF first of all is the end of one that is torn.
     pub(super) fn begin_with(&mut self, mut lines: Vec<u8>) {
@@ -74,7 +75,7 @@ impl Progress {
         slices.push(&self.owed);
         let pieces = log.pieces(self.cursor, limit, |from| member.hides(from), member.hidden_end());
         let reached = slices.extend(log, pieces, limit);
-        let (offered, is_torn) = (slices.bytes, slices.is_torn());
+        let offered = slices.bytes;
         if offered > 0 {
             let sent = match outlet.send(slices.as_slice()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -87,14 +88,15 @@ impl Progress {
             }
             if sent < offered {
                 let is_torn = self.advance(log, member, sent);
-                self.set_torn(is_torn, member, Some(outlet));
+                self.set_torn(is_torn, member, outlet);
                 return Ok(Delivery::Blocked { sent });
             }
             if !self.owed.is_empty() {
                 member.note_answered(self.owed.len());
                 self.owed = Vec::new();
             }
-            self.set_torn(is_torn, member, Some(outlet));
+            // What is owed does not end inside of a line, though an answer to telnet ends without an LF.
+            self.set_torn(reached > self.cursor && !log.ends_line(reached), member, outlet);
         }
         self.cursor = reached;
         Ok(match reached {
@@ -105,10 +107,10 @@ impl Progress {
     }
 
     /// Notes whether what was sent last ends inside of a line.
-    pub(super) fn set_torn(&mut self, is_torn: bool, member: &Member, outlet: Option<&dyn Outlet>) {
+    fn set_torn(&mut self, is_torn: bool, member: &Member, outlet: &dyn Outlet) {
         if is_torn != self.torn {
             self.torn = is_torn;
-            outlet.inspect(|outlet| outlet.note_torn(member.id(), is_torn));
+            outlet.note_torn(member.id(), is_torn);
         }
     }
 
@@ -117,7 +119,7 @@ impl Progress {
         let mut is_torn = self.torn;
         let owed = sent.min(self.owed.len());
         if owed > 0 {
-            is_torn = self.owed[owed - 1] != b'\n';
+            is_torn = owed < self.owed.len() && self.owed[owed - 1] != b'\n';
             member.note_answered(owed);
         }
         self.owed.drain(..owed);

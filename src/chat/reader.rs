@@ -190,19 +190,33 @@ impl<'a> News<'a> {
         (is_all && is_for_all && output.outlet.is_some()).then_some(Turn { member, output })
     }
 
+    /// Says whether so many bytes of it end inside of a line.
+    fn is_torn(&self, sent: usize) -> bool {
+        sent > 0 && self.bytes[sent - 1] != b'\n'
+    }
+
     /// Sends it to all of them, one right after the other; wakes those whose own task has to see to the rest.
     pub(super) fn deliver(&self, room: &RoomLog, mut turns: Vec<Turn<'_>>) {
         let slices = [IoSlice::new(self.bytes)];
         let ways: Vec<Way<'_>> =
             turns.iter().filter_map(|turn| turn.output.outlet.as_deref().map(Way::to)).collect();
-        let results: Vec<io::Result<usize>> = ways.iter().map(|way| way.send(&slices)).collect();
+        let send = |(at, way): (usize, &Way<'_>)| {
+            let result = way.send(&slices);
+            if let Ok(sent) = result
+                && self.is_torn(sent)
+            {
+                turns[at].note_torn();
+            }
+            result
+        };
+        let results: Vec<io::Result<usize>> = ways.iter().enumerate().map(send).collect();
         for (turn, result) in turns.iter_mut().zip(results) {
             // An error comes again when the session's task tries, and that ends the session.
             let sent = result.unwrap_or(0);
             turn.output.progress.cursor += sent as Position;
             if sent > 0 {
-                let Output { progress, outlet, .. } = &mut *turn.output;
-                progress.set_torn(self.bytes[sent - 1] != b'\n', turn.member, outlet.as_deref());
+                // Before, it had been sent everything.
+                turn.output.progress.torn = self.is_torn(sent);
             }
             room.note_cursor(turn.member, turn.output.progress.cursor);
             if sent < self.bytes.len() {
@@ -217,6 +231,13 @@ impl<'a> News<'a> {
 pub(super) struct Turn<'a> {
     member: &'a Member,
     output: MutexGuard<'a, Output>,
+}
+
+impl Turn<'_> {
+    /// Before the others have had their turn: this process may die meanwhile.
+    fn note_torn(&self) {
+        self.output.outlet.as_ref().inspect(|outlet| outlet.note_torn(self.member.id(), true));
+    }
 }
 
 /// Sends `member` what it has still to get. [`Delivery::Complete`] leaves it asleep, anything else awake.

@@ -48,11 +48,6 @@ impl<'a> Slices<'a> {
         limit
     }
 
-    /// Says whether what it sends ends inside of a line.
-    pub(super) fn is_torn(&self) -> bool {
-        self.as_slice().last().is_some_and(|slice| !slice.ends_with(b"\n"))
-    }
-
     pub(super) fn as_slice(&self) -> &[IoSlice<'a>] {
         &self.slices[..self.len]
     }

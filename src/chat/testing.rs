@@ -130,7 +130,6 @@ impl TestHouse {
         person.read(0);
     }
 
-    /// Has somebody type a command.
     /// Sends what is new to all who had been sent everything before, as the broker does.
     pub fn deliver(&mut self) {
         while let Some(room) = self.house.take_fresh() {
@@ -141,6 +140,7 @@ impl TestHouse {
         }
     }
 
+    /// Has somebody type a command.
     pub fn ask(&mut self, person: &mut Person, line: &str) {
         let Line::Command(command) = command::read(line.as_bytes()) else { panic!("{line} is no command") };
         person.reader.member().begin_input();

@@ -1,6 +1,7 @@
 //! What is kept of connections while they are in use, so that another process can go on with them.
 //!
-//! Sessions and listeners tell it who comes and who goes; whoever keeps connections hears of it through a channel. Where nobody does, all of it does nothing.
+//! Sessions and listeners tell it who comes and who goes; whoever keeps connections hears of it through a channel. Where
+//! nobody does, all of it does nothing.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

@@ -29,7 +29,7 @@ const ATTEMPTS_AT: u64 = 16;
 const HEAD: u64 = 64;
 const MARK: usize = 16;
 /// The most of the file that is read: marks of a million descriptors.
-const MOST_BYTES: usize = 16 << 20;
+const MOST_BYTES: usize = 32 << 20;
 /// Numbers are reserved so many at a time: after a crash, as many may be missing.
 const RESERVED: u64 = 64;
 
@@ -99,7 +99,7 @@ impl Marks {
     }
 
     /// Puts the marks of sessions that have been taken over in the place of those that another process has left: its
-    /// descriptors had other numbers. There is no moment without them.
+    /// descriptors had other numbers. It is one write, and only a death within that may lose some of them.
     ///
     /// # Errors
     /// The kernel's.
@@ -138,7 +138,10 @@ impl Marks {
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        pwrite(&self.file, bytes, at)?;
+        // It is short where there is no memory for all of it.
+        if pwrite(&self.file, bytes, at)? < bytes.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         Ok(())
     }
 }

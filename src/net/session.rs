@@ -137,6 +137,8 @@ pub struct Session {
     alarm: Option<Instant>,
     /// It is marked for the case of a crash: half a line has been read.
     is_marked: bool,
+    /// Nobody gets what it says any more: it was meant for others than those who would hear it.
+    is_unheard: bool,
     /// It has been told that the daemon stops.
     is_told_of_the_end: bool,
     /// The waker that the membership has: it hardly ever changes.
@@ -171,6 +173,7 @@ impl Session {
             ending: None,
             alarm: None,
             is_marked: false,
+            is_unheard: false,
             is_told_of_the_end: false,
             waker: None,
         }

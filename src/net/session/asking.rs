@@ -91,9 +91,12 @@ impl Session {
         {
             if is_stopping {
                 // There is no time to wait for who does not read.
-                let is_for_others = command.changes_who_hears();
+                self.is_unheard = command.changes_who_hears();
                 self.drop_said(bytes);
-                self.drop_unsaid_if(is_for_others);
+                let unsaid = self.unsaid.take_if(|_| self.is_unheard);
+                if let Some(unsaid) = unsaid {
+                    self.tell_unheard(memchr_iter(b'\n', unsaid.rest()).count());
+                }
             }
             return is_stopping;
         }
@@ -134,10 +137,8 @@ impl Session {
     }
 
     /// What comes after a command that cannot be done any more is not for those who would hear it now.
-    fn drop_unsaid_if(&mut self, is_for_others: bool) {
-        if let Some(unsaid) = self.unsaid.take_if(|_| is_for_others) {
-            self.notice(&Notice::Unsaid { lines: memchr_iter(b'\n', unsaid.rest()).count() });
-        }
+    pub(super) fn tell_unheard(&mut self, lines: usize) {
+        self.notice(&Notice::Unsaid { lines });
     }
 
     /// Little enough is left to be put aside for it; also of one that is sent nothing any more.

@@ -343,6 +343,14 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_telnet_is_not_half_a_line() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(b"\xff\xfd\x06");
+        passage.expect(b"\xff\xfc\x06");
+        assert_eq!(passage.marked(), []);
+    }
+
+    #[test]
     fn the_rest_of_a_line_that_is_too_long_is_dropped_there() {
         let mut passage = Passage::greeted(settings());
         passage.say(vec![b'x'; settings().rules.max_line + 1]);

@@ -104,6 +104,7 @@ impl Session {
                 Some(0) => self.take_in(&[], Then::End),
                 _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
             }
+            self.mark();
             received
         })
     }
@@ -139,7 +140,9 @@ impl Session {
             self.net.counters.too_long.fetch_add(u64::from(too_long), std::sync::atomic::Ordering::Relaxed);
             self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
         }
-        if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
+        if lines > 0 && self.is_unheard {
+            self.tell_unheard(lines as usize);
+        } else if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
             // One thing at a time: see `go_on`.
             self.unsaid = Unsaid::new(text, self.reader.traffic());
         } else if lines > 0 {
