@@ -98,7 +98,7 @@ fn intro(args: &Args) -> String {
          it is chatd with\neverybody in plain, amid something chatd without that, 10 beside 100 receivers chatd with \
          100. A growth is how many times as\nmuch a delivery costs as with fewer: it costs the kernel more, too, the more \
          sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and copying it is \
-         most of what it costs: where all is in json, it is held\nagainst plain by the byte.",
+         most of what it costs: what chatd\nitself adds is in the rows for a byte.",
         kernel.trim(),
         args.rounds
     )
