@@ -130,6 +130,10 @@ fn where_nothing_is_kept_it_is_said_that_lines_may_be_missing() {
     let way = Way::to(server.address);
     let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
     terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    // The prompt is there before it is known where the room is; with a line, that is known.
+    let mut witness = server.join();
+    witness.say("one\n");
+    terminal.until("a line", |terminal| terminal.rows().iter().any(|row| row.ends_with("> one")));
     way.cut();
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
     way.mend();
