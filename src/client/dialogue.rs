@@ -18,7 +18,7 @@ use super::paint::Paint;
 use super::shown::Shown;
 use super::step::{Answered, Step};
 use crate::protocol::command::{self, Command, Line};
-use crate::protocol::{Answer, View};
+use crate::protocol::{Answer, Notice, View};
 
 /// What is asked for to be shown objects, and also to know what was taken: it changes nothing then, and has one answer.
 const QUESTION: &str = "/view json";
@@ -143,6 +143,7 @@ impl Dialogue {
             Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
             Line::Command(Command::Nick(name)) => self.identity.type_name(&name),
             Line::Command(Command::Join(room)) => self.identity.type_room(&room),
+            Line::Command(Command::Ignore(_)) => self.missed.ignore(),
             _ => {}
         }
         self.to_send.push(sent);
@@ -256,6 +257,9 @@ impl Dialogue {
             }
             Heard::Notice(text) => self.hear_notice(text, line),
             heard => {
+                if matches!(heard, Heard::Skipped(_)) {
+                    self.missed.doubt();
+                }
                 let kind = if matches!(heard, Heard::Private { .. }) { Shown::Line } else { Shown::Aside };
                 self.paint.heard(&heard, &line).map(kind).into_iter().collect()
             }
@@ -298,6 +302,10 @@ impl Dialogue {
             (view, true) => Answer::Viewed(view).to_string(),
         };
         let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        // The room goes on with a number that it has surely not had before.
+        if text == Notice::Crashed.to_string() {
+            self.missed.doubt();
+        }
         let asked = self.steps.front().copied();
         match self.answered(&text) {
             Some(Answered::Granted) => vec![Shown::Granted(shown)],
@@ -663,6 +671,31 @@ mod tests {
         hear(&mut ann, notice(Form::Json, Answer::Last(0)));
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
+    }
+
+    #[test]
+    fn after_a_crash_or_with_somebody_ignored_the_numbers_tell_nothing() {
+        let crash = |ann: &mut Dialogue| {
+            let mut out = Vec::new();
+            Notice::Crashed.encode(Form::Json, &mut out);
+            hear(ann, String::from_utf8(out).unwrap().trim_end());
+        };
+        let skip = |ann: &mut Dialogue| drop(hear(ann, r#"{"type":"skipped","lines":7}"#));
+        let ignore = |ann: &mut Dialogue| drop(say(ann, "/ignore bot"));
+        let ways: [(&dyn Fn(&mut Dialogue), _); 4] =
+            [(&crash, 0), (&skip, 0), (&ignore, 0), (&|ann| drop(say(ann, "/who")), 4095)];
+        for (happen, missing) in ways {
+            let mut ann = named();
+            hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+            hear(&mut ann, said(Form::Json, 1, "bob", "one"));
+            happen(&mut ann);
+            ann.lost(Timestamp::UNIX_EPOCH);
+            settle(&mut ann);
+            hear(&mut ann, notice(Form::Json, Answer::Last(1)));
+            hear(&mut ann, said(Form::Json, 4097, "bob", "hi"));
+            let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+            assert_eq!(shown[0], Shown::Missed(Count { shown: 1, missing: Some(missing) }));
+        }
     }
 
     #[test]

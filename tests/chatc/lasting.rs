@@ -120,7 +120,29 @@ fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
     say("2\n3\n4\n5\n6\n7\n8\n", &address);
     way.mend();
     // Of what the room was told, one line may be one's own.
-    let told = "atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    let told = "bytheirnumbers,atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
+}
+
+#[test]
+fn whoever_has_ignored_somebody_is_told_no_number() {
+    let server = TestServer::with(|config| config.history = 3);
+    let address = server.address.to_string();
+    let way = Way::to(server.address);
+    let mut bot = server.join();
+    bot.say("/nick bot\n/join ops\n");
+    bot.until("-!- you are in ops now (1 here)\n");
+    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    say("one\n", &address);
+    terminal.expect_row("<bob> one");
+    terminal.keys("/ignore bot\r");
+    terminal.until("an answer", |terminal| without_spaces(terminal).contains("youdonothearbotanymore"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    say("2\n3\n4\n5\n6\n7\n8\n", &address);
+    way.mend();
+    let told = "chatc:morelinesmayhavebeensaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
     terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
 }
 
