@@ -33,6 +33,11 @@ impl Claim {
         (self.is_over, self.when) = (true, None);
     }
 
+    /// Whether it is asked for no more.
+    pub fn is_given_up(&self) -> bool {
+        self.is_over
+    }
+
     /// When it is asked for again, if it is.
     pub fn when(&self) -> Option<Instant> {
         self.when
@@ -68,7 +73,7 @@ mod tests {
         let (now, mut claim) = (Instant::now(), Claim::default());
         claim.refused(now, 25);
         claim.give_up();
-        assert!(claim.when().is_none() && !claim.is_due(now + Duration::from_secs(60)));
+        assert!(claim.is_given_up() && !claim.is_due(now + Duration::from_secs(60)));
         assert!(!claim.refused(now, 25), "that was asked before");
         assert!(claim.when().is_none());
     }

@@ -266,9 +266,12 @@ impl Conversation {
         if let Some(name) = former.map(str::to_owned) {
             if self.claim.refused(Instant::now(), super::spread()) {
                 self.remark(&refusal.words);
-                self.remark(&format!(
-                    "you are a guest until {name} is free; it is asked for again until you type /nick"
-                ));
+                // Somebody may have typed /nick, or Ctrl-D, before this answer came.
+                if !self.claim.is_given_up() {
+                    self.remark(&format!(
+                        "you are a guest until {name} is free; it is asked for again until you type /nick"
+                    ));
+                }
             }
             return;
         }

@@ -17,8 +17,8 @@ use super::own;
 use super::paint::Paint;
 use super::shown::Shown;
 use super::step::{Answered, Step};
-use crate::protocol::command::{self, Command, Line};
-use crate::protocol::{Answer, View};
+use crate::protocol::command::{self, Command, CommandError, Line};
+use crate::protocol::{Answer, Notice, View};
 
 /// What is asked for to be shown objects, and also to know what was taken: it changes nothing then, and has one answer.
 const QUESTION: &str = "/view json";
@@ -143,6 +143,8 @@ impl Dialogue {
             Line::Command(Command::Time(times)) if self.is_json => self.paint.times = times,
             Line::Command(Command::Nick(name)) => self.identity.type_name(&name),
             Line::Command(Command::Join(room)) => self.identity.type_room(&room),
+            Line::Command(Command::Ignore(_)) => self.missed.ignore(),
+            Line::Refused(CommandError::Name(_)) if self.is_json => self.steps.push_back(Step::Mistyped),
             _ => {}
         }
         self.to_send.push(sent);
@@ -180,7 +182,10 @@ impl Dialogue {
     /// These lines could not be sent: nobody answers the questions among them.
     pub fn not_sent(&mut self, lines: &[String]) {
         let is_question = |line: &&String| {
-            matches!(command::read(line.as_bytes()), Line::Command(Command::Last(_) | Command::View(_)))
+            matches!(
+                command::read(line.as_bytes()),
+                Line::Command(Command::Last(_) | Command::View(_)) | Line::Refused(CommandError::Name(_))
+            )
         };
         if self.is_json {
             let count = lines.iter().filter(is_question).count();
@@ -256,6 +261,9 @@ impl Dialogue {
             }
             Heard::Notice(text) => self.hear_notice(text, line),
             heard => {
+                if matches!(heard, Heard::Skipped(_)) {
+                    self.missed.doubt();
+                }
                 let kind = if matches!(heard, Heard::Private { .. }) { Shown::Line } else { Shown::Aside };
                 self.paint.heard(&heard, &line).map(kind).into_iter().collect()
             }
@@ -298,6 +306,10 @@ impl Dialogue {
             (view, true) => Answer::Viewed(view).to_string(),
         };
         let shown = self.paint.heard(&Heard::Notice(shown), &line).unwrap_or(line);
+        // The room goes on with a number that it has surely not had before.
+        if text == Notice::Crashed.to_string() {
+            self.missed.doubt();
+        }
         let asked = self.steps.front().copied();
         match self.answered(&text) {
             Some(Answered::Granted) => vec![Shown::Granted(shown)],
@@ -340,8 +352,8 @@ impl Dialogue {
         if !matches!(answered, Answered::Begun(_)) {
             self.steps.pop_front();
         }
-        // What somebody has asked for is shown as it comes.
-        if matches!(step, Step::Last | Step::Look) { None } else { Some(answered) }
+        // What answers somebody who has typed is shown as it comes.
+        if matches!(step, Step::Last | Step::Look | Step::Mistyped) { None } else { Some(answered) }
     }
 
     fn note_room(&mut self, text: &str, is_asked: bool) {
@@ -365,7 +377,7 @@ mod tests {
     use super::*;
     use crate::client::own::Lost;
     use crate::client::step::Refusal;
-    use crate::protocol::{Event, Form, Kind, Name, Said as Spoken, Scene, Who};
+    use crate::protocol::{Event, Form, Kind, Name, NameError, Said as Spoken, Scene, Who};
 
     /// What a daemon with this view would send.
     fn said(form: Form, seq: u64, from: &str, text: &str) -> String {
@@ -596,6 +608,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_mistyped_answers_nothing_that_was_asked_for() {
+        let mut ann = named();
+        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        for typed in ["/nick <b>", "/join <b>"] {
+            ann.say(typed);
+            ann.ask_for_name("ann");
+            let wrong = Answer::Refused(CommandError::Name(NameError::BadCharacter));
+            let heard = hear(&mut ann, notice(Form::Json, wrong));
+            assert!(matches!(&heard[..], [Shown::Notice { .. }]), "{heard:?}");
+            let taken = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
+            assert!(matches!(&taken[..], [Shown::Refused(refusal)] if refusal.is_taken), "{taken:?}");
+        }
+        ann.take_to_send();
+        ann.say("/nick <b>");
+        let lines = ann.take_to_send();
+        ann.not_sent(&lines);
+        assert_eq!(say(&mut ann, "two"), ["two", "/view json"]);
+        assert_eq!(
+            hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json))),
+            [],
+            "nobody waits for that"
+        );
+    }
+
+    #[test]
     fn under_another_name_nobody_knows_whether_what_was_said_is_lost() {
         let mut ann = named();
         hear(&mut ann, notice(Form::Json, Answer::Last(0)));
@@ -663,6 +700,32 @@ mod tests {
         hear(&mut ann, notice(Form::Json, Answer::Last(0)));
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
+    }
+
+    #[test]
+    fn after_a_crash_or_with_somebody_ignored_the_numbers_tell_nothing() {
+        let mut crash = Vec::new();
+        Notice::Crashed.encode(Form::Json, &mut crash);
+        let crash = String::from_utf8(crash).unwrap().trim_end().to_owned();
+        let skipped = r#"{"type":"skipped","lines":7}"#.to_owned();
+        for (typed, heard, missing) in [
+            (None, Some(crash), 0),
+            (None, Some(skipped), 0),
+            (Some("/ignore bot"), None, 0),
+            (Some("/who"), None, 4095),
+        ] {
+            let mut ann = named();
+            hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+            hear(&mut ann, said(Form::Json, 1, "bob", "one"));
+            typed.into_iter().for_each(|line| drop(say(&mut ann, line)));
+            heard.into_iter().for_each(|line| drop(hear(&mut ann, line)));
+            ann.lost(Timestamp::UNIX_EPOCH);
+            settle(&mut ann);
+            hear(&mut ann, notice(Form::Json, Answer::Last(1)));
+            hear(&mut ann, said(Form::Json, 4097, "bob", "hi"));
+            let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+            assert_eq!(shown[0], Shown::Missed(Count { shown: 1, missing: Some(missing) }));
+        }
     }
 
     #[test]

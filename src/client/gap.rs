@@ -1,9 +1,10 @@
 //! How many of the lines that were missed the daemon does not show any more.
 //!
 //! `missed` tells it where the room was when the connection was lost, and where the lines begin that `/last` shows: a
-//! room numbers its lines one after the other, and those of oneself among them are not missed. A room that has begun
-//! anew numbers from 1 again, and looks like one that went on once it has got further than the other was; so what is
-//! said is the least that is missing, and never too much.
+//! room numbers its lines one after the other, and those of oneself among them are not missed. That is what the numbers
+//! say, and no more: a room that has begun anew numbers from 1 again, and looks like one that went on once it has got
+//! further than the other was; and one that went on after a crash has left numbers out. So nobody is told how many there
+//! were but by their numbers, and where these are known to say nothing, not even that.
 
 use super::own::Own;
 
@@ -12,7 +13,7 @@ use super::own::Own;
 pub struct Count {
     /// The lines that are shown.
     pub shown: usize,
-    /// If earlier ones are missing, or may be: how many at least.
+    /// If earlier ones are missing, or may be: how many at least, by their numbers; 0 if these do not say.
     pub missing: Option<u64>,
 }
 
@@ -20,8 +21,8 @@ impl Count {
     /// What to say before the lines that are shown, if there is anything to say.
     pub fn words(self) -> Option<String> {
         let at_least = |count| match count {
-            1 => "at least one line was said meanwhile".to_owned(),
-            count => format!("at least {count} lines were said meanwhile"),
+            1 => "by their numbers, at least one line was said meanwhile".to_owned(),
+            count => format!("by their numbers, at least {count} lines were said meanwhile"),
         };
         let shown = self.shown as u64;
         let these =
@@ -33,7 +34,7 @@ impl Count {
             (0, Some(0)) => "lines may have been said meanwhile, which are not kept here".into(),
             (0, Some(missing)) => format!("{}, and not kept here", at_least(missing)),
             (_, Some(0)) => format!("more lines may have been said meanwhile; {these}:"),
-            (_, Some(missing)) => format!("{}; {these}:", at_least(shown + missing)),
+            (_, Some(missing)) => format!("{}; {these}:", at_least(shown.saturating_add(missing))),
         })
     }
 
@@ -41,8 +42,10 @@ impl Count {
     pub fn missing_words(self) -> Option<String> {
         Some(match self.missing? {
             0 => "lines that were said meanwhile may be missing".into(),
-            1 => "at least one line that was said meanwhile is missing".into(),
-            missing => format!("at least {missing} lines that were said meanwhile are missing"),
+            1 => "by their numbers, at least one line that was said meanwhile is missing".into(),
+            missing => {
+                format!("by their numbers, at least {missing} lines that were said meanwhile are missing")
+            }
         })
     }
 }
@@ -58,13 +61,22 @@ pub struct Gap {
     is_own_sure: bool,
     /// How many of them were found.
     found: usize,
+    /// Whether numbers may be left out for which there are no lines that could be missed.
+    is_doubtful: bool,
 }
 
 impl Gap {
-    /// The first of the last lines has this number; before, the last that was heard had the other.
+    /// The first of the last lines has this number; before, the last that was heard had the other. The server may send
+    /// any numbers.
     pub fn new(first: u64, before: u64, own: &Own) -> Self {
-        let left_out = first.checked_sub(before + 1).unwrap_or(first - first.min(1));
-        Self { left_out, own: own.room_lines(), is_own_sure: !own.has_lost() && !own.is_full(), found: 0 }
+        let left_out = first.checked_sub(before.saturating_add(1)).unwrap_or(first.saturating_sub(1));
+        let is_own_sure = !own.has_lost() && !own.is_full();
+        Self { left_out, own: own.room_lines(), is_own_sure, found: 0, is_doubtful: false }
+    }
+
+    /// Numbers may be left out for other reasons than that lines are missing.
+    pub fn doubtful(self) -> Self {
+        Self { is_doubtful: true, ..self }
     }
 
     /// A line of one's own was found among them.
@@ -72,16 +84,18 @@ impl Gap {
         self.found += 1;
     }
 
-    /// They are all read: how many lines are missing at least, if any are or may be. `own` is what is left.
+    /// They are all read: how many lines are missing at least, if any are or may be; 0 if nobody knows. `own` is what is
+    /// left.
     pub fn missing(&self, own: &Own) -> Option<u64> {
         // What is left was said after the last that was found, if one was.
         let after = if self.found > 0 { own.room_lines() } else { 0 };
-        let most_own = (self.own - self.found).saturating_sub(after) as u64;
-        let is_all_own = self.is_own_sure && self.left_out == most_own;
+        let most_own = self.own.saturating_sub(self.found).saturating_sub(after) as u64;
+        let is_all_own = self.is_own_sure && !self.is_doubtful && self.left_out == most_own;
         if self.left_out == 0 || is_all_own {
             return None;
         }
-        Some(if own.is_full() { 0 } else { self.left_out.saturating_sub(most_own) })
+        let is_unknown = self.is_doubtful || own.is_full();
+        Some(if is_unknown { 0 } else { self.left_out.saturating_sub(most_own) })
     }
 }
 
@@ -120,6 +134,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_may_send_any_numbers() {
+        assert_eq!(missing(u64::MAX, 0, &own(0)), Some(u64::MAX - 1));
+        assert_eq!(missing(u64::MAX, u64::MAX, &own(0)), None);
+        assert_eq!(missing(1, u64::MAX, &own(0)), None);
+        let words = Count { shown: 200, missing: Some(u64::MAX) }.words().unwrap();
+        assert!(words.contains(&u64::MAX.to_string()), "{words}");
+    }
+
+    #[test]
+    fn numbers_for_which_there_may_be_no_lines_count_none() {
+        assert_eq!(Gap::new(6, 5, &own(0)).doubtful().missing(&own(0)), None);
+        for mine in [0, 1, 10] {
+            let own = own(mine);
+            assert_eq!(Gap::new(7, 5, &own).doubtful().missing(&own), Some(0));
+        }
+    }
+
+    #[test]
     fn ones_own_lines_that_are_shown_are_not_among_the_missing() {
         let mut own = own(5);
         let mut gap = Gap::new(10, 5, &own);
@@ -143,17 +175,27 @@ mod tests {
             (1, None, "one line was said meanwhile:"),
             (3, None, "3 lines were said meanwhile:"),
             (0, Some(0), "lines may have been said meanwhile, which are not kept here"),
-            (0, Some(1), "at least one line was said meanwhile, and not kept here"),
+            (0, Some(1), "by their numbers, at least one line was said meanwhile, and not kept here"),
             (1, Some(0), "more lines may have been said meanwhile; this is the last:"),
-            (1, Some(1), "at least 2 lines were said meanwhile; this is the last:"),
-            (200, Some(300), "at least 500 lines were said meanwhile; these are the last 200:"),
+            (1, Some(1), "by their numbers, at least 2 lines were said meanwhile; this is the last:"),
+            (
+                200,
+                Some(300),
+                "by their numbers, at least 500 lines were said meanwhile; these are the last 200:",
+            ),
         ] {
             assert_eq!(words(shown, missing), expected);
         }
         let of_missing = |missing| Count { shown: 3, missing }.missing_words().unwrap_or_default();
         assert_eq!(of_missing(None), "");
         assert_eq!(of_missing(Some(0)), "lines that were said meanwhile may be missing");
-        assert_eq!(of_missing(Some(1)), "at least one line that was said meanwhile is missing");
-        assert_eq!(of_missing(Some(7)), "at least 7 lines that were said meanwhile are missing");
+        assert_eq!(
+            of_missing(Some(1)),
+            "by their numbers, at least one line that was said meanwhile is missing"
+        );
+        assert_eq!(
+            of_missing(Some(7)),
+            "by their numbers, at least 7 lines that were said meanwhile are missing"
+        );
     }
 }

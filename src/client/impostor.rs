@@ -1,25 +1,26 @@
 //! What is not chatd: recognises other protocols by the first bytes that a server sends.
 //!
 //! The reading thread shows it what has arrived until it is decided, which the first line always does. It is sure or
-//! says nothing: the greeting of chatd may be anything, and may be empty, so silence means nothing either.
+//! says nothing: the greeting of chatd may be anything, and may be empty, so silence means nothing either. What is in
+//! question is known by CR LF, with which chatd ends no line; only one that is `raw` does, if somebody has sent that.
+//! Where that one has no greeting either, what comes first may be mistaken.
 
 /// The bytes of the first line that are looked at.
 const HEAD_BYTES: usize = 128;
 
 /// How other protocols greet, or answer a line that they do not understand, and what to call them.
-const GREETINGS: [(&str, &str); 20] = [
+const GREETINGS: [(&str, &str); 19] = [
     ("SSH-2.0-", "an SSH server"),
     ("SSH-1.", "an SSH server"),
     ("HTTP/1.0 ", "a web server"),
     ("HTTP/1.1 ", "a web server"),
     ("<!DOCTYPE HTML", "a web server"),
     ("<html", "a web server"),
-    ("+OK ", "a POP3 server"),
     ("* OK ", "an IMAP server"),
     ("-ERR ", "a Redis or POP3 server"),
     ("-NOAUTH ", "a Redis server"),
     ("-DENIED ", "a Redis server"),
-    ("INFO {\"", "a NATS server"),
+    ("INFO {\"server_id\":", "a NATS server"),
     ("RFB 003.", "a VNC server"),
     ("@RSYNCD: ", "an rsync server"),
     ("AMQP\0", "an AMQP server"),
@@ -80,19 +81,20 @@ fn by_frame(head: &[u8]) -> Option<&'static str> {
     is_frame.then_some("a server that speaks no text")
 }
 
-/// The protocols whose first line has to be whole to be known. Theirs end with CR LF, and those of chatd with LF.
+/// The protocols whose first line has to be whole to be known: theirs ends with CR LF.
 fn by_line(head: &[u8]) -> Option<&'static str> {
     let end = head.iter().position(|byte| *byte == b'\n')?;
     let line = String::from_utf8_lossy(&head[..end]).to_ascii_uppercase();
-    let Some(line) = line.strip_suffix('\r') else { return by_code(&line, false) };
+    let line = line.strip_suffix('\r')?;
     let is_irc =
         ["NOTICE AUTH :", "NOTICE * :", "ERROR :", "PING :"].iter().any(|start| line.starts_with(start));
     match line {
         "ERROR" => Some("a memcached server"),
         "+OK" => Some("a POP3 server"),
+        _ if line.starts_with("+OK ") => Some("a POP3 server"),
         _ if line.starts_with("* BYE ") => Some("an IMAP server"),
         _ if is_irc || is_of_irc(line) => Some("an IRC server"),
-        _ => by_code(line, true),
+        _ => by_code(line),
     }
 }
 
@@ -108,17 +110,15 @@ fn is_of_irc(line: &str) -> bool {
 }
 
 /// The lines with a code: `220 mail.example.org ESMTP`, `220 (vsFTPd 3.0.3)`, `220-`, `500 unknown command`.
-fn by_code(line: &str, has_cr: bool) -> Option<&'static str> {
+fn by_code(line: &str) -> Option<&'static str> {
     let (code, rest) = line.split_at_checked(3)?;
     let is_greeting = matches!(code, "220" | "554");
     match code {
         _ if !rest.starts_with([' ', '-']) => None,
         _ if is_greeting && rest.contains("SMTP") => Some("a mail server"),
         _ if is_greeting && rest.contains("FTP") => Some("an FTP server"),
-        "200" | "201" if has_cr => Some("a news server"),
-        "220" | "421" | "500" | "501" | "502" | "503" | "530" | "554" if has_cr => {
-            Some("a mail or FTP server")
-        }
+        "200" | "201" => Some("a news server"),
+        "220" | "421" | "500" | "501" | "502" | "503" | "530" | "554" => Some("a mail or FTP server"),
         _ => None,
     }
 }
@@ -154,6 +154,7 @@ mod tests {
             (b"* OK IMAP4rev1 ready\r\n", "an IMAP server"),
             (b"* BYE too many connections\r\n", "an IMAP server"),
             (b"+OK\r\n", "a POP3 server"),
+            (b"+OK Dovecot ready.\r\n", "a POP3 server"),
             (b"-NOAUTH Authentication required.\r\n", "a Redis server"),
             (b"-DENIED Redis is running in protected mode", "a Redis server"),
             (b"220 Welcome\r\n", "a mail or FTP server"),
@@ -192,9 +193,13 @@ mod tests {
             "HTTP/1.1\n",
             "220 Welcome\n",
             "500 miles\n",
+            "220 of us, by SMTP\n",
+            "554 by FTP\n",
             "+OK\n",
+            "+OK then\n",
             "ERROR\n",
             "INFO: the build is done\n",
+            "INFO {\"msg\":\"started\"}\n",
             "NOTICE: no lunch today\n",
             "ERROR: the build has failed\n",
             ":) NOTICE\n",

@@ -74,6 +74,10 @@ pub struct Missed {
     is_whole: bool,
     /// What is known of the lines that are missing before those of `/last`.
     gap: Option<Gap>,
+    /// Whether somebody may be ignored on this connection, whose lines have numbers like others.
+    is_ignoring: bool,
+    /// Whether the numbers after the last line that was heard may be left out although nothing was missed.
+    is_doubtful: bool,
     /// What one has said after the last line that was heard.
     pub own: Own,
 }
@@ -82,7 +86,18 @@ impl Missed {
     /// One goes to another room, of which nothing has been heard.
     pub fn forget(&mut self) {
         self.mark = None;
+        self.is_doubtful = false;
         self.own.clear();
+    }
+
+    /// Somebody is not heard any more, as long as the connection lasts.
+    pub fn ignore(&mut self) {
+        self.is_ignoring = true;
+    }
+
+    /// Numbers are left out before the next line, or lines that cannot be missed any more.
+    pub fn doubt(&mut self) {
+        self.is_doubtful = true;
     }
 
     /// Whether it is known where the room was: if not, nothing can be missed.
@@ -92,6 +107,7 @@ impl Missed {
 
     /// A new connection: what comes has to wait if `/last` is asked for what was missed.
     pub fn hold(&mut self, is_asked: bool) {
+        self.is_doubtful |= std::mem::take(&mut self.is_ignoring);
         self.stage = if is_asked { Stage::Held } else { Stage::Live };
         self.found.clear();
         self.held.clear();
@@ -164,7 +180,8 @@ impl Missed {
         if let Some((place, mark)) = entry.said.place.as_ref().zip(self.mark)
             && self.gap.is_none()
         {
-            self.gap = Some(Gap::new(place.seq, mark.seq, &self.own));
+            let gap = Gap::new(place.seq, mark.seq, &self.own);
+            self.gap = Some(if self.is_doubtful { gap.doubtful() } else { gap });
         }
     }
 
@@ -188,6 +205,7 @@ impl Missed {
     fn note(&mut self, entry: &Entry) {
         if let Some(place) = &entry.said.place {
             self.mark = Some(Mark { time: place.time, seq: place.seq });
+            self.is_doubtful = false;
         }
     }
 
@@ -200,7 +218,7 @@ impl Missed {
             return;
         }
         // Of a daemon that has started anew, nothing is left.
-        let left_out = place.seq.checked_sub(mark.seq + 1);
+        let left_out = place.seq.checked_sub(mark.seq.saturating_add(1));
         self.own.forget(left_out.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX)));
     }
 
@@ -298,6 +316,34 @@ mod tests {
         let mut missed = lost();
         replay(&mut missed, &[]);
         assert_eq!(missed.take_missing(), None, "nobody knows");
+    }
+
+    #[test]
+    fn numbers_that_are_left_out_for_another_reason_count_no_lines_until_a_line_is_heard() {
+        let missing = |missed: &mut Missed| {
+            let first = missed.mark.unwrap().seq + 100;
+            replay(missed, &[entry(first, first as i64, "x")]);
+            missed.take_missing()
+        };
+        let mut missed = lost();
+        missed.doubt();
+        assert_eq!(missing(&mut missed), Some(0));
+        missed.hold(true);
+        assert_eq!(missing(&mut missed), Some(99), "that was heard since");
+        missed.ignore();
+        missed.take(entry(300, 300, "somebody else"));
+        missed.hold(true);
+        missed.hold(true);
+        assert_eq!(missing(&mut missed), Some(0), "whoever was ignored may have spoken after it");
+        missed.hold(true);
+        assert_eq!(missing(&mut missed), Some(99), "who comes back ignores nobody");
+    }
+
+    #[test]
+    fn a_server_may_send_any_numbers() {
+        let mut missed = Missed::default();
+        missed.take(entry(u64::MAX, 5, "the last there can be"));
+        missed.take(entry(1, 6, "anew"));
     }
 
     #[test]

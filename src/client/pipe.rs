@@ -73,7 +73,8 @@ impl Pipe {
                 // Connecting has a bound of its own, and an error that says more.
                 Stage::Connecting => None,
                 Stage::Opening(_, until) => self.deadline.into_iter().chain([*until]).min(),
-                _ => self.deadline.into_iter().chain(silence).min(),
+                // Somebody has said how long it may take: a daemon may need so long to find out who one is.
+                _ => self.deadline.or(silence),
             };
             let Ok(event) = connection::next(events, until) else {
                 match self.time_is_up(Instant::now()) {
@@ -96,13 +97,23 @@ impl Pipe {
             return Some((Exit::Failed, Some(self.late())));
         }
         let is_unanswered = matches!(self.stage, Stage::Opening(_, until) if until <= now);
-        if self.silence.is_over(now) || (is_unanswered && !self.silence.is_heard()) {
-            let words = format!(
-                "no answer within {ANSWER_TIMEOUT:?}, not even a greeting; is it chatd, and does it hang?"
-            );
-            return Some((Exit::NoDaemon, Some(self.says(&words))));
+        let is_hanging = self.deadline.is_none() && self.silence.is_over(now);
+        if is_hanging || (is_unanswered && !self.silence.is_heard()) {
+            return Some((Exit::NoDaemon, Some(self.says(&self.silent()))));
         }
         is_unanswered.then(|| (Exit::Failed, Some(self.late())))
+    }
+
+    /// Nothing was heard for too long.
+    fn silent(&self) -> String {
+        let words = match self.dialogue.open_wish() {
+            Some(_) => {
+                "; is it chatd, does it hang, or has it no commands, which --nick, --room and --view need?"
+            }
+            // A daemon that is slow takes it all the same, once it goes on.
+            None => ", and what was sent may still be said; is it chatd, and does it hang?",
+        };
+        format!("no answer within {ANSWER_TIMEOUT:?}, not even a greeting{words}")
     }
 
     fn late(&self) -> String {

@@ -25,7 +25,9 @@ pub enum Step {
     Last,
     /// To be shown objects, as before, for somebody has typed `/view`.
     Look,
-    /// The same, to know whether what was said before it has been taken.
+    /// Something that cannot be a name, for somebody has typed that as one.
+    Mistyped,
+    /// To be shown objects, as before, to know whether what was said before it has been taken.
     Taken,
 }
 
@@ -65,7 +67,7 @@ impl Step {
     pub fn name(self) -> &'static str {
         match self {
             Self::View | Self::Look | Self::Taken => "/view",
-            Self::Early | Self::Nick => "/nick",
+            Self::Early | Self::Nick | Self::Mistyped => "/nick",
             Self::Join => "/join",
             Self::Find | Self::Missed | Self::Last => "/last",
         }
@@ -82,6 +84,7 @@ impl Step {
                 (text == Answer::Viewed(View::Json).to_string()).then_some(Answered::Taken)
             }
             Self::Early => Self::Nick.answered_by(text),
+            Self::Mistyped => is_name_error(text).then_some(Answered::Ended),
             Self::Nick if name_given(text).is_some() => Some(Answered::Granted),
             Self::Nick if is_taken || is_name_error(text) => refused(true),
             // Nobody can change what the kernel says; another name will not do either.

@@ -1,20 +1,20 @@
 //! A daemon that goes away and comes back: name, room and what was missed are taken up again.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::process::pipe;
 use crate::server::Way;
-use crate::support::{Caller, Daemon, PATIENCE, TestServer, clean};
+use crate::support::{Daemon, PATIENCE, TestServer, clean};
 use crate::terminal::Terminal;
 
 /// The rows after the one that begins like this.
-fn after(terminal: &Terminal, start: &str) -> Vec<String> {
+pub fn after(terminal: &Terminal, start: &str) -> Vec<String> {
     terminal.rows().into_iter().skip_while(|row| !row.starts_with(start)).skip(1).collect()
 }
 
 /// All that is on the screen, wherever its lines are broken.
-fn without_spaces(terminal: &Terminal) -> String {
+pub fn without_spaces(terminal: &Terminal) -> String {
     terminal.rows().concat().replace(' ', "")
 }
 
@@ -120,7 +120,29 @@ fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
     say("2\n3\n4\n5\n6\n7\n8\n", &address);
     way.mend();
     // Of what the room was told, one line may be one's own.
-    let told = "atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    let told = "bytheirnumbers,atleast7linesweresaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
+    terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
+}
+
+#[test]
+fn whoever_has_ignored_somebody_is_told_no_number() {
+    let server = TestServer::with(|config| config.history = 3);
+    let address = server.address.to_string();
+    let way = Way::to(server.address);
+    let mut bot = server.join();
+    bot.say("/nick bot\n/join ops\n");
+    bot.until("-!- you are in ops now (1 here)\n");
+    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    say("one\n", &address);
+    terminal.expect_row("<bob> one");
+    terminal.keys("/ignore bot\r");
+    terminal.until("an answer", |terminal| without_spaces(terminal).contains("youdonothearbotanymore"));
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    say("2\n3\n4\n5\n6\n7\n8\n", &address);
+    way.mend();
+    let told = "chatc:morelinesmayhavebeensaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
     terminal.until("how many", |terminal| without_spaces(terminal).contains(told));
 }
 
@@ -130,6 +152,10 @@ fn where_nothing_is_kept_it_is_said_that_lines_may_be_missing() {
     let way = Way::to(server.address);
     let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
     terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    // The prompt is there before it is known where the room is; with a line, that is known.
+    let mut witness = server.join();
+    witness.say("one\n");
+    terminal.until("a line", |terminal| terminal.rows().iter().any(|row| row.ends_with("> one")));
     way.cut();
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
     way.mend();
@@ -320,60 +346,5 @@ fn what_is_in_doubt_at_the_end_is_said_and_ends_with_1() {
         assert_eq!(code, Some(1), "{rows:#?}");
         let words = rows.concat().replace(' ', "");
         assert!(words.ends_with(";whatwastypedlastmaynothavebeenheard"), "{rows:#?}");
-    }
-}
-
-/// One whose connection was lost, and whose name somebody else has now that it is back.
-fn without_a_name(server: &TestServer, way: &Way) -> (Terminal, Caller) {
-    let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
-    terminal.until("a name", |terminal| terminal.rows().concat().contains("you are alice now"));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
-    let mut other = server.join();
-    other.say("/nick alice\n");
-    while !other.until("\n").contains("you are alice now") {
-        // The daemon may not yet have found out.
-        other.say("/nick alice\n");
-    }
-    way.mend();
-    let told = "aguestuntilaliceisfree;itisaskedforagainuntilyoutype/nick";
-    terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
-    (terminal, other)
-}
-
-#[test]
-fn a_name_that_somebody_else_has_is_taken_up_again_once_it_is_free() {
-    let server = TestServer::start();
-    let way = Way::to(server.address);
-    let mut witness = server.join();
-    witness.say("/nick bob\n");
-    let (mut terminal, other) = without_a_name(&server, &way);
-    terminal.keys("not yet\r");
-    assert!(witness.until("> not yet\n").contains("\n<guest"));
-    drop(other);
-    terminal.until("the name", |terminal| {
-        after(terminal, "> not yet").iter().any(|row| row.starts_with("-!- you are alice now;"))
-    });
-    assert_eq!(without_spaces(&terminal).matches("istaken").count(), 1);
-    terminal.keys("at last\r");
-    witness.until("<alice> at last\n");
-}
-
-#[test]
-fn a_name_is_asked_for_no_more_by_somebody_who_wants_another() {
-    let server = TestServer::start();
-    let way = Way::to(server.address);
-    let mut witness = server.join();
-    witness.say("/nick bob\n");
-    witness.until("-!- you are bob now; /help says what else there is\n");
-    let (mut terminal, other) = without_a_name(&server, &way);
-    terminal.keys("/nick bob\r");
-    terminal.until("an answer", |terminal| without_spaces(terminal).contains("-!-bobistaken"));
-    drop(other);
-    // Longer than the pauses so far.
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while Instant::now() < deadline {
-        terminal.keys("x\r");
-        assert!(!witness.until("> x\n").ends_with("<alice"));
     }
 }

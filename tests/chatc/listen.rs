@@ -274,7 +274,10 @@ fn lines_that_are_missing_are_told_of_on_standard_error() {
     say("2\n3\n4\n5\n6\n7\n8\n");
     way.mend();
     process.until(|line| line == "<bob> 6");
-    let says = format!("chatc: {}: at least 4 lines that were said meanwhile are missing", way.address);
+    let says = format!(
+        "chatc: {}: by their numbers, at least 4 lines that were said meanwhile are missing",
+        way.address
+    );
     assert_eq!(process.hear_error(), says);
     process.until(|line| line == "<bob> 8");
 }

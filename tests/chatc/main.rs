@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod claim;
 mod garbage;
 mod keyboard;
 mod lasting;

@@ -1,12 +1,12 @@
 //! What is piped in is said, and the exit code says whether the daemon has taken it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chatd::protocol::{Answer, Form, Name, Notice, View};
 
 use crate::process::{Left, Process, command, pipe};
 use crate::server::Fake;
-use crate::support::{Caller, Daemon, Folder, TestServer, text};
+use crate::support::{Caller, Daemon, Folder, PATIENCE, TestServer, text};
 use crate::terminal::Terminal;
 
 fn address(server: &TestServer) -> String {
@@ -105,8 +105,14 @@ fn ones_own_name_as_the_kernel_says_it_is_granted() {
     witness.until(&format!("-!- +{me} left"));
     let mut listener = Process::start(&["--listen", "--nick", &me, "--count", "1", text(&path)]);
     witness.until(&format!("-!- +{me} joined"));
-    witness.say("hello\n");
-    assert_eq!(listener.wait().output, "<ann> hello\n");
+    // It may have joined before all that it asks for is granted, and hears nothing until then.
+    let (deadline, mut heard) = (Instant::now() + PATIENCE, None);
+    while heard.is_none() {
+        assert!(Instant::now() < deadline, "it hears nothing: {:?}", listener.wait());
+        witness.say("hello\n");
+        heard = listener.line_soon();
+    }
+    assert_eq!((heard.as_deref(), listener.wait().code), (Some("<ann> hello"), Some(0)));
     witness.until(&format!("-!- +{me} left"));
     let mut terminal = Terminal::start(&["--nick", &me, text(&path)]);
     terminal.until("what the kernel says, and a prompt", |terminal| {
@@ -293,7 +299,11 @@ fn who_says_nothing_at_all_and_takes_nothing_is_no_daemon_after_a_while() {
     let (hanging, greeting, waiting) = (Fake::narrow(), Fake::start(), Fake::start());
     let address = hanging.address();
     let large = "a line of a large file\n".repeat(500_000);
-    let mut given_up: Vec<_> = [("one\n", None), ("one\n", Some("--view=plain")), (&large, None)]
+    let slow = Fake::start();
+    let mut patient = Process::start(&["--timeout", "1h", &slow.address()]);
+    patient.say("one\n");
+    let patient = std::thread::spawn(move || patient.finish());
+    let mut given_up: Vec<_> = [("one\n", None), (&large, None), ("one\n", Some("--view=plain"))]
         .into_iter()
         .map(|(text, option)| {
             let mut options: Vec<_> = option.into_iter().collect();
@@ -313,15 +323,17 @@ fn who_says_nothing_at_all_and_takes_nothing_is_no_daemon_after_a_while() {
     greeted.say("one\n");
     let greeted = std::thread::spawn(move || greeted.finish());
     let mut idle = Process::start(&[&waiting.address()]);
-    for left in given_up.drain(..).map(|thread| thread.join().unwrap()) {
+    let sent = ", and what was sent may still be said; is it chatd, and does it hang?";
+    let asked = "; is it chatd, does it hang, or has it no commands, which --nick, --room and --view need?";
+    for (left, words) in given_up.drain(..).map(|thread| thread.join().unwrap()).zip([sent, sent, asked]) {
         assert_eq!((left.code, left.output.as_str()), (Some(69), ""), "{left:?}");
-        assert_eq!(
-            left.errors,
-            format!(
-                "chatc: {address}: no answer within 10s, not even a greeting; is it chatd, and does it hang?\n"
-            )
-        );
+        let says = format!("chatc: {address}: no answer within 10s, not even a greeting{words}\n");
+        assert_eq!(left.errors, says);
     }
+    // Whoever says how long it may take waits so long.
+    assert!(!patient.is_finished());
+    assert_eq!(slow.accept().rest(), "one\n");
+    assert_eq!(patient.join().unwrap().code, Some(0));
     // Whoever has greeted may take its time, and nobody has to say anything where there is nothing to take.
     assert!(!greeted.is_finished());
     assert_eq!(guest.rest(), "one\n");
