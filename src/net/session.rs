@@ -251,14 +251,10 @@ impl Session {
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Ok(true) => {}
-                Ok(false) => {
-                    self.mark();
-                    return Poll::Pending;
-                }
+                Ok(false) => return Poll::Pending,
                 Err(close) => return Poll::Ready(close),
             }
         }
-        self.mark();
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chatd::protocol::{Answer, Form, Name, View};
 
-use crate::lasting::{after, without_spaces};
+use crate::lasting::{after, lose, without_spaces};
 use crate::server::{Fake, Way};
 use crate::support::{Caller, TestServer};
 use crate::terminal::Terminal;
@@ -13,8 +13,7 @@ use crate::terminal::Terminal;
 fn without_a_name(server: &TestServer, way: &Way) -> (Terminal, Caller) {
     let mut terminal = Terminal::start(&["--nick", "alice", &way.address]);
     terminal.until("a name", |terminal| terminal.rows().concat().contains("you are alice now"));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(way, &mut terminal);
     let mut other = server.join();
     other.say("/nick alice\n");
     while !other.until("\n").contains("you are alice now") {

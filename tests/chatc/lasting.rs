@@ -65,6 +65,23 @@ fn say(text: &str, address: &str) {
     assert_eq!(left.code, Some(0), "{left:?}");
 }
 
+/// Its connection is lost, and it has noticed.
+#[track_caller]
+pub fn lose(way: &Way, terminal: &mut Terminal) {
+    way.cut();
+    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+}
+
+/// Somebody called alice in ops, who has heard a line there.
+#[track_caller]
+fn alice_in_ops(way: &Way, address: &str) -> Terminal {
+    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
+    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
+    say("one\n", address);
+    terminal.expect_row("<bob> one");
+    terminal
+}
+
 #[test]
 fn what_was_missed_is_shown_once_and_in_order() {
     let server = TestServer::start();
@@ -74,17 +91,13 @@ fn what_was_missed_is_shown_once_and_in_order() {
     let mut witness = server.join();
     witness.say("/join ops\n");
     witness.expect("-!- you are in ops now (1 here)\n");
-    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
-    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    say("one\n", &address);
-    terminal.expect_row("<bob> one");
+    let mut terminal = alice_in_ops(&way, &address);
     terminal.keys("mine\r");
     witness.expect("one\nmine\n");
     say("two\n", &address);
     terminal.expect_row("<bob> two");
     terminal.keys("half");
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     say("three\nfour\n", &address);
     way.mend();
     let rows = ["<bob> three", "<bob> four", "> half"];
@@ -109,14 +122,10 @@ fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
     let mut witness = server.join();
     witness.say("/join ops\n");
     witness.expect("-!- you are in ops now (1 here)\n");
-    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
-    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    say("one\n", &address);
-    terminal.expect_row("<bob> one");
+    let mut terminal = alice_in_ops(&way, &address);
     terminal.keys("mine\r");
     witness.expect("one\nmine\n");
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     say("2\n3\n4\n5\n6\n7\n8\n", &address);
     way.mend();
     // Of what the room was told, one line may be one's own.
@@ -132,14 +141,10 @@ fn whoever_has_ignored_somebody_is_told_no_number() {
     let mut bot = server.join();
     bot.say("/nick bot\n/join ops\n");
     bot.until("-!- you are in ops now (1 here)\n");
-    let mut terminal = Terminal::start(&["--nick", "alice", "--room", "ops", &way.address]);
-    terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    say("one\n", &address);
-    terminal.expect_row("<bob> one");
+    let mut terminal = alice_in_ops(&way, &address);
     terminal.keys("/ignore bot\r");
     terminal.until("an answer", |terminal| without_spaces(terminal).contains("youdonothearbotanymore"));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     say("2\n3\n4\n5\n6\n7\n8\n", &address);
     way.mend();
     let told = "chatc:morelinesmayhavebeensaidmeanwhile;thesearethelast3:<bob>6<bob>7<bob>8";
@@ -156,8 +161,7 @@ fn where_nothing_is_kept_it_is_said_that_lines_may_be_missing() {
     let mut witness = server.join();
     witness.say("one\n");
     terminal.until("a line", |terminal| terminal.rows().iter().any(|row| row.ends_with("> one")));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     way.mend();
     let told = "chatc:linesmayhavebeensaidmeanwhile,whicharenotkepthere";
     terminal.until("a remark", |terminal| without_spaces(terminal).contains(told));
@@ -175,8 +179,7 @@ fn what_others_say_is_shown_even_if_one_has_said_the_same() {
     witness.expect("ok\nyes\n");
     witness.say("well\n");
     terminal.until("an answer", |terminal| terminal.rows().iter().any(|row| row.ends_with("> well")));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     assert_eq!(pipe("no\nok\nyes\n", &["--nick", "bob", &address]).code, Some(0));
     way.mend();
     terminal.until("all that bob has said", |terminal| {
@@ -220,8 +223,7 @@ fn it_says_once_that_the_connection_is_lost_and_can_be_left_meanwhile() {
     let way = Way::to(server.address);
     let mut terminal = Terminal::start(&[&way.address]);
     terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     // It comes and goes: whoever connects is turned away.
     terminal.keys("x\r");
     terminal.until("a remark", |terminal| terminal.rows().concat().contains("nobody got that"));
@@ -238,8 +240,7 @@ fn a_plain_session_stays_plain_when_it_comes_back() {
     let mut other = server.join();
     let mut terminal = Terminal::start(&[&way.address]);
     terminal.until("a prompt", |terminal| terminal.rows().last().is_some_and(|row| row == ">"));
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     other.say("missed\n");
     way.mend();
     terminal.expect_row("chatc: connected again");
@@ -294,8 +295,7 @@ fn what_was_lost_on_the_way_is_told_and_what_arrived_is_not() {
     way.lose_questions();
     type_and_write(&mut terminal, "lost");
     type_and_write(&mut terminal, "/msg guest1 lost");
-    way.cut();
-    terminal.until("a remark", |terminal| terminal.rows().concat().contains("; connecting again"));
+    lose(&way, &mut terminal);
     way.mend();
     terminal.until("what was lost", |terminal| {
         let sure = "chatc:nobodygotthis;Upbringsitback:lost";

@@ -90,12 +90,12 @@ impl Session {
             && !self.has_been_sent_enough()
         {
             if is_stopping {
-                // There is no time to wait for who does not read.
+                // There is no time to wait for who does not read: what comes after it is not for those who would hear it now.
                 self.is_unheard = command.changes_who_hears();
                 self.drop_said(bytes);
-                let unsaid = self.unsaid.take_if(|_| self.is_unheard);
-                if let Some(unsaid) = unsaid {
-                    self.tell_unheard(memchr_iter(b'\n', unsaid.rest()).count());
+                let unheard = self.unsaid.take_if(|_| self.is_unheard);
+                if let Some(unheard) = unheard {
+                    self.notice(&Notice::Unsaid { lines: memchr_iter(b'\n', unheard.rest()).count() });
                 }
             }
             return is_stopping;
@@ -134,11 +134,6 @@ impl Session {
             unsaid.done += bytes;
             unsaid.rest().is_empty()
         });
-    }
-
-    /// What comes after a command that cannot be done any more is not for those who would hear it now.
-    pub(super) fn tell_unheard(&mut self, lines: usize) {
-        self.notice(&Notice::Unsaid { lines });
     }
 
     /// Little enough is left to be put aside for it; also of one that is sent nothing any more.

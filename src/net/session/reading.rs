@@ -104,7 +104,6 @@ impl Session {
                 Some(0) => self.take_in(&[], Then::End),
                 _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
             }
-            self.mark();
             received
         })
     }
@@ -124,6 +123,7 @@ impl Session {
             self.framer.finish(settings.rules, &mut framed);
         }
         self.pass_on(framed, &settings);
+        self.mark();
         if then == Then::End {
             self.phase = Phase::Ended;
         } else if !bytes.is_empty() {
@@ -141,7 +141,7 @@ impl Session {
             self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
         }
         if lines > 0 && self.is_unheard {
-            self.tell_unheard(lines as usize);
+            self.notice(&Notice::Unsaid { lines: lines as usize });
         } else if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
             // One thing at a time: see `go_on`.
             self.unsaid = Unsaid::new(text, self.reader.traffic());
