@@ -97,8 +97,8 @@ fn intro(args: &Args) -> String {
          pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver. The base is the floor; for a view \
          it is chatd with\neverybody in plain, amid something chatd without that, 10 beside 100 receivers chatd with \
          100. A growth is how many times as\nmuch a delivery costs as with fewer: it costs the kernel more, too, the more \
-         sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and copying it is \
-         most of what it costs: what chatd\nitself adds is in the rows for a byte.",
+         sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and what the kernel does \
+         with its bytes is most of what it\ncosts at full load: what chatd itself adds is in the rows for a byte.",
         kernel.trim(),
         args.rounds
     )

@@ -57,6 +57,26 @@ fn a_flood_into_a_room_of_readers_loses_nothing() {
 }
 
 #[test]
+fn many_hear_the_same_however_late_each_of_them_reads() {
+    // So many that what is said at once lies in pages that all their sockets refer to (`chat::pages`).
+    const LINES: usize = 40_000;
+    let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
+    let readers: Vec<Caller> = (0..24).map(|_| server.join()).collect();
+    let flood = flood(server.join(), LINES);
+    let late = |(place, mut reader): (usize, Caller)| {
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20) * place as u32);
+            follow(&mut reader, LINES)
+        })
+    };
+    let reading: Vec<_> = readers.into_iter().enumerate().map(late).collect();
+    for reader in reading {
+        assert_eq!(reader.join().unwrap(), (LINES, 0));
+    }
+    flood.join().unwrap();
+}
+
+#[test]
 fn a_reader_that_never_reads_holds_nobody_up_and_is_told_what_it_missed() {
     const LINES: usize = 300_000;
     let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));

@@ -93,9 +93,10 @@ const GROWTH: &[(&str, Unit, Target)] = &[("growth", Unit::Times, Target::Ratio(
 const PACED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis)];
 const CPU_BYTE: (&str, Unit, Target) = ("CPU/byte", Unit::Time, Target::Ratio(1.20));
-/// A name before each line makes it a sixth longer, `json` nearly three times as long. Nearly all of the cost is the
-/// kernel's, for copying and waking, and grows with the bytes: what chatd itself adds shows in the row for those.
+/// A name makes a line a sixth longer, `json` three times as long. At full load nearly all of the cost is the kernel's
+/// and grows with the bytes, and what chatd adds shows in the row for those; of one line it hardly depends on them.
 const VIEWED: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK, CPU_BYTE];
+const VIEWED_ONE: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL];
 const DISTURBED: &[(&str, Unit, Target)] =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(2.0))];
 const KEPT: &[(&str, Unit, Target)] = &[(CPU, Unit::Time, Target::Ratio(1.05)), WALL, PEAK];
@@ -142,6 +143,14 @@ const fn viewed(name: &'static str, shown: Shown, listeners: usize, lines: u64) 
     let rounds = if matches!(shown, Shown::Names) { Rounds::Thrice } else { Rounds::All };
     let setup = Setup::showing(shown);
     Case { setup, base: Base::Plain, rounds, others: Others::Never, ..full(name, listeners, lines, VIEWED) }
+}
+
+const fn viewed_one(name: &'static str, shown: Shown) -> Case {
+    Case {
+        run: Run::OneLine { listeners: 100, lines: 1_000 },
+        rows: VIEWED_ONE,
+        ..viewed(name, shown, 100, 0)
+    }
 }
 
 /// The same with connections that are kept for the next process, beside the same without.
@@ -231,6 +240,9 @@ pub(crate) const CASES: &[Case] = &[
     viewed("json, 1,000 receivers", Shown::Json, 1_000, 10_000),
     viewed("a third each, 100 receivers", Shown::Thirds, 100, 100_000),
     viewed("a third each, 1,000", Shown::Thirds, 1_000, 10_000),
+    viewed_one("one line, names", Shown::Names),
+    viewed_one("one line, json", Shown::Json),
+    viewed_one("one line, a third each", Shown::Thirds),
     disturbed("amid 1,000 comings, goings/s", Amid::Comings, &[]),
     disturbed("amid a flood, --rate 600", Amid::Flood, &["--rate", "600"]),
     Case {

@@ -5,7 +5,7 @@
 //! there; `audience` those of them to whom lines are shown in the same form, [`log`] their recent lines as one ring of
 //! bytes, [`room_log`] how they share it; [`reader`] is one member's way through that ring, [`progress`] where on it the
 //! member stands, `slices` what it is sent at once. [`member`] is what the two sides of a membership share, [`outlet`]
-//! where its lines go, [`traffic`] what goes through all of it; `history` and `comings` are a room's memory of what was
+//! where its lines go, `pages` how many get the same at once, [`traffic`] what goes through all of it; `history` and `comings` are a room's memory of what was
 //! said and who came. [`handover`] and `kept_room` are what another process takes over, [`journal`] what it would know
 //! after a crash. [`broker`] is the task that owns the house. Nothing here knows about files, signals or where
 //! connections come from, and only the broker waits for anything.
@@ -28,6 +28,7 @@ pub mod log;
 pub mod member;
 mod names;
 pub mod outlet;
+mod pages;
 pub mod progress;
 pub mod reader;
 pub mod room;

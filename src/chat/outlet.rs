@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::SessionId;
+use super::pages::Pages;
 
 /// Where a member's lines go.
 pub trait Outlet: Debug + Send + Sync {
@@ -50,10 +51,13 @@ impl<'a> Way<'a> {
         outlet.socket().map_or(Self::Outlet(outlet), Self::Socket)
     }
 
-    pub(super) fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Socket(socket) => send(socket, slices),
-            Self::Outlet(outlet) => outlet.send(slices),
+    /// Sends `bytes`, which are in `pages` if there are any; says how many were taken.
+    pub(super) fn send(&self, bytes: &[u8], pages: Option<&Pages>) -> io::Result<usize> {
+        let slices = [IoSlice::new(bytes)];
+        match (self, pages) {
+            (Self::Socket(socket), Some(pages)) => pages.send_to(socket),
+            (Self::Socket(socket), None) => send(socket, &slices),
+            (Self::Outlet(outlet), _) => outlet.send(&slices),
         }
     }
 }

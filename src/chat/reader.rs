@@ -5,12 +5,13 @@
 //! [`Progress`]: a position in the log that may lie inside a line, and the few bytes that are for this
 //! member alone. Nothing here waits, knows a socket or changes the log.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::{Arc, MutexGuard};
 
 use super::log::Log;
 use super::member::{Member, Output};
 use super::outlet::Way;
+use super::pages::Pages;
 use super::progress::{DELIVERY_BYTES, Delivery, Progress};
 use super::room_log::RoomLog;
 use super::traffic::Traffic;
@@ -165,7 +166,8 @@ pub(super) fn relocate(member: &Member, to: &Arc<RoomLog>) {
 /// Most members have been sent everything before and said nothing themselves: what is new is the same bytes
 /// for all of them. They are collected first and then sent to in a row, with nothing between one system call
 /// and the next: looking after a member between two of them makes a line a sixth dearer, for it takes the
-/// processor's caches from the kernel.
+/// processor's caches from the kernel. Where it is much, and they are many, it lies in [`Pages`] that all their sockets
+/// refer to.
 pub(super) struct News<'a> {
     from: Position,
     bytes: &'a [u8],
@@ -197,11 +199,11 @@ impl<'a> News<'a> {
 
     /// Sends it to all of them, one right after the other; wakes those whose own task has to see to the rest.
     pub(super) fn deliver(&self, room: &RoomLog, mut turns: Vec<Turn<'_>>) {
-        let slices = [IoSlice::new(self.bytes)];
         let ways: Vec<Way<'_>> =
             turns.iter().filter_map(|turn| turn.output.outlet.as_deref().map(Way::to)).collect();
+        let pages = Pages::for_many(self.bytes, ways.len());
         let send = |(at, way): (usize, &Way<'_>)| {
-            let result = way.send(&slices);
+            let result = way.send(self.bytes, pages.as_ref());
             if let Ok(sent) = result
                 && self.is_torn(sent)
             {
