@@ -9,7 +9,7 @@
 //! | 4 | `src/bin/chatd.rs`, `src/bin/chatc.rs` | argv to exit code, a few lines each | - |
 //! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, wiring | - |
 //! | 2 | [`net`] | listeners, sessions, sockets | argv, signals, the environment |
-//! | 1 | [`chat`] | rooms, their logs, the broker | files, signals; of a socket only how to send |
+//! | 1 | [`chat`] | rooms, their logs, the broker | paths, signals; of a socket only how to send |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
 //! | - | [`client`] | the companion: chatc, on floors 0 and 2 | the daemon's insides |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |

@@ -246,6 +246,20 @@ fn without_a_store_everybody_is_told_goodbye() {
 }
 
 #[test]
+fn where_nothing_can_be_written_down_everybody_is_told_goodbye() {
+    // As with LimitFSIZE=0 in the unit: it holds for files in memory, too.
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("ulimit -f 0;", &[]);
+    assert!(daemon.log.iter().any(|line| line.contains("cannot keep connections")), "{:#?}", daemon.log);
+    let mut ann = daemon.join();
+    ann.say("/nick ann\n");
+    ann.expect("-!- you are ann now; /help says what else there is\n");
+    manager.stop_for_restart(&mut daemon);
+    ann.expect("-!- closing: chatd is stopping\n");
+    ann.expect_end();
+}
+
+#[test]
 fn half_a_line_of_a_crash_gets_an_end_and_the_next_line_is_whole() {
     let manager = Manager::with_store();
     let mut daemon = manager.start("", &[]);

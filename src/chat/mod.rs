@@ -7,7 +7,7 @@
 //! member stands, `slices` what it is sent at once. [`member`] is what the two sides of a membership share, [`outlet`]
 //! where its lines go, `pages` how many get the same at once, [`traffic`] what goes through all of it; `history` and `comings` are a room's memory of what was
 //! said and who came. [`handover`] and `kept_room` are what another process takes over, [`journal`] what it would know
-//! after a crash. [`broker`] is the task that owns the house. Nothing here knows about files, signals or where
+//! after a crash. [`broker`] is the task that owns the house. Nothing here knows about paths, signals or where
 //! connections come from, and only the broker waits for anything.
 
 use std::time::Instant;

@@ -195,6 +195,11 @@ impl Server {
         &self.addresses
     }
 
+    /// Says whether connections outlive this process, as far as it depends on that.
+    pub fn keeps_connections(&self) -> bool {
+        self.net.keeping.is_on()
+    }
+
     /// Puts the settings of `config` in force that can change while it runs.
     pub fn reload(&self, config: &Config) {
         self.net.set_settings(settings(config));
