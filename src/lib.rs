@@ -68,7 +68,7 @@
 //!    the broker;
 //! 3. the broker ends when its last input is gone;
 //! 4. sessions write what is pending, up to `drain`;
-//! 5. whoever is shown notices is told; each connection is shut down and closed;
+//! 5. whoever is shown lines in `names` or `json` is told; each connection is shut down and closed;
 //! 6. the process exits with 0.
 
 pub mod chat;

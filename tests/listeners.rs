@@ -63,6 +63,19 @@ fn an_address_in_use_is_named_and_the_exit_code_is_1() {
 }
 
 #[test]
+fn what_can_be_done_about_an_address_is_said() {
+    // An address of nobody's (RFC 5737), and a folder that is not there.
+    for (address, expected) in [
+        ("192.0.2.77:5001", "cannot assign requested address; choose an address that this machine has"),
+        ("/nonexistent/chat.sock", "no such file or directory; make its folder first, or choose another one"),
+    ] {
+        let (code, stderr) = run(&["--listen", address]);
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains(&format!("cannot listen on {address}: {expected}")), "{stderr}");
+    }
+}
+
+#[test]
 fn two_addresses_of_which_one_has_the_other_in_it_are_both_named() {
     // Somebody else may take the port before it is listened on.
     let attempts = (0..5).map(|_| {

@@ -92,9 +92,7 @@ impl Step {
             Self::Join if room_entered(text).is_some() || text == Answer::AlreadyThere.to_string() => {
                 Some(Answered::Granted)
             }
-            Self::Join if text.ends_with("rooms already; see /rooms") || is_name_error(text) => {
-                refused(false)
-            }
+            Self::Join if text.ends_with(" already; see /rooms") || is_name_error(text) => refused(false),
             Self::Nick | Self::Join => None,
             Self::Find | Self::Missed | Self::Last
                 if text.starts_with("the last ") && text.ends_with(':') =>
@@ -178,6 +176,7 @@ mod tests {
         }
         assert_eq!(refused(Step::Nick, Answer::IsVerified(name("ann"))), Some(false));
         assert_eq!(refused(Step::Join, Answer::TooManyRooms(100)), Some(false));
+        assert_eq!(refused(Step::Join, Answer::TooManyRooms(1)), Some(false));
     }
 
     #[test]

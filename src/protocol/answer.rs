@@ -139,6 +139,7 @@ impl fmt::Display for Answer {
             Self::DoesNotRead(name) => write!(f, "{name} does not read, and did not get it"),
             Self::Entered { room, members } => write!(f, "you are in {room} now ({members} here)"),
             Self::AlreadyThere => f.write_str("you are there"),
+            Self::TooManyRooms(1) => f.write_str("there is 1 room already; see /rooms"),
             Self::TooManyRooms(most) => write!(f, "there are {most} rooms already; see /rooms"),
             Self::Rooms { count, rooms } => {
                 let texts: Vec<_> =

@@ -8,7 +8,7 @@
 //!    the broker;
 //! 3. the broker ends when its last input is gone;
 //! 4. sessions write what is pending, up to `drain`;
-//! 5. whoever is shown notices is told; each connection is shut down and closed;
+//! 5. whoever is shown lines in `names` or `json` is told; each connection is shut down and closed;
 //! 6. the process exits with 0.
 
 use std::collections::{HashMap, HashSet};
@@ -62,6 +62,9 @@ impl fmt::Display for BindError {
                 f.write_str("; stop the program that listens there, or choose another address with --listen")
             }
             (io::ErrorKind::PermissionDenied, Address::Tcp(_)) => f.write_str("; choose a port above 1023"),
+            (io::ErrorKind::AddrNotAvailable, _) => f.write_str("; choose an address that this machine has"),
+            (io::ErrorKind::NotFound, _) => f.write_str("; make its folder first, or choose another one"),
+            (io::ErrorKind::PermissionDenied, _) => f.write_str("; choose a folder that chatd may write to"),
             _ => Ok(()),
         }
     }
