@@ -60,7 +60,10 @@ fn a_flood_into_a_room_of_readers_loses_nothing() {
 fn many_hear_the_same_however_late_each_of_them_reads() {
     // So many that what is said at once lies in pages that all their sockets refer to (`chat::pages`).
     const LINES: usize = 40_000;
-    let server = TestServer::with(|config| config.log_size = chatd::service::config::Size::new(1024 * 1024));
+    let server = TestServer::with(|config| {
+        config.log_size = chatd::service::config::Size::new(1024 * 1024);
+        config.min_rate = chatd::service::config::Size::new(1);
+    });
     let readers: Vec<Caller> = (0..24).map(|_| server.join()).collect();
     let flood = flood(server.join(), LINES);
     let late = |(place, mut reader): (usize, Caller)| {

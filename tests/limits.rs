@@ -95,7 +95,7 @@ fn an_idle_timeout_that_comes_with_a_reload_holds_for_those_who_are_there() {
 fn a_flood_to_many_goes_on_where_no_file_may_be_written() {
     // Much to many lies in a file in memory, for which the limit holds, too.
     let mut command = Command::new("sh");
-    let script = "ulimit -f 0; exec \"$0\" --listen 127.0.0.1:0 --log stderr";
+    let script = "ulimit -f 0; exec \"$0\" --listen 127.0.0.1:0 --log stderr --min-rate 1";
     command.args(["-c", script, env!("CARGO_BIN_EXE_chatd")]);
     let mut daemon = Daemon::run(command);
     let mut crowd: Vec<Caller> = (0..24).map(|_| daemon.join()).collect();

@@ -3,12 +3,13 @@
 //! [`house`] has the rooms and everybody's names, and decides, synchronously, from an input and the time; `commands` is
 //! what it does for those who ask, `names` who holds which name. [`room`] is who hears whom, `entry` what is appended
 //! there; `audience` those of them to whom lines are shown in the same form, [`log`] their recent lines as one ring of
-//! bytes, [`room_log`] how they share it; [`reader`] is one member's way through that ring, [`progress`] where on it the
-//! member stands, `slices` what it is sent at once. [`member`] is what the two sides of a membership share, [`outlet`]
-//! where its lines go, `pages` how many get the same at once, [`traffic`] what goes through all of it; `history` and `comings` are a room's memory of what was
-//! said and who came. [`handover`] and `kept_room` are what another process takes over, [`journal`] what it would know
-//! after a crash. [`broker`] is the task that owns the house. Nothing here knows about paths, signals or where
-//! connections come from, and only the broker waits for anything.
+//! bytes, [`room_log`] how they share it; [`reader`] is one member's way through that ring, [`progress`] where on it
+//! the member stands, `slices` what it is sent at once. [`member`] is what the two sides of a membership share,
+//! [`outlet`] where its lines go, `pages` how many get the same at once, [`traffic`] what goes through all of it;
+//! `history` and `comings` are a room's memory of what was said and who came. [`handover`] and `kept_room` are what
+//! another process takes over, [`journal`] what it would know after a crash. [`broker`] is the task that owns the
+//! house. Nothing here knows about paths, signals or where connections come from, and only the broker waits for
+//! anything.
 
 use std::time::Instant;
 

@@ -310,14 +310,13 @@ impl Daemon {
     /// Stops everybody where they stand, and has the service manager keep all that the next process needs to go on.
     /// Where it keeps nothing, drains.
     async fn hand_over(mut self, requests: impl Stream<Item = Request> + Unpin) {
-        let is_kept = self.server.keeps_connections();
         if !rt::blocking(systemd::can_keep).await {
             log::warn!(
                 "the service manager keeps no connections (FileDescriptorStoreMax= is too low, or there is none): everybody is closed"
             );
             return self.stop(requests).await;
         }
-        if !is_kept {
+        if !self.server.keeps_connections() {
             log::warn!("no connections could be kept, as was said at the start: everybody is closed");
             return self.stop(requests).await;
         }
