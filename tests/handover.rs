@@ -1,7 +1,11 @@
 //! Everybody stays: restarts and crashes with a service manager that keeps descriptors, which this test plays;
 //! `tests/systemd` has the real one, and crowds.
 
+use std::collections::HashMap;
+use std::io::Write;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chatd::chat::SessionId;
@@ -281,4 +285,61 @@ fn half_a_line_of_a_crash_gets_an_end_and_the_next_line_is_whole() {
     let torn = whole.iter().filter(|other| other.len() != line.len() - 1).count();
     assert!(torn <= 1 && whole.len() < count, "{torn} torn of {}", whole.len());
     assert!(whole.iter().all(|part| part.bytes().all(|byte| byte == b'x')));
+}
+
+/// A line of a flood: it is known by its beginning and by its end, and by nothing in between.
+fn flood_line() -> String {
+    format!("<{}>\n", "x".repeat(100))
+}
+
+#[test]
+fn no_line_is_written_behind_half_of_another_wherever_in_a_send_it_is_killed() {
+    // So many that they are sent pages, so many who say so much that sockets are full, too.
+    const READERS: usize = 20;
+    const FLOODERS: usize = 4;
+    const CRASHES: usize = 10;
+    let manager = Manager::with_store();
+    let mut daemon = manager.start("", &[]);
+    let mut readers: Vec<Caller> = (0..READERS).map(|_| manager.join()).collect();
+    let flooders: Vec<Caller> = (0..FLOODERS).map(|_| manager.join()).collect();
+    let is_over = AtomicBool::new(false);
+    let heard: Vec<Vec<u8>> = thread::scope(|scope| {
+        let reading: Vec<_> = readers.iter_mut().map(|reader| scope.spawn(|| reader.rest())).collect();
+        for flooder in &flooders {
+            let mut reading = flooder.stream().try_clone().unwrap();
+            scope.spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+            let block = flood_line().repeat(500);
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) && flooder.stream().write_all(block.as_bytes()).is_ok()
+                {
+                }
+            });
+        }
+        for _ in 0..CRASHES {
+            // Whenever that is: the flood goes on all the time.
+            thread::sleep(Duration::from_millis(100));
+            manager.crash(&mut daemon, (READERS + FLOODERS) as u64, &[]);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        daemon.signal("TERM");
+        reading.into_iter().map(|reading| reading.join().unwrap()).collect()
+    });
+    let whole = flood_line();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for text in &heard {
+        let text = std::str::from_utf8(text).unwrap();
+        for line in text.split_inclusive('\n') {
+            let kind = match line {
+                _ if line == whole => "whole",
+                "\n" => "empty",
+                _ if whole.starts_with(line.trim_end_matches('\n')) => "half",
+                _ => panic!("{line:?}"),
+            };
+            *counts.entry(kind).or_default() += 1;
+        }
+    }
+    let count = |kind| counts.get(kind).copied().unwrap_or(0);
+    assert!(count("whole") > 0 && count("empty") <= CRASHES, "{counts:?}");
+    assert!(count("half") <= CRASHES * (READERS + 1), "{counts:?}");
 }

@@ -187,6 +187,16 @@ fn it_sees_a_torn_line_wherever_it_is_torn() {
 }
 
 #[test]
+fn it_sees_more_empty_lines_than_crashes() {
+    for (crashes, empty) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
+        let mut room = Room::new(2, false);
+        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING }; crashes];
+        (0..empty).for_each(|at| room.hear(at % 2, b"\n"));
+        assert_eq!(room.faults().is_empty(), empty <= crashes, "{empty} with {crashes}");
+    }
+}
+
+#[test]
 fn it_sees_what_nobody_said_and_who_is_called_something_else() {
     for (view, strange) in [
         (View::Plain, "-!- hello\n"),

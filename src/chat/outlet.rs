@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
@@ -17,13 +18,41 @@ pub trait Outlet: Debug + Send + Sync {
     /// `WouldBlock` if it can take none now; any other error means that it never will.
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// What that member has been sent ends inside of a line from now on, or does not any more. It is told at once, for
-    /// there is no telling when this process dies.
-    fn note_torn(&self, _member: SessionId, _is_torn: bool) {}
+    /// Where it is marked that what that member has been sent ends inside of a line, or may do so, for it is being sent
+    /// something. Nothing where nobody goes on with the member after a crash.
+    fn torn(&self, _member: SessionId) -> Option<Mark<'_>> {
+        None
+    }
 
     /// The non-blocking socket behind it, where [`Outlet::send`] is no more than [`send`] to that.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Says whether that socket may be sent pages of a file, which takes no time but that of the processor. (Before
+    /// Linux 6.5 a unix socket waits there for its other end, if that is just being read.)
+    fn takes_pages(&self) -> bool {
+        false
+    }
+}
+
+/// A mark in memory that outlives this process. A signal that kills it acts when a system call returns, which may
+/// have sent a part of a line: what has to be known of that has to be marked before.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark<'a> {
+    word: &'a AtomicU64,
+    value: u64,
+}
+
+impl<'a> Mark<'a> {
+    /// The mark that is set where `word` is `value`, which is not 0.
+    pub fn new(word: &'a AtomicU64, value: u64) -> Self {
+        Self { word, value }
+    }
+
+    /// Sets it, or takes it back. What the same thread does before and after stays before and after.
+    pub fn set(self, is_set: bool) {
+        self.word.store(if is_set { self.value } else { 0 }, Ordering::Release);
     }
 }
 
@@ -40,24 +69,34 @@ pub fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
 }
 
 /// The shortest way to an outlet. Where many are sent to in a row, what lies between two system calls counts several
-/// times: it is not only user time, it takes the caches from the kernel. So the descriptor is looked up beforehand.
-pub(super) enum Way<'a> {
-    Socket(BorrowedFd<'a>),
-    Outlet(&'a dyn Outlet),
+/// times: it is not only user time, it takes the caches from the kernel. So all that is needed is looked up beforehand.
+pub(super) struct Way<'a> {
+    outlet: &'a dyn Outlet,
+    socket: Option<BorrowedFd<'a>>,
+    takes_pages: bool,
+    torn: Option<Mark<'a>>,
 }
 
 impl<'a> Way<'a> {
-    pub(super) fn to(outlet: &'a dyn Outlet) -> Self {
-        outlet.socket().map_or(Self::Outlet(outlet), Self::Socket)
+    pub(super) fn to(outlet: &'a dyn Outlet, member: SessionId) -> Self {
+        let (socket, takes_pages) = (outlet.socket(), outlet.takes_pages());
+        Self { outlet, socket, takes_pages, torn: outlet.torn(member) }
+    }
+
+    /// Marks that what has been sent ends inside of a line, or may do so.
+    pub(super) fn mark_torn(&self, is_torn: bool) {
+        if let Some(torn) = self.torn {
+            torn.set(is_torn);
+        }
     }
 
     /// Sends `bytes`, which are in `pages` if there are any; says how many were taken.
     pub(super) fn send(&self, bytes: &[u8], pages: Option<&Pages>) -> io::Result<usize> {
         let slices = [IoSlice::new(bytes)];
-        match (self, pages) {
-            (Self::Socket(socket), Some(pages)) => pages.send_to(socket),
-            (Self::Socket(socket), None) => send(socket, &slices),
-            (Self::Outlet(outlet), _) => outlet.send(&slices),
+        match (self.socket, pages.filter(|_| self.takes_pages)) {
+            (Some(socket), Some(pages)) => pages.send_to(socket),
+            (Some(socket), None) => send(socket, &slices),
+            (None, _) => self.outlet.send(&slices),
         }
     }
 }

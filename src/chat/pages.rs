@@ -6,9 +6,12 @@
 //! hundred who read nothing of a flood cost the machine 0.1 GiB instead of 0.85 (each has 4 MiB in its socket). A line
 //! alone, or a few receivers, are sent to sooner than a file is made.
 //!
+//! It is not one step: the kernel sends 64 KiB at a time, and a signal that kills acts in between. So does it when
+//! send(2) finds no space. Whoever sends has marked it before, for the process that goes on (`outlet::Mark`).
+//!
 //! A page that sockets refer to must never change again, for they would send what it says then. So there is a file for
-//! each broadcast, which nobody writes to a second time: when it is closed, its pages are gone as soon as the last
-//! socket has done with them.
+//! each time that the broker sends to many in a row, and nobody writes to it a second time: when it is closed, its pages
+//! are gone as soon as the last socket has done with them.
 
 use std::fs::File;
 use std::io::{self, Write};

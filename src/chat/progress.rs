@@ -77,6 +77,8 @@ impl Progress {
         let reached = slices.extend(log, pieces, limit);
         let offered = slices.bytes;
         if offered > 0 {
+            let mark = outlet.torn(member.id());
+            mark.inspect(|mark| mark.set(true));
             let sent = match outlet.send(slices.as_slice()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 other => other?,
@@ -87,8 +89,8 @@ impl Progress {
                 self.missed = missed;
             }
             if sent < offered {
-                let is_torn = self.advance(log, member, sent);
-                self.set_torn(is_torn, member, outlet);
+                self.torn = self.advance(log, member, sent);
+                mark.inspect(|mark| mark.set(self.torn));
                 return Ok(Delivery::Blocked { sent });
             }
             if !self.owed.is_empty() {
@@ -96,7 +98,8 @@ impl Progress {
                 self.owed = Vec::new();
             }
             // What is owed does not end inside of a line, though an answer to telnet ends without an LF.
-            self.set_torn(reached > self.cursor && !log.ends_line(reached), member, outlet);
+            self.torn = reached > self.cursor && !log.ends_line(reached);
+            mark.inspect(|mark| mark.set(self.torn));
         }
         self.cursor = reached;
         Ok(match reached {
@@ -104,14 +107,6 @@ impl Progress {
             _ if member.end() <= stop => Delivery::Ended,
             _ => Delivery::Complete,
         })
-    }
-
-    /// Notes whether what was sent last ends inside of a line.
-    fn set_torn(&mut self, is_torn: bool, member: &Member, outlet: &dyn Outlet) {
-        if is_torn != self.torn {
-            self.torn = is_torn;
-            outlet.note_torn(member.id(), is_torn);
-        }
     }
 
     /// Goes on by `sent` bytes, fewer than there were; says whether that ends inside of a line.

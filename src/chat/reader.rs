@@ -188,6 +188,7 @@ impl<'a> News<'a> {
         let output = member.output();
         let progress = &output.progress;
         let is_all = progress.cursor == self.from && progress.owed.is_empty() && progress.missed == 0;
+        let is_all = is_all && !progress.torn;
         let is_for_all = member.hidden_end() <= self.from && member.end() == Position::MAX;
         (is_all && is_for_all && output.outlet.is_some()).then_some(Turn { member, output })
     }
@@ -199,27 +200,21 @@ impl<'a> News<'a> {
 
     /// Sends it to all of them, one right after the other; wakes those whose own task has to see to the rest.
     pub(super) fn deliver(&self, room: &RoomLog, mut turns: Vec<Turn<'_>>) {
-        let ways: Vec<Way<'_>> =
-            turns.iter().filter_map(|turn| turn.output.outlet.as_deref().map(Way::to)).collect();
+        let ways: Vec<Way<'_>> = turns.iter().filter_map(Turn::way).collect();
         let pages = Pages::for_many(self.bytes, ways.len());
-        let send = |(at, way): (usize, &Way<'_>)| {
+        let send = |way: &Way<'_>| {
+            // Before the others have had their turn: this process may die meanwhile.
+            way.mark_torn(true);
             let result = way.send(self.bytes, pages.as_ref());
-            if let Ok(sent) = result
-                && self.is_torn(sent)
-            {
-                turns[at].note_torn();
-            }
+            way.mark_torn(self.is_torn(*result.as_ref().unwrap_or(&0)));
             result
         };
-        let results: Vec<io::Result<usize>> = ways.iter().enumerate().map(send).collect();
+        let results: Vec<io::Result<usize>> = ways.iter().map(send).collect();
         for (turn, result) in turns.iter_mut().zip(results) {
             // An error comes again when the session's task tries, and that ends the session.
             let sent = result.unwrap_or(0);
             turn.output.progress.cursor += sent as Position;
-            if sent > 0 {
-                // Before, it had been sent everything.
-                turn.output.progress.torn = self.is_torn(sent);
-            }
+            turn.output.progress.torn = self.is_torn(sent);
             room.note_cursor(turn.member, turn.output.progress.cursor);
             if sent < self.bytes.len() {
                 turn.member.set_asleep(false);
@@ -236,9 +231,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Before the others have had their turn: this process may die meanwhile.
-    fn note_torn(&self) {
-        self.output.outlet.as_ref().inspect(|outlet| outlet.note_torn(self.member.id(), true));
+    fn way(&self) -> Option<Way<'_>> {
+        Some(Way::to(self.output.outlet.as_deref()?, self.member.id()))
     }
 }
 

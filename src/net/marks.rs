@@ -2,22 +2,27 @@
 //! process.
 //!
 //! Without them the rest of a line of which the dead process had read the first half would be taken for a line, and
-//! the next line would be written behind half of another. Whoever reads or writes half a line marks that at once, which
-//! is seldom; the number of the next session is kept here, too, so that none is given twice.
+//! the next line would be written behind half of another. Whoever has read half a line marks that at once. Whoever sends
+//! marks it before, and takes it back when whole lines have been sent: a signal that kills acts when the system call
+//! returns. The file is mapped, so a mark costs a store, and no system call. The number of the next session is kept here,
+//! too, so that none is given twice.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{self, MemfdFlags};
+use memmap2::MmapRaw;
+use rustix::fs::{self, FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::{pread, pwrite};
+use rustix::process::{Resource, getrlimit};
 
 use crate::chat::SessionId;
+use crate::chat::outlet::Mark;
 
 /// Half a line of it has been read.
-pub const READING: u8 = 1;
-/// Half a line has been written to it.
-pub const WRITING: u8 = 2;
+pub const READING: u64 = 1;
+/// Half a line has been written to it, or may have been.
+pub const WRITING: u64 = 2;
 
 /// What the file begins with, its version in it.
 const MAGIC: &[u8; 8] = b"marks 1\n";
@@ -28,8 +33,11 @@ const ATTEMPTS_AT: u64 = 16;
 /// Where the marks begin: two for each descriptor, each with the number of its session.
 const HEAD: u64 = 64;
 const MARK: usize = 16;
-/// The most of the file that is read: marks of a million descriptors.
-const MOST_BYTES: usize = 32 << 20;
+/// A descriptor with a greater number has no marks: who reads or writes half a line there is like the others after a
+/// crash.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+/// The most of the file that is read.
+const MOST_BYTES: u64 = HEAD + 2 * MARK as u64 * MOST_DESCRIPTORS;
 /// Numbers are reserved so many at a time: after a crash, as many may be missing.
 const RESERVED: u64 = 64;
 
@@ -37,6 +45,8 @@ const RESERVED: u64 = 64;
 #[derive(Debug)]
 pub struct Marks {
     file: OwnedFd,
+    /// All of it, as memory.
+    table: MmapRaw,
     /// Numbers below this are reserved.
     reserved: AtomicU64,
 }
@@ -49,7 +59,7 @@ pub struct Left {
     /// How often in a row somebody has begun to take sessions over, without coming to an end.
     pub attempts: u64,
     /// The marks that are set: a session may have two.
-    pub marks: Vec<(SessionId, u8)>,
+    pub marks: Vec<(SessionId, u64)>,
 }
 
 impl Marks {
@@ -58,19 +68,33 @@ impl Marks {
     /// # Errors
     /// The kernel's.
     pub fn new() -> io::Result<Self> {
-        let file = fs::memfd_create(c"chatd-marks", MemfdFlags::CLOEXEC)?;
-        let marks = Self { file, reserved: AtomicU64::new(0) };
+        let file = fs::memfd_create(c"chatd-marks", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let marks = Self::map(file, 0)?;
         marks.write(MAGIC, 0)?;
         Ok(marks)
+    }
+
+    /// A file that has space for all descriptors that this process may have; numbers below `reserved` are.
+    fn map(file: OwnedFd, reserved: u64) -> io::Result<Self> {
+        let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX).min(MOST_DESCRIPTORS);
+        let length = HEAD + 2 * MARK as u64 * descriptors;
+        if (fs::fstat(&file)?.st_size as u64) < length {
+            fs::ftruncate(&file, length)?;
+        }
+        // What is mapped has to stay there.
+        fs::fcntl_add_seals(&file, SealFlags::SHRINK)?;
+        let table = MmapRaw::map_raw(&file)?;
+        Ok(Self { file, table, reserved: AtomicU64::new(reserved) })
     }
 
     /// Takes the file over from another process, and what is in it out of it, but for the numbers that are reserved.
     ///
     /// # Errors
-    /// `InvalidData` if it is not such a file.
+    /// `InvalidData` if it is not such a file, `EPERM` if it is one that can be made shorter.
     pub fn take_over(file: OwnedFd) -> io::Result<(Self, Left)> {
         let is_file = rustix::fs::FileType::from_raw_mode(fs::fstat(&file)?.st_mode).is_file();
-        let mut bytes = vec![0; if is_file { fs::fstat(&file)?.st_size as usize } else { 0 }.min(MOST_BYTES)];
+        let length = if is_file { fs::fstat(&file)?.st_size as u64 } else { 0 };
+        let mut bytes = vec![0; length.min(MOST_BYTES) as usize];
         let len = if is_file { pread(&file, &mut *bytes, 0)? } else { 0 };
         bytes.truncate(len);
         if !bytes.starts_with(MAGIC) {
@@ -78,16 +102,12 @@ impl Marks {
         }
         let number = |at: u64| {
             let bytes = bytes.get(at as usize..).and_then(|rest| rest.first_chunk());
-            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            bytes.map_or(0, |bytes| u64::from_ne_bytes(*bytes))
         };
         let places = (HEAD..bytes.len() as u64).step_by(MARK);
-        let marks = places.filter_map(|at| {
-            let mark = bytes.get(at as usize + 8).copied().filter(|mark| *mark != 0)?;
-            Some((SessionId(number(at)), mark))
-        });
+        let marks = places.map(|at| (SessionId(number(at)), number(at + 8))).filter(|(_, mark)| *mark != 0);
         let left = Left { next: number(NEXT_AT), attempts: number(ATTEMPTS_AT), marks: marks.collect() };
-        let marks = Self { file, reserved: AtomicU64::new(left.next) };
-        Ok((marks, left))
+        Ok((Self::map(file, left.next)?, left))
     }
 
     /// Says that sessions are being taken over for so many times in a row; 0 if that has come to its end.
@@ -95,7 +115,7 @@ impl Marks {
     /// # Errors
     /// The kernel's.
     pub fn set_attempts(&self, attempts: u64) -> io::Result<()> {
-        self.write(&attempts.to_le_bytes(), ATTEMPTS_AT)
+        self.write(&attempts.to_ne_bytes(), ATTEMPTS_AT)
     }
 
     /// Puts the marks of sessions that have been taken over in the place of those that another process has left: its
@@ -105,18 +125,23 @@ impl Marks {
     /// The kernel's.
     pub fn replace<'a>(
         &self,
-        marked: impl IntoIterator<Item = (BorrowedFd<'a>, SessionId, u8)>,
+        marked: impl IntoIterator<Item = (BorrowedFd<'a>, SessionId, u64)>,
     ) -> io::Result<()> {
         let mut bytes = Vec::new();
         for (socket, id, marks) in marked {
             for mark in [READING, WRITING].into_iter().filter(|mark| marks & mark != 0) {
                 let at = place_of(socket, mark);
                 bytes.resize(bytes.len().max(at + MARK), 0);
-                bytes[at..at + MARK].copy_from_slice(&entry(id, mark));
+                bytes[at..at + 8].copy_from_slice(&id.0.to_ne_bytes());
+                bytes[at + 8..at + MARK].copy_from_slice(&mark.to_ne_bytes());
             }
         }
         self.write(&bytes, HEAD)?;
-        fs::ftruncate(&self.file, HEAD + bytes.len() as u64)?;
+        let (end, length) = (HEAD + bytes.len() as u64, self.table.len() as u64);
+        if end < length {
+            let zeros = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fs::fallocate(&self.file, zeros, end, length - end)?;
+        }
         Ok(())
     }
 
@@ -126,15 +151,31 @@ impl Marks {
             let next = id.0 + RESERVED;
             self.reserved.store(next, Ordering::Relaxed);
             // There is no reason why it should fail, and nothing to be done but go on.
-            let _ = self.write(&next.to_le_bytes(), NEXT_AT);
+            let _ = self.write(&next.to_ne_bytes(), NEXT_AT);
         }
     }
 
-    /// Marks a connection with [`READING`] or [`WRITING`], or takes that back.
-    pub fn set(&self, socket: BorrowedFd<'_>, id: SessionId, mark: u8, is_set: bool) {
-        let bytes = entry(id, if is_set { mark } else { 0 });
-        // Where there is no memory for it, what is marked would be lost by a crash: half a line.
-        let _ = self.write(&bytes, HEAD + place_of(socket, mark) as u64);
+    /// The mark of a connection that `which` is, [`READING`] or [`WRITING`]. One at a time may have it.
+    pub fn of(&self, socket: BorrowedFd<'_>, id: SessionId, which: u64) -> Option<Mark<'_>> {
+        let at = HEAD as usize + place_of(socket, which);
+        let (owner, word) = (self.word(at)?, self.word(at + 8)?);
+        if owner.load(Ordering::Relaxed) != id.0 {
+            // That was the mark of one that is gone.
+            word.store(0, Ordering::Release);
+            owner.store(id.0, Ordering::Release);
+        }
+        Some(Mark::new(word, which))
+    }
+
+    /// The word that is there in the file.
+    fn word(&self, at: usize) -> Option<&AtomicU64> {
+        debug_assert!(at.is_multiple_of(8));
+        // SAFETY: it lies within what is mapped, which begins with a page, so it is aligned; what is mapped stays for as
+        // long as `self`, and the file, which is sealed, cannot become shorter than it. This process touches these
+        // words in no other way while a mark of theirs is in use, and others only after its death.
+        #[allow(unsafe_code)]
+        let word = |at| unsafe { AtomicU64::from_ptr(self.table.as_mut_ptr().add(at).cast()) };
+        (at + 8 <= self.table.len()).then_some(at).map(word)
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
@@ -146,17 +187,10 @@ impl Marks {
     }
 }
 
-/// Where in the table a mark of a connection is. Who reads and who writes mark it at the same time.
-fn place_of(socket: BorrowedFd<'_>, mark: u8) -> usize {
+/// Where in the table a mark of a connection is, after the number of its session. Who reads and who writes mark it at the
+/// same time.
+fn place_of(socket: BorrowedFd<'_>, mark: u64) -> usize {
     (2 * socket.as_raw_fd() as usize + usize::from(mark == WRITING)) * MARK
-}
-
-/// What is in that place.
-fn entry(id: SessionId, mark: u8) -> [u8; MARK] {
-    let mut bytes = [0; MARK];
-    bytes[..8].copy_from_slice(&id.0.to_le_bytes());
-    bytes[8] = mark;
-    bytes
 }
 
 impl AsFd for Marks {
@@ -174,10 +208,16 @@ mod tests {
         let marks = Marks::new().unwrap();
         let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
         marks.reserve(SessionId(7));
-        marks.set(one.as_fd(), SessionId(7), READING, true);
-        marks.set(one.as_fd(), SessionId(7), WRITING, true);
-        marks.set(other.as_fd(), SessionId(8), READING, true);
-        marks.set(other.as_fd(), SessionId(8), READING, false);
+        let mark = |socket: &std::os::unix::net::UnixStream, id, which| {
+            marks.of(socket.as_fd(), SessionId(id), which).unwrap()
+        };
+        mark(&one, 6, READING).set(true);
+        mark(&one, 7, READING).set(true);
+        mark(&one, 7, WRITING).set(true);
+        mark(&other, 8, READING).set(true);
+        mark(&other, 8, READING).set(false);
+        mark(&other, 9, WRITING).set(true);
+        let _ = mark(&other, 8, WRITING);
         marks.set_attempts(2).unwrap();
         let (again, left) = Marks::take_over(marks.file.try_clone().unwrap()).unwrap();
         let both = vec![(SessionId(7), READING), (SessionId(7), WRITING)];

@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustix::net::{RecvFlags, Shutdown};
+use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 
 use super::marks::{Marks, READING, WRITING};
 use super::{Address, options};
 use crate::chat::SessionId;
-use crate::chat::outlet::{self, Outlet};
+use crate::chat::outlet::{self, Mark, Outlet};
 use crate::rt;
 
 /// A connected stream socket.
@@ -20,6 +20,7 @@ pub struct Stream {
     io: rt::Io,
     /// Where it is marked, for the case of a crash.
     marks: Option<Arc<Marks>>,
+    is_tcp: bool,
 }
 
 impl Stream {
@@ -28,18 +29,19 @@ impl Stream {
     /// # Errors
     /// The kernel's, where the descriptor cannot be waited for.
     pub fn new(socket: OwnedFd, marks: Option<Arc<Marks>>) -> io::Result<Self> {
-        Ok(Self { io: rt::Io::new(socket)?, marks })
+        let is_tcp = sockopt::socket_domain(&socket).is_ok_and(|domain| domain != AddressFamily::UNIX);
+        Ok(Self { io: rt::Io::new(socket)?, marks, is_tcp })
     }
 
     /// Half a line has been read for that session, or the other half as well.
     pub fn note_half_read(&self, id: SessionId, is_half: bool) {
-        self.mark(id, READING, is_half);
+        if let Some(mark) = self.mark(id, READING) {
+            mark.set(is_half);
+        }
     }
 
-    fn mark(&self, id: SessionId, mark: u8, is_set: bool) {
-        if let Some(marks) = &self.marks {
-            marks.set(self.as_fd(), id, mark, is_set);
-        }
+    fn mark(&self, id: SessionId, which: u64) -> Option<Mark<'_>> {
+        self.marks.as_ref()?.of(self.as_fd(), id, which)
     }
 
     /// Ready when there is something to receive, or the end of it.
@@ -104,8 +106,12 @@ impl Outlet for Stream {
         Some(self.as_fd())
     }
 
-    fn note_torn(&self, id: SessionId, is_torn: bool) {
-        self.mark(id, WRITING, is_torn);
+    fn takes_pages(&self) -> bool {
+        self.is_tcp
+    }
+
+    fn torn(&self, id: SessionId) -> Option<Mark<'_>> {
+        self.mark(id, WRITING)
     }
 }
 

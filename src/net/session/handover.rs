@@ -43,7 +43,7 @@ pub struct KeptSession {
 
 impl KeptSession {
     /// One of which is known what `marks` say.
-    pub fn marked(id: SessionId, marks: u8) -> Self {
+    pub fn marked(id: SessionId, marks: u64) -> Self {
         // Of a line of which half is lost the rest is not said either.
         let framer = Framer { dropping: marks & READING != 0, ..Framer::default() };
         let opening = Opening { decided: true, ..Opening::default() };
@@ -62,7 +62,7 @@ impl KeptSession {
     }
 
     /// How its connection is marked; `is_torn` says whether half a line has been written to it.
-    pub fn marks(&self, is_torn: bool) -> u8 {
+    pub fn marks(&self, is_torn: bool) -> u64 {
         (if is_half_read(&self.framer) { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         }
 
         /// What another process would find in the marks.
-        fn marked(&self) -> Vec<(SessionId, u8)> {
+        fn marked(&self) -> Vec<(SessionId, u64)> {
             Marks::take_over(self.marks.as_fd().try_clone_to_owned().unwrap()).unwrap().1.marks
         }
 

@@ -15,13 +15,13 @@ pub(super) struct Remains {
     standings: HashMap<SessionId, Standing>,
     gone: HashSet<SessionId>,
     said: Vec<(Name, u64)>,
-    marks: HashMap<SessionId, u8>,
+    marks: HashMap<SessionId, u64>,
     /// No session has had this number, or a greater one.
     next: u64,
 }
 
 impl Remains {
-    pub(super) fn new(notes: Vec<Note>, marks: Vec<(SessionId, u8)>, next: u64) -> Self {
+    pub(super) fn new(notes: Vec<Note>, marks: Vec<(SessionId, u64)>, next: u64) -> Self {
         let mut remains = Self { next, ..Self::default() };
         for (id, mark) in marks {
             *remains.marks.entry(id).or_default() |= mark;
@@ -58,8 +58,9 @@ impl Remains {
     }
 }
 
-/// What one of them is told: half a line that was written to it gets an end.
-fn told(marks: u8, form: Form) -> Vec<u8> {
+/// What one of them is told: half a line that was written to it gets an end. Where a send was under way, nobody knows
+/// whether it was half a line: then an empty line may come of it, for one of them.
+fn told(marks: u64, form: Form) -> Vec<u8> {
     let mut told = Vec::new();
     if marks & crate::net::marks::WRITING != 0 {
         told.push(b'\n');

@@ -156,7 +156,7 @@ mod tests {
         house.say(&mut ann, &lines(100, 180));
         house.say(&mut ben, &lines(180, 300));
         ben.read(7);
-        let sessions = (1..4).map(|id| KeptSession::marked(SessionId(id), (id % 2) as u8));
+        let sessions = (1..4).map(|id| KeptSession::marked(SessionId(id), id % 2));
         Handover { last: 9, house: house.house.keep(), sessions: sessions.collect() }
     }
 

@@ -203,7 +203,7 @@ impl TakenOver {
 
     /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others, which are those
     /// in `known`, each with its mark.
-    pub async fn settle(self, known: &HashMap<SessionId, u8>) -> (Keeper, Arc<Marks>) {
+    pub async fn settle(self, known: &HashMap<SessionId, u64>) -> (Keeper, Arc<Marks>) {
         let Self { mut streams, parcels, unkept, odd, marks, .. } = self;
         for (_, stream) in streams.extract_if(|id, _| !known.contains_key(id)) {
             say_goodbye(&stream);
@@ -267,9 +267,9 @@ mod tests {
         let (reading, strange) = (SessionId(1), SessionId(2));
         let pairs = [reading, strange].map(|id| (id, UnixStream::pair().unwrap()));
         // That is what the process before has left.
-        marks.set(pairs[1].1.1.as_fd(), reading, READING, true);
-        marks.set(pairs[1].1.1.as_fd(), reading, WRITING, true);
-        marks.set(pairs[0].1.1.as_fd(), strange, WRITING, true);
+        marks.of(pairs[1].1.1.as_fd(), reading, READING).unwrap().set(true);
+        marks.of(pairs[1].1.1.as_fd(), reading, WRITING).unwrap().set(true);
+        marks.of(pairs[0].1.1.as_fd(), strange, WRITING).unwrap().set(true);
         let mut taken = TakenOver {
             handover: None,
             fallback: None,

@@ -79,6 +79,10 @@ impl Ear {
     }
 
     fn line(&mut self, line: &[u8], now: u64, order: &mut Order, tally: &mut Tally) {
+        if line.is_empty() {
+            tally.empty += 1;
+            return;
+        }
         match self.view.read(line) {
             Shown::Said { name, seq, text } => {
                 let Some(said) = self.said(text, order, tally) else { return };

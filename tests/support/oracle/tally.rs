@@ -77,6 +77,8 @@ pub struct Tally {
     /// For each restart and each session, the longest silence.
     pub silences: Times,
     pub crashes: Vec<Crash>,
+    /// How many empty lines were heard.
+    pub empty: usize,
     pub disconnected: u64,
 }
 
@@ -100,6 +102,11 @@ impl Tally {
         is_heard: impl Fn(u32, u32) -> bool,
     ) -> Vec<Loss> {
         let mut losses = vec![Loss::default(); self.crashes.len()];
+        // Nobody says any, but with each crash somebody may have been sent something: it gets an end in any case.
+        if self.empty > losses.len() {
+            let (empty, crashes) = (self.empty, losses.len());
+            self.fault(|| format!("{empty} empty lines were heard, with {crashes} crashes"));
+        }
         let mut lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
         lost.sort_unstable();
         for (sender, counter) in lost {
