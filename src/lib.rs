@@ -32,7 +32,7 @@
 //! 4. [`chat::house`] knows whose they are, and in which room; [`chat::room`] appends them to its
 //!    [`chat::log`]s, one for each form in use: the bytes, once, and from whom they came.
 //! 5. The broker sends each member that had been sent everything before what lies between its cursor and
-//!    the head of the log, without its own lines and without waiting; much of it, to many, lies in pages that all
+//!    the head of the log, without its own lines and without waiting; much of it, to many, lies in pages that
 //!    their sockets refer to. Whoever cannot take it all at once is left to its own session, which goes on when its
 //!    socket is writable.
 //!

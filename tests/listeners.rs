@@ -122,6 +122,40 @@ fn a_socket_file_on_which_somebody_answers_is_left_alone() {
 }
 
 #[test]
+fn a_socket_that_nobody_accepts_from_is_somebodys_all_the_same() {
+    let folder = Folder::new();
+    let path = folder.path("hung.sock");
+    let hung = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    );
+    let hung = hung.unwrap();
+    rustix::net::bind(&hung, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&hung, 0).unwrap();
+    // There is no space for another one.
+    let _waiting = UnixStream::connect(&path).unwrap();
+    let (code, stderr) = run(&["--listen", text(&path)]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("another program answers on it"), "{stderr}");
+}
+
+#[test]
+fn what_is_at_the_place_of_the_socket_by_then_is_kept_at_the_end() {
+    let folder = Folder::new();
+    let path = folder.path("moved.sock");
+    let mut before = Daemon::start(&["--listen", text(&path)]);
+    before.wait_for_log("listening on /");
+    std::fs::rename(&path, folder.path("away.sock")).unwrap();
+    let mut after = Daemon::start(&["--listen", text(&path)]);
+    after.wait_for_log("listening on /");
+    before.signal("TERM");
+    assert!(before.wait().success());
+    assert_eq!(read_line(&mut UnixStream::connect(&path).unwrap()), GREETING);
+}
+
+#[test]
 fn a_directory_or_a_file_in_the_place_of_the_socket_is_refused_and_kept() {
     let folder = Folder::new();
     let file = folder.write("file", "precious");

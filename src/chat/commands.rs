@@ -155,7 +155,9 @@ impl House {
         if there == Some(before) {
             return Some(Answer::AlreadyThere);
         }
-        if there.is_none() && self.rooms.len() >= self.limits.max_rooms {
+        // The room that is empty then makes way for the new one.
+        let is_last = before != RoomId::MAIN && self.room(before).members() == 1;
+        if there.is_none() && self.rooms.len() - usize::from(is_last) >= self.limits.max_rooms {
             return Some(Answer::TooManyRooms(self.limits.max_rooms));
         }
         let there = there.unwrap_or_else(|| self.add_room(name));
@@ -542,9 +544,13 @@ mod tests {
         assert_eq!(ben.read_all(), "<ann> welcome\n");
         assert_eq!(house.answer(&mut ben, "/join main"), "-!- you are in main now (1 here)\n");
         assert_eq!(house.answer(&mut ben, "/join lab"), "-!- you are in lab now (1 here)\n");
-        assert_eq!(house.answer(&mut ann, "/join fourth"), "-!- there are 3 rooms already; see /rooms\n");
+        let mut eve = house.join();
+        assert_eq!(house.answer(&mut eve, "/join fourth"), "-!- there are 3 rooms already; see /rooms\n");
+        house.leave(eve);
+        assert_eq!(house.answer(&mut ann, "/join fourth"), "-!- you are in fourth now (1 here)\n");
+        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 3 rooms: lab (1), fourth (1), main (0)\n");
         house.leave(ben);
-        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 2 rooms: ops (1), main (0)\n");
+        assert_eq!(house.answer(&mut ann, "/rooms"), "-!- 2 rooms: fourth (1), main (0)\n");
         assert_eq!(house.house.traffic().rooms(), 2);
     }
 

@@ -166,8 +166,8 @@ pub(super) fn relocate(member: &Member, to: &Arc<RoomLog>) {
 /// Most members have been sent everything before and said nothing themselves: what is new is the same bytes
 /// for all of them. They are collected first and then sent to in a row, with nothing between one system call
 /// and the next: looking after a member between two of them makes a line a sixth dearer, for it takes the
-/// processor's caches from the kernel. Where it is much, and they are many, it lies in [`Pages`] that all their sockets
-/// refer to.
+/// processor's caches from the kernel. Where it is much, and they are many, it lies in [`Pages`] that their sockets refer
+/// to.
 pub(super) struct News<'a> {
     from: Position,
     bytes: &'a [u8],
@@ -211,7 +211,8 @@ impl<'a> News<'a> {
         };
         let results: Vec<io::Result<usize>> = ways.iter().map(send).collect();
         for (turn, result) in turns.iter_mut().zip(results) {
-            // An error comes again when the session's task tries, and that ends the session.
+            // An error of the connection comes again when the session's task tries, and that ends the session. Where it is
+            // only that pages cannot be sent, that sends a copy.
             let sent = result.unwrap_or(0);
             turn.output.progress.cursor += sent as Position;
             turn.output.progress.torn = self.is_torn(sent);

@@ -71,6 +71,8 @@ struct Conversation {
     was_connected: bool,
     /// Whether this connection is not the first.
     is_again: bool,
+    /// It has been said that it stands again.
+    is_announced: bool,
     connected_at: Instant,
     /// If the last that was typed is to be the last: until when nothing more is asked for.
     quit_until: Option<Instant>,
@@ -108,6 +110,7 @@ pub fn run(target: Target, reconnects: bool, dialogue: Dialogue) -> Exit {
         pauses: Pauses::default(),
         was_connected: false,
         is_again: false,
+        is_announced: false,
         connected_at: Instant::now(),
         quit_until: None,
         wants_name: false,
@@ -236,6 +239,7 @@ impl Conversation {
         // One that ends as soon as it stands is not worth mentioning.
         if self.greeting_until.take().is_some() && self.is_again {
             self.remark("connected again");
+            self.is_announced = true;
             self.remark_on_doubt();
         }
         self.dialogue.hear(lines, Timestamp::now()).into_iter().for_each(|shown| self.show(shown));
@@ -341,6 +345,7 @@ impl Conversation {
             self.greeting_until = None;
             let again = if self.is_again { " again" } else { "" };
             self.remark(&format!("connected{again} to {}, which says nothing so far", self.target));
+            self.is_announced = true;
             self.remark_on_doubt();
         }
         if self.claim.is_due(now) {

@@ -10,8 +10,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,8 +43,8 @@ const ACCEPTS_IN_A_ROW: usize = 1024;
 pub struct Listener {
     io: rt::Io,
     address: Address,
-    /// The socket file to remove at the end.
-    file: Option<PathBuf>,
+    /// The socket file to remove at the end, and which file that is.
+    file: Option<(PathBuf, FileId)>,
     /// Somebody else has bound it: what waits to be accepted may be older than the options of the socket.
     inherited: bool,
 }
@@ -111,7 +110,7 @@ impl Listener {
         // Whoever can reach port 5001 of this machine may chat; so may whoever can reach this file.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         rustix::net::listen(&socket, BACKLOG)?;
-        let file = Some(path.to_owned());
+        let file = Some((path.to_owned(), file_id(path)?));
         Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file, inherited: false })
     }
 
@@ -179,11 +178,22 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Somebody else may have removed it; then there is nothing to be done.
+        // Somebody else may have removed it, and put another one there; then there is nothing to be done.
+        if let Some((file, id)) = &self.file
+            && file_id(file).is_ok_and(|there| there == *id)
+        {
             let _ = fs::remove_file(file);
         }
     }
+}
+
+/// Which file it is: device and inode.
+type FileId = (u64, u64);
+
+/// Which file is at that path.
+fn file_id(path: &Path) -> io::Result<FileId> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
@@ -202,11 +212,16 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let what = if kind.is_dir() { "a directory" } else { "a file that is not a socket" };
         return in_use(&format!("there is {what} at that path; name a path of its own for the socket"));
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => in_use("another program answers on it; stop that one, or choose another path"),
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
+        Err(Errno::NOENT) => Ok(()),
+        // Without space for another caller, somebody is there all the same.
+        Ok(()) | Err(Errno::AGAIN) => {
+            in_use("another program answers on it; stop that one, or choose another path")
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

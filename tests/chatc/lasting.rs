@@ -215,6 +215,11 @@ fn a_daemon_that_has_started_anew_is_taken_up_again() {
     witness.until("-!- you are in ops now (2 here)\n");
     terminal.keys("\x1b[A\r");
     witness.expect("too early\n");
+    // Once more, however short a time it has lasted.
+    second.signal("KILL");
+    terminal.until("another remark", |terminal| {
+        after(terminal, "chatc: connected again").concat().contains("; connecting again")
+    });
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Conversation {
     pub(super) fn ended(&mut self, end: &End) -> Option<Outcome> {
         let says = format!("{}: {end}", self.target);
         self.greeting_until = None;
+        let was_announced = std::mem::take(&mut self.is_announced);
         self.dialogue.lost(Timestamp::now());
         match (end, &self.stage) {
             (End::Closed, Stage::Leaving(_)) => return Some((Exit::Ok, None)),
@@ -56,7 +57,7 @@ impl Conversation {
         self.is_writing = false;
         self.wants_name = false;
         self.claim.give_up();
-        if self.pauses.lost(self.connected_at.elapsed()) {
+        if self.pauses.lost(self.connected_at.elapsed()) || was_announced {
             self.remark(&format!("{says}; connecting again"));
         }
         self.pause();
