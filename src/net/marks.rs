@@ -25,7 +25,7 @@ pub const READING: u64 = 1;
 pub const WRITING: u64 = 2;
 
 /// What the file begins with, its version in it.
-const MAGIC: &[u8; 8] = b"marks 1\n";
+const MAGIC: &[u8; 8] = b"marks 2\n";
 /// Where the number is that no session has reached.
 const NEXT_AT: u64 = 8;
 /// Where it stands how often in a row somebody has begun to take sessions over, and has not come to an end.

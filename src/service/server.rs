@@ -64,7 +64,7 @@ impl fmt::Display for BindError {
             (io::ErrorKind::PermissionDenied, Address::Tcp(_)) => f.write_str("; choose a port above 1023"),
             (io::ErrorKind::AddrNotAvailable, _) => f.write_str("; choose an address that this machine has"),
             (io::ErrorKind::NotFound, _) => f.write_str("; make its folder first, or choose another one"),
-            (io::ErrorKind::PermissionDenied, _) => f.write_str("; choose a folder that chatd may write to"),
+            (io::ErrorKind::PermissionDenied, _) => f.write_str("; choose a path that chatd may use"),
             _ => Ok(()),
         }
     }
