@@ -266,6 +266,12 @@ impl<F: Fn(SessionId) -> bool> Pieces<'_, F> {
         self.log.stretches.get(index + 1).map_or(self.log.head, |next| next.start)
     }
 
+    /// Where the next piece would begin. After the last one it is where they were to stop, or where the hidden stretch
+    /// ends that this is inside of: nobody stands inside of a line that is not for them.
+    pub(super) fn at(&self) -> Position {
+        self.at
+    }
+
     fn is_hidden(&self, index: usize) -> bool {
         self.log.stretches.get(index).is_some_and(|stretch| (self.hides)(stretch.from))
     }
@@ -285,7 +291,7 @@ impl<F: Fn(SessionId) -> bool> Iterator for Pieces<'_, F> {
             self.next += 1;
         }
         if self.at >= self.hidden_end {
-            self.at = self.stop;
+            self.at = self.at.max(self.stop);
         }
         let piece = (start, self.at.min(self.stop));
         (piece.0 < piece.1).then_some(piece)

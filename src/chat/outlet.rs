@@ -50,7 +50,7 @@ impl<'a> Mark<'a> {
         Self { word, value }
     }
 
-    /// Sets it, or takes it back. What the same thread does before and after stays before and after.
+    /// Sets it, or takes it back. A system call of the same thread that comes after it does not overtake it.
     pub fn set(self, is_set: bool) {
         self.word.store(if is_set { self.value } else { 0 }, Ordering::Release);
     }

@@ -74,7 +74,7 @@ impl Progress {
         let mut slices = Slices::new();
         slices.push(&self.owed);
         let pieces = log.pieces(self.cursor, limit, |from| member.hides(from), member.hidden_end());
-        let reached = slices.extend(log, pieces, limit);
+        let reached = slices.extend(log, pieces);
         let offered = slices.bytes;
         if offered > 0 {
             let mark = outlet.torn(member.id());

@@ -578,6 +578,20 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_does_not_end_inside_of_a_line_that_is_not_sent() {
+        let mut house = TestHouse::new(|limits| limits.log_size = 1 << 20);
+        let (mut ann, mut ben) = (house.join(), house.join());
+        house.say(&mut ann, "from ann\n");
+        // His own, more than one delivery goes over.
+        house.say(&mut ben, &format!("{}\n", "x".repeat(999)).repeat(700));
+        ben.read(usize::MAX);
+        assert_eq!(ben.heard(), "from ann\n");
+        assert!(!ben.reader.member().is_torn());
+        ben.reader.owe(b"answer\n");
+        assert_eq!(ben.read_all(), "answer\n");
+    }
+
+    #[test]
     fn what_a_member_has_said_itself_is_not_what_it_missed() {
         let mut house = TestHouse::default();
         let (mut ann, mut ben) = (house.join(), house.join());

@@ -2,8 +2,8 @@
 
 use std::io::IoSlice;
 
-use super::Position;
-use super::log::Log;
+use super::log::{Log, Pieces};
+use super::{Position, SessionId};
 
 /// Most slices of one delivery. Sessions that speak between the others have many small pieces.
 const MAX_SLICES: usize = 16;
@@ -29,15 +29,14 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// Adds pieces while there is room for them; returns how far in the log they reach. Where they
-    /// are all added that is `limit`, for what lies behind the last piece is the reader's own.
+    /// Adds pieces while there is room for them; returns how far in the log they reach: over what is hidden behind the
+    /// last one, too.
     pub(super) fn extend(
         &mut self,
         log: &'a Log,
-        pieces: impl Iterator<Item = (Position, Position)>,
-        limit: Position,
+        mut pieces: Pieces<'_, impl Fn(SessionId) -> bool>,
     ) -> Position {
-        for piece in pieces {
+        for piece in pieces.by_ref() {
             if self.len + 2 > MAX_SLICES {
                 return piece.0;
             }
@@ -45,7 +44,7 @@ impl<'a> Slices<'a> {
                 self.push(slice);
             }
         }
-        limit
+        pieces.at()
     }
 
     pub(super) fn as_slice(&self) -> &[IoSlice<'a>] {
