@@ -13,6 +13,7 @@ mod support;
 
 // What people see.
 mod chat;
+mod clients;
 mod lines;
 mod protocols;
 

@@ -23,7 +23,7 @@ fn interrupt_in_telnet_is_answered_whether_or_not_it_is_urgent() {
     ann.expect(b"\xff\xfc\x06");
     ben.expect("half line\n");
     ben.say("heard again\n");
-    ann.expect("heard again\n");
+    ann.expect("heard again\r\n");
 }
 
 #[test]
@@ -37,10 +37,10 @@ fn commands_cut_into_pieces_are_still_commands() {
 }
 
 #[test]
-fn tls_http_and_ssh_get_one_line_of_explanation_and_nobody_hears_them() {
+fn who_speaks_another_protocol_gets_one_line_of_explanation_and_nobody_hears_it() {
     let server = TestServer::start();
     let mut witness = server.join();
-    let openings: [(&[u8], &str); 4] = [
+    let openings: [(&[u8], &str); 10] = [
         (
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             "-!- this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet\n",
@@ -54,6 +54,24 @@ fn tls_http_and_ssh_get_one_line_of_explanation_and_nobody_hears_them() {
             "-!- this is chatd, a chat and not a web server: use nc or telnet\n",
         ),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "-!- this is chatd, a chat and not an SSH server: use nc or telnet\n"),
+        (
+            b"OPTIONS / RTSP/1.0\r\n\r\n",
+            "-!- this is chatd, a chat and not a media or telephony server: use nc or telnet\n",
+        ),
+        (
+            b"OPTIONS sip:nm SIP/2.0\r\nCSeq: 42 OPTIONS\r\n\r\n",
+            "-!- this is chatd, a chat and not a media or telephony server: use nc or telnet\n",
+        ),
+        (b"*1\r\n$4\r\nPING\r\n", "-!- this is chatd, a chat and not a Redis server: use nc or telnet\n"),
+        (b"EHLO scan.example\r\n", "-!- this is chatd, a chat and not an SMTP server: use nc or telnet\n"),
+        (
+            b"\x03\0\0*%\xe0\0\0\0\0\0Cookie: mstshash=nmap\r\n\x01\0\x08\0\x03\0\0\0",
+            "-!- this is chatd, a chat and not an RDP server: use nc or telnet\n",
+        ),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\nhi\r\n",
+            "-!- this is chatd; it does not take the PROXY protocol here: turn it off in the proxy\n",
+        ),
     ];
     for (opening, explanation) in openings {
         let mut caller = server.join();
@@ -82,6 +100,6 @@ fn an_opening_in_pieces_is_recognised_too() {
 fn later_lines_may_look_like_anything() {
     let server = TestServer::start();
     let (mut ann, mut ben) = (server.join(), server.join());
-    ann.say("GET well soon\nGET / HTTP/1.1\nSSH-2.0-x\n");
-    ben.expect("GET well soon\nGET / HTTP/1.1\nSSH-2.0-x\n");
+    ann.say("GET well soon\nGET / HTTP/1.1\nSSH-2.0-x\nEHLO a.b\n");
+    ben.expect("GET well soon\nGET / HTTP/1.1\nSSH-2.0-x\nEHLO a.b\n");
 }

@@ -19,6 +19,9 @@ const MOST_LISTED: usize = 100;
 /// talking to somebody who does not read.
 const MOST_OWED: usize = 64 * 1024;
 
+/// Most names in the answer to whoever names somebody who is not there.
+const MOST_ALIKE: usize = 5;
+
 /// `/last` without a number.
 const LAST_LINES: u32 = 20;
 
@@ -66,17 +69,24 @@ impl House {
         effects.wake.push(member);
     }
 
-    /// Who is called that: a name as it was typed, or that of a guest.
-    fn find(&self, name: &str) -> Option<&Profile> {
+    /// Who is called that: a name as it was typed, or that of a guest. Somebody whose name only looks like it is not meant:
+    /// then the answer says who there is.
+    fn find(&self, name: &str) -> Result<&Profile, Answer> {
         let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
         let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
         if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
-            return self.profiles.get(&SessionId(number)).filter(|profile| profile.name().is_none());
+            let guest = self.profiles.get(&SessionId(number)).filter(|profile| profile.name().is_none());
+            return guest.ok_or(Answer::NobodyCalledThat);
         }
-        let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name)).ok()?;
-        let profiles = self.names.holders(&name).filter_map(|id| self.profiles.get(&id));
-        let is_meant = |profile: &&Profile| !must_be_verified || profile.who().verified;
-        profiles.into_iter().find(is_meant)
+        let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name));
+        let name = name.map_err(|_| Answer::NobodyCalledThat)?;
+        let alike: Vec<&Profile> =
+            self.names.holders(&name).filter_map(|id| self.profiles.get(&id)).collect();
+        let is_meant = |profile: &Profile| {
+            let who = profile.who();
+            who.name == name && (who.verified || !must_be_verified)
+        };
+        alike.iter().copied().find(|profile| is_meant(profile)).ok_or_else(|| only_alike(&alike))
     }
 
     fn nick(&mut self, from: SessionId, name: Name, now: Now, effects: &mut Effects) -> Option<Answer> {
@@ -93,16 +103,17 @@ impl House {
         let profile = self.profiles.get_mut(&from)?;
         let is_known = profile.is_present || std::mem::take(&mut profile.has_spoken);
         profile.is_present = true;
-        profile.member.set_named();
+        profile.member.set_named(true);
         let (member, room) = (Arc::clone(&profile.member), profile.room);
-        let (is_first, form) = (profile.name().is_none(), Form::new(View::Names, profile.times));
+        let is_first = profile.name().is_none();
+        let form = member.form().with(View::Names, profile.times);
         let words = Answer::Named(name.clone());
         let is_other = before.name != name;
         self.names.forget(&before);
         self.give_name(from, Who { id: from.0, name, verified: false });
         let who = self.profiles.get(&from)?.who();
         self.within(room, effects, |room, effects| {
-            if is_first && member.form() == Form::Plain {
+            if is_first && member.form().view() == View::Plain {
                 room.change_form(&member, form, now, effects);
             }
             match is_known {
@@ -126,14 +137,27 @@ impl House {
             everybody.truncate(MOST_LISTED);
         }
         everybody.sort_unstable_by_key(rank);
-        Answer::Who {
-            count,
-            names: everybody.iter().map(|(.., profile)| profile.who().to_string()).collect(),
+        Answer::Who { count, names: everybody.iter().map(|(.., profile)| self.told_apart(profile)).collect() }
+    }
+
+    /// What somebody is called, with the number of the session where another user of this machine is called something that
+    /// looks the same.
+    fn told_apart(&self, profile: &Profile) -> String {
+        let who = profile.who();
+        let is_other = |id: SessionId| {
+            self.profiles.get(&id).is_some_and(|other| other.who().verified && other.who().name != who.name)
+        };
+        if who.verified && self.names.holders(&who.name).any(is_other) {
+            return format!("{who} (#{})", who.id);
         }
+        who.to_string()
     }
 
     fn msg(&self, from: &Profile, to: &str, text: &str, now: Now) -> Option<Answer> {
-        let Some(target) = self.find(to) else { return Some(Answer::NobodyCalledThat) };
+        let target = match self.find(to) {
+            Ok(target) => target,
+            Err(answer) => return Some(answer),
+        };
         if target.member.id() == from.member.id() {
             return Some(Answer::ThatIsYou);
         }
@@ -213,7 +237,7 @@ impl House {
 
     fn view(&mut self, from: SessionId, view: View, now: Now, effects: &mut Effects) -> Option<Answer> {
         let profile = self.profiles.get(&from)?;
-        let form = Form::new(view, profile.times);
+        let form = profile.member.form().with(view, profile.times);
         if view != View::Plain {
             self.introduce(from, now, effects);
         }
@@ -224,9 +248,20 @@ impl House {
     fn time(&mut self, from: SessionId, times: bool, now: Now, effects: &mut Effects) -> Option<Answer> {
         let profile = self.profiles.get_mut(&from)?;
         profile.times = times;
-        let view = profile.member.form().view();
-        self.change_form(from, Form::new(view, times), now, effects);
+        let before = profile.member.form();
+        let view = before.view();
+        self.change_form(from, before.with(view, times), now, effects);
         Some(Answer::Timed { times, view })
+    }
+
+    /// A session speaks telnet: its lines end with CR LF from now on (RFC 854).
+    pub(super) fn end_lines_for_telnet(&mut self, from: SessionId, now: Now, effects: &mut Effects) {
+        let Some(profile) = self.profiles.get(&from) else { return };
+        let member = Arc::clone(&profile.member);
+        self.change_form(from, member.form().with_crlf(), now, effects);
+        self.note(from);
+        member.acknowledge();
+        effects.wake.push(member);
     }
 
     fn change_form(&mut self, from: SessionId, form: Form, now: Now, effects: &mut Effects) {
@@ -238,7 +273,10 @@ impl House {
     }
 
     fn ignore(&self, profile: &Profile, name: &str) -> Answer {
-        let Some(other) = self.find(name) else { return Answer::NobodyCalledThat };
+        let other = match self.find(name) {
+            Ok(other) => other,
+            Err(answer) => return answer,
+        };
         let other_id = other.member.id();
         if other_id == profile.member.id() {
             return Answer::ThatIsYou;
@@ -252,6 +290,14 @@ impl House {
     }
 }
 
+/// The answer to whoever has named somebody, where only names are there that look like it.
+fn only_alike(alike: &[&Profile]) -> Answer {
+    let mut names: Vec<String> =
+        alike.iter().take(MOST_ALIKE).map(|profile| profile.who().to_string()).collect();
+    names.dedup();
+    if names.is_empty() { Answer::NobodyCalledThat } else { Answer::OnlyAlike(names) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -259,8 +305,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chat::Arrival;
     use crate::chat::testing::{Person, TestHouse, lines};
+    use crate::chat::{Arrival, Input};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -484,7 +530,12 @@ mod tests {
         let (mut ann, mut ben, mut eve) = (house.join_as("ann"), house.join(), house.join());
         assert_eq!(house.answer(&mut ann, "/msg guest2 psst"), "-!- told guest2\n");
         assert_eq!(ben.read_all(), "[ann -> you] psst\n", "in plain it is marked as well");
-        assert_eq!(house.answer(&mut ben, "/msg ANN <eve> boo"), "-!- told ann\n");
+        let alike = house.answer(&mut ben, "/msg ANN <eve> boo");
+        assert_eq!(
+            (alike.as_str(), ann.read_all().as_str()),
+            ("-!- nobody is called exactly that; there is ann\n", "")
+        );
+        assert_eq!(house.answer(&mut ben, "/msg ann <eve> boo"), "-!- told ann\n");
         assert_eq!(ann.read_all(), "[guest2 -> you] <eve> boo\n");
         assert_eq!(eve.read_all(), "");
         assert_eq!(house.answer(&mut eve, "/last"), "-!- nothing has been said yet\n");
@@ -657,7 +708,71 @@ mod tests {
         house.leave(bill);
         assert!(house.answer(&mut ann, "/nick bill").starts_with("-!- you are bill now"));
         let mut ben = house.join();
-        assert_eq!(house.answer(&mut ben, "/msg +bill hi"), "-!- nobody is called that; see /who\n");
+        assert_eq!(
+            house.answer(&mut ben, "/msg +bill hi"),
+            "-!- nobody is called exactly that; there is bill\n"
+        );
+    }
+
+    #[test]
+    fn who_is_named_exactly_is_meant_whoever_else_looks_like_that() {
+        for (first, second) in [("Ian", "lan"), ("bob", "Bob")] {
+            let mut house = TestHouse::default();
+            let mut ann = house.join_as("ann");
+            let (mut one, mut other) = (house.arrive(verified(first)), house.arrive(verified(second)));
+            for to in [first.to_owned(), format!("+{first}")] {
+                assert_eq!(
+                    house.answer(&mut ann, &format!("/msg {to} psst")),
+                    format!("-!- told +{first}\n")
+                );
+                assert_eq!((one.read_all().as_str(), other.read_all().as_str()), ("[ann -> you] psst\n", ""));
+            }
+            house.answer(&mut ann, &format!("/ignore +{first}"));
+            house.say(&mut one, "not heard\n");
+            house.say(&mut other, "heard\n");
+            assert_eq!(ann.read_all(), format!("<+{second}> heard\n"));
+            house.wait(2 * SECOND);
+            ann.read_all();
+            let who = house.answer(&mut ann, "/who");
+            assert_eq!(who, format!("-!- 3 here: ann, +{first} (#2), +{second} (#3)\n"), "told apart");
+            house.leave(one);
+            let alike = house.answer(&mut ann, &format!("/msg {first} psst"));
+            assert_eq!(alike, format!("-!- nobody is called exactly that; there is +{second}\n"));
+            other.read_all();
+            assert_eq!(house.answer(&mut ann, "/who"), format!("-!- 2 here: ann, +{second}\n"));
+        }
+    }
+
+    #[test]
+    fn who_loses_a_name_may_say_what_a_guest_may_say() {
+        let mut house = TestHouse::default();
+        let ben = house.join_as("root");
+        assert!(ben.reader.member().is_named());
+        let _root = house.arrive(verified("root"));
+        assert!(!ben.reader.member().is_named());
+    }
+
+    #[test]
+    fn who_speaks_telnet_gets_cr_lf_in_every_view_from_then_on() {
+        let mut house = TestHouse::default();
+        let (mut ann, mut ben) = (house.join(), house.join());
+        house.say(&mut ann, "one\n");
+        house.apply(Input::Telnet(ben.id()));
+        house.say(&mut ann, "two\n");
+        assert_eq!(ben.read_all(), "one\ntwo\r\n");
+        house.ask(&mut ben, "/nick ben");
+        assert_eq!(ben.read_all(), "-!- you are ben now; /help says what else there is\r\n");
+        house.ask(&mut ben, "/time on");
+        house.ask(&mut ben, "/view json");
+        house.say(&mut ann, "three\nfour\n");
+        house.ask(&mut ann, "/msg ben psst");
+        house.move_on(std::slice::from_mut(&mut ben));
+        house.ask(&mut ben, "/who");
+        let heard = ben.read_all();
+        assert!(
+            heard.split_inclusive('\n').all(|line| line.ends_with("\r\n")) && heard.lines().count() == 6,
+            "{heard:?}"
+        );
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Entry {
         let event = match self {
             Self::Said { kind, who, text, done, .. } => {
                 let text = &text[done.0..done.0 + bytes];
-                if form == Form::Plain && *kind == Kind::Message {
+                if form == Form::PLAIN && *kind == Kind::Message {
                     return (text.into(), lines.into());
                 }
                 form.said(

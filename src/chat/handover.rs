@@ -47,6 +47,9 @@ pub struct Standing {
     pub view: View,
     /// With times.
     pub times: bool,
+    /// It has spoken telnet: its lines end with CR LF.
+    #[serde(default)]
+    pub is_telnet: bool,
     /// The others know that it is there.
     pub is_present: bool,
     /// It has said something under the name that it has.
@@ -98,6 +101,7 @@ impl Standing {
             room: Name::known(super::house::MAIN_NAME),
             view: View::Plain,
             times: false,
+            is_telnet: false,
             is_present: false,
             has_spoken: false,
             ignored: Vec::new(),
@@ -106,7 +110,8 @@ impl Standing {
 
     /// How lines look that are shown to it.
     pub fn form(&self) -> Form {
-        Form::new(self.view, self.times)
+        let form = Form::new(self.view, self.times);
+        if self.is_telnet { form.with_crlf() } else { form }
     }
 }
 
@@ -133,6 +138,7 @@ impl House {
             room: room.unwrap_or_else(|| Name::known(super::house::MAIN_NAME)),
             view: profile.member.form().view(),
             times: profile.times,
+            is_telnet: profile.member.form().has_crlf(),
             is_present: profile.is_present,
             has_spoken: profile.has_spoken,
             ignored: profile.member.all_ignored(),
@@ -237,7 +243,7 @@ impl House {
         self.profiles.insert(id, profile);
         if let Some(who) = standing.who {
             if standing.is_present && !who.name.is_guest() {
-                member.set_named();
+                member.set_named(true);
             }
             self.give_name(id, Who { id: id.0, ..who });
         }
@@ -258,7 +264,7 @@ impl House {
                 let present = self.profiles.get(&from).map(|profile| Arc::clone(&profile.member));
                 let member = present.unwrap_or_else(|| {
                     // Gone meanwhile, but what it has said still goes out.
-                    Arc::new(Member::without_outlet(from, Arc::clone(self.room(room).log(Form::Plain))))
+                    Arc::new(Member::without_outlet(from, Arc::clone(self.room(room).log(Form::PLAIN))))
                 });
                 member.begin_input();
                 Entry::Said { kind, member, who: Arc::new(who), text, lines, done }

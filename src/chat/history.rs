@@ -139,7 +139,7 @@ mod tests {
 
     fn last(history: &History, most: usize) -> String {
         let mut out = Vec::new();
-        let shown = history.show(most, "main", Form::Plain, |_| true, &mut out);
+        let shown = history.show(most, "main", Form::PLAIN, |_| true, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches('\n').count(), shown);
         text
@@ -167,7 +167,7 @@ mod tests {
         }
         let shown = last(&history, usize::MAX);
         assert!(shown.len() <= SHOWN_BYTES && shown.len() > SHOWN_BYTES - 16, "{}", shown.len());
-        assert_eq!(history.show(9, "main", Form::Plain, |from| from != 1, &mut Vec::new()), 0);
+        assert_eq!(history.show(9, "main", Form::PLAIN, |from| from != 1, &mut Vec::new()), 0);
         let mut history = History::new(4, 1 << 20);
         push(&mut history, 1, &format!("{}\n", "x".repeat(SHOWN_BYTES)));
         push(&mut history, 2, "short\n");

@@ -81,6 +81,8 @@ pub enum Input {
         /// For what.
         command: Command,
     },
+    /// A member speaks telnet. It has been sent nearly all that there was.
+    Telnet(SessionId),
     /// A member will say nothing more; its reading ends with what has been said so far.
     End(SessionId),
     /// A session is gone.
@@ -178,7 +180,7 @@ impl House {
 
     /// The log that new sessions read.
     pub fn entrance(&mut self) -> Arc<RoomLog> {
-        Arc::clone(self.room(RoomId::MAIN).log(Form::Plain))
+        Arc::clone(self.room(RoomId::MAIN).log(Form::PLAIN))
     }
 
     /// Takes in one input at the time `now`.
@@ -187,6 +189,7 @@ impl House {
             Input::Join { member, arrival } => self.join(member, arrival, now, effects),
             Input::Say { from, text, lines } => self.say(from, Kind::Message, text, lines, now, effects),
             Input::Ask { from, command } => self.ask(from, command, now, effects),
+            Input::Telnet(id) => self.end_lines_for_telnet(id, now, effects),
             Input::End(id) => self.end(id, effects),
             Input::Leave(id) => self.leave(id, now, effects),
             // It is the broker that ends.
@@ -317,6 +320,7 @@ impl House {
         let Some(before) = profile.name().filter(|who| !who.verified).cloned() else { return };
         let (after, room) = (profile.guest(), profile.room);
         profile.who = Some(Arc::clone(&after));
+        profile.member.set_named(false);
         profile.tell(&Answer::Deposed { name: to.clone(), now: after.name.clone() });
         self.names.forget(&before);
         self.within(room, effects, |room, effects| room.renamed((before, after), None, now, effects));
@@ -336,7 +340,7 @@ impl House {
         let Some(profile) = self.profiles.get_mut(&id).filter(|profile| !profile.is_present) else { return };
         profile.is_present = true;
         if profile.name().is_some() {
-            profile.member.set_named();
+            profile.member.set_named(true);
         }
         let (who, room) = (profile.who(), profile.room);
         self.within(room, effects, |room, effects| room.joined(&who, now, effects));

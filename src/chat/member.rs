@@ -270,8 +270,8 @@ impl Member {
         self.named.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_named(&self) {
-        self.named.store(true, Ordering::Release);
+    pub(super) fn set_named(&self, named: bool) {
+        self.named.store(named, Ordering::Release);
     }
 
     /// How many bytes are owed to it alone.

@@ -206,7 +206,7 @@ impl Room {
         for slot in &mut self.audiences {
             let Some(audience) = slot else { continue };
             if audience.unseat(id) {
-                if audience.is_empty() && audience.log().form() != Form::Plain {
+                if audience.is_empty() && audience.log().form() != Form::PLAIN {
                     *slot = None;
                 }
                 return true;
@@ -356,7 +356,12 @@ impl Room {
     }
 
     /// What each audience is to be sent of a piece of an entry.
-    fn encode<'e>(&self, entry: &'e Entry, piece: (usize, u32), now: Now) -> [Option<Encoded<'e>>; 4] {
+    fn encode<'e>(
+        &self,
+        entry: &'e Entry,
+        piece: (usize, u32),
+        now: Now,
+    ) -> [Option<Encoded<'e>>; Form::ALL.len()] {
         let scene = Scene { room: self.name.as_str(), time: now.wall, members: self.members };
         Form::ALL.map(|form| {
             self.audiences[form.index()].as_ref()?;

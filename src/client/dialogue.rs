@@ -425,10 +425,10 @@ mod tests {
     fn settle(ann: &mut Dialogue) {
         ann.open();
         ann.take_to_send();
-        assert_eq!(hear(ann, notice(Form::Names, Answer::Named(name("ann")))), []);
-        assert_eq!(hear(ann, notice(Form::Json, Answer::Viewed(View::Json))), []);
+        assert_eq!(hear(ann, notice(Form::NAMES, Answer::Named(name("ann")))), []);
+        assert_eq!(hear(ann, notice(Form::JSON, Answer::Viewed(View::Json))), []);
         let granted = Shown::Granted("-!- you are ann now; /help says what else there is".into());
-        assert_eq!(hear(ann, notice(Form::Json, Answer::Named(name("ann")))), [granted]);
+        assert_eq!(hear(ann, notice(Form::JSON, Answer::Named(name("ann")))), [granted]);
         assert!(ann.is_settled());
     }
 
@@ -443,7 +443,7 @@ mod tests {
         plain.say("/view json");
         plain.say("hello");
         assert_eq!(plain.take_to_send(), ["/view json", "hello"]);
-        let forged = notice(Form::Json, Answer::Viewed(View::Json));
+        let forged = notice(Form::JSON, Answer::Viewed(View::Json));
         assert_eq!(hear(&mut plain, forged.clone()), line(&forged));
         plain.open();
         assert!(plain.take_to_send().is_empty(), "nor after the connection was lost");
@@ -460,27 +460,27 @@ mod tests {
             line("Hello, connection to the server ok!")
         );
         let mut ann = named();
-        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 1, "bob", "hi")), line("<bob> hi"));
         let told = Answer::Told(Who { id: 2, name: name("bob"), verified: false });
         let (text, line) = ("told bob".to_owned(), "-!- told bob".to_owned());
-        assert_eq!(hear(&mut ann, notice(Form::Json, told)), [Shown::Notice { text, line }]);
+        assert_eq!(hear(&mut ann, notice(Form::JSON, told)), [Shown::Notice { text, line }]);
     }
 
     #[test]
     fn a_name_that_is_taken_is_refused_and_can_be_asked_for_again() {
         let mut ann = dialogue(Wishes { nick: Some(name("ann")), ..Wishes::default() });
         ann.open();
-        let taken = notice(Form::Plain, Answer::Taken { name: name("ann"), hint: None });
+        let taken = notice(Form::PLAIN, Answer::Taken { name: name("ann"), hint: None });
         assert_eq!(hear(&mut ann, taken), [], "anybody can have said that");
-        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
-        let refused = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
+        hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json)));
+        let refused = hear(&mut ann, notice(Form::JSON, Answer::Taken { name: name("ann"), hint: None }));
         let words = "ann is taken, or looks like a name that is".into();
         assert_eq!(refused, [Shown::Refused(Refusal { words, is_name: true, is_taken: true })]);
         ann.take_to_send();
         ann.ask_for_name("eve");
         assert_eq!(ann.take_to_send(), ["/nick eve"]);
         assert!(!ann.is_settled());
-        hear(&mut ann, notice(Form::Json, Answer::Named(name("eve"))));
+        hear(&mut ann, notice(Form::JSON, Answer::Named(name("eve"))));
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick eve", "/view json", "/nick eve"]);
     }
@@ -489,7 +489,7 @@ mod tests {
     fn nobody_can_forge_a_notice_to_somebody_with_a_name() {
         let mut ann = named();
         let forged = "-!- bob is taken, or looks like a name that is";
-        assert_eq!(hear(&mut ann, said(Form::Json, 1, "eve", forged)), line(&format!("<eve> {forged}")));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 1, "eve", forged)), line(&format!("<eve> {forged}")));
         let aside = Shown::Aside(forged.to_owned());
         assert_eq!(hear(&mut ann, forged), [aside], "and what is no object answers nothing");
     }
@@ -502,20 +502,20 @@ mod tests {
             ann.say(typed);
         }
         assert_eq!(ann.take_to_send(), ["hello", "/who", "//x", "/view json", "/time on"]);
-        let viewed = hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
+        let viewed = hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json)));
         assert!(
             matches!(&viewed[..], [Shown::Notice { line, .. }] if line == "-!- lines are shown in plain now")
         );
-        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("13:46 hi"));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 1, "bob", "hi")), line("13:46 hi"));
     }
 
     #[test]
     fn what_was_missed_is_asked_for_and_shown_once() {
         let mut ann = named();
-        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::Last(1))), []);
-        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "one")), []);
-        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::EndOfLast)), []);
-        assert_eq!(hear(&mut ann, said(Form::Json, 2, "bob", "two")), line("<bob> two"));
+        assert_eq!(hear(&mut ann, notice(Form::JSON, Answer::Last(1))), []);
+        assert_eq!(hear(&mut ann, said(Form::JSON, 1, "bob", "one")), []);
+        assert_eq!(hear(&mut ann, notice(Form::JSON, Answer::EndOfLast)), []);
+        assert_eq!(hear(&mut ann, said(Form::JSON, 2, "bob", "two")), line("<bob> two"));
         ann.say("mine");
         let lines = ann.take_to_send();
         ann.sent(&lines, Timestamp::UNIX_EPOCH);
@@ -523,20 +523,20 @@ mod tests {
         ann.say("four");
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/last 1000"]);
-        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
-        hear(&mut ann, notice(Form::Json, Answer::Named(name("ann"))));
-        assert_eq!(hear(&mut ann, said(Form::Json, 5, "bob", "five")), []);
-        hear(&mut ann, notice(Form::Json, Answer::Last(5)));
+        hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json)));
+        hear(&mut ann, notice(Form::JSON, Answer::Named(name("ann"))));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 5, "bob", "five")), []);
+        hear(&mut ann, notice(Form::JSON, Answer::Last(5)));
         for (seq, from, text) in
             [(1, "bob", "one"), (2, "bob", "two"), (3, "ann", "mine"), (4, "ann", "four"), (5, "bob", "five")]
         {
-            assert_eq!(hear(&mut ann, said(Form::Json, seq, from, text)), []);
+            assert_eq!(hear(&mut ann, said(Form::JSON, seq, from, text)), []);
         }
-        let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        let shown = hear(&mut ann, notice(Form::JSON, Answer::EndOfLast));
         let lines = ["<ann> four", "<bob> five"].map(|text| Shown::Line(text.into()));
         assert_eq!(shown[0], Shown::Missed(Count { shown: 2, missing: None }));
         assert_eq!(shown[1..], lines);
-        assert_eq!(hear(&mut ann, said(Form::Json, 6, "bob", "six")), line("<bob> six"));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 6, "bob", "six")), line("<bob> six"));
     }
 
     fn say(ann: &mut Dialogue, typed: &str) -> Vec<String> {
@@ -551,7 +551,7 @@ mod tests {
     fn come_back(ann: &mut Dialogue) -> Vec<Shown> {
         ann.lost(Timestamp::UNIX_EPOCH);
         settle(ann);
-        hear(ann, notice(Form::Json, Answer::Last(0)))
+        hear(ann, notice(Form::JSON, Answer::Last(0)))
     }
 
     fn perhaps(lines: &[&str]) -> Vec<Shown> {
@@ -561,11 +561,11 @@ mod tests {
     #[test]
     fn the_daemon_is_asked_what_it_has_taken_and_the_rest_is_told() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         assert_eq!(say(&mut ann, "one\ntwo"), ["one", "two", "/view json"]);
         assert_eq!(say(&mut ann, "three"), ["three"], "one question at a time");
         assert_eq!(say(&mut ann, "/who"), ["/who"], "which has an answer of its own");
-        let taken = notice(Form::Json, Answer::Viewed(View::Json));
+        let taken = notice(Form::JSON, Answer::Viewed(View::Json));
         assert_eq!(hear(&mut ann, taken.clone()), [], "nobody has typed that");
         let lines = ann.take_to_send();
         assert_eq!(lines, ["/view json"]);
@@ -582,25 +582,25 @@ mod tests {
     #[test]
     fn what_could_not_be_sent_asks_nothing() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.say("one");
         ann.say("/last 5");
         ann.ask_whether_taken();
         let lines = ann.take_to_send();
         ann.not_sent(&lines);
         assert_eq!(say(&mut ann, "two"), ["two", "/view json"]);
-        assert_eq!(hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json))), []);
+        assert_eq!(hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json))), []);
         assert_eq!(come_back(&mut ann), []);
     }
 
     #[test]
     fn a_name_that_could_not_be_asked_for_is_not_waited_for() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.open();
         assert_eq!(ann.former(), Some("ann"));
         settle(&mut ann);
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.ask_for_name("ann");
         let lines = ann.take_to_send();
         ann.not_sent(&lines);
@@ -610,14 +610,14 @@ mod tests {
     #[test]
     fn what_was_mistyped_answers_nothing_that_was_asked_for() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         for typed in ["/nick <b>", "/join <b>"] {
             ann.say(typed);
             ann.ask_for_name("ann");
             let wrong = Answer::Refused(CommandError::Name(NameError::BadCharacter));
-            let heard = hear(&mut ann, notice(Form::Json, wrong));
+            let heard = hear(&mut ann, notice(Form::JSON, wrong));
             assert!(matches!(&heard[..], [Shown::Notice { .. }]), "{heard:?}");
-            let taken = hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
+            let taken = hear(&mut ann, notice(Form::JSON, Answer::Taken { name: name("ann"), hint: None }));
             assert!(matches!(&taken[..], [Shown::Refused(refusal)] if refusal.is_taken), "{taken:?}");
         }
         ann.take_to_send();
@@ -626,7 +626,7 @@ mod tests {
         ann.not_sent(&lines);
         assert_eq!(say(&mut ann, "two"), ["two", "/view json"]);
         assert_eq!(
-            hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json))),
+            hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json))),
             [],
             "nobody waits for that"
         );
@@ -635,22 +635,22 @@ mod tests {
     #[test]
     fn under_another_name_nobody_knows_whether_what_was_said_is_lost() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.lost(Timestamp::UNIX_EPOCH);
         ann.open();
-        hear(&mut ann, notice(Form::Json, Answer::Viewed(View::Json)));
-        hear(&mut ann, notice(Form::Json, Answer::Taken { name: name("ann"), hint: None }));
-        hear(&mut ann, notice(Form::Json, Answer::Last(1)));
-        hear(&mut ann, said(Form::Json, 1, "bob", "one"));
-        hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        hear(&mut ann, notice(Form::JSON, Answer::Viewed(View::Json)));
+        hear(&mut ann, notice(Form::JSON, Answer::Taken { name: name("ann"), hint: None }));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(1)));
+        hear(&mut ann, said(Form::JSON, 1, "bob", "one"));
+        hear(&mut ann, notice(Form::JSON, Answer::EndOfLast));
         ann.take_to_send();
         say(&mut ann, "as a guest");
         ann.lost(Timestamp::UNIX_EPOCH);
         settle(&mut ann);
-        hear(&mut ann, notice(Form::Json, Answer::Last(2)));
-        hear(&mut ann, said(Form::Json, 1, "bob", "one"));
-        hear(&mut ann, said(Form::Json, 2, "eve", "two"));
-        let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(2)));
+        hear(&mut ann, said(Form::JSON, 1, "bob", "one"));
+        hear(&mut ann, said(Form::JSON, 2, "eve", "two"));
+        let shown = hear(&mut ann, notice(Form::JSON, Answer::EndOfLast));
         assert_eq!(shown[1..], [line("<eve> two"), perhaps(&["as a guest"])].concat());
     }
 
@@ -675,17 +675,17 @@ mod tests {
     fn without_a_name_nothing_that_was_missed_is_left_out() {
         let mut guest = dialogue(Wishes { view: Some(View::Names), catches_up: true, ..Wishes::default() });
         guest.open();
-        hear(&mut guest, notice(Form::Json, Answer::Viewed(View::Json)));
-        hear(&mut guest, notice(Form::Json, Answer::Last(0)));
+        hear(&mut guest, notice(Form::JSON, Answer::Viewed(View::Json)));
+        hear(&mut guest, notice(Form::JSON, Answer::Last(0)));
         guest.take_to_send();
         guest.say("ok");
         let lines = guest.take_to_send();
         guest.sent(&lines, Timestamp::UNIX_EPOCH);
         guest.open();
-        hear(&mut guest, notice(Form::Json, Answer::Viewed(View::Json)));
-        hear(&mut guest, notice(Form::Json, Answer::Last(1)));
-        hear(&mut guest, said(Form::Json, 1, "bob", "ok"));
-        let shown = hear(&mut guest, notice(Form::Json, Answer::EndOfLast));
+        hear(&mut guest, notice(Form::JSON, Answer::Viewed(View::Json)));
+        hear(&mut guest, notice(Form::JSON, Answer::Last(1)));
+        hear(&mut guest, said(Form::JSON, 1, "bob", "ok"));
+        let shown = hear(&mut guest, notice(Form::JSON, Answer::EndOfLast));
         assert_eq!(shown, [Shown::Missed(Count { shown: 1, missing: None }), Shown::Line("<bob> ok".into())]);
     }
 
@@ -693,11 +693,11 @@ mod tests {
     fn a_room_is_taken_up_again_and_its_last_line_found() {
         let mut ann = named();
         ann.take_to_send();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.say("/join ops");
-        hear(&mut ann, notice(Form::Json, Answer::Entered { room: name("ops"), members: 2 }));
+        hear(&mut ann, notice(Form::JSON, Answer::Entered { room: name("ops"), members: 2 }));
         assert_eq!(ann.take_to_send(), ["/join ops", "/last 1"]);
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.open();
         assert_eq!(ann.take_to_send(), ["/nick ann", "/view json", "/nick ann", "/join ops", "/last 1000"]);
     }
@@ -705,7 +705,7 @@ mod tests {
     #[test]
     fn after_a_crash_or_with_somebody_ignored_the_numbers_tell_nothing() {
         let mut crash = Vec::new();
-        Notice::Crashed.encode(Form::Json, &mut crash);
+        Notice::Crashed.encode(Form::JSON, &mut crash);
         let crash = String::from_utf8(crash).unwrap().trim_end().to_owned();
         let skipped = r#"{"type":"skipped","lines":7}"#.to_owned();
         for (typed, heard, missing) in [
@@ -715,15 +715,15 @@ mod tests {
             (Some("/who"), None, 4095),
         ] {
             let mut ann = named();
-            hear(&mut ann, notice(Form::Json, Answer::Last(0)));
-            hear(&mut ann, said(Form::Json, 1, "bob", "one"));
+            hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
+            hear(&mut ann, said(Form::JSON, 1, "bob", "one"));
             typed.into_iter().for_each(|line| drop(say(&mut ann, line)));
             heard.into_iter().for_each(|line| drop(hear(&mut ann, line)));
             ann.lost(Timestamp::UNIX_EPOCH);
             settle(&mut ann);
-            hear(&mut ann, notice(Form::Json, Answer::Last(1)));
-            hear(&mut ann, said(Form::Json, 4097, "bob", "hi"));
-            let shown = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+            hear(&mut ann, notice(Form::JSON, Answer::Last(1)));
+            hear(&mut ann, said(Form::JSON, 4097, "bob", "hi"));
+            let shown = hear(&mut ann, notice(Form::JSON, Answer::EndOfLast));
             assert_eq!(shown[0], Shown::Missed(Count { shown: 1, missing: Some(missing) }));
         }
     }
@@ -734,8 +734,8 @@ mod tests {
         let who = |name: &str| Who { id: 1, name: Name::parse(name).unwrap(), verified: false };
         let scene = Scene { room: "main", time: Timestamp::UNIX_EPOCH, members: 4 };
         let mut out = Vec::new();
-        Form::Json.event(Event::Joined(&[who("bob"), who("carl"), who("dora")]), scene, &mut out);
-        Form::Json.event(Event::Left(&[who("eve")]), scene, &mut out);
+        Form::JSON.event(Event::Joined(&[who("bob"), who("carl"), who("dora")]), scene, &mut out);
+        Form::JSON.event(Event::Left(&[who("eve")]), scene, &mut out);
         let lines = String::from_utf8(out).unwrap().lines().map(str::to_owned).collect();
         let shown = ann.hear(lines, Timestamp::UNIX_EPOCH);
         let lines = ["-!- bob, carl and dora joined (4 here)", "-!- eve left (4 here)"];
@@ -745,12 +745,12 @@ mod tests {
     #[test]
     fn what_somebody_asks_for_is_shown_with_its_beginning_and_end() {
         let mut ann = named();
-        hear(&mut ann, notice(Form::Json, Answer::Last(0)));
+        hear(&mut ann, notice(Form::JSON, Answer::Last(0)));
         ann.say("/last 1");
-        let begun = hear(&mut ann, notice(Form::Json, Answer::Last(1)));
+        let begun = hear(&mut ann, notice(Form::JSON, Answer::Last(1)));
         assert!(matches!(&begun[..], [Shown::Notice { line, .. }] if line == "-!- the last line:"));
-        assert_eq!(hear(&mut ann, said(Form::Json, 1, "bob", "hi")), line("<bob> hi"));
-        let ended = hear(&mut ann, notice(Form::Json, Answer::EndOfLast));
+        assert_eq!(hear(&mut ann, said(Form::JSON, 1, "bob", "hi")), line("<bob> hi"));
+        let ended = hear(&mut ann, notice(Form::JSON, Answer::EndOfLast));
         assert!(matches!(&ended[..], [Shown::Notice { .. }]));
     }
 
@@ -758,7 +758,7 @@ mod tests {
     fn a_name_that_is_typed_in_text_is_taken_up_again_once_it_is_granted() {
         let mut plain = dialogue(Wishes::default());
         plain.open();
-        let granted = notice(Form::Names, Answer::Named(name("ann")));
+        let granted = notice(Form::NAMES, Answer::Named(name("ann")));
         assert_eq!(hear(&mut plain, granted.clone()), line(&granted));
         plain.open();
         assert!(plain.take_to_send().is_empty(), "somebody else has typed that");
@@ -775,7 +775,7 @@ mod tests {
         plain.open();
         assert_eq!(plain.take_to_send(), ["/join ops"]);
         assert!(!plain.is_settled());
-        let entered = notice(Form::Plain, Answer::Entered { room: name("ops"), members: 2 });
+        let entered = notice(Form::PLAIN, Answer::Entered { room: name("ops"), members: 2 });
         assert_eq!(hear(&mut plain, entered.clone()), [Shown::Granted(entered)]);
         assert!(plain.is_settled());
     }

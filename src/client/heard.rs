@@ -146,10 +146,10 @@ mod tests {
             seq: 41,
             text: b"waves\n",
         };
-        Form::Json.said(&said, &mut out);
-        Form::Json.private(&who, &who, "psst", time, &mut out);
-        Notice::Skipped { lines: 3 }.encode(Form::Json, &mut out);
-        Form::Json.notice("that is you", &mut out);
+        Form::JSON.said(&said, &mut out);
+        Form::JSON.private(&who, &who, "psst", time, &mut out);
+        Notice::Skipped { lines: 3 }.encode(Form::JSON, &mut out);
+        Form::JSON.notice("that is you", &mut out);
         let text = String::from_utf8(out).unwrap();
         let heard: Vec<_> = text.lines().map(Heard::read).collect();
         let place = Some(Place { room: "main".into(), time, seq: 41 });

@@ -156,7 +156,7 @@ mod tests {
                 everybody.into_iter().map(|name| Who { id: 1, name, verified: false }).collect();
             let scene = Scene { room: "main", time: Timestamp::UNIX_EPOCH, members: 9 };
             let mut expected = Vec::new();
-            Form::Names.event(Event::Joined(&everybody), scene, &mut expected);
+            Form::NAMES.event(Event::Joined(&everybody), scene, &mut expected);
             let heard =
                 Heard::Moved { time: None, names: names[..count].to_vec(), has_come: true, members: 9 };
             let shown = paint(View::Names).heard(&heard, "").unwrap() + "\n";

@@ -289,7 +289,7 @@ pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
     for _ in 0..BACKLOG {
         match rustix::net::accept_with(&listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(socket) => {
-                turn_away(&socket, notice, Form::Plain);
+                turn_away(&socket, notice, Form::PLAIN);
                 discard(&socket);
             }
             Err(Errno::CONNABORTED | Errno::INTR) => {}

@@ -36,7 +36,7 @@ use super::login;
 use super::stream::Stream;
 use super::{Net, Stage};
 use crate::chat::{Arrival, Input, Member, Reader};
-use crate::protocol::{Form, Framer, Opening, READ_BYTES};
+use crate::protocol::{Framer, Opening, READ_BYTES, View};
 use crate::rt;
 
 /// How many reads and deliveries a session does before the others have their turn.
@@ -139,6 +139,8 @@ pub struct Session {
     is_marked: bool,
     /// Nobody gets what it says any more: it was meant for others than those who would hear it.
     is_unheard: bool,
+    /// It has just spoken telnet for the first time: the room is to be told before what it says next.
+    is_new_to_telnet: bool,
     /// It has been told that the daemon stops.
     is_told_of_the_end: bool,
     /// The waker that the membership has: it hardly ever changes.
@@ -174,6 +176,7 @@ impl Session {
             alarm: None,
             is_marked: false,
             is_unheard: false,
+            is_new_to_telnet: false,
             is_told_of_the_end: false,
             waker: None,
         }
@@ -284,7 +287,7 @@ impl Session {
     /// What is said first; to a program, as an object for each line.
     fn greet(&mut self, greeting: &[u8]) {
         let form = self.reader.member().form();
-        if form != Form::Json {
+        if form.view() != View::Json {
             return self.reader.owe(greeting);
         }
         let mut objects = Vec::new();

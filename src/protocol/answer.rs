@@ -47,6 +47,8 @@ pub enum Answer {
     Told(Who),
     /// Nobody is called that.
     NobodyCalledThat,
+    /// Nobody is called that, but these look like it.
+    OnlyAlike(Vec<String>),
     /// One cannot talk to oneself, or ignore oneself.
     ThatIsYou,
     /// The other does not want to hear.
@@ -134,6 +136,9 @@ impl fmt::Display for Answer {
             }
             Self::Told(name) => write!(f, "told {name}"),
             Self::NobodyCalledThat => f.write_str("nobody is called that; see /who"),
+            Self::OnlyAlike(names) => {
+                write!(f, "nobody is called exactly that; there is {}", names.join(", "))
+            }
             Self::ThatIsYou => f.write_str("that is you"),
             Self::IgnoresYou(name) => write!(f, "{name} ignores you, and did not get it"),
             Self::DoesNotRead(name) => write!(f, "{name} does not read, and did not get it"),

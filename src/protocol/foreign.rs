@@ -1,32 +1,82 @@
-//! Foreign protocols: recognises who speaks TLS, HTTP or SSH to this port, from the first bytes on.
+//! Foreign protocols: recognises from its first bytes who does not speak to a chat.
 //!
-//! The session shows [`Opening`] the bytes of every read until it is decided, before it passes any line on, and
-//! on a [`Foreign`] answers with its notice and closes: otherwise a scanner's bytes would be said to the room.
-//! Looks at the first line only, keeps ten bytes of it, and never takes an ordinary line such as
-//! `GET well soon` for a request.
+//! The session shows [`Opening`] the bytes of every read until it is decided, before it passes any line on. On a
+//! [`Foreign`] it answers with one notice and closes: otherwise a scanner's bytes would be said to the room. The first
+//! line decides, and what came in the same read behind it. Never takes a person's line such as `GET well soon` or
+//! `EHLO world` for a request.
 
+use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
-use super::FOREIGN_LINE_BYTES;
+use super::FOREIGN_BYTES;
 
-/// A protocol that does not belong on this port.
+/// What does not belong on this port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// A ClientHello: `https://`, `openssl s_client`, a scanner.
     Tls,
     /// A request line: a browser, `curl`, a health check.
     Http,
+    /// A request line of a protocol that has the form of HTTP's: RTSP, SIP, ICAP.
+    Request,
     /// A version banner: `ssh`.
     Ssh,
+    /// A command as an array: `redis-cli` (RESP).
+    Redis,
+    /// A greeting with a domain: a mail server (RFC 5321, 4.1.1.1).
+    Smtp,
+    /// A header in front of a connection that a load balancer passes on (PROXY protocol, versions 1 and 2).
+    Proxy,
+    /// A connection request: a remote desktop (TPKT, RFC 1006).
+    Rdp,
+    /// Text, but in UTF-16: Windows PowerShell redirects like that.
+    Utf16,
 }
 
+/// What the bytes so far say about one protocol; more bytes never change a [`Match::Yes`] or a [`Match::No`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Match {
+    No,
+    Maybe,
+    Yes,
+}
+
+/// Recognises one protocol from the bytes so far.
+type Recognise = fn(&[u8]) -> Match;
+
+/// How each is recognised.
+const PROTOCOLS: [(Foreign, Recognise); 9] = [
+    (Foreign::Tls, tls),
+    (Foreign::Http, http),
+    (Foreign::Request, request),
+    (Foreign::Ssh, ssh),
+    (Foreign::Redis, redis),
+    (Foreign::Smtp, smtp),
+    (Foreign::Proxy, proxy),
+    (Foreign::Rdp, rdp),
+    (Foreign::Utf16, utf16),
+];
+
 impl Foreign {
+    /// Everything that is recognised.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PROTOCOLS.iter().map(|(foreign, _)| *foreign)
+    }
+
     /// The line that explains the port, a notice without its LF.
     pub fn notice(self) -> &'static str {
         match self {
             Foreign::Tls => "this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
             Foreign::Http => "this is chatd, a chat and not a web server: use nc or telnet",
+            Foreign::Request => "this is chatd, a chat and not a media or telephony server: use nc or telnet",
             Foreign::Ssh => "this is chatd, a chat and not an SSH server: use nc or telnet",
+            Foreign::Redis => "this is chatd, a chat and not a Redis server: use nc or telnet",
+            Foreign::Smtp => "this is chatd, a chat and not an SMTP server: use nc or telnet",
+            Foreign::Proxy => {
+                "this is chatd; it does not take the PROXY protocol here: turn it off in the proxy"
+            }
+            Foreign::Rdp => "this is chatd, a chat and not an RDP server: use nc or telnet",
+            Foreign::Utf16 => "this is UTF-16, and nobody got it: send UTF-8",
         }
     }
 
@@ -35,130 +85,220 @@ impl Foreign {
         match self {
             Foreign::Tls => "tls",
             Foreign::Http => "http",
+            Foreign::Request => "rtsp or sip",
             Foreign::Ssh => "ssh",
+            Foreign::Redis => "redis",
+            Foreign::Smtp => "smtp",
+            Foreign::Proxy => "proxy",
+            Foreign::Rdp => "rdp",
+            Foreign::Utf16 => "utf-16",
         }
     }
 }
 
-/// How far the beginning of a session has been looked at: a plain value, taken out and put back like the framer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The beginning of a session, for as long as it may be foreign: a plain value, taken out and put back like the framer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// The first bytes; those behind `seen` are zero.
-    pub head: [u8; HEAD_BYTES],
-    /// Bytes looked at, at most [`FOREIGN_LINE_BYTES`].
-    pub seen: u16,
-    /// How far the line is an HTTP request.
-    pub http: Request,
+    /// The first bytes, at most [`FOREIGN_BYTES`]; none once that is decided.
+    #[serde(default, with = "serde_bytes")]
+    pub begun: Vec<u8>,
     /// Whether the answer is known.
     pub decided: bool,
 }
 
-/// Enough for `SSH-2.0-` and one byte more.
-const HEAD_BYTES: usize = 9;
-
-/// How far a line has followed `METHOD SP target SP HTTP/digit`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
-    /// Before its first byte.
-    #[default]
-    Start,
-    /// In the method: capital letters.
-    Method,
-    /// In the target; whether it has a byte yet.
-    Target(bool),
-    /// In `HTTP/`, so many of its bytes matched.
-    Version(u8),
-    /// No request, or a whole one.
-    Over,
-}
-
-/// What the bytes so far say about one protocol.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Match {
-    No,
-    Maybe,
-    Yes,
-}
-
 impl Opening {
-    /// Takes the next bytes as they were read. Says what they are as soon as it is known, once; the read with
+    /// Takes the next bytes as they were read. Returns what they are as soon as that is known, once; the read with
     /// the first LF always decides.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Foreign> {
-        for &byte in bytes {
-            if self.decided {
-                return None;
-            }
-            if let Some(foreign) = self.step(byte) {
-                return Some(foreign);
-            }
+        if self.decided {
+            return None;
         }
-        None
+        self.begun.extend_from_slice(&bytes[..bytes.len().min(FOREIGN_BYTES - self.begun.len())]);
+        let matches = PROTOCOLS.map(|(foreign, recognise)| (foreign, recognise(&self.begun)));
+        let found = matches.iter().find(|(_, how)| *how == Match::Yes).map(|(foreign, _)| *foreign);
+        let is_hopeless = matches.iter().all(|(_, how)| *how == Match::No);
+        let is_line = memchr(b'\n', bytes).is_some();
+        self.decided = found.is_some() || is_hopeless || is_line || self.begun.len() == FOREIGN_BYTES;
+        if self.decided {
+            self.begun = Vec::new();
+        }
+        found
     }
 
     /// Whether there is no more reason to ask.
     pub fn is_decided(&self) -> bool {
         self.decided
     }
-
-    fn step(&mut self, byte: u8) -> Option<Foreign> {
-        if let Some(place) = self.head.get_mut(usize::from(self.seen)) {
-            *place = byte;
-        }
-        self.seen = self.seen.saturating_add(1);
-        let head = &self.head[..HEAD_BYTES.min(self.seen.into())];
-        let matches =
-            [(Foreign::Tls, tls(head)), (Foreign::Ssh, ssh(head)), (Foreign::Http, self.http.step(byte))];
-        let found = matches.iter().find(|(_, how)| *how == Match::Yes).map(|(foreign, _)| *foreign);
-        let hopeless = matches.iter().all(|(_, how)| *how == Match::No);
-        self.decided = found.is_some() || hopeless || self.seen >= FOREIGN_LINE_BYTES;
-        found
-    }
 }
 
-/// The head of a TLS record of handshake type: 0x16, major version 3, a minor version up to TLS 1.3's.
-fn tls(head: &[u8]) -> Match {
-    match head {
-        [0x16] | [0x16, 0x03] => Match::Maybe,
-        [0x16, 0x03, 0x00..=0x04, ..] => Match::Yes,
-        _ => Match::No,
-    }
-}
-
-/// `SSH-2.0-` or `SSH-1.` with something behind it (RFC 4253, 4.2): `SSH-2.0- is new` is a line like any other.
-fn ssh(head: &[u8]) -> Match {
-    let follows = |start: &[u8]| match head.strip_prefix(start) {
-        Some([next, ..]) if next.is_ascii_graphic() => Match::Yes,
+/// How far `head` has followed `start`: [`Match::Yes`] when it is there with at least one byte more.
+fn follows(head: &[u8], start: &[u8], next: impl Fn(u8) -> bool) -> Match {
+    match head.strip_prefix(start) {
+        Some([first, ..]) if next(*first) => Match::Yes,
         Some([]) => Match::Maybe,
         None if start.starts_with(head) => Match::Maybe,
         _ => Match::No,
-    };
-    match (follows(b"SSH-2.0-"), follows(b"SSH-1.")) {
+    }
+}
+
+/// The better of two.
+fn either(one: Match, other: Match) -> Match {
+    match (one, other) {
         (Match::Yes, _) | (_, Match::Yes) => Match::Yes,
         (Match::Maybe, _) | (_, Match::Maybe) => Match::Maybe,
         _ => Match::No,
     }
 }
 
-impl Request {
-    fn step(&mut self, byte: u8) -> Match {
-        const VERSION: &[u8] = b"HTTP/";
-        let next = match (*self, byte) {
-            (Request::Version(at), b'0'..=b'9') if usize::from(at) == VERSION.len() => {
-                *self = Request::Over;
-                return Match::Yes;
-            }
-            (Request::Start | Request::Method, b'A'..=b'Z') => Request::Method,
-            (Request::Method, b' ') => Request::Target(false),
-            (Request::Target(_), b'!'..=b'~' | 0x80..) => Request::Target(true),
-            (Request::Target(true), b' ') => Request::Version(0),
-            (Request::Version(at), _) if VERSION.get(usize::from(at)) == Some(&byte) => {
-                Request::Version(at + 1)
-            }
-            _ => Request::Over,
-        };
-        *self = next;
-        if next == Request::Over { Match::No } else { Match::Maybe }
+/// The head of a TLS record of handshake type: 0x16, major version 3, a minor version up to TLS 1.3's. Or that of a
+/// ClientHello in the form of SSL 2 (RFC 5246, E.2).
+fn tls(head: &[u8]) -> Match {
+    match head {
+        [0x16] | [0x16, 0x03] => Match::Maybe,
+        [0x16, 0x03, 0x00..=0x04, ..] => Match::Yes,
+        [0x80] | [0x80, _] | [0x80, _, 0x01] => Match::Maybe,
+        [0x80, _, 0x01, 0x03, ..] => Match::Yes,
+        _ => Match::No,
     }
+}
+
+/// `SSH-2.0-` or `SSH-1.` with something behind it (RFC 4253, 4.2): `SSH-2.0- is new` is a line like any other.
+fn ssh(head: &[u8]) -> Match {
+    let is_word = |next: u8| next.is_ascii_graphic();
+    either(follows(head, b"SSH-2.0-", is_word), follows(head, b"SSH-1.", is_word))
+}
+
+/// The header of a TPKT: version 3, a reserved NUL.
+fn rdp(head: &[u8]) -> Match {
+    follows(head, &[3], |next| next == 0)
+}
+
+/// `*2`, CR LF, and `$` in the same read: `*2` alone may be a person's.
+fn redis(head: &[u8]) -> Match {
+    let Some(rest) = head.strip_prefix(b"*") else { return Match::No };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match &rest[digits..] {
+        [] if digits < 8 => Match::Maybe,
+        after if digits > 0 => follows(after, b"\r\n$", |next| next.is_ascii_digit()),
+        _ => Match::No,
+    }
+}
+
+/// `PROXY TCP4 ` and an address, or the signature of version 2.
+fn proxy(head: &[u8]) -> Match {
+    let is_ip = |next: u8| next.is_ascii_hexdigit() || next == b':';
+    let one = either(follows(head, b"PROXY TCP4 ", is_ip), follows(head, b"PROXY TCP6 ", is_ip));
+    let unknown = follows(head, b"PROXY UNKNOWN\r", |next| next == b'\n');
+    either(either(one, unknown), follows(head, b"\r\n\r\n\0\r\nQUIT", |next| next == b'\n'))
+}
+
+/// A byte order mark, or NUL in every second place of the first four bytes or of a line that is shorter.
+fn utf16(head: &[u8]) -> Match {
+    match *head {
+        [0xfe] | [0xff] | [0xff, 0xfe] | [0xff, 0xfe, _] => Match::Maybe,
+        [0xfe, 0xff, ..] => Match::Yes,
+        // Telnet's IAC DONT begins the same way: then an option comes, and text or another command.
+        [0xff, 0xfe, option, next, ..] => {
+            let is_option = matches!(option, 0..=49 | 138..=140);
+            let is_text = next >= b' ' || matches!(next, b'\t' | b'\n' | b'\r');
+            if next != 0xff && !(is_option && is_text) { Match::Yes } else { Match::No }
+        }
+        [0, 0, ..] => Match::No,
+        [b'\r', 0, b'\n', 0, ..] => Match::Yes,
+        // Telnet's Enter may be CR NUL.
+        [b'\r', 0, _, ..] => Match::No,
+        [0, _, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] | [1..=255, 0, b'\n', ..] => Match::Yes,
+        [_] | [0, _] | [0, _, 0] | [_, 0] | [_, 0, 1..=255] => Match::Maybe,
+        _ => Match::No,
+    }
+}
+
+/// What a line has that looks like a request: `METHOD SP target SP NAME/`. The words that are there so far, and whether
+/// the line has ended.
+struct RequestLine<'h> {
+    target: &'h [u8],
+    /// Nothing before the second space.
+    version: Option<&'h [u8]>,
+    has_ended: bool,
+}
+
+impl<'h> RequestLine<'h> {
+    /// The parts of a line; none if its beginning is no method and target.
+    fn parse(head: &'h [u8]) -> Option<Self> {
+        let end = memchr(b'\n', head);
+        let line = &head[..end.unwrap_or(head.len())];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let (method, target, version) = (words.next()?, words.next(), words.next());
+        let is_method = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+        let is_empty = method.first().is_none_or(|first| !first.is_ascii_uppercase()) && !head.is_empty();
+        let is_cut = |word: Option<&[u8]>| word.is_some_and(<[u8]>::is_empty);
+        if is_empty || !method.iter().all(is_method) || (version.is_some() && is_cut(target)) {
+            return None;
+        }
+        let target = target.unwrap_or_default();
+        let is_target = target.iter().all(|byte| *byte > b' ' && *byte != 0x7f);
+        is_target.then_some(Self { target, version, has_ended: end.is_some() })
+    }
+
+    /// The name of the protocol, and what stands behind the slash.
+    fn protocol(&self) -> Option<(&'h [u8], &'h [u8])> {
+        let version = self.version?;
+        let at = memchr(b'/', version)?;
+        Some((&version[..at], &version[at + 1..]))
+    }
+
+    /// It may still become one.
+    fn is_open(&self) -> bool {
+        let is_name = |version: &[u8]| version.iter().all(u8::is_ascii_uppercase);
+        !self.has_ended && self.version.is_none_or(|version| is_name(version) || self.protocol().is_some())
+    }
+}
+
+/// `METHOD target HTTP/1`; or a target so long that nobody has typed it.
+fn http(head: &[u8]) -> Match {
+    let Some(line) = RequestLine::parse(head) else { return Match::No };
+    let is_long = head.len() == FOREIGN_BYTES && line.version.is_none() && line.target.starts_with(b"/");
+    match line.protocol() {
+        Some((b"HTTP", [b'0'..=b'9', ..])) => Match::Yes,
+        Some((b"HTTP", [_, ..])) => Match::No,
+        Some((name, _)) if name != b"HTTP" => Match::No,
+        _ if is_long => Match::Yes,
+        _ if line.is_open() => Match::Maybe,
+        _ => Match::No,
+    }
+}
+
+/// `METHOD target NAME/1.0` and no more in the line, with a target that is an address: `RUN it PYTHON/3.9` may be a
+/// person's.
+fn request(head: &[u8]) -> Match {
+    let Some(line) = RequestLine::parse(head) else { return Match::No };
+    let has_target = line.target.iter().any(|byte| matches!(byte, b':' | b'/' | b'*'));
+    match line.protocol() {
+        Some((name, [b'0'..=b'9', b'.', b'0'..=b'9']))
+            if line.has_ended && has_target && name.len() >= 3 && name.iter().all(u8::is_ascii_uppercase) =>
+        {
+            Match::Yes
+        }
+        _ if line.is_open() => Match::Maybe,
+        _ => Match::No,
+    }
+}
+
+/// `EHLO` or `HELO` and a domain or an address in brackets, and no more in the line: `EHLO world` may be a person's.
+fn smtp(head: &[u8]) -> Match {
+    let (word, rest) = head.split_at(head.len().min(5));
+    let starts = |start: &[u8]| start.len() >= word.len() && start[..word.len()].eq_ignore_ascii_case(word);
+    if !starts(b"EHLO ") && !starts(b"HELO ") {
+        return Match::No;
+    }
+    let Some(end) = memchr(b'\n', rest) else { return Match::Maybe };
+    let domain = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+    let is_inside = |at: usize| at > 0 && domain[at - 1].is_ascii_alphanumeric() && at + 1 < domain.len();
+    let has_dot = memchr(b'.', domain).is_some_and(is_inside);
+    let is_known = has_dot || domain.starts_with(b"[") || domain.eq_ignore_ascii_case(b"localhost");
+    let is_word = domain.iter().all(u8::is_ascii_graphic);
+    if is_known && is_word { Match::Yes } else { Match::No }
 }
 
 #[cfg(test)]
@@ -166,57 +306,139 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The verdict and how many bytes it took, the same for every cut of the bytes in two.
+    /// The verdict, and whether there is one.
+    fn read(bytes: &[u8]) -> (Option<Foreign>, bool) {
+        let mut opening = Opening::default();
+        let foreign = opening.feed(bytes);
+        assert!(!opening.decided || opening.begun.is_empty(), "no memory is held for what is decided");
+        (foreign, opening.is_decided())
+    }
+
+    /// The same, after checking that it is so for every cut of the bytes in two.
     #[track_caller]
-    fn verdict(bytes: &[u8]) -> (Option<Foreign>, Opening) {
-        let mut whole = Opening::default();
-        let foreign = whole.feed(bytes);
+    fn verdict(bytes: &[u8]) -> (Option<Foreign>, bool) {
+        let whole = read(bytes);
         for at in 0..=bytes.len() {
             let mut cut = Opening::default();
             let first = cut.feed(&bytes[..at]);
-            let second = cut.clone().feed(&bytes[at..]);
-            assert!(first.is_none() || (cut.is_decided() && second.is_none()), "one verdict");
-            cut.feed(&bytes[at..]);
-            assert_eq!((first.or(second), cut), (foreign, whole), "cut at {at}");
+            let second = cut.feed(&bytes[at..]);
+            assert!(first.is_none() || second.is_none(), "one verdict");
+            assert_eq!((first.or(second), cut.is_decided()), whole, "cut at {at}");
         }
-        (foreign, whole)
+        whole
+    }
+
+    #[track_caller]
+    fn check(foreign: Foreign, beginnings: &[&[u8]]) {
+        for bytes in beginnings {
+            assert_eq!(verdict(bytes), (Some(foreign), true), "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]
-    fn tls_is_known_by_its_third_byte() {
+    fn tls_is_known_by_its_first_bytes() {
         for minor in 0..=4 {
             assert_eq!(verdict(&[0x16, 3, minor]).0, Some(Foreign::Tls));
         }
-        assert_eq!(verdict(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03").0, Some(Foreign::Tls));
-        for other in [&b"\x16\x03\x05"[..], b"\x16\x02\x01", b"\x17\x03\x03", b"\x16\n", b"a\x16\x03\x01"] {
-            let (foreign, opening) = verdict(other);
-            assert!(foreign.is_none() && opening.is_decided(), "{other:?}");
+        check(
+            Foreign::Tls,
+            &[b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b"\x80\x9e\x01\x03\x01\0u\0\0\0 "],
+        );
+        for other in
+            [&b"\x16\x03\x05"[..], b"\x16\x02\x01", b"\x17\x03\x03", b"\x16\n", b"a\x16\x03\x01", b"\x80 5\n"]
+        {
+            assert_eq!(verdict(other), (None, true), "{other:?}");
         }
     }
 
     #[test]
     fn an_http_request_is_known_before_its_line_ends() {
-        for line in [
-            "GET / HTTP/1.1\r\n",
-            "POST /a?b=c HTTP/1.0\n",
-            "OPTIONS * HTTP/1",
-            "CONNECT example.org:443 HTTP/1.1\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "GET /caf\u{e9} HTTP/1.1",
+        check(
+            Foreign::Http,
+            &[
+                b"GET / HTTP/1.1\r\n",
+                b"POST /a?b=c HTTP/1.0\n",
+                b"OPTIONS * HTTP/1",
+                b"CONNECT example.org:443 HTTP/1.1\r\n",
+                b"PRI * HTTP/2.0\r\n",
+                b"M-SEARCH * HTTP/1.1\r\n",
+                b"VERSION-CONTROL /a HTTP/1.1\r\n",
+                "GET /caf\u{e9} HTTP/1.1".as_bytes(),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_has_the_form_of_a_request_is_one() {
+        check(
+            Foreign::Request,
+            &[
+                b"OPTIONS / RTSP/1.0\r\n",
+                b"DESCRIBE rtsp://example.org/x RTSP/1.0\n",
+                b"GET_PARAMETER * RTSP/2.0\r\n",
+                b"OPTIONS sip:nm SIP/2.0\r\n",
+                b"REGISTER sip:example.org SIP/2.0\r\n",
+                b"OPTIONS icap://example.org/x ICAP/1.0\r\n",
+            ],
+        );
+    }
+
+    #[test]
+    fn each_of_the_others_is_known() {
+        check(Foreign::Ssh, &[b"SSH-2.0-OpenSSH_9.2\r\n", b"SSH-1.99-x", b"SSH-1.5-1.2.33\n"]);
+        check(
+            Foreign::Smtp,
+            &[
+                b"EHLO scan.example\r\n",
+                b"HELO mail.example.org\n",
+                b"ehlo [192.0.2.1]\r\n",
+                b"EHLO localhost\r\n",
+            ],
+        );
+        check(
+            Foreign::Proxy,
+            &[b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", b"PROXY TCP6 ::1 ::1 5 6\r\n", b"PROXY UNKNOWN\r\n"],
+        );
+        check(Foreign::Rdp, &[b"\x03\x00\x00*%\xe0\x00\x00"]);
+        for together in [&b"*1\r\n$4\r\nPING\r\n"[..], b"*2\r\n$7\r\nCOMMAND\r\n$4\r\nDOCS\r\n"] {
+            assert_eq!(read(together), (Some(Foreign::Redis), true));
+        }
+        assert_eq!(read(b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c").0, Some(Foreign::Proxy), "version 2");
+    }
+
+    fn utf16(text: &str, of: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(of).collect()
+    }
+
+    #[test]
+    fn utf16_is_known_with_its_mark_and_without() {
+        for text in ["\u{feff}hello\r\n", "\u{feff}y\n", "\u{feff}\r\n", "\u{feff}Привет\n", "\u{feff}你好"]
+        {
+            assert_eq!(verdict(&utf16(text, u16::to_le_bytes)).0, Some(Foreign::Utf16), "{text}");
+            assert_eq!(verdict(&utf16(text, u16::to_be_bytes)).0, Some(Foreign::Utf16), "{text}");
+        }
+        for text in ["hello\r\n", "y\n", "y\r\n", "/nick ann\n", "é?"] {
+            assert_eq!(read(&utf16(text, u16::to_le_bytes)).0, Some(Foreign::Utf16), "{text}");
+            assert_eq!(read(&utf16(text, u16::to_be_bytes)).0, Some(Foreign::Utf16), "{text}");
+        }
+    }
+
+    #[test]
+    fn telnet_is_no_utf16() {
+        for bytes in [
+            &b"\xff\xfe\x01\xff\xfd\x03"[..],
+            b"\xff\xfe\x01hello\r\n",
+            b"\xff\xfe\x03\r\n",
+            b"\xff\xfb\x1f\xff\xfb\x20hi\r\n",
+            b"\xff\xfa\x18\0xterm\xff\xf0",
+            b"\xff\xfe\n\r\n",
         ] {
-            assert_eq!(verdict(line.as_bytes()).0, Some(Foreign::Http), "{line}");
+            assert_eq!(read(bytes), (None, true), "{}", bytes.escape_ascii());
         }
     }
 
     #[test]
-    fn an_ssh_banner_is_known() {
-        for line in ["SSH-2.0-OpenSSH_9.2\r\n", "SSH-1.99-x", "SSH-1.5-1.2.33\n"] {
-            assert_eq!(verdict(line.as_bytes()).0, Some(Foreign::Ssh), "{line}");
-        }
-    }
-
-    #[test]
-    fn ordinary_lines_are_not_foreign() {
+    fn what_people_say_is_not_foreign() {
         for line in [
             "hello\n",
             "\n",
@@ -230,52 +452,84 @@ mod tests {
             "get / HTTP/1.1\n",
             "GET\n",
             "GET /\r\nHost: HTTP/1.1\r\n",
+            "RUN it PYTHON/3.9\n",
+            "I love RTSP/1.0\n",
+            "OPTIONS / RTSP/1.0 please\n",
+            "OPTIONS / RTSP/10\n",
+            "LOOK at: A/1.0\n",
             "SSH is fine\n",
             "SSH-2.0- is new\n",
             "SSH-2.0-\n",
             "SSH-1. is old\n",
             "SSH-3.0-x\n",
+            "EHLO\n",
+            "EHLO world\n",
+            "HELO there.\n",
+            "EHLO to example.org\n",
+            "*1\r\n",
+            "*2 for that\n",
+            "* waves\n",
+            "PROXY TCP4 is broken\n",
+            "PROXY UNKNOWN to me\n",
+            "PING\r\n",
+            "INFO\r\n",
+            "\u{3}\n",
+            "\u{3}hi\n",
             "\u{ff}\u{fb}\x01\n",
+            "þÿ\n",
         ] {
-            let (foreign, opening) = verdict(line.as_bytes());
-            assert!(foreign.is_none() && opening.is_decided(), "{line:?}");
+            assert_eq!(verdict(line.as_bytes()), (None, true), "{line:?}");
         }
     }
 
     #[test]
-    fn most_lines_are_decided_by_their_first_byte() {
-        for line in ["h", "0", "\n", "\u{e9}", "/nick alice"] {
-            assert!(verdict(&line.as_bytes()[..1]).1.is_decided(), "{line:?}");
+    fn an_enter_of_telnet_is_no_utf16() {
+        for bytes in [&b"\r\0\n"[..], b"\r\0hi\r\0", b"\r\0\r\0\n", b"a\r\0b\r\0\n"] {
+            assert_eq!(read(bytes).0, None, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn most_lines_are_decided_by_their_second_byte() {
+        for line in ["hi", "0.", "\n", "\u{e9}", "/nick alice", "Good"] {
+            assert!(verdict(&line.as_bytes()[..line.len().min(2)]).1, "{line:?}");
         }
     }
 
     #[test]
     fn only_the_first_line_counts() {
-        assert_eq!(verdict(b"hi\nGET / HTTP/1.1\r\n").0, None);
-        assert_eq!(verdict(b"\n\x16\x03\x01").0, None);
-        assert_eq!(verdict(b"hi\nSSH-2.0-x\n").0, None);
+        for bytes in [&b"hi\nGET / HTTP/1.1\r\n"[..], b"\n\x16\x03\x01", b"hi\nSSH-2.0-x\n", b"*1\n$4\r\n"] {
+            assert_eq!(read(bytes).0, None);
+        }
+        let mut opening = Opening::default();
+        assert_eq!(
+            (opening.feed(b"*1\r\n"), opening.feed(b"$4\r\nPING\r\n")),
+            (None, None),
+            "it has been said by then"
+        );
     }
 
     #[test]
-    fn a_first_line_past_its_bound_is_not_foreign() {
+    fn a_first_line_past_its_bound_is_a_request_only_if_nobody_types_that() {
+        let long = |start: &str| format!("{start}{}", "x".repeat(FOREIGN_BYTES));
+        assert_eq!(verdict(long("GET /").as_bytes()), (Some(Foreign::Http), true));
+        assert_eq!(verdict(long("GET ").as_bytes()), (None, true));
+        assert_eq!(verdict(long("A").to_uppercase().as_bytes()), (None, true));
         let mut opening = Opening::default();
-        assert_eq!(opening.feed(b"GET /"), None);
-        for _ in 5..FOREIGN_LINE_BYTES {
-            assert!(!opening.is_decided());
-            assert_eq!(opening.feed(b"x"), None);
+        for _ in 0..FOREIGN_BYTES - 1 {
+            assert_eq!((opening.feed(b"A"), opening.is_decided()), (None, false));
         }
-        assert!(opening.is_decided());
-        assert_eq!(opening.feed(b" HTTP/1.1\r\n"), None);
+        assert_eq!((opening.feed(b"A"), opening.is_decided()), (None, true));
     }
 
     #[test]
     fn each_explains_itself_in_one_notice() {
-        for foreign in [Foreign::Tls, Foreign::Http, Foreign::Ssh] {
-            assert!(!foreign.notice().starts_with('-') && !foreign.notice().contains('\n'));
-            assert!(foreign.notice().to_lowercase().contains(match foreign {
-                Foreign::Http => "web",
-                other => other.name(),
-            }));
+        for foreign in Foreign::all() {
+            let notice = foreign.notice();
+            assert!(
+                !notice.starts_with('-') && notice.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                "{notice}"
+            );
         }
     }
 
@@ -297,15 +551,23 @@ mod tests {
     proptest! {
         #[test]
         fn http_follows_its_rule(line in "[GP]{0,2}[ /]{0,2}[a/ \t]{0,2} ?H?TTP/[1x]?[.0 ]{0,2}") {
-            let (foreign, opening) = verdict(format!("{line}\n").as_bytes());
-            prop_assert_eq!(foreign == Some(Foreign::Http), is_request(&line));
-            prop_assert!(opening.is_decided());
+            let (foreign, decided) = verdict(format!("{line}\n").as_bytes());
+            let is_other = foreign == Some(Foreign::Request);
+            prop_assert!(is_other || (foreign == Some(Foreign::Http)) == is_request(&line), "{:?}", foreign);
+            prop_assert!(decided);
         }
 
         #[test]
-        fn a_newline_always_decides(mut bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            bytes.push(b'\n');
-            prop_assert!(verdict(&bytes).1.is_decided());
+        fn a_newline_always_decides_and_more_bytes_change_nothing(
+            head in proptest::collection::vec(any::<u8>(), 0..40),
+            start in proptest::sample::select(vec!["", "GET / HTTP/", "EHLO a.", "*1\r", "SSH-2.0", "A: /", "PROXY TCP4"]),
+            more in proptest::collection::vec(any::<u8>(), 0..10),
+        ) {
+            let bytes = [start.as_bytes(), &head].concat();
+            prop_assert!(read(&[&bytes[..], b"\n"].concat()).1);
+            if let (Some(foreign), _) = read(&bytes) {
+                prop_assert_eq!(read(&[&bytes[..], &more].concat()).0, Some(foreign));
+            }
         }
     }
 }

@@ -1,15 +1,20 @@
 //! Framing: cuts the byte stream of one session into lines.
 //!
-//! A line ends with LF; CR LF and CR NUL count as LF; lines come out cleaned, each ended by one LF. A line longer
-//! than `max_line` is dropped up to its ending and counted. The session calls [`Framer::feed`] with every
-//! read and [`Framer::finish`] at the end of the stream. The framer holds the bytes of an unfinished line and
-//! nothing else: no memory between lines, never more than `max_line` inside of one, never work that grows
-//! with the number of reads a line took.
+//! A line ends with LF; CR LF and CR NUL count as LF. Where the first line ends in a bare CR, all of them do. What a
+//! backspace took back on the sender's screen is taken back; then lines come out cleaned, each ended by one LF. A line
+//! longer than `max_line` is dropped up to its ending and counted. The session calls [`Framer::feed`] with every
+//! read, [`Framer::pause`] when that was all there was, and [`Framer::finish`] at the end of the stream. The framer
+//! holds the bytes of an unfinished line and nothing else: no memory between lines, never more than `max_line` inside of
+//! one, never work that grows with the number of reads a line took.
 
+use super::SHOWN_GROWTH;
 use super::telnet::{IAC, Telnet};
-use super::text;
-use memchr::{memchr, memchr_iter, memchr2_iter, memrchr};
+use super::text::{self, BACKSPACE, DELETE};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memrchr};
 use serde::{Deserialize, Serialize};
+
+/// What some programs of Windows begin a stream with: a byte order mark in UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How the lines of a session are read. May change between two reads (a reload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +34,12 @@ pub struct Framed {
     pub lines: u32,
     /// Lines dropped for their length, counted when they pass it: once each, ended or not.
     pub too_long: u32,
+    /// Lines cut off at [`SHOWN_GROWTH`] times `max_line`: they are in `text`.
+    pub cut: u32,
+    /// A line is in UTF-16, or was: nothing of it and of what came after it is in `text`.
+    pub is_utf16: bool,
+    /// There was a telnet command.
+    pub has_telnet: bool,
     /// Telnet answers owed to the sender; over the stream never more bytes than it has sent.
     pub reply: Vec<u8>,
 }
@@ -38,7 +49,8 @@ impl Framed {
     pub fn clear(&mut self) {
         self.text.clear();
         self.reply.clear();
-        (self.lines, self.too_long) = (0, 0);
+        (self.lines, self.too_long, self.cut) = (0, 0, 0);
+        (self.is_utf16, self.has_telnet) = (false, false);
     }
 }
 
@@ -54,6 +66,25 @@ pub enum Ending {
     Finished,
 }
 
+/// What ends the lines of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LineEnd {
+    /// Nobody knows: the first line has not ended yet.
+    #[default]
+    Unknown,
+    /// LF, CR LF or CR NUL. A CR elsewhere is text: a progress bar draws itself anew with it.
+    Lf,
+    /// A bare CR, or any of the others.
+    Cr,
+}
+
+impl LineEnd {
+    /// That of a session whose state says nothing of it: it is of a version that knew no other.
+    fn of_version_1() -> Self {
+        Self::Lf
+    }
+}
+
 /// All that framing has to remember between two reads: a plain value that can be taken out and put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Framer {
@@ -66,6 +97,9 @@ pub struct Framer {
     pub ending: Ending,
     /// Where in a telnet command the stream stands.
     pub telnet: Telnet,
+    /// What ends its lines.
+    #[serde(default = "LineEnd::of_version_1")]
+    pub line_end: LineEnd,
 }
 
 impl Framer {
@@ -75,10 +109,23 @@ impl Framer {
             self.stop_waiting(rules, out);
         } else if self.telnet != Telnet::Text || memchr(IAC, bytes).is_some() {
             let mut text = Vec::with_capacity(bytes.len() + 1);
-            self.telnet.strip(bytes, &mut text, &mut out.reply);
+            out.has_telnet |= self.telnet.strip(bytes, &mut text, &mut out.reply);
             return self.frame(&text, rules, out);
         }
         self.frame(bytes, rules, out);
+    }
+
+    /// Nothing more has arrived for now. A first line that stands at a CR then has ended there: whoever ends lines with CR
+    /// alone waits for an answer to it. An LF or NUL that comes next still belongs to it.
+    pub fn pause(&mut self, rules: Rules, out: &mut Framed) {
+        if rules.raw || self.line_end != LineEnd::Unknown || self.ending != Ending::Cr {
+            return;
+        }
+        let text = std::mem::take(&mut self.unfinished);
+        if !std::mem::take(&mut self.dropping) {
+            without_bom(&text).split(|&byte| byte == b'\r').for_each(|line| push_line(line, rules, out));
+        }
+        (self.line_end, self.ending) = (LineEnd::Cr, Ending::Finished);
     }
 
     /// The stream has ended, or has paused for long enough: what is unfinished counts as a line. A line that is
@@ -89,6 +136,7 @@ impl Framer {
         } else if self.telnet.finish() {
             self.frame(&[IAC], rules, out);
         }
+        self.pause(rules, out);
         if self.ending == Ending::Cr {
             self.end_line(rules, out);
             self.ending = Ending::Finished;
@@ -121,6 +169,9 @@ impl Framer {
     /// Cuts text (telnet is out) into lines: the one begun earlier, then all that are clean in one piece, then,
     /// if there is anything to clean, one at a time.
     fn frame(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
+        if self.line_end == LineEnd::Cr && !rules.raw {
+            return self.frame_by_cr(text, rules, out);
+        }
         let mut rest = self.go_on(text, rules, out);
         let (whole, _) = rest.split_at(memrchr(b'\n', rest).map_or(0, |at| at + 1));
         if rules.raw || text::are_clean(whole) {
@@ -134,10 +185,31 @@ impl Framer {
         self.begin(rest, rules, out);
     }
 
-    /// Goes on with the line begun earlier, if there is one; returns what comes after it.
+    /// The same where a CR ends a line as well: at once, and an LF or NUL that comes next belongs to it.
+    fn frame_by_cr(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
+        let mut rest = self.settle_cr(text, rules, out);
+        while self.line_end == LineEnd::Cr
+            && let Some(at) = memchr2(b'\r', b'\n', rest)
+        {
+            self.hold(&rest[..at], rules, out);
+            self.end_line(rules, out);
+            if rest[at] == b'\r' {
+                self.ending = Ending::Finished;
+            }
+            rest = self.settle_cr(&rest[at + 1..], rules, out);
+        }
+        if self.line_end == LineEnd::Cr {
+            self.hold(rest, rules, out);
+        } else {
+            self.frame(rest, rules, out);
+        }
+    }
+
+    /// Goes on with the line begun earlier, if there is one, or with the first; returns what comes after it.
     fn go_on<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
         let text = self.settle_cr(text, rules, out);
-        if self.unfinished.is_empty() && !self.dropping {
+        let is_first = self.line_end == LineEnd::Unknown && !rules.raw;
+        if self.unfinished.is_empty() && !self.dropping && !is_first {
             return text;
         }
         let Some((line, after)) = split_line(text, rules.raw) else {
@@ -149,12 +221,12 @@ impl Framer {
         after
     }
 
-    /// Decides about a CR that came last, now that the byte after it is here.
+    /// Decides about a CR that came last, now that the byte after it is here. After an LF behind it, lines end with that.
     fn settle_cr<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
         let [first, after @ ..] = text else { return text };
         match (std::mem::take(&mut self.ending), first) {
             (Ending::Cr, b'\n' | 0) => self.end_line(rules, out),
-            (Ending::Finished, b'\n' | 0) => {}
+            (Ending::Finished, b'\n' | 0) => self.line_end = LineEnd::Lf,
             (Ending::Cr, _) => {
                 self.hold(b"\r", rules, out);
                 return text;
@@ -199,10 +271,18 @@ impl Framer {
     /// The line is complete: it goes out, unless it was being dropped, and its memory is given back.
     fn end_line(&mut self, rules: Rules, out: &mut Framed) {
         let line = std::mem::take(&mut self.unfinished);
+        let is_first = self.line_end == LineEnd::Unknown && !rules.raw;
         if !std::mem::take(&mut self.dropping) {
-            push_line(&line, rules, out);
+            push_line(if is_first { without_bom(&line) } else { &line }, rules, out);
+        }
+        if is_first {
+            self.line_end = LineEnd::Lf;
         }
     }
+}
+
+fn without_bom(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BOM).unwrap_or(line)
 }
 
 /// The first line without its ending, and what comes after it; none if no ending is there.
@@ -222,10 +302,22 @@ fn push_line(line: &[u8], rules: Rules, out: &mut Framed) {
         out.too_long += 1;
         return;
     }
+    out.is_utf16 |= !rules.raw && text::is_utf16(line);
+    if out.is_utf16 {
+        return;
+    }
+    let start = out.text.len();
     if rules.raw {
         out.text.extend_from_slice(line);
+    } else if memchr2(BACKSPACE, DELETE, line).is_some() {
+        text::clean(&text::take_back(line), &mut out.text);
     } else {
         text::clean(line, &mut out.text);
+    }
+    let most = SHOWN_GROWTH * rules.max_line;
+    if out.text.len() - start > most {
+        text::cut(&mut out.text, start + most);
+        out.cut += 1;
     }
     out.text.push(b'\n');
     out.lines += 1;
@@ -250,6 +342,9 @@ fn push_clean_lines(mut lines: &[u8], max_line: usize, out: &mut Framed) {
 }
 
 fn push_whole(lines: &[u8], out: &mut Framed) {
+    if out.is_utf16 {
+        return;
+    }
     out.text.extend_from_slice(lines);
     out.lines += memchr_iter(b'\n', lines).count() as u32;
 }
@@ -270,8 +365,8 @@ mod tests {
 
     /// Takes the framer out and puts it back, as a restart does.
     fn moved(framer: &Framer) -> Framer {
-        let Framer { unfinished, dropping, ending, telnet } = framer;
-        Framer { unfinished: unfinished.to_vec(), dropping: *dropping, ending: *ending, telnet: *telnet }
+        let Framer { unfinished, dropping, ending, telnet, line_end } = framer.clone();
+        Framer { unfinished: unfinished.to_vec(), dropping, ending, telnet, line_end }
     }
 
     /// Feeds pieces; `None` finishes. Checks at every step what always holds.
@@ -285,10 +380,9 @@ mod tests {
                     framer.finish(rules, &mut out);
                     // An IAC or CR that turns out to be text may be what makes the line too long.
                     let made = out.lines - lines;
-                    assert!(
-                        made == u32::from(had) || (made == 0 && framer.dropping),
-                        "has_unfinished() is right"
-                    );
+                    let is_dropped = made == 0 && (framer.dropping || out.is_utf16);
+                    let is_cr = framer.line_end == LineEnd::Cr;
+                    assert!(made == u32::from(had) || is_dropped || is_cr, "has_unfinished() is right");
                 }
             }
             let memory = framer.unfinished.capacity();
@@ -333,9 +427,91 @@ mod tests {
         assert_eq!(read("\r\r\r\0"), "^M^M\n");
     }
 
+    /// What comes out of pieces after each of which nothing more has arrived for now.
+    #[track_caller]
+    fn typed(pieces: &[&str]) -> String {
+        let (mut framer, mut out) = (Framer::default(), Framed::default());
+        for piece in pieces {
+            framer.feed(piece.as_bytes(), RULES, &mut out);
+            framer.pause(RULES, &mut out);
+            framer = moved(&framer);
+        }
+        String::from_utf8(out.text).unwrap()
+    }
+
+    #[test]
+    fn where_the_first_line_ends_in_a_bare_cr_all_do() {
+        assert_eq!(typed(&["hello\r"]), "hello\n", "at once");
+        assert_eq!(typed(&["hello\r", "anybody here\r", "\r"]), "hello\nanybody here\n\n");
+        assert_eq!(typed(&["h", "i", "\r", "y", "o", "\r"]), "hi\nyo\n");
+        assert_eq!(typed(&["one\rtwo\r", "three\rfour"]), "one\ntwo\nthree\n");
+        assert_eq!(typed(&["one\r", "two\nthree\r"]), "one\ntwo\nthree\n", "a pasted line");
+        assert_eq!(read("one\rtwo\r"), "one\ntwo\n", "at the end of the stream");
+    }
+
+    #[test]
+    fn a_cr_lf_that_is_cut_in_two_is_one_ending() {
+        assert_eq!(typed(&["hello\r", "\nyo\r", "\n", "10%\r", "20%\r\n"]), "hello\nyo\n10%^M20%\n");
+        assert_eq!(typed(&["hello\r", "\0yo\r", "\0"]), "hello\nyo\n");
+    }
+
+    #[test]
+    fn the_crs_of_a_progress_bar_end_no_lines() {
+        assert_eq!(typed(&["get\n10%\r", "20%\r", "100%\n"]), "get\n10%^M20%^M100%\n");
+        assert_eq!(typed(&["10%\r20%\r100%\n", "10%\r", "100%\n"]), "10%^M20%^M100%\n10%^M100%\n");
+    }
+
+    #[test]
+    fn a_line_that_ends_in_cr_is_dropped_alone_if_it_is_too_long() {
+        let (mut framer, mut out) = (Framer::default(), Framed::default());
+        for piece in [&b"far too long"[..], b" for that\r", b"ok\r", b"far too long\rok\r"] {
+            framer.feed(piece, at_most(8), &mut out);
+            framer.pause(at_most(8), &mut out);
+        }
+        assert_eq!((&out.text[..], out.too_long), (&b"ok\nok\n"[..], 2));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_taken_out_before_the_first_line_alone() {
+        assert_eq!(read("\u{feff}/msg bob hi\r\n"), "/msg bob hi\n");
+        assert_eq!(read("\u{feff}hi"), "hi\n");
+        assert_eq!(read("\u{feff}\nhi\n"), "\nhi\n");
+        assert_eq!(read("\u{feff}\u{feff}hi\n\u{feff}yo\n"), "\u{feff}hi\n\u{feff}yo\n");
+        assert_eq!(typed(&["\u{feff}hi\r", "\u{feff}yo\r"]), "hi\n\u{feff}yo\n");
+        assert_eq!(read(b"\xff\xf1\xef\xbb\xbfhi\n"), "hi\n", "telnet is no text");
+        assert_eq!(read_with("\u{feff}hi\n".as_bytes(), RAW).text, "\u{feff}hi\n".as_bytes());
+    }
+
+    #[test]
+    fn a_backspace_is_taken_back_before_the_line_is_looked_at() {
+        assert_eq!(read("helo\x08lo\r\n/mgs\x7f\x7fsg bob hi\n"), "hello\n/msg bob hi\n");
+        assert_eq!(read(b"\x1b\x08a\xe9\x08b\n"), "ab\n");
+    }
+
+    #[test]
+    fn a_line_in_utf16_is_not_said_nor_what_comes_after_it() {
+        let utf16 = |of: fn(u16) -> [u8; 2]| {
+            "again\r\nand again\r\n".encode_utf16().flat_map(of).collect::<Vec<u8>>()
+        };
+        for bytes in [utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
+            let out = read_with(&[b"hello\n", &bytes[..], b"ok\n"].concat(), RULES);
+            assert_eq!((&out.text[..], out.lines, out.is_utf16), (&b"hello\n"[..], 1, true));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_bounded_too() {
+        let (line, most) = ([0xe9; DEFAULT_MAX_LINE], SHOWN_GROWTH * DEFAULT_MAX_LINE);
+        let out = read_with(&[&line[..], b"\nok\n"].concat(), RULES);
+        assert_eq!((out.lines, out.cut, out.too_long, out.text.len()), (2, 1, 0, most + 1 + 3));
+        assert!(out.text.ends_with(b"\\xe9\nok\n"));
+        let half = read_with(&line[..DEFAULT_MAX_LINE / 2], RULES);
+        assert_eq!((half.lines, half.cut, half.text.len()), (1, 0, most + 1), "all of it");
+    }
+
     #[test]
     fn a_nul_elsewhere_is_shown() {
-        assert_eq!(read("\0a\0\n\0"), "^@a^@\n^@\n");
+        assert_eq!(read("\0ab\0\n\0"), "^@ab^@\n^@\n");
         assert_eq!(read("a\r\0\0\n"), "a\n^@\n");
     }
 
@@ -479,7 +655,7 @@ mod tests {
         framer.feed(&vec![0x80; DEFAULT_MAX_LINE], RULES, &mut out);
         let mut bytes = vec![0x80; READ_BYTES];
         (bytes[0], bytes[READ_BYTES - 1]) = (b'\n', b'\n');
-        framer.feed(&bytes, at_most(READ_BYTES), &mut out);
+        framer.feed(&bytes, at_most(2 * READ_BYTES), &mut out);
         let bound = MAX_GROWTH * (DEFAULT_MAX_LINE + READ_BYTES) + 1;
         assert!(out.text.len() <= bound && out.text.len() > bound - 10, "{} of {bound}", out.text.len());
     }
@@ -490,10 +666,14 @@ mod tests {
         max_line: usize,
         raw: bool,
         command: Vec<u8>,
+        has_telnet: bool,
         iac_shown: bool,
         cr: bool,
         cr_finished: bool,
         line: Vec<u8>,
+        /// The first line has ended; and with a bare CR.
+        is_past_first: bool,
+        is_cr: bool,
         out: Framed,
     }
 
@@ -503,6 +683,7 @@ mod tests {
                 return self.stripped(byte);
             }
             self.command.push(byte);
+            self.has_telnet |= matches!(self.command[1..], [0xec..=0xfe, ..]);
             match self.command[1..] {
                 [] => return self.iac_shown = false,
                 [0xfb..=0xfe] | [0xfa] => return,
@@ -516,7 +697,7 @@ mod tests {
                 }
                 [0xfb, option] => self.out.reply.extend([0xff, 0xfe, option]),
                 [0xfd, option] => self.out.reply.extend([0xff, 0xfc, option]),
-                [0xfc | 0xfe, _] | [0xf0..=0xfe] => {}
+                [0xfc | 0xfe, _] | [0xec..=0xfe] => {}
                 _ => {
                     if !self.iac_shown {
                         self.stripped(IAC);
@@ -532,7 +713,12 @@ mod tests {
         fn stripped(&mut self, byte: u8) {
             let completes = !self.raw && (byte == b'\n' || byte == 0);
             if std::mem::take(&mut self.cr_finished) && completes {
+                self.is_cr = false;
                 return;
+            }
+            if self.is_cr && byte == b'\r' {
+                self.cr_finished = true;
+                return self.end();
             }
             if std::mem::take(&mut self.cr) {
                 if completes {
@@ -549,13 +735,43 @@ mod tests {
 
         fn end(&mut self) {
             let line = std::mem::take(&mut self.line);
+            let is_first = !std::mem::replace(&mut self.is_past_first, true);
             if line.len() > self.max_line {
                 self.out.too_long += 1;
                 return;
             }
-            self.out.text.extend(if self.raw { line } else { shown(&line).into_bytes() });
+            let bom = b"\xef\xbb\xbf";
+            self.say(if is_first && !self.raw { line.strip_prefix(bom).unwrap_or(&line) } else { &line });
+        }
+
+        fn say(&mut self, line: &[u8]) {
+            self.out.is_utf16 |= !self.raw && text::is_utf16(line);
+            if self.out.is_utf16 {
+                return;
+            }
+            let mut text = if self.raw { line.to_vec() } else { shown(&text::take_back(line)).into_bytes() };
+            while text.len() > 2 * self.max_line {
+                let last = String::from_utf8(text).unwrap();
+                text = last[..last.char_indices().last().unwrap().0].as_bytes().to_vec();
+                if text.len() <= 2 * self.max_line {
+                    self.out.cut += 1;
+                }
+            }
+            self.out.text.extend(text);
             self.out.text.push(b'\n');
             self.out.lines += 1;
+        }
+
+        /// A first line at whose CR the stream has stopped.
+        fn end_at_cr(&mut self) {
+            self.is_past_first = true;
+            (self.is_cr, self.cr_finished) = (true, true);
+            let line = std::mem::take(&mut self.line);
+            if line.len() > self.max_line {
+                return self.out.too_long += 1;
+            }
+            let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+            line.split(|byte| *byte == b'\r').for_each(|line| self.say(line));
         }
 
         fn finish(&mut self) {
@@ -564,6 +780,9 @@ mod tests {
                 self.iac_shown = true;
             }
             if std::mem::take(&mut self.cr) {
+                if !self.is_past_first {
+                    return self.end_at_cr();
+                }
                 self.end();
                 self.cr_finished = true;
             } else if !self.line.is_empty() && self.line.len() <= self.max_line {
@@ -573,6 +792,7 @@ mod tests {
 
         fn result(mut self) -> Framed {
             self.out.too_long += u32::from(self.line.len() > self.max_line);
+            self.out.has_telnet = self.has_telnet;
             self.out
         }
     }
@@ -616,10 +836,11 @@ mod tests {
         let atom = prop_oneof![
             6 => "[ -~\t]{0,20}".prop_map(String::into_bytes),
             4 => Just(b"\n".to_vec()),
-            2 => proptest::sample::select(vec!["\r\n", "\r\0", "\r", "\0", "\x1b[2J", "\x7f"]).prop_map(Vec::from),
+            2 => proptest::sample::select(vec!["\r\n", "\r\0", "\r", "\0", "\x1b[2J", "\x7f", "\x08", "\u{feff}", "a\0b\0"])
+                .prop_map(Vec::from),
             2 => proptest::sample::select(vec!["é", "你好", "–", "👩", "\u{85}", "\u{202e}", "\u{2028}"])
                 .prop_map(Vec::from),
-            2 => vec(proptest::sample::select(b"\xff\xff\xff\xfa\xfb\xfc\xfd\xfe\xf0\xf1\x06\n\r\0a".to_vec()), 1..6),
+            2 => vec(proptest::sample::select(b"\xff\xff\xff\xfa\xfb\xfc\xfd\xfe\xf0\xf1\xec\xeb\x06\n\r\0a".to_vec()), 1..6),
             1 => vec(any::<u8>(), 0..6),
             1 => Just([&b"\xff\xfa"[..], &[b'x'; 270]].concat()),
         ];
@@ -674,7 +895,7 @@ mod tests {
             prop_assert!(!text.contains(|c: char| c.is_control() && c != '\t' && c != '\n'), "{text:?}");
             prop_assert!(text.is_empty() || text.ends_with('\n'));
             prop_assert_eq!(text.matches('\n').count(), out.lines as usize);
-            let endings = stream.iter().filter(|&&byte| byte == b'\n' || byte == 0).count();
+            let endings = stream.iter().filter(|&&byte| matches!(byte, b'\n' | b'\r' | 0)).count();
             let finishes = pieces.iter().filter(|piece| piece.is_none()).count();
             prop_assert!(out.lines as usize <= endings + finishes);
             prop_assert!(text.len() <= MAX_GROWTH * stream.len() + finishes);

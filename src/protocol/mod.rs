@@ -2,7 +2,7 @@
 //!
 //! [`mod@line`] cuts the stream into lines, [`telnet`] takes the telnet commands out of it, [`text`] makes a line
 //! safe to show, [`foreign`] recognises other protocols on the port. [`command`] is what a line with a slash asks
-//! for, [`name`] what somebody may be called, [`view`] how what is said is shown to whom; [`notice`] and [`answer`] word
+//! for, [`disguise`] finds those that cannot be seen, [`name`] what somebody may be called, [`view`] how what is said is shown to whom; [`notice`] and [`answer`] word
 //! the lines that chatd says itself. Sessions and rooms call all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever
 //! a stranger sends.
 //!
@@ -10,6 +10,7 @@
 
 pub mod answer;
 pub mod command;
+pub mod disguise;
 pub mod foreign;
 pub mod line;
 pub mod name;
@@ -21,7 +22,7 @@ pub mod view;
 pub use answer::Answer;
 pub use command::Command;
 pub use foreign::{Foreign, Opening};
-pub use line::{Ending, Framed, Framer, Rules};
+pub use line::{Ending, Framed, Framer, LineEnd, Rules};
 pub use name::{Name, NameError};
 pub use notice::Notice;
 pub use telnet::Telnet;
@@ -43,5 +44,10 @@ pub const MAX_GROWTH: usize = 4;
 /// so nobody honest sends one, and the longest that is seen in practice (a terminal type) is far shorter.
 pub const SUBNEGOTIATION_BYTES: u16 = 256;
 
-/// Bytes of the first line that are looked at for a foreign protocol: what web servers take as a request line.
-pub const FOREIGN_LINE_BYTES: u16 = 8 * 1024;
+/// Times `max_line` that a line has as it is shown, at most: what cleaning makes longer than that is cut off. In `json`
+/// quotes and backslashes take two bytes each, so that a line has at most three times `max_line` there, and what stands
+/// round it: with the default less than the 64 KiB that many programs read as one line.
+pub const SHOWN_GROWTH: usize = 2;
+
+/// Bytes that are looked at for a foreign protocol: more than a request line has that somebody types.
+pub const FOREIGN_BYTES: usize = 1024;

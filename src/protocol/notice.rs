@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::Foreign;
-use super::view::{Form, Object};
+use super::view::Form;
 
 /// A line from chatd itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,13 @@ pub enum Notice {
         /// The limit in bytes.
         max_line: usize,
         /// How many were dropped.
+        lines: u32,
+    },
+    /// Some of the session's lines were cut off, since others see much more than was sent: one notice for all of a read.
+    LineCut {
+        /// How many bytes others saw.
+        most: usize,
+        /// How many were cut.
         lines: u32,
     },
     /// The session did not read for so long that the log has moved on.
@@ -52,9 +59,7 @@ impl Notice {
     /// Appends the notice as a line in a form, its LF included.
     pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
         match *self {
-            Notice::Skipped { lines } if form == Form::Json => {
-                Object::new("skipped", out).number("lines", lines).end();
-            }
+            Notice::Skipped { lines } => form.skipped(lines, self, out),
             _ => form.notice(self, out),
         }
     }
@@ -69,6 +74,12 @@ impl fmt::Display for Notice {
             }
             Notice::LineTooLong { max_line, lines } => {
                 write!(f, "{lines} lines too long (over {max_line} bytes), nobody got them")
+            }
+            Notice::LineCut { most, lines: 1 } => {
+                write!(f, "line cut after {most} bytes: a byte that is not UTF-8 shows as four")
+            }
+            Notice::LineCut { most, lines } => {
+                write!(f, "{lines} lines cut after {most} bytes: a byte that is not UTF-8 shows as four")
             }
             Notice::Skipped { lines: 1 } => f.write_str("1 line skipped (you were not reading)"),
             Notice::Skipped { lines } => write!(f, "{lines} lines skipped (you were not reading)"),
@@ -101,20 +112,20 @@ mod tests {
     #[test]
     fn every_notice_is_one_marked_line_of_ascii() {
         let mut out = Vec::new();
-        let all = [
+        let mut all = vec![
             Notice::LineTooLong { max_line: usize::MAX, lines: 0 },
+            Notice::LineCut { most: usize::MAX, lines: 0 },
+            Notice::LineCut { most: usize::MAX, lines: 1 },
             Notice::Skipped { lines: u64::MAX },
             Notice::ServerFull,
             Notice::AddressFull,
             Notice::CannotStart,
             Notice::Idle,
             Notice::Unsaid { lines: usize::MAX },
-            Notice::Foreign(Foreign::Tls),
-            Notice::Foreign(Foreign::Http),
-            Notice::Foreign(Foreign::Ssh),
         ];
-        for notice in all {
-            notice.encode(Form::Plain, &mut out);
+        all.extend(Foreign::all().map(Notice::Foreign));
+        for notice in &all {
+            notice.encode(Form::PLAIN, &mut out);
         }
         let text = String::from_utf8(out).unwrap();
         assert!(text.ends_with('\n'));

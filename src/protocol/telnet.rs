@@ -17,8 +17,10 @@ const DO: u8 = 0xfd;
 const WONT: u8 = 0xfc;
 const WILL: u8 = 0xfb;
 const SB: u8 = 0xfa;
-/// Ends a subnegotiation, and is the lowest of all commands.
+/// Ends a subnegotiation.
 const SE: u8 = 0xf0;
+/// The lowest of all commands: end of file, with suspend and abort behind it (RFC 1184), and end of record (RFC 885).
+const EOF: u8 = 0xec;
 
 /// Where in a command the stream stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +45,21 @@ pub enum Telnet {
 }
 
 impl Telnet {
-    /// Appends what is text to `text`, and the answers that are owed to `reply`.
-    pub fn strip(&mut self, mut bytes: &[u8], text: &mut Vec<u8>, reply: &mut Vec<u8>) {
+    /// Appends what is text to `text`, and the answers that are owed to `reply`. Returns whether there was a command.
+    pub fn strip(&mut self, mut bytes: &[u8], text: &mut Vec<u8>, reply: &mut Vec<u8>) -> bool {
+        let mut has_command = false;
         while let [first, rest @ ..] = bytes {
             if *self == Telnet::Text && *first != IAC {
                 let run = memchr(IAC, bytes).unwrap_or(bytes.len());
                 text.extend_from_slice(&bytes[..run]);
                 bytes = &bytes[run..];
             } else {
+                has_command |= matches!(*self, Telnet::Command { .. }) && matches!(*first, EOF..=DONT);
                 *self = self.step(*first, text, reply);
                 bytes = rest;
             }
         }
+        has_command
     }
 
     /// Whether an IAC waits to be told apart: from a command's start to the last byte of a Latin-1 text.
@@ -84,14 +89,14 @@ impl Telnet {
     }
 }
 
-/// The byte after IAC. One below SE makes no command: it is text, and so was the IAC (`ÿ` in Latin-1).
+/// The byte after IAC. One below EOF makes no command: it is text, and so was the IAC (`ÿ` in Latin-1).
 fn command(byte: u8, shown: bool, text: &mut Vec<u8>) -> Telnet {
     match byte {
         SB => return Telnet::Subnegotiation { taken: 0, iac: false },
         WILL | WONT | DO | DONT => return Telnet::Verb(byte),
         IAC if shown => {}
         IAC => text.push(IAC),
-        SE.. => {}
+        EOF.. => {}
         _ if shown => text.push(byte),
         _ => text.extend_from_slice(&[IAC, byte]),
     }
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn other_commands_are_taken_out() {
-        for byte in 0xf0..=0xf9 {
+        for byte in 0xec..=0xf9 {
             check(&[b'a', IAC, byte, b'b'], b"ab", b"");
         }
     }
@@ -176,7 +181,7 @@ mod tests {
     fn an_iac_before_no_command_is_text() {
         check(b"\xff\n", b"\xff\n", b"");
         check(b"a\xffb", b"a\xffb", b"");
-        check(b"\xff\xef", b"\xff\xef", b"");
+        check(b"\xff\xeb", b"\xff\xeb", b"");
         check(b"\xff\xe4\xff\xf1", b"\xff\xe4", b"");
     }
 

@@ -6,7 +6,17 @@
 //! It is a view, not an encoding: somebody may type the four characters `\xff`. Never lets a control byte out,
 //! never fails.
 
+use unicode_segmentation::UnicodeSegmentation;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// What Backspace sends: one or the other.
+pub const BACKSPACE: u8 = 0x08;
+/// What Backspace sends: one or the other.
+pub const DELETE: u8 = 0x7f;
+
+/// Bytes that are looked at for a character that is taken back: more than the longest emoji has.
+const LONGEST_CHARACTER: usize = 64;
 
 /// Bytes looked at between two decisions to go on: enough for the compiler to use the widest vectors.
 const BLOCK_BYTES: usize = 64;
@@ -23,6 +33,44 @@ pub fn clean(line: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]]);
         }
     }
+}
+
+/// Shortens clean text to `most` bytes, at the end of a character.
+pub fn cut(text: &mut Vec<u8>, most: usize) {
+    let is_inside = |&at: &usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let end = (0..=most).rev().find(|at| !is_inside(at)).unwrap_or(0);
+    text.truncate(end);
+}
+
+/// What is left of a line when each backspace (BS, DEL) has taken back the character before it, as it did on the screen
+/// of whoever typed it: all of what shows as one (UAX 29), or one byte that is not UTF-8.
+pub fn take_back(line: &[u8]) -> Vec<u8> {
+    let mut left = Vec::with_capacity(line.len());
+    for &byte in line {
+        if matches!(byte, BACKSPACE | DELETE) {
+            left.truncate(left.len() - last_character(&left));
+        } else {
+            left.push(byte);
+        }
+    }
+    left
+}
+
+/// How many bytes the last character has. Of one that has more than [`LONGEST_CHARACTER`], that many at a time.
+fn last_character(text: &[u8]) -> usize {
+    let tail = &text[text.len().saturating_sub(LONGEST_CHARACTER)..];
+    match tail.utf8_chunks().last() {
+        None => 0,
+        Some(chunk) if !chunk.invalid().is_empty() => 1,
+        Some(chunk) => chunk.valid().graphemes(true).next_back().map_or(0, str::len),
+    }
+}
+
+/// Returns whether a line looks like UTF-16: every second byte is NUL, and no other, at least twice.
+pub fn is_utf16(line: &[u8]) -> bool {
+    let is_nul = |first: usize| line.iter().skip(first).step_by(2).all(|&byte| byte == 0);
+    let has_nul = |first: usize| line.iter().skip(first).step_by(2).any(|&byte| byte == 0);
+    (line.len() >= 4 && is_nul(1) && !has_nul(0)) || (line.len() >= 3 && is_nul(0) && !has_nul(1))
 }
 
 /// Whether cleaning would surely leave this line as it is. May say no to a line with rare but harmless
@@ -139,6 +187,58 @@ mod tests {
         }
     }
 
+    fn after_backspaces(line: impl AsRef<[u8]>) -> String {
+        String::from_utf8(take_back(line.as_ref())).unwrap()
+    }
+
+    #[test]
+    fn a_backspace_takes_back_what_shows_as_one_character() {
+        assert_eq!(after_backspaces("helo\x08lo"), "hello");
+        assert_eq!(after_backspaces("helo\x7flo"), "hello");
+        assert_eq!(after_backspaces("\x08\x7fa"), "a", "there is nothing to take back");
+        for one in ["é", "e\u{301}", "你", "👩\u{200d}🚀", "🇩🇪", "\t"] {
+            assert_eq!(after_backspaces(format!("a{one}\x08b")), "ab", "{one}");
+            assert_eq!(after_backspaces(format!("{one}{one}\x08b")), format!("{one}b"), "{one}");
+        }
+        assert_eq!(take_back(b"caf\xe9\xe9\x08"), b"caf\xe9", "one byte of Latin-1");
+        assert_eq!(take_back(b"\xe4\xbd\x08\x08ok"), b"ok", "half a character is a byte each");
+    }
+
+    #[test]
+    fn a_character_that_never_ends_is_taken_back_in_pieces() {
+        let long = format!("a{}", "\u{301}".repeat(1000));
+        let left = take_back(format!("{long}\x08").as_bytes());
+        assert_eq!(left.len(), long.len() - LONGEST_CHARACTER);
+        assert_eq!(after_backspaces(format!("{long}{}b", "\x08".repeat(100))), "b");
+    }
+
+    #[test]
+    fn utf16_is_known_by_its_nuls() {
+        let bytes =
+            |text: &str, of: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        for text in ["hi", "hello world", "a\u{e9}"] {
+            assert!(is_utf16(&bytes(text, u16::to_le_bytes)), "{text}");
+            assert!(is_utf16(&bytes(text, u16::to_be_bytes)), "{text}");
+        }
+        assert!(is_utf16(b"\0a\0"), "without the second half of its ending");
+        for line in
+            [&b""[..], b"\0", b"\0\0\0\0", b"a\0", b"\0a", b"hello\0", b"\0hello", b"a\0b\0\0\0", b"a\0bc"]
+        {
+            assert!(!is_utf16(line), "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn text_is_cut_at_the_end_of_a_character() {
+        for (most, left) in
+            [(9, "a\u{e9}你"), (6, "a\u{e9}你"), (5, "a\u{e9}"), (3, "a\u{e9}"), (2, "a"), (0, "")]
+        {
+            let mut text = "a\u{e9}你".as_bytes().to_vec();
+            cut(&mut text, most);
+            assert_eq!(text, left.as_bytes(), "{most}");
+        }
+    }
+
     #[test]
     fn their_neighbours_pass() {
         for c in ['\u{a0}', '\u{2027}', '\u{202f}', '\u{2065}', '\u{206a}'] {
@@ -168,6 +268,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn taking_back_never_adds_and_leaves_no_backspace(line in "[a-cé你\u{301}\x08\x7f]{0,60}") {
+            let left = after_backspaces(&line);
+            prop_assert!(!left.contains(['\x08', '\x7f']));
+            prop_assert!(left.len() <= line.len());
+        }
+
         #[test]
         fn nothing_but_clean_text_comes_out(line in proptest::collection::vec(any::<u8>(), 0..200)) {
             let out = cleaned(&line);

@@ -47,43 +47,115 @@ impl View {
 
 /// A view, and what else decides how a line looks in it: all whose form is the same are sent the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Form {
-    /// `plain`.
+#[serde(from = "FormName", into = "FormName")]
+pub struct Form {
+    view: View,
+    /// The time stands before each line in `names`; `json` always has it.
+    times: bool,
+    /// Lines end with CR LF, as telnet has them (RFC 854), and not with LF.
+    crlf: bool,
+}
+
+/// How a form is written down: the names that version 1 of a state has, and those of the same with CR LF.
+#[derive(Serialize, Deserialize)]
+enum FormName {
     Plain,
-    /// `names`, without times.
     Names,
-    /// `names`, with the time before each line.
     TimedNames,
-    /// `json`, which always has the time.
     Json,
+    PlainCrlf,
+    NamesCrlf,
+    TimedNamesCrlf,
+    JsonCrlf,
+}
+
+impl From<FormName> for Form {
+    fn from(name: FormName) -> Self {
+        Self::ALL[name as usize]
+    }
+}
+
+impl From<Form> for FormName {
+    fn from(form: Form) -> Self {
+        match (form.view, form.times, form.crlf) {
+            (View::Plain, _, false) => Self::Plain,
+            (View::Names, false, false) => Self::Names,
+            (View::Names, true, false) => Self::TimedNames,
+            (View::Json, _, false) => Self::Json,
+            (View::Plain, _, true) => Self::PlainCrlf,
+            (View::Names, false, true) => Self::NamesCrlf,
+            (View::Names, true, true) => Self::TimedNamesCrlf,
+            (View::Json, _, true) => Self::JsonCrlf,
+        }
+    }
 }
 
 impl Form {
-    /// Every form, in the order of [`Form::index`].
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Names, Self::TimedNames, Self::Json];
+    /// `plain`.
+    pub const PLAIN: Self = Self { view: View::Plain, times: false, crlf: false };
+    /// `names`, without times.
+    pub const NAMES: Self = Self { view: View::Names, times: false, crlf: false };
+    /// `names`, with the time before each line.
+    pub const TIMED_NAMES: Self = Self { view: View::Names, times: true, crlf: false };
+    /// `json`.
+    pub const JSON: Self = Self { view: View::Json, times: false, crlf: false };
 
-    /// The form of a view for somebody who wants times or does not.
+    /// Every form, in the order of [`Form::index`].
+    pub const ALL: [Self; 8] = [
+        Self::PLAIN,
+        Self::NAMES,
+        Self::TIMED_NAMES,
+        Self::JSON,
+        Self::PLAIN.with_crlf(),
+        Self::NAMES.with_crlf(),
+        Self::TIMED_NAMES.with_crlf(),
+        Self::JSON.with_crlf(),
+    ];
+
+    /// The form of a view for somebody who wants times or does not. Lines end with LF.
     pub fn new(view: View, times: bool) -> Self {
-        match view {
-            View::Plain => Self::Plain,
-            View::Names if times => Self::TimedNames,
-            View::Names => Self::Names,
-            View::Json => Self::Json,
-        }
+        Self { view, times: times && view == View::Names, crlf: false }
+    }
+
+    /// The same with CR LF at the end of each line.
+    pub const fn with_crlf(self) -> Self {
+        Self { crlf: true, ..self }
+    }
+
+    /// Another view, with times or without. Lines end as they do.
+    pub fn with(self, view: View, times: bool) -> Self {
+        Self { crlf: self.crlf, ..Self::new(view, times) }
     }
 
     /// Its view.
     pub fn view(self) -> View {
-        match self {
-            Self::Plain => View::Plain,
-            Self::Names | Self::TimedNames => View::Names,
-            Self::Json => View::Json,
-        }
+        self.view
+    }
+
+    /// Whether lines end with CR LF.
+    pub fn has_crlf(self) -> bool {
+        self.crlf
     }
 
     /// Its place in [`Form::ALL`].
     pub fn index(self) -> usize {
-        self as usize
+        FormName::from(self) as usize
+    }
+
+    /// Has `encode` append lines, each with LF, and ends them as the form does.
+    fn append<T>(self, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let start = out.len();
+        let encoded = encode(out);
+        if self.crlf {
+            let lines = out.split_off(start);
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                match line.strip_suffix(b"\n") {
+                    Some(text) => out.extend([text, b"\r\n"].concat()),
+                    None => out.extend_from_slice(line),
+                }
+            }
+        }
+        encoded
     }
 }
 
@@ -168,49 +240,56 @@ const NAMES_IN_A_LINE: usize = 5;
 impl Form {
     /// Appends what was said: as many lines as it has.
     pub fn said(self, said: &Said<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Plain if said.kind == Kind::Message => out.extend_from_slice(said.text),
-            Self::Plain | Self::Names => prefixed(&prefix(said), said.text, out),
-            Self::TimedNames => {
+        self.append(out, |out| match self.view {
+            View::Plain if said.kind == Kind::Message => out.extend_from_slice(said.text),
+            View::Names if self.times => {
                 prefixed(&[clock(said.time), prefix(said)].concat(), said.text, out);
             }
-            Self::Json => said_json(said, out),
-        }
+            View::Plain | View::Names => prefixed(&prefix(said), said.text, out),
+            View::Json => said_json(said, out),
+        });
     }
 
     /// Appends what happened: nothing in `plain`. Says how many lines that is.
     pub fn event(self, event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u64 {
-        match self {
-            Self::Plain => 0,
-            Self::Names => event_line(b"", event, scene, out),
-            Self::TimedNames => event_line(&clock(scene.time), event, scene, out),
-            Self::Json => event_json(event, scene, out),
-        }
+        self.append(out, |out| match self.view {
+            View::Plain => 0,
+            View::Names if self.times => event_line(&clock(scene.time), event, scene, out),
+            View::Names => event_line(b"", event, scene, out),
+            View::Json => event_json(event, scene, out),
+        })
     }
 
     /// Appends what one member says to another alone.
     pub fn private(self, from: &Who, to: &Who, text: &str, time: Timestamp, out: &mut Vec<u8>) {
-        match self {
-            Self::Json => {
+        self.append(out, |out| {
+            if self.view == View::Json {
                 let mut object = Object::new("private", out);
                 object.time(time).number("id", from.id).text("from", from.name.as_str());
                 object.flag("verified", from.verified).text("to", to.name.as_str()).text("text", text);
-                object.end();
+                return object.end();
             }
-            Self::TimedNames => {
+            if self.times {
                 out.extend_from_slice(&clock(time));
-                Self::Names.private(from, to, text, time, out);
             }
-            Self::Plain | Self::Names => push_line(format_args!("[{from} -> you] {text}"), out),
-        }
+            push_line(format_args!("[{from} -> you] {text}"), out);
+        });
     }
 
     /// Appends a line of chatd itself: `text` is one line, without what marks it as chatd's.
     pub fn notice(self, text: impl fmt::Display, out: &mut Vec<u8>) {
-        match self {
-            Self::Json => Object::new("notice", out).text("text", &text.to_string()).end(),
+        self.append(out, |out| match self.view {
+            View::Json => Object::new("notice", out).text("text", &text.to_string()).end(),
             _ => push_line(format_args!("-!- {text}"), out),
+        });
+    }
+
+    /// Appends that somebody missed so many lines.
+    pub(super) fn skipped(self, lines: u64, words: impl fmt::Display, out: &mut Vec<u8>) {
+        if self.view == View::Json {
+            return self.append(out, |out| Object::new("skipped", out).number("lines", lines).end());
         }
+        self.notice(words, out);
     }
 }
 
@@ -323,10 +402,10 @@ fn event_json(event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u64 {
 }
 
 /// A JSON object on a line of its own, written field by field.
-pub(super) struct Object<'a>(&'a mut Vec<u8>);
+struct Object<'a>(&'a mut Vec<u8>);
 
 impl<'a> Object<'a> {
-    pub(super) fn new(kind: &str, out: &'a mut Vec<u8>) -> Self {
+    fn new(kind: &str, out: &'a mut Vec<u8>) -> Self {
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(kind.as_bytes());
         out.push(b'"');
@@ -346,7 +425,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(super) fn number(&mut self, key: &str, number: u64) -> &mut Self {
+    fn number(&mut self, key: &str, number: u64) -> &mut Self {
         let _ = write!(self.key(key), "{number}");
         self
     }
@@ -356,7 +435,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(super) fn text(&mut self, key: &str, text: &str) -> &mut Self {
+    fn text(&mut self, key: &str, text: &str) -> &mut Self {
         // A text can always be written, and so can memory.
         let _ = serde_json::to_writer(self.key(key), text);
         self
@@ -369,7 +448,7 @@ impl<'a> Object<'a> {
         self
     }
 
-    pub(super) fn end(&mut self) {
+    fn end(&mut self) {
         self.0.extend_from_slice(b"}\n");
     }
 }
@@ -403,48 +482,48 @@ mod tests {
 
     #[test]
     fn plain_is_what_was_said_and_tells_of_no_event() {
-        assert_eq!(shown(Form::Plain, Kind::Message, &who("ann"), "a\n\nb\n"), "a\n\nb\n");
-        assert_eq!(shown(Form::Plain, Kind::Emote, &who("ann"), "waves\n"), "* ann waves\n");
-        assert_eq!(told(Form::Plain, Event::Joined(&[who("ann")])), "");
+        assert_eq!(shown(Form::PLAIN, Kind::Message, &who("ann"), "a\n\nb\n"), "a\n\nb\n");
+        assert_eq!(shown(Form::PLAIN, Kind::Emote, &who("ann"), "waves\n"), "* ann waves\n");
+        assert_eq!(told(Form::PLAIN, Event::Joined(&[who("ann")])), "");
     }
 
     #[test]
     fn names_stand_before_every_line() {
         let ann = who("ann");
         assert_eq!(
-            shown(Form::Names, Kind::Message, &ann, "a\n\n<bob> b\n"),
+            shown(Form::NAMES, Kind::Message, &ann, "a\n\n<bob> b\n"),
             "<ann> a\n<ann> \n<ann> <bob> b\n"
         );
-        assert_eq!(shown(Form::Names, Kind::Emote, &ann, "waves\n"), "* ann waves\n");
+        assert_eq!(shown(Form::NAMES, Kind::Emote, &ann, "waves\n"), "* ann waves\n");
         let verified = Who { verified: true, ..ann };
-        assert_eq!(shown(Form::Names, Kind::Message, &verified, "a\n"), "<+ann> a\n");
+        assert_eq!(shown(Form::NAMES, Kind::Message, &verified, "a\n"), "<+ann> a\n");
     }
 
     #[test]
     fn times_stand_before_the_names() {
-        let line = shown(Form::TimedNames, Kind::Message, &who("ann"), "a\n");
+        let line = shown(Form::TIMED_NAMES, Kind::Message, &who("ann"), "a\n");
         let (clock, rest) = line.split_at(6);
         assert!(clock.ends_with(":48 ") || clock.ends_with(":18 "), "{line}");
         assert_eq!(rest, "<ann> a\n");
-        assert!(told(Form::TimedNames, Event::Left(&[who("ann")])).ends_with(" -!- ann left (3 here)\n"));
+        assert!(told(Form::TIMED_NAMES, Event::Left(&[who("ann")])).ends_with(" -!- ann left (3 here)\n"));
     }
 
     #[test]
     fn many_who_come_are_one_line() {
         let many: Vec<_> = ["a1", "b2", "c3", "d4", "e5", "f6", "g7"].map(who).to_vec();
-        let joined = |count: usize| told(Form::Names, Event::Joined(&many[..count]));
+        let joined = |count: usize| told(Form::NAMES, Event::Joined(&many[..count]));
         assert_eq!(joined(1), "-!- a1 joined (3 here)\n");
         assert_eq!(joined(2), "-!- a1 and b2 joined (3 here)\n");
         assert_eq!(joined(5), "-!- a1, b2, c3, d4 and e5 joined (3 here)\n");
         assert_eq!(joined(6), "-!- a1, b2, c3, d4, e5 and 1 other joined (3 here)\n");
         assert_eq!(joined(7), "-!- a1, b2, c3, d4, e5 and 2 others joined (3 here)\n");
         let renamed = Event::Renamed { from: &who("ann"), to: &who("bob") };
-        assert_eq!(told(Form::Names, renamed), "-!- ann is now bob\n");
+        assert_eq!(told(Form::NAMES, renamed), "-!- ann is now bob\n");
     }
 
     #[test]
     fn json_is_an_object_for_each_line() {
-        let text = shown(Form::Json, Kind::Message, &who("ann"), "say \"hi\"\n\n");
+        let text = shown(Form::JSON, Kind::Message, &who("ann"), "say \"hi\"\n\n");
         let objects: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(
@@ -455,13 +534,13 @@ mod tests {
             })
         );
         assert_eq!((&objects[1]["seq"], &objects[1]["text"]), (&42.into(), &"".into()));
-        let text = told(Form::Json, Event::Joined(&[who("ann"), who("bob")]));
+        let text = told(Form::JSON, Event::Joined(&[who("ann"), who("bob")]));
         assert_eq!(
             text.lines().next().unwrap(),
             "{\"type\":\"join\",\"time\":\"2026-11-23T15:48:01.500Z\",\"room\":\"main\",\"id\":7,\
              \"name\":\"ann\",\"verified\":false,\"members\":3}"
         );
-        let text = told(Form::Json, Event::Renamed { from: &who("ann"), to: &who("bob") });
+        let text = told(Form::JSON, Event::Renamed { from: &who("ann"), to: &who("bob") });
         assert!(text.contains("\"name\":\"bob\"") && text.contains("\"from\":\"ann\""), "{text}");
     }
 
@@ -469,13 +548,13 @@ mod tests {
     fn what_is_for_one_member_says_so() {
         let mut out = Vec::new();
         let (ann, bob) = (who("ann"), who("bob"));
-        Form::Names.private(&ann, &bob, "psst", time(), &mut out);
-        Form::Names.notice("hello", &mut out);
-        Form::Json.notice("a \"b\"", &mut out);
+        Form::NAMES.private(&ann, &bob, "psst", time(), &mut out);
+        Form::NAMES.notice("hello", &mut out);
+        Form::JSON.notice("a \"b\"", &mut out);
         let expected = "[ann -> you] psst\n-!- hello\n{\"type\":\"notice\",\"text\":\"a \\\"b\\\"\"}\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         let mut out = Vec::new();
-        Form::Json.private(&ann, &bob, "psst", time(), &mut out);
+        Form::JSON.private(&ann, &bob, "psst", time(), &mut out);
         let object: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!((&object["type"], &object["to"]), (&"private".into(), &"bob".into()));
     }
@@ -490,15 +569,15 @@ mod tests {
                 text.push(b'\n');
             }
             let text = String::from_utf8(text).unwrap();
-            for line in shown(Form::Names, Kind::Message, &who("ann"), &text).lines() {
+            for line in shown(Form::NAMES, Kind::Message, &who("ann"), &text).lines() {
                 prop_assert!(line.starts_with("<ann> "));
             }
-            for line in shown(Form::Json, Kind::Message, &who("ann"), &text).lines() {
+            for line in shown(Form::JSON, Kind::Message, &who("ann"), &text).lines() {
                 let object: serde_json::Value = serde_json::from_str(line).unwrap();
                 prop_assert_eq!(&object["from"], "ann");
             }
             let lines = text.lines().count();
-            prop_assert_eq!(shown(Form::Json, Kind::Message, &who("ann"), &text).lines().count(), lines);
+            prop_assert_eq!(shown(Form::JSON, Kind::Message, &who("ann"), &text).lines().count(), lines);
         }
     }
 }

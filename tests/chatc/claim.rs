@@ -66,7 +66,7 @@ fn a_name_is_asked_for_no_more_by_somebody_who_wants_another() {
 /// What a daemon says to somebody who is shown objects.
 fn notices(answers: &[Answer]) -> Vec<u8> {
     let mut out = Vec::new();
-    answers.iter().for_each(|answer| Form::Json.notice(answer, &mut out));
+    answers.iter().for_each(|answer| Form::JSON.notice(answer, &mut out));
     out
 }
 

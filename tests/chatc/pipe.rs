@@ -237,8 +237,8 @@ fn through_a_crash(options: &[&str], notice: Notice, form: Form) -> Left {
     let mut guest = fake.accept();
     if !options.is_empty() {
         let mut granted = Vec::new();
-        Form::Json.notice(Answer::Viewed(View::Json), &mut granted);
-        Form::Json.notice(Answer::Named(Name::parse("bot").unwrap()), &mut granted);
+        Form::JSON.notice(Answer::Viewed(View::Json), &mut granted);
+        Form::JSON.notice(Answer::Named(Name::parse("bot").unwrap()), &mut granted);
         guest.say(granted);
     }
     process.say("one\n");
@@ -256,7 +256,7 @@ fn through_a_crash(options: &[&str], notice: Notice, form: Form) -> Left {
 #[test]
 fn a_crash_that_may_have_lost_lines_ends_with_1() {
     for options in [&["--nick", "bot"][..], &["--nick", "bot", "--view", "plain"]] {
-        for (notice, form) in [(Notice::Crashed, Form::Json), (Notice::Unknown, Form::Plain)] {
+        for (notice, form) in [(Notice::Crashed, Form::JSON), (Notice::Unknown, Form::PLAIN)] {
             let left = through_a_crash(options, notice, form);
             assert_eq!(left.code, Some(1), "{left:?}");
             assert!(left.errors.ends_with(&format!(": {notice}\n")), "{left:?}");
@@ -266,7 +266,7 @@ fn a_crash_that_may_have_lost_lines_ends_with_1() {
 
 #[test]
 fn a_guest_who_says_that_the_daemon_has_crashed_changes_nothing() {
-    assert_eq!(through_a_crash(&[], Notice::Crashed, Form::Plain).code, Some(0));
+    assert_eq!(through_a_crash(&[], Notice::Crashed, Form::PLAIN).code, Some(0));
 }
 
 #[test]

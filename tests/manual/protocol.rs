@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chatd::protocol::command::{COMMANDS, CommandError, Spec};
 use chatd::protocol::{
-    Answer, DEFAULT_MAX_LINE, Event, Foreign, Form, Kind, Name, NameError, Notice, Said, Scene, View, Who,
+    Answer, DEFAULT_MAX_LINE, Event, Foreign, Form, Kind, Name, NameError, Notice, SHOWN_GROWTH, Said, Scene,
+    View, Who,
 };
 
 use super::support::{Caller, TestServer};
@@ -15,31 +16,34 @@ use super::{displays, read, section};
 fn every_notice_is_in_the_manual_word_for_word() {
     let page = read("man/chatd-protocol.7");
     let said = |notice: &str| page.lines().any(|line| line == notice || line == format!(".It Li {notice}"));
-    for notice in [
+    let most = SHOWN_GROWTH * DEFAULT_MAX_LINE;
+    let notices = [
         Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 1 },
         Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 3 },
+        Notice::LineCut { most, lines: 1 },
+        Notice::LineCut { most, lines: 3 },
         Notice::Skipped { lines: 1 },
         Notice::Skipped { lines: 1024 },
         Notice::ServerFull,
         Notice::AddressFull,
         Notice::CannotStart,
         Notice::Idle,
-        Notice::Foreign(Foreign::Tls),
-        Notice::Foreign(Foreign::Http),
-        Notice::Foreign(Foreign::Ssh),
         Notice::Unsaid { lines: 1 },
         Notice::Unsaid { lines: 3 },
         Notice::Stopping,
         Notice::Crashed,
         Notice::Unknown,
-    ] {
+    ];
+    for notice in notices.into_iter().chain(Foreign::all().map(Notice::Foreign)) {
         assert!(said(&format!("-!- {notice}")), "{notice}");
         // A new notice does not compile here: give it a place in the list above and in the page.
         match notice {
-            Notice::LineTooLong { .. } | Notice::Skipped { .. } | Notice::ServerFull => {}
+            Notice::LineTooLong { .. } | Notice::LineCut { .. } => {}
+            Notice::Skipped { .. } | Notice::ServerFull => {}
             Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
             Notice::Unsaid { .. } | Notice::CannotStart => {}
-            Notice::Foreign(Foreign::Tls | Foreign::Http | Foreign::Ssh) => {}
+            // All of them are in the list.
+            Notice::Foreign(_) => {}
         }
     }
 }
@@ -68,6 +72,7 @@ fn answers() -> Vec<Answer> {
         Answer::Who { count: 3, names: ["alice", "+bob", "guest7"].map(String::from).to_vec() },
         Answer::Told(who()),
         Answer::NobodyCalledThat,
+        Answer::OnlyAlike(["alice", "+bob"].map(String::from).to_vec()),
         Answer::ThatIsYou,
         Answer::IgnoresYou(who()),
         Answer::DoesNotRead(who()),
@@ -109,14 +114,14 @@ fn every_answer_is_in_the_manual_word_for_word() {
     let page = read("man/chatd-protocol.7");
     for answer in answers() {
         let mut line = Vec::new();
-        answer.encode(Form::Names, &mut line);
+        answer.encode(Form::NAMES, &mut line);
         let line = String::from_utf8(line).unwrap();
         assert!(page.contains(&format!("\n{line}")), "{line}");
         // A new answer does not compile here: give it a place in the list above and in the page.
         match answer {
             Answer::Help | Answer::Named(_) | Answer::Taken { .. } | Answer::IsVerified(_) => {}
             Answer::Deposed { .. } | Answer::Who { .. } | Answer::Told(_) | Answer::NobodyCalledThat => {}
-            Answer::ThatIsYou | Answer::IgnoresYou(_) | Answer::DoesNotRead(_) => {}
+            Answer::OnlyAlike(_) | Answer::ThatIsYou | Answer::IgnoresYou(_) | Answer::DoesNotRead(_) => {}
             Answer::Entered { .. } | Answer::AlreadyThere | Answer::TooManyRooms(_) => {}
             Answer::Rooms { .. } | Answer::Last(_) | Answer::EndOfLast | Answer::NoHistory => {}
             Answer::Viewed(_)
@@ -179,7 +184,7 @@ fn play(transcript: &str) {
 /// One line of every type that the json view has.
 fn objects() -> Vec<serde_json::Value> {
     let mut out = Vec::new();
-    let form = Form::Json;
+    let form = Form::JSON;
     let who = |id, name: &str| Who { id, name: Name::parse(name).unwrap(), verified: id == 2 };
     let (ann, ben) = (who(1, "ann"), who(2, "алиса"));
     let time = "2026-11-24T15:48:01.5Z".parse().unwrap();

@@ -14,7 +14,7 @@ use super::{Phase, Rate, Session};
 use crate::chat::{Input, Traffic};
 use crate::net::Stage;
 use crate::protocol::command::{self, Line, Spec};
-use crate::protocol::{Answer, Command, Notice};
+use crate::protocol::{Answer, Command, Notice, disguise};
 use crate::rt;
 
 /// What a session has still to be sent, in bytes, may be put aside for it when it is to be shown lines in another way.
@@ -67,8 +67,13 @@ impl Session {
         if let Some(pace) = &mut self.pace {
             pace.next = None;
         }
-        if self.unsaid.is_none() || !self.can_say(cx) {
+        if (self.unsaid.is_none() && !self.is_new_to_telnet) || !self.can_say(cx) {
             return false;
+        }
+        if self.is_new_to_telnet && self.net.stage() == Stage::Running && self.has_been_sent_enough() {
+            self.is_new_to_telnet = false;
+            self.send(Input::Telnet(self.reader.id()));
+            return true;
         }
         if self.broken.is_none() && self.reader.owed_bytes() > MAX_OWED_BYTES {
             return false;
@@ -160,6 +165,12 @@ fn next(rest: &[u8], is_named: bool, most: u32) -> (Next, usize) {
             rest[0] == b'/' && !matches!(command::read(first_line(rest).0), Line::Unknown(_))
         }),
         Line::Text(text) if text.len() < line.len() => (one_line(text), after),
+        Line::Text(_) if is_named => match disguise::find(line) {
+            Some(spec) => (Next::Tell(Answer::Unknown(Some(spec))), after),
+            None => lines_until(rest, most, |rest| {
+                rest[0] == b'/' || disguise::find(first_line(rest).0).is_some()
+            }),
+        },
         Line::Text(_) => lines_until(rest, most, |rest| rest[0] == b'/'),
     }
 }

@@ -435,7 +435,7 @@ mod tests {
     fn a_request_in_two_processes_is_one() {
         let mut passage = Passage::greeted(settings());
         passage.say("GET / HT");
-        passage.until(|passage| passage.session.opening.seen == 8);
+        passage.until(|passage| passage.session.opening.begun.len() == 8);
         let mut passage = passage.move_on();
         passage.say("TP/1.1\r\n");
         passage.expect("-!- this is chatd, a chat and not a web server: use nc or telnet\n");

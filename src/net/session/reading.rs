@@ -7,7 +7,7 @@ use super::asking::Unsaid;
 use super::{Close, Origin, Phase, READ_BUFFER, Session};
 use crate::chat::Input;
 use crate::net::{Counters, Settings, Stage};
-use crate::protocol::{Foreign, Framed, Notice, READ_BYTES};
+use crate::protocol::{Foreign, Framed, Notice, READ_BYTES, SHOWN_GROWTH, disguise};
 use crate::rt;
 
 /// How much is read at a time while very much is on its way to the room already, or only so many lines a second are
@@ -102,7 +102,10 @@ impl Session {
             match received {
                 None if then == Then::GoOn => {}
                 Some(0) => self.take_in(&[], Then::End),
-                _ => self.take_in(&buffer[..received.unwrap_or(0)], then),
+                _ => {
+                    let count = received.unwrap_or(0);
+                    self.take_in_some(&buffer[..count], count < limit, then);
+                }
             }
             received
         })
@@ -111,6 +114,11 @@ impl Session {
     /// Frames and cleans what was read and passes it on; at the end of input, what is unfinished counts
     /// as a line.
     pub(super) fn take_in(&mut self, bytes: &[u8], then: Then) {
+        self.take_in_some(bytes, true, then);
+    }
+
+    /// The same; `is_all` says whether nothing more has arrived for now.
+    fn take_in_some(&mut self, bytes: &[u8], is_all: bool, then: Then) {
         let settings = self.net.settings();
         if !settings.rules.raw
             && let Some(foreign) = self.opening.feed(bytes)
@@ -122,9 +130,16 @@ impl Session {
         if then != Then::GoOn {
             self.framer.finish(settings.rules, &mut framed);
         }
+        if is_all && then == Then::GoOn {
+            self.framer.pause(settings.rules, &mut framed);
+        }
+        let is_utf16 = framed.is_utf16;
         self.pass_on(framed, &settings);
         self.mark();
-        if then == Then::End {
+        if is_utf16 {
+            self.tell_foreign(Foreign::Utf16);
+        }
+        if then == Then::End || is_utf16 {
             self.phase = Phase::Ended;
         } else if !bytes.is_empty() {
             self.last_read = rt::now();
@@ -132,7 +147,7 @@ impl Session {
     }
 
     fn pass_on(&mut self, framed: Framed, settings: &Settings) {
-        let Framed { text, lines, too_long, reply } = framed;
+        let Framed { text, lines, too_long, cut, has_telnet, reply, .. } = framed;
         if !reply.is_empty() {
             self.reader.owe(&reply);
         }
@@ -140,14 +155,27 @@ impl Session {
             self.net.counters.too_long.fetch_add(u64::from(too_long), std::sync::atomic::Ordering::Relaxed);
             self.notice(&Notice::LineTooLong { max_line: settings.rules.max_line, lines: too_long });
         }
+        if cut > 0 {
+            self.notice(&Notice::LineCut { most: SHOWN_GROWTH * settings.rules.max_line, lines: cut });
+        }
+        self.is_new_to_telnet |= has_telnet && !self.reader.member().form().has_crlf();
         if lines > 0 && self.is_unheard {
             self.notice(&Notice::Unsaid { lines: lines as usize });
-        } else if lines > 0 && (settings.rate.is_some() || (settings.commands && has_slash(&text))) {
+        } else if lines > 0 && self.is_one_by_one(&text, settings) {
             // One thing at a time: see `go_on`.
             self.unsaid = Unsaid::new(text, self.reader.traffic());
         } else if lines > 0 {
             self.say(text, lines);
         }
+    }
+
+    /// Says whether lines are passed on one thing at a time: something has to be looked at, or done first.
+    fn is_one_by_one(&self, text: &[u8], settings: &Settings) -> bool {
+        let has_command = || {
+            let has_slash = text.starts_with(b"/") || memchr::memmem::find(text, b"\n/").is_some();
+            has_slash || (self.reader.member().is_named() && disguise::is_worth_a_look(text))
+        };
+        settings.rate.is_some() || self.is_new_to_telnet || (settings.commands && has_command())
     }
 
     pub(super) fn say(&mut self, text: Vec<u8>, lines: u32) {
@@ -175,12 +203,16 @@ impl Session {
 
     /// The other side speaks another protocol: one line to explain, and that is it.
     fn send_away(&mut self, foreign: Foreign) {
-        Counters::count(&self.net.counters.foreign);
-        log::debug!("session {} from {} speaks {}", self.reader.id().0, Origin(self.from), foreign.name());
-        self.notice(&Notice::Foreign(foreign));
+        self.tell_foreign(foreign);
         self.reader.end_here();
         self.ending = Some(rt::now());
         self.phase = Phase::Finishing;
+    }
+
+    fn tell_foreign(&mut self, foreign: Foreign) {
+        Counters::count(&self.net.counters.foreign);
+        log::debug!("session {} from {} speaks {}", self.reader.id().0, Origin(self.from), foreign.name());
+        self.notice(&Notice::Foreign(foreign));
     }
 
     pub(super) fn notice(&mut self, notice: &Notice) {
@@ -188,9 +220,4 @@ impl Session {
         notice.encode(self.reader.member().form(), &mut line);
         self.reader.owe(&line);
     }
-}
-
-/// Says whether a line begins with a slash.
-fn has_slash(lines: &[u8]) -> bool {
-    lines.starts_with(b"/") || memchr::memmem::find(lines, b"\n/").is_some()
 }

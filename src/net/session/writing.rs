@@ -6,7 +6,7 @@ use std::task::Context;
 use super::{Close, Phase, READ_BUFFER, Session};
 use crate::chat::Delivery;
 use crate::net::Stage;
-use crate::protocol::{Form, Notice};
+use crate::protocol::{Notice, View};
 use crate::rt;
 
 /// How often input is read away in a row from a connection that is closing.
@@ -82,7 +82,7 @@ impl Session {
 
     /// Says so to whoever is shown notices, and ends the connection when that has been written.
     fn say_goodbye(&mut self) {
-        if self.reader.member().form() == Form::Plain || self.is_told_of_the_end {
+        if self.reader.member().form().view() == View::Plain || self.is_told_of_the_end {
             return self.begin_linger();
         }
         self.is_told_of_the_end = true;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::chat::{KeptHouse, KeptMember, KeptRoom, Note, SessionId, Standing};
 use crate::net::session::KeptSession;
-use crate::protocol::{Form, Name, Notice};
+use crate::protocol::{Form, Name, Notice, View};
 
 use super::Handover;
 
@@ -65,7 +65,7 @@ fn told(marks: u64, form: Form) -> Vec<u8> {
     if marks & crate::net::marks::WRITING != 0 {
         told.push(b'\n');
     }
-    if form != Form::Plain {
+    if form.view() != View::Plain {
         Notice::Crashed.encode(form, &mut told);
     }
     told

@@ -17,7 +17,7 @@ use crate::net::session::KeptSession;
 const MAGIC: &[u8; 12] = b"chatd state\n";
 
 /// The version that is written. It changes when what was written before cannot be read as it is any more.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const HEAD: usize = MAGIC.len() + 4 + 4 + 8;
 
@@ -200,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             refusal(&changed(MAGIC.len(), 200)),
-            "a later chatd has written it (version 200, this one reads up to 1)"
+            "a later chatd has written it (version 200, this one reads up to 2)"
         );
         assert_eq!(refusal(&changed(500, bytes[500] ^ 1)), "it is damaged: the checksum is wrong");
         assert!(refusal(&Handover::frame(b"no state")).starts_with("it is damaged: "));

@@ -246,7 +246,7 @@ fn is_over(stream: &Stream) -> bool {
 /// Tells somebody why this is the end, if the kernel takes it at once.
 fn say_goodbye(stream: &Stream) {
     let mut line = Vec::new();
-    Notice::Unknown.encode(Form::Plain, &mut line);
+    Notice::Unknown.encode(Form::PLAIN, &mut line);
     // It fails where the connection is over.
     let _ = rustix::net::send(stream, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     stream.end();
