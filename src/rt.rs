@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
-use futures::future::BoxFuture;
+use async_lock::Semaphore;
+use futures::future::{self, BoxFuture, Either};
 use futures::{FutureExt, ready};
 
 pub use async_std::task::JoinHandle;
@@ -58,9 +59,35 @@ pub async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'stati
     async_std::task::spawn_blocking(job).await
 }
 
-/// As [`blocking`], for a job that nobody waits for. Jobs may overtake one another.
-pub fn run_blocking(job: impl FnOnce() + Send + 'static) {
-    drop(async_std::task::spawn_blocking(job));
+/// Runs a bounded number of jobs that may block for long, so that however many are asked for, there are threads left for
+/// [`blocking`].
+#[derive(Debug)]
+pub struct BlockingJobs {
+    permits: Semaphore,
+}
+
+impl BlockingJobs {
+    /// At most `most` at a time.
+    pub const fn new(most: usize) -> Self {
+        Self { permits: Semaphore::new(most) }
+    }
+
+    /// Runs `job` when it is its turn. Returns nothing if that has not come to an end `within` the time; a job that has
+    /// begun goes on, and counts, until it ends.
+    pub async fn run<T: Send + 'static>(
+        &'static self,
+        within: Duration,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let done = Box::pin(async {
+            let permit = self.permits.acquire().await;
+            blocking(move || (job(), drop(permit)).0).await
+        });
+        match future::select(done, Box::pin(sleep(within))).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(_) => None,
+        }
+    }
 }
 
 /// Completes after `duration`. Each call is a timer of its own in the reactor: for a few tasks, not

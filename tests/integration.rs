@@ -24,6 +24,7 @@ mod limits;
 // The daemon as a process.
 mod configuration;
 mod handover;
+mod hanging;
 mod listeners;
 mod names;
 mod reasons;

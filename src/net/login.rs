@@ -1,12 +1,13 @@
 //! Who has connected a unix socket: the kernel's word for it (unix(7), SO_PEERCRED).
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 use rustix::net::sockopt;
 
 use crate::protocol::Name;
-use crate::rt;
+use crate::rt::BlockingJobs;
 
 /// What the kernel shows for a user that does not exist where chatd runs (user_namespaces(7), overflowuid).
 const OVERFLOW_UID: u32 = 65_534;
@@ -17,16 +18,29 @@ fn user_of(socket: impl AsFd) -> Option<u32> {
     (uid != OVERFLOW_UID).then_some(uid)
 }
 
-/// The login name of whoever has connected a unix socket, or `uid1000` for one that has none, or none that can be
-/// shown. Nothing where the kernel cannot tell.
-///
-/// The names of users may come from a network service that takes its time: that is waited for elsewhere, and for this
-/// session alone.
+/// The names of users may come from a network service that hangs. Nobody waits longer than this for one.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many are looked up at a time; the others wait for their turn, which counts.
+static LOOKUPS: BlockingJobs = BlockingJobs::new(8);
+
+/// The login name of whoever has connected a unix socket, or `uid1000` for one that has none, none that can be shown, or
+/// none that is found within [`LOOKUP_TIMEOUT`]. Nothing where the kernel cannot tell.
 pub(super) async fn login_of(socket: impl AsFd) -> Option<Name> {
     let uid = user_of(socket)?;
-    let user = rt::blocking(move || User::from_uid(Uid::from_raw(uid))).await;
-    let login = user.ok().flatten().and_then(|user| Name::login(&user.name).ok());
-    Some(login.unwrap_or_else(|| Name::user(uid)))
+    let lookup = move || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+    Some(name_of(uid, &LOOKUPS, LOOKUP_TIMEOUT, lookup).await)
+}
+
+/// What `lookup` finds, if that is a name.
+async fn name_of(
+    uid: u32,
+    lookups: &'static BlockingJobs,
+    within: Duration,
+    lookup: impl FnOnce() -> Option<String> + Send + 'static,
+) -> Name {
+    let login = lookups.run(within, lookup).await.flatten();
+    login.and_then(|login| Name::login(&login).ok()).unwrap_or_else(|| Name::user(uid))
 }
 
 #[cfg(test)]
@@ -39,6 +53,29 @@ mod tests {
         let (_here, there) = UnixStream::pair().unwrap();
         let mine = rustix::process::getuid().as_raw();
         assert_eq!(user_of(&there), Some(mine).filter(|uid| *uid != OVERFLOW_UID));
+    }
+
+    #[test]
+    fn who_cannot_be_looked_up_in_time_is_a_number_and_the_next_one_has_a_name() {
+        const AT_ONCE: Duration = Duration::from_millis(1);
+        static LOOKUPS: BlockingJobs = BlockingJobs::new(2);
+        let found = |name: &str| Some(name.to_owned());
+        crate::rt::run(1, async move {
+            let (ends_tx, ends_rx) = std::sync::mpsc::channel::<()>();
+            let ends_rx = std::sync::Arc::new(std::sync::Mutex::new(ends_rx));
+            for _ in 0..5 {
+                let ends_rx = std::sync::Arc::clone(&ends_rx);
+                let hang = move || {
+                    let _ = ends_rx.lock().unwrap().recv();
+                    found("late")
+                };
+                // The first two hang; the others do not even begin.
+                assert_eq!(name_of(1000, &LOOKUPS, AT_ONCE, hang).await, Name::user(1000));
+            }
+            drop(ends_tx);
+            let ann = name_of(1000, &LOOKUPS, LOOKUP_TIMEOUT, move || found("ann")).await;
+            assert_eq!(ann, Name::login("ann").unwrap());
+        });
     }
 
     #[test]

@@ -752,7 +752,7 @@ mod tests {
             let mut text = if self.raw { line.to_vec() } else { shown(&text::take_back(line)).into_bytes() };
             while text.len() > 2 * self.max_line {
                 let last = String::from_utf8(text).unwrap();
-                text = last[..last.char_indices().last().unwrap().0].as_bytes().to_vec();
+                text = last.as_bytes()[..last.char_indices().last().unwrap().0].to_vec();
                 if text.len() <= 2 * self.max_line {
                     self.out.cut += 1;
                 }

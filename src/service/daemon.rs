@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Parser;
+use futures::StreamExt;
+use futures::channel::mpsc;
 use futures::future::{self, Either};
-use futures::{Stream, StreamExt};
 use rustix::process::Resource;
 
 use super::Exit;
@@ -19,7 +20,7 @@ use super::doors;
 use super::handover::{self, Stored};
 use super::logging::{self, Logging};
 use super::server::{BindError, Door, Server};
-use super::signals::{self, Request};
+use super::signals::{Early, Heard, Request};
 use super::systemd::{self, Message, Passed};
 use super::watchdog;
 use crate::rt::{self, JoinHandle};
@@ -32,6 +33,13 @@ const STOP_MARGIN: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
 pub fn main() -> Exit {
+    let early = match Early::begin() {
+        Ok(early) => early,
+        Err(error) => {
+            console::complain(Failure::Signals(error));
+            return Exit::Failed;
+        }
+    };
     let cli = Cli::try_parse().unwrap_or_else(|error| {
         if error.use_stderr()
             && let Ok(passed) = systemd::take_passed()
@@ -40,27 +48,30 @@ pub fn main() -> Exit {
         }
         error.exit()
     });
+    if cli.check || cli.print_config {
+        early.end();
+    }
     match cli.task(&environment) {
         Ok(Task::Print(text)) => console::print(&text),
         Ok(Task::Serve(loaded)) => {
             // Before anything else opens descriptors.
             let passed = systemd::take_passed().map_err(Failure::Passed).map(Stored::take_from);
-            serve(cli, *loaded, passed, None)
+            serve(cli, *loaded, passed, None, early)
         }
-        Err(error) => go_on_with_the_last_good(cli, error),
+        Err(error) => go_on_with_the_last_good(cli, error, early),
     }
 }
 
 /// The configuration has a mistake. If the process before has left connections, they are not closed for that: what was in
 /// force before stays in force.
-fn go_on_with_the_last_good(cli: Cli, error: ConfigError) -> Exit {
+fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit {
     console::complain(&error);
     if cli.check || cli.print_config {
         return error.exit();
     }
     let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
     match stored.config().map(|text| config::load_text(&text)) {
-        Some(Ok(loaded)) => serve(cli, loaded, Ok((stored, passed)), Some(error)),
+        Some(Ok(loaded)) => serve(cli, loaded, Ok((stored, passed)), Some(error), early),
         _ => {
             doors::turn_away(&passed);
             error.exit()
@@ -104,6 +115,7 @@ fn serve(
     loaded: Loaded,
     passed: Result<(Stored, Vec<Passed>), Failure>,
     refused: Option<ConfigError>,
+    early: Early,
 ) -> Exit {
     let config = &loaded.config;
     let logging = match logging::start(config.log, config.log_level) {
@@ -116,7 +128,7 @@ fn serve(
     raise_descriptors(config.max_clients);
     let (logging, served) = rt::run(config.threads, async move {
         let served = match passed {
-            Ok(passed) => Daemon::run(cli, loaded, passed, refused, &logging).await,
+            Ok(passed) => until_told_twice(cli, loaded, passed, refused, &logging, &early).await,
             Err(failure) => Err(failure),
         };
         (logging, served)
@@ -133,6 +145,28 @@ fn serve(
         Ok(()) => Exit::Ok,
         Err(Failure::Config(error)) => error.exit(),
         Err(_) => Exit::Failed,
+    }
+}
+
+/// Serves until told to stop; told so a second time, until then, whatever is being done.
+async fn until_told_twice(
+    cli: Cli,
+    loaded: Loaded,
+    passed: (Stored, Vec<Passed>),
+    refused: Option<ConfigError>,
+    logging: &Logging,
+    early: &Early,
+) -> Result<(), Failure> {
+    // First the signals: from here on a TERM drains, however early it comes.
+    let mut heard = Heard::listen(early).map_err(Failure::Signals)?;
+    let at_once = Box::pin(heard.stop_at_once());
+    let served = Box::pin(Daemon::run(cli, loaded, passed, refused, logging, heard.requests));
+    match future::select(served, at_once).await {
+        Either::Left((served, _)) => served,
+        Either::Right(_) => {
+            log::warn!("stopped at once: told to stop a second time");
+            Ok(())
+        }
     }
 }
 
@@ -157,6 +191,9 @@ fn raise_descriptors(max_clients: usize) {
     }
 }
 
+/// What the daemon is asked for, in order.
+type Requests = mpsc::UnboundedReceiver<Request>;
+
 /// What the daemon needs to follow its signals.
 struct Daemon {
     cli: Cli,
@@ -178,10 +215,9 @@ impl Daemon {
         (stored, passed): (Stored, Vec<Passed>),
         refused: Option<ConfigError>,
         logging: &Logging,
+        requests: Requests,
     ) -> Result<(), Failure> {
-        // First the signals: from here on a TERM drains, however early it comes.
-        let requests = signals::requests().map_err(Failure::Signals)?;
-        let doors = doors::open(&loaded, passed).await.map_err(Failure::Bind)?;
+        let doors = doors::open(&loaded, passed).map_err(Failure::Bind)?;
         let server = start(doors, &loaded.config, stored).await;
         let mut refusal = None;
         if let Some(error) = refused {
@@ -191,7 +227,7 @@ impl Daemon {
             log::error!("{error}; for those who are connected, what was in force before stays in force");
             refusal = Some(format!("configuration refused: {error}"));
         }
-        handover::keep_config(config::text(&loaded.config)).await;
+        handover::keep_config(config::text(&loaded.config));
         doors::announce(server.addresses());
         let mut daemon = Self {
             cli,
@@ -203,23 +239,27 @@ impl Daemon {
             watchdog: None,
         };
         daemon.told = daemon.status();
-        systemd::notify(Message::Ready(daemon.told.clone())).await;
+        systemd::notify(Message::Ready(daemon.told.clone()));
         daemon.watchdog = systemd::watchdog_interval().map(|interval| {
-            let tell = async || systemd::notify(Message::Alive).await;
+            let tell = || {
+                systemd::notify(Message::Alive);
+            };
             rt::spawn(watchdog::watch(daemon.server.probe(), interval, tell))
         });
         daemon.follow(requests, logging).await;
+        // What was said last is on its way by then.
+        let _ = systemd::ask(|| ()).await;
         Ok(())
     }
 
     /// Does what the signals ask for, until one says stop.
-    async fn follow(mut self, mut requests: impl Stream<Item = Request> + Unpin, logging: &Logging) {
+    async fn follow(mut self, mut requests: Requests, logging: &Logging) {
         loop {
             match self.next(&mut requests).await {
                 Some(Request::Reload) => self.reload(&mut requests, logging).await,
                 Some(Request::Status) => self.server.summary().iter().for_each(|line| log::info!("{line}")),
-                Some(Request::HandOver) => return self.hand_over(requests).await,
-                Some(Request::Stop) | None => return self.stop(requests).await,
+                Some(Request::HandOver) => return self.hand_over().await,
+                Some(Request::Stop) | None => return self.stop().await,
             }
         }
     }
@@ -231,7 +271,7 @@ impl Daemon {
     }
 
     /// The next request; meanwhile the service manager is kept informed.
-    async fn next(&mut self, requests: &mut (impl Stream<Item = Request> + Unpin)) -> Option<Request> {
+    async fn next(&mut self, requests: &mut Requests) -> Option<Request> {
         if let Some(request) = self.waiting.pop_front() {
             return Some(request);
         }
@@ -244,20 +284,19 @@ impl Daemon {
                 return request;
             }
             let status = self.status();
-            if status != self.told {
-                self.told.clone_from(&status);
-                systemd::notify(Message::Status(status)).await;
+            if status != self.told && systemd::notify(Message::Status(status.clone())) {
+                self.told = status;
             }
         }
     }
 
     /// Puts the configuration in force as it is now; one with a mistake changes nothing.
-    async fn reload(&mut self, requests: &mut (impl Stream<Item = Request> + Unpin), logging: &Logging) {
-        systemd::notify(Message::Reloading).await;
+    async fn reload(&mut self, requests: &mut Requests, logging: &Logging) {
+        systemd::notify(Message::Reloading);
         self.told = match self.load(requests).await {
             Some(Ok(loaded)) => {
                 self.put_in_force(&loaded.config, logging);
-                handover::keep_config(config::text(&self.config)).await;
+                handover::keep_config(config::text(&self.config));
                 self.refusal = None;
                 format!("{}; configuration read again", self.status())
             }
@@ -268,15 +307,12 @@ impl Daemon {
             }
             None => return,
         };
-        systemd::notify(Message::Ready(self.told.clone())).await;
+        systemd::notify(Message::Ready(self.told.clone()));
     }
 
     /// Reads the configuration, from a disk that may hang or a pipe that nobody writes to: what else is asked for
     /// meanwhile is done later. None if that is to stop.
-    async fn load(
-        &mut self,
-        requests: &mut (impl Stream<Item = Request> + Unpin),
-    ) -> Option<Result<Loaded, ConfigError>> {
+    async fn load(&mut self, requests: &mut Requests) -> Option<Result<Loaded, ConfigError>> {
         let cli = self.cli.clone();
         let mut loading = Box::pin(rt::blocking(move || config::load(&cli, &environment)));
         loop {
@@ -309,32 +345,32 @@ impl Daemon {
 
     /// Stops everybody where they stand, and has the service manager keep all that the next process needs to go on.
     /// Where it keeps nothing, drains.
-    async fn hand_over(mut self, requests: impl Stream<Item = Request> + Unpin) {
-        if !rt::blocking(systemd::can_keep).await {
+    async fn hand_over(mut self) {
+        if systemd::ask(systemd::can_keep).await != Some(true) {
             log::warn!(
                 "the service manager keeps no connections (FileDescriptorStoreMax= is too low, or there is none): everybody is closed"
             );
-            return self.stop(requests).await;
+            return self.stop().await;
         }
         if !self.server.keeps_connections() {
             log::warn!("no connections could be kept, as was said at the start: everybody is closed");
-            return self.stop(requests).await;
+            return self.stop().await;
         }
         let status = self.server.status();
         log::info!("handing over: {status}");
         let message = Message::Stopping { status: format!("handing over: {status}"), at_most: STOP_MARGIN };
-        systemd::notify(message).await;
+        systemd::notify(message);
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.cancel().await;
         }
         let handover = self.server.hand_over().await;
-        let stored = rt::blocking(move || {
+        let stored = systemd::ask(move || {
             handover.write().map(|file| {
                 systemd::keep(handover::STATE, &[file.as_fd()]);
                 systemd::barrier()
             })
         });
-        match stored.await {
+        match stored.await.unwrap_or(Ok(false)) {
             Ok(true) => log::info!("handed over"),
             Ok(false) => log::error!("the service manager has not said that it has everything"),
             Err(error) => log::error!(
@@ -343,23 +379,18 @@ impl Daemon {
         }
     }
 
-    /// Drains; a second signal to stop ends that at once.
-    async fn stop(self, mut requests: impl Stream<Item = Request> + Unpin) {
+    /// Drains.
+    async fn stop(self) {
         let status = self.server.status();
         log::info!("stopping: {status}");
         let at_most = self.config.drain + STOP_MARGIN;
-        systemd::notify(Message::Stopping { status: format!("stopping: {status}"), at_most }).await;
+        systemd::notify(Message::Stopping { status: format!("stopping: {status}"), at_most });
         if let Some(watchdog) = self.watchdog {
             // A service that stops is no longer watched.
             watchdog.cancel().await;
         }
-        let drained = Box::pin(self.server.stop(self.config.drain));
-        let again =
-            requests.by_ref().filter(|request| future::ready(*request == Request::Stop)).into_future();
-        match future::select(drained, again).await {
-            Either::Left(_) => log::info!("stopped"),
-            Either::Right(_) => log::warn!("stopped at once: told to stop a second time"),
-        }
+        self.server.stop(self.config.drain).await;
+        log::info!("stopped");
     }
 }
 

@@ -13,8 +13,8 @@ use crate::protocol::Notice;
 ///
 /// # Errors
 /// The first address that cannot be listened on; then none is.
-pub async fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
-    let inherited = inherit(passed).await;
+pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
+    let inherited = inherit(passed);
     if inherited.is_empty() {
         return server::bind_all(&loaded.config);
     }
@@ -29,7 +29,7 @@ pub fn turn_away(passed: &[Passed]) {
 }
 
 /// Those of the passed descriptors that can be accepted from; closes the others, and says why.
-async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
+fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
     let mut inherited = Vec::new();
     for Passed { fd, name } in passed {
         match Listener::inherit(fd) {
@@ -37,7 +37,7 @@ async fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
             Err(error) => {
                 let shown = name.escape_default();
                 log::warn!("the service manager has passed \"{shown}\", which is of no use: {error}");
-                systemd::notify(Message::Forget(name)).await;
+                systemd::notify(Message::Forget(name));
             }
         }
     }

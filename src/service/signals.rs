@@ -1,12 +1,20 @@
 //! The signals that chatd listens to, as a stream of what they mean; chatd(8) lists them.
+//!
+//! A task of its own takes them in, so they are heard whatever the daemon waits for. Before that task runs there is
+//! nobody to be served: see [`Early`].
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::{Stream, StreamExt};
+use futures::channel::{mpsc, oneshot};
+use futures::{StreamExt, future};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook_async_std::Signals;
+
+use super::Exit;
+use crate::rt;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +29,98 @@ pub enum Request {
     HandOver,
 }
 
-/// Listens to the signals from now on. Each counts at least once; several of the same kind that come
-/// together may count as one.
-///
-/// From now on, too, a write beyond the limit of file sizes (RLIMIT_FSIZE in setrlimit(2); `LimitFSIZE=` in a unit) is an
-/// error of that write, `EFBIG`, and not the end of chatd: the limit counts for files in memory, which chatd can do
-/// without.
-///
-/// # Errors
-/// The kernel's, where there are no descriptors.
-pub fn requests() -> io::Result<impl Stream<Item = Request> + Send + Unpin> {
-    // What it sets nobody looks at: it replaces what the kernel would do.
-    flag::register(SIGXFSZ, Arc::default())?;
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
-    Ok(signals.map(|signal| match signal {
-        SIGHUP => Request::Reload,
-        SIGUSR1 => Request::Status,
-        SIGUSR2 => Request::HandOver,
-        _ => Request::Stop,
-    }))
+/// What signals do before chatd listens to them: TERM, INT and USR2 end it as if it had stopped, for it has nothing to
+/// stop; HUP and USR1 do nothing.
+#[derive(Debug)]
+pub struct Early {
+    /// It is to be so.
+    is_on: Arc<AtomicBool>,
+    /// Signals do what the kernel has them do.
+    is_off: Arc<AtomicBool>,
+}
+
+impl Early {
+    /// From now on. The first thing that a process does.
+    ///
+    /// # Errors
+    /// The kernel's, for a signal that cannot be handled.
+    pub fn begin() -> io::Result<Self> {
+        let early = Self { is_on: Arc::new(AtomicBool::new(true)), is_off: Arc::default() };
+        for signal in [SIGTERM, SIGINT, SIGUSR2, SIGHUP, SIGUSR1] {
+            if !matches!(signal, SIGHUP | SIGUSR1) {
+                flag::register_conditional_shutdown(signal, Exit::Ok as i32, Arc::clone(&early.is_on))?;
+            }
+            flag::register_conditional_default(signal, Arc::clone(&early.is_off))?;
+        }
+        Ok(early)
+    }
+
+    /// Not from now on: a check that is ended by a signal has not come to a result.
+    pub fn end(&self) {
+        self.is_on.store(false, Ordering::Relaxed);
+        self.is_off.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The signals that were heard.
+#[derive(Debug)]
+pub struct Heard {
+    /// What they ask for, in order.
+    pub requests: mpsc::UnboundedReceiver<Request>,
+    at_once: oneshot::Receiver<()>,
+}
+
+impl Heard {
+    /// Listens to the signals from now on. Each counts at least once; several of the same kind that come
+    /// together may count as one. To be called on the executor.
+    ///
+    /// From now on, too, a write beyond the limit of file sizes (RLIMIT_FSIZE in setrlimit(2); `LimitFSIZE=` in a unit) is
+    /// an error of that write, `EFBIG`, and not the end of chatd: the limit counts for files in memory, which chatd can do
+    /// without.
+    ///
+    /// # Errors
+    /// The kernel's, where there are no descriptors.
+    pub fn listen(early: &Early) -> io::Result<Self> {
+        // What it sets nobody looks at: it replaces what the kernel would do.
+        flag::register(SIGXFSZ, Arc::default())?;
+        let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
+        early.is_on.store(false, Ordering::Relaxed);
+        let (requests_tx, requests) = mpsc::unbounded();
+        let (at_once_tx, at_once) = oneshot::channel();
+        rt::spawn(pass_on(signals, requests_tx, at_once_tx));
+        Ok(Self { requests, at_once })
+    }
+
+    /// Takes out what completes when chatd is told to stop for the second time, whatever it is doing then.
+    pub fn stop_at_once(&mut self) -> impl Future<Output = ()> + use<> {
+        let at_once = std::mem::replace(&mut self.at_once, oneshot::channel().1);
+        async move {
+            if at_once.await.is_err() {
+                future::pending().await
+            }
+        }
+    }
+}
+
+/// Passes on what signals mean, until the second that says stop.
+async fn pass_on(
+    mut signals: Signals,
+    requests_tx: mpsc::UnboundedSender<Request>,
+    at_once_tx: oneshot::Sender<()>,
+) {
+    let mut is_stopping = false;
+    while let Some(signal) = signals.next().await {
+        let request = match signal {
+            SIGHUP => Request::Reload,
+            SIGUSR1 => Request::Status,
+            SIGUSR2 => Request::HandOver,
+            _ => Request::Stop,
+        };
+        if request == Request::Stop && std::mem::replace(&mut is_stopping, true) {
+            let _ = at_once_tx.send(());
+            return;
+        }
+        // It fails when the daemon has ended.
+        let _ = requests_tx.unbounded_send(request);
+    }
 }

@@ -1,14 +1,17 @@
 //! The conversation with the service manager: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 //!
-//! Without NOTIFY_SOCKET, LISTEN_FDS and WATCHDOG_USEC all of this does nothing. Each message opens a blocking
-//! socket, so it is sent from a thread that may block. A message that cannot be sent is told to the log once;
-//! the daemon goes on, for its callers need it more than its manager does.
+//! Without NOTIFY_SOCKET, LISTEN_FDS and WATCHDOG_USEC all of this does nothing. Sending blocks for as long as the service
+//! manager takes nothing, so one thread does all of it, in order, and nobody waits for it without a bound. A message that
+//! cannot be sent is told to the log once; the daemon goes on, for its callers need it more than its manager does.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
+use futures::channel::oneshot;
+use futures::future::{self, Either};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 use sd_notify::NotifyState;
@@ -67,6 +70,48 @@ pub fn take_passed() -> io::Result<Vec<Passed>> {
 /// How often the service manager wants to be told that chatd is alive: half of WatchdogSec=, if that is set.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
+
+/// Something to be said to the service manager: it may block.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The thread that does what is to be done, one thing after the other.
+struct Talk {
+    jobs_tx: mpsc::Sender<Job>,
+}
+
+static TALK: LazyLock<Talk> = LazyLock::new(Talk::start);
+
+/// How long anybody waits for an answer: longer than the service manager has for one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+
+impl Talk {
+    fn start() -> Self {
+        let (jobs_tx, jobs_rx) = mpsc::channel::<Job>();
+        let run = move || {
+            jobs_rx.iter().for_each(|job| job());
+        };
+        if let Err(error) = std::thread::Builder::new().name("chatd/manager".into()).spawn(run) {
+            log::error!("cannot talk to the service manager: there is no thread for it: {error}");
+        }
+        Self { jobs_tx }
+    }
+}
+
+/// Has something said to the service manager after all that was to be said before. Nobody waits for it.
+pub fn tell(job: impl FnOnce() + Send + 'static) {
+    // Without a thread nothing is said; that has been told to the log.
+    let _ = TALK.jobs_tx.send(Box::new(job));
+}
+
+/// The same, with an answer. Returns nothing where there is none within six seconds: the service manager hangs.
+pub async fn ask<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (answer_tx, answer_rx) = oneshot::channel();
+    tell(move || drop(answer_tx.send(job())));
+    match future::select(answer_rx, Box::pin(rt::sleep(ANSWER_TIMEOUT))).await {
+        Either::Left((answer, _)) => answer.ok(),
+        Either::Right(_) => None,
+    }
 }
 
 /// Says whether a service manager listens.
@@ -134,11 +179,26 @@ fn has_ended(reader: impl AsFd, patience: Duration) -> bool {
     ready.is_ok_and(|count| count > 0)
 }
 
-/// Sends a message and waits until the service manager's socket has taken it.
-pub async fn notify(message: Message) {
-    if is_listening() {
-        rt::blocking(move || send(&message)).await;
+/// Has a message sent. Returns whether it will be: how things are and that chatd is alive need not be said while the same
+/// is still to be said, so nothing piles up where the service manager takes nothing.
+pub fn notify(message: Message) -> bool {
+    static STATUS: AtomicBool = AtomicBool::new(false);
+    static ALIVE: AtomicBool = AtomicBool::new(false);
+    let pending = match message {
+        Message::Status(_) => Some(&STATUS),
+        Message::Alive => Some(&ALIVE),
+        _ => None,
+    };
+    if !is_listening() || pending.is_some_and(|pending| pending.swap(true, Ordering::Relaxed)) {
+        return false;
     }
+    tell(move || {
+        send(&message);
+        if let Some(pending) = pending {
+            pending.store(false, Ordering::Relaxed);
+        }
+    });
+    true
 }
 
 fn send(message: &Message) {
@@ -170,9 +230,17 @@ fn report(sent: io::Result<()>) {
     }
 }
 
-/// A message is lines of assignments: what is to be one value must be one line.
+/// Bytes of a text for `systemctl status`, at most: a message of more than 4,096 is dropped by systemd, whole.
+const MOST_STATUS: usize = 2048;
+
+/// A message is lines of assignments: what is to be one value must be one line. What is too long is cut.
 fn one_line(text: &str) -> String {
-    text.split('\n').map(str::trim).collect::<Vec<_>>().join(" ")
+    let mut line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+    if line.len() > MOST_STATUS {
+        line.truncate(line.floor_char_boundary(MOST_STATUS));
+        line.push_str("...");
+    }
+    line
 }
 
 #[cfg(test)]
@@ -181,6 +249,24 @@ mod tests {
 
     #[test]
     fn a_status_of_several_lines_is_one_assignment() {
-        assert_eq!(one_line("reload refused:\n  READY=1\nbad"), "reload refused: READY=1 bad");
+        assert_eq!(one_line("reload refused:\n  READY=1\r\nbad"), "reload refused: READY=1  bad");
+    }
+
+    #[test]
+    fn a_status_fits_a_message_however_long_it_is() {
+        let long = one_line(&"é".repeat(10_000));
+        assert!(long.ends_with("é...") && long.len() <= MOST_STATUS + 3);
+        assert_eq!(one_line(&"x".repeat(MOST_STATUS)).len(), MOST_STATUS);
+    }
+
+    #[test]
+    fn what_is_to_be_said_is_said_in_order() {
+        let (said_tx, said_rx) = mpsc::channel();
+        for number in 0..100 {
+            let said_tx = said_tx.clone();
+            tell(move || said_tx.send(number).unwrap());
+        }
+        assert_eq!(rt::run(1, ask(|| "an answer")), Some("an answer"));
+        assert_eq!(said_rx.try_iter().collect::<Vec<_>>(), Vec::from_iter(0..100));
     }
 }

@@ -30,9 +30,9 @@ impl Probe {
 
 /// Does `tell` each time something has gone through the broker and back, and `interval` after the last time. If it does
 /// not come back, nothing is told, and the service manager starts chatd again.
-pub async fn watch<F: Future<Output = ()>>(mut probe: Probe, interval: Duration, tell: impl Fn() -> F) {
+pub async fn watch(mut probe: Probe, interval: Duration, tell: impl Fn()) {
     while probe.round_trip().await {
-        tell().await;
+        tell();
         rt::sleep(interval).await;
     }
 }
@@ -50,7 +50,7 @@ mod tests {
     fn only_what_the_broker_has_answered_is_told() {
         static TOLD: AtomicU32 = AtomicU32::new(0);
         let (inputs_tx, mut inputs) = mpsc::channel(0);
-        let watching = watch(Probe::new(inputs_tx), Duration::from_millis(1), async || {
+        let watching = watch(Probe::new(inputs_tx), Duration::from_millis(1), || {
             TOLD.fetch_add(1, Ordering::Relaxed);
         });
         let broker = async move {

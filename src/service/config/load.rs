@@ -243,7 +243,10 @@ mod tests {
     fn a_greeting_may_be_empty_or_of_several_lines() {
         assert_eq!(load_from(&[], &[("CHATD_GREETING", "")], None).unwrap().config.greeting, "");
         let text = "greeting = \"\"\"\nWelcome.\n\tBe kind.\n\"\"\"";
-        assert_eq!(load_from(&[], &[], Some(text)).unwrap().config.greeting, "Welcome.\n\tBe kind.");
+        for text in [text.to_owned(), text.replace('\n', "\r\n"), format!("\u{feff}{text}")] {
+            let loaded = load_from(&[], &[], Some(&text)).unwrap();
+            assert_eq!(loaded.config.greeting, "Welcome.\n\tBe kind.", "{text:?}");
+        }
     }
 
     #[test]

@@ -133,7 +133,9 @@ impl Raw {
         if text.len() > max {
             return Err(Problem::LongText(text.len()));
         }
-        let text = text.strip_suffix('\n').unwrap_or(text);
+        // An editor of Windows ends lines with CR LF; then those of a text of several lines do, too.
+        let text = text.replace("\r\n", "\n");
+        let text = text.strip_suffix('\n').unwrap_or(&text);
         match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             Some(control) => Err(Problem::Control(control)),
             None => Ok(text.to_owned()),

@@ -11,7 +11,6 @@ use rustix::fs::MemfdFlags;
 
 use super::memory;
 use crate::chat::{Journal, Note};
-use crate::rt;
 use crate::service::systemd;
 
 /// What the file begins with, its version in it.
@@ -71,7 +70,7 @@ impl FileJournal {
         let name = name_of(self.number);
         let over = std::mem::replace(&mut self.over, vec![name.clone()]);
         // In this order: there is no moment without one.
-        rt::run_blocking(move || {
+        systemd::tell(move || {
             systemd::keep(&name, &[copy.as_fd()]);
             over.iter().for_each(|name| systemd::forget(name));
         });

@@ -40,7 +40,7 @@ const MOST_MESSAGES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Slot {
     number: u64,
-    parcel: Parcel,
+    parcel: Arc<Parcel>,
     /// How many messages it has.
     messages: usize,
     /// Those that are in it, and are there.
@@ -70,7 +70,7 @@ impl Slot {
         kept: Vec<(SessionId, Arc<Stream>)>,
         over: usize,
     ) -> Self {
-        Self { number, parcel, messages, kept, over }
+        Self { number, parcel: Arc::new(parcel), messages, kept, over }
     }
 
     fn room(&self) -> usize {
@@ -132,18 +132,18 @@ impl Keeper {
             });
             match first.await {
                 None => {
-                    self.clear_out().await;
+                    self.clear_out();
                     let unkept = std::mem::take(&mut self.unkept);
-                    self.keep(&unkept).await;
+                    self.keep(&unkept);
                 }
-                Some(None) => return self.keep_the_rest().await,
-                Some(Some(first)) => self.take_in(first, &mut told).await,
+                Some(None) => return self.keep_the_rest(),
+                Some(Some(first)) => self.take_in(first, &mut told),
             }
         }
     }
 
     /// Takes in all that there is to know now.
-    async fn take_in(&mut self, first: Keep, told: &mut UnboundedReceiver<Keep>) {
+    fn take_in(&mut self, first: Keep, told: &mut UnboundedReceiver<Keep>) {
         let mut came = Vec::new();
         let mut next = Some(first);
         while let Some(keep) = next {
@@ -154,14 +154,14 @@ impl Keeper {
             next = told.try_recv().ok();
         }
         self.trim();
-        self.keep(&came).await;
+        self.keep(&came);
     }
 
     /// Tries once more to keep those that are in no parcel: soon nobody else has them.
-    async fn keep_the_rest(mut self) {
-        self.clear_out().await;
+    fn keep_the_rest(mut self) {
+        self.clear_out();
         let unkept = std::mem::take(&mut self.unkept);
-        self.keep(&unkept).await;
+        self.keep(&unkept);
         if !self.unkept.is_empty() {
             log::error!("{} connections are not kept: they are closed", self.unkept.len());
         }
@@ -188,9 +188,9 @@ impl Keeper {
     }
 
     /// Puts connections into parcels.
-    async fn keep(&mut self, mut rest: &[(SessionId, Arc<Stream>)]) {
+    fn keep(&mut self, mut rest: &[(SessionId, Arc<Stream>)]) {
         while !rest.is_empty() {
-            let Some(number) = self.place_for(rest.len()).await else { break };
+            let Some(number) = self.place_for(rest.len()) else { break };
             let Some(one) = self.slots.iter_mut().find(|one| one.number == number) else { break };
             let (some, after) = rest.split_at(rest.len().min(one.room()));
             if let Err(error) = one.put(some) {
@@ -217,7 +217,7 @@ impl Keeper {
     }
 
     /// The number of a parcel with room in it.
-    async fn place_for(&mut self, wanted: usize) -> Option<u64> {
+    fn place_for(&mut self, wanted: usize) -> Option<u64> {
         let with_room = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2));
         if let Some(one) = with_room {
             let number = one.number;
@@ -230,7 +230,7 @@ impl Keeper {
             return is_packed.then_some(number);
         }
         match Parcel::new() {
-            Ok(parcel) => Some(self.begin(parcel).await),
+            Ok(parcel) => Some(self.begin(Arc::new(parcel))),
             Err(error) => {
                 self.fail(&error);
                 None
@@ -239,22 +239,21 @@ impl Keeper {
     }
 
     /// Has the service manager hold a new parcel.
-    async fn begin(&mut self, parcel: Parcel) -> u64 {
+    fn begin(&mut self, parcel: Arc<Parcel>) -> u64 {
         self.last += 1;
         let number = self.last;
         let [inlet, outlet] = names_of(number);
-        let parcel = rt::blocking(move || {
-            systemd::keep(&inlet, &[parcel.inlet.as_fd()]);
-            systemd::keep(&outlet, &[parcel.outlet.as_fd()]);
-            parcel
-        })
-        .await;
+        let (parcel, theirs) = (Arc::clone(&parcel), parcel);
+        systemd::tell(move || {
+            systemd::keep(&inlet, &[theirs.inlet.as_fd()]);
+            systemd::keep(&outlet, &[theirs.outlet.as_fd()]);
+        });
         self.slots.push(Slot { number, parcel, messages: 0, kept: Vec::new(), over: 0 });
         number
     }
 
     /// Takes out those that are over.
-    async fn clear_out(&mut self) {
+    fn clear_out(&mut self) {
         self.slots.sort_by_key(|one| std::cmp::Reverse(one.over));
         for at in 0..self.slots.len() {
             let one = &mut self.slots[at];
@@ -269,7 +268,7 @@ impl Keeper {
         self.slots.retain(|one| !empty.contains(&one.number));
         if !empty.is_empty() {
             let names: Vec<String> = empty.into_iter().flat_map(names_of).collect();
-            rt::blocking(move || names.iter().for_each(|name| systemd::forget(name))).await;
+            systemd::tell(move || names.iter().for_each(|name| systemd::forget(name)));
         }
     }
 

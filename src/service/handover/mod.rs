@@ -24,23 +24,21 @@ pub use takeover::{TakenOver, take_over};
 
 use std::os::fd::AsFd;
 
-use crate::rt;
 use crate::service::systemd;
 
 /// Has the service manager hold the configuration that is in force: the next process may find that the file has a
 /// mistake by then, and everybody is still connected.
-pub async fn keep_config(text: String) {
+pub fn keep_config(text: String) {
     if !systemd::is_listening() {
         return;
     }
-    rt::blocking(move || match memory::sealed(c"chatd-config", text.as_bytes()) {
-        Ok(file) => {
+    match memory::sealed(c"chatd-config", text.as_bytes()) {
+        Ok(file) => systemd::tell(move || {
             systemd::forget(CONFIG);
             systemd::keep(CONFIG, &[file.as_fd()]);
-        }
+        }),
         Err(error) => log::warn!("cannot keep the configuration for the next process: {error}"),
-    })
-    .await;
+    }
 }
 
 /// What the state of a planned restart is stored as.

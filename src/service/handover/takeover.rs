@@ -20,7 +20,6 @@ use crate::net::marks::{Left, Marks};
 use crate::net::parcel::Parcel;
 use crate::net::stream::Stream;
 use crate::protocol::{Form, Notice};
-use crate::rt;
 use crate::service::systemd;
 
 /// How often in a row it is tried to go on with the same.
@@ -67,7 +66,8 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
     let (marks, left, are_marks_new) = take_marks(stored.marks.take())?;
     let has_state = state.is_some();
     let copy = marks.as_fd().try_clone_to_owned()?;
-    rt::blocking(move || {
+    // Where the service manager hangs, it is said later.
+    let _ = systemd::ask(move || {
         // First of all: a state is good once.
         if has_state {
             systemd::forget(STATE);
@@ -227,7 +227,7 @@ impl TakenOver {
         // What has been taken over has been taken over.
         let _ = marks.set_attempts(0);
         if !odd.is_empty() {
-            rt::blocking(move || odd.iter().for_each(|name| systemd::forget(name))).await;
+            systemd::tell(move || odd.iter().for_each(|name| systemd::forget(name)));
         }
         (keeper, marks)
     }
@@ -259,6 +259,7 @@ mod tests {
 
     use super::*;
     use crate::net::marks::{READING, WRITING};
+    use crate::rt;
 
     #[test]
     fn who_goes_on_is_marked_where_it_is_now_and_nobody_else_is() {
