@@ -25,8 +25,8 @@
 //! # A line's journey
 //!
 //! 1. [`net::session`] reads what the socket has into a buffer that all sessions of a thread share.
-//! 2. [`protocol::line`] frames it, [`protocol::text`] cleans it. What is left of an unfinished line is kept
-//!    in a small buffer that exists only while it is needed.
+//! 2. [`protocol::foreign`] looks at its beginning, [`protocol::line`] frames it, [`protocol::text`] cleans it.
+//!    What is left of an unfinished line is kept in a small buffer that exists only while it is needed.
 //! 3. All whole lines of one read go as one input through one bounded channel to the [`chat::broker`]. A
 //!    session has at most one input under way; until the room has taken it in it reads nothing more.
 //! 4. [`chat::house`] knows whose they are, and in which room; [`chat::room`] appends them to its
