@@ -12,6 +12,7 @@ pub mod answer;
 pub mod command;
 pub mod disguise;
 pub mod foreign;
+mod json;
 pub mod line;
 pub mod name;
 pub mod notice;

@@ -10,12 +10,12 @@ use clap::Parser;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
-use rustix::process::Resource;
 
 use super::Exit;
 use super::cli::{Cli, Task};
 use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
+use super::descriptors;
 use super::doors;
 use super::handover::{self, Stored};
 use super::logging::{self, Logging};
@@ -125,7 +125,7 @@ fn serve(
             return Exit::Failed;
         }
     };
-    raise_descriptors(config.max_clients);
+    descriptors::raise_limit(config.max_clients);
     let (logging, served) = rt::run(config.threads, async move {
         let served = match passed {
             Ok(passed) => until_told_twice(cli, loaded, passed, refused, &logging, &early).await,
@@ -167,27 +167,6 @@ async fn until_told_twice(
             log::warn!("stopped at once: told to stop a second time");
             Ok(())
         }
-    }
-}
-
-/// Descriptors that are needed besides one for each session: listeners, epoll, signals, log, the spare one.
-const OTHER_DESCRIPTORS: u64 = 32;
-
-/// Raises the limit of open files as far as this process may, for shells and service managers set it low for
-/// the sake of programs that use select(2). Says so where it is too low for `max_clients` all the same.
-fn raise_descriptors(max_clients: usize) {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    let is_low = limit.current != limit.maximum;
-    limit.current = limit.maximum;
-    // Where nothing is to be changed, nothing is asked for: the unit forbids the system call.
-    if is_low && let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
-        log::warn!("cannot raise the limit of open files: {error}");
-    }
-    let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if most < max_clients as u64 + OTHER_DESCRIPTORS {
-        log::warn!(
-            "{most} open files are allowed, too few for max_clients = {max_clients}: raise LimitNOFILE= or ulimit -n, or lower max_clients"
-        );
     }
 }
 

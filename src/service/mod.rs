@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod console;
 pub mod daemon;
+mod descriptors;
 pub mod doors;
 pub mod exit;
 pub mod handover;
