@@ -1,10 +1,10 @@
 //! Listening sockets: binding them, and accepting from them whatever happens.
 //!
-//! An error of one connection never ends the accepting, and running out of descriptors neither ends
-//! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
+//! An error of accept(2) never ends the accepting, and one that lasts does not make it spin: the next attempt
+//! waits. Where descriptors have run out, the newcomer is told so through a spare one.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
-mod shortage;
+mod backoff;
 
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
-use shortage::{Shortage, is_shortage};
+use backoff::Backoff;
 
 use super::keeping::Keep;
 use super::session::Origin;
@@ -122,16 +122,18 @@ impl Listener {
     /// Accepts for ever, each connection as a session of its own.
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
         let door = Door { net, entrance };
-        let mut shortage = Shortage::new();
+        let mut backoff = Backoff::new();
         let mut set_options = self.inherited && matches!(self.address, Address::Tcp(_));
         loop {
-            // It fails only where the descriptor is no socket, and that it is.
-            let _ = future::poll_fn(|cx| self.io.poll_readable(cx)).await;
+            // It fails where epoll(7) does not take the descriptor, which may last as well.
+            if let Err(error) = future::poll_fn(|cx| self.io.poll_readable(cx)).await {
+                self.endure(&mut backoff, &error, &door).await;
+            }
             let mut in_a_row = 0;
             loop {
                 match self.accept() {
                     Ok((socket, from)) => {
-                        shortage.is_over();
+                        door.end_backoff(&mut backoff);
                         if set_options {
                             // It fails for a caller that is gone already.
                             let _ = options::set_tcp(&socket);
@@ -139,12 +141,11 @@ impl Listener {
                         door.admit(socket, from);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        door.end_backoff(&mut backoff);
                         set_options = false;
                         break;
                     }
-                    Err(error) if is_shortage(&error) => {
-                        self.endure(&mut shortage, &error, door.form()).await
-                    }
+                    Err(error) if backoff.lasts(&error) => self.endure(&mut backoff, &error, &door).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -157,18 +158,20 @@ impl Listener {
         }
     }
 
-    /// Tells one newcomer, and waits before the next attempt.
-    async fn endure(&self, shortage: &mut Shortage, error: &io::Error, form: Form) {
-        if shortage.is_news(rt::now()) {
-            let (address, remedy) = (&self.address, shortage::remedy(error));
-            log::warn!("{address}: cannot accept, trying again: {error}; {remedy}");
+    /// Says that nobody can be accepted, tells one newcomer, and waits before the next attempt.
+    async fn endure(&self, backoff: &mut Backoff, error: &io::Error, door: &Door) {
+        let errno = backoff.begin(error);
+        door.net.accept_failure.set(errno);
+        if backoff.is_news(rt::now()) {
+            let (address, remedy) = (&self.address, backoff::remedy(errno));
+            log::warn!("{address}: cannot accept connections, trying again: {error}; {remedy}");
         }
-        shortage.with_spare(|| {
+        backoff.with_spare(|| {
             if let Ok((socket, _)) = self.accept() {
-                turn_away(socket, Notice::ServerFull, form);
+                turn_away(socket, Notice::ServerFull, door.form());
             }
         });
-        rt::sleep(shortage.next_pause()).await;
+        rt::sleep(backoff.next_pause()).await;
     }
 
     fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
@@ -243,6 +246,13 @@ struct Door {
 }
 
 impl Door {
+    /// Ends the backoff, for accept(2) has worked, and clears the error that lasted until then.
+    fn end_backoff(&self, backoff: &mut Backoff) {
+        if let Some(errno) = backoff.end() {
+            self.net.accept_failure.clear(errno);
+        }
+    }
+
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());

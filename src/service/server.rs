@@ -215,6 +215,7 @@ impl Server {
             sessions: self.net.sessions.count(),
             rooms: self.traffic.rooms(),
             lines: self.traffic.lines(),
+            accept_failure: self.net.accept_failure.get(),
         }
     }
 
