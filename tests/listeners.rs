@@ -1,9 +1,16 @@
 //! Where chatd listens.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
+
+use chatd::net::{Address, Listener};
+use chatd::protocol::View;
+use chatd::service::config::{Config, Listen};
+use chatd::service::server;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
 
@@ -76,6 +83,57 @@ fn what_can_be_done_about_an_address_is_said() {
 }
 
 #[test]
+fn a_link_local_address_needs_an_interface_that_is_there() {
+    let (code, stderr) = run(&["--listen", "[fe80::7]:5001"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("\"[fe80::7]:5001\" is a link-local address without its interface"), "{stderr}");
+    let (code, stderr) = run(&["--listen", "[fe80::7%nonexistent0]:5001"]);
+    assert_eq!(code, Some(1));
+    let expected = "cannot listen on [fe80::7%nonexistent0]:5001: there is no interface nonexistent0; `ip link` lists those";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn a_link_local_address_is_listened_on_and_shown_with_the_name_of_its_interface() {
+    // In a network namespace of its own, where the loopback interface gets such an address.
+    let script = "ip link set lo up && ip addr add fe80::7/64 dev lo nodad || exit 77; \
+                  exec \"$0\" --log stderr --listen '[fe80::7%1]:5001'";
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_chatd")]);
+    let may = Command::new("unshare").args(["--net", "--map-root-user", "ip", "link"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this test needs unshare(1) and ip(8)");
+        return;
+    }
+    let mut daemon = Daemon::silent(command);
+    let line = daemon.wait_for_log("listening on ");
+    assert!(line.ends_with("listening on [fe80::7%lo]:5001; try: nc fe80::7%lo 5001"), "{line}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn what_listen_says_of_a_link_local_address_holds_for_a_socket_that_is_passed() {
+    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+    // The loopback interface need not have that address.
+    sockopt::set_ipv6_freebind(&socket, true).unwrap();
+    let lo = rustix::net::netdevice::name_to_index(&socket, "lo").unwrap();
+    let address = SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, lo);
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    let port = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap().port();
+    for zone in ["lo".to_owned(), lo.to_string()] {
+        let address = format!("[fe80::7%{zone}]:{port}").parse::<Address>().unwrap();
+        let listen = vec![Listen { view: View::Json, ..Listen::from(address) }];
+        let config = Config { listen, ..Config::default() };
+        let listener = Listener::inherit(socket.try_clone().unwrap()).unwrap();
+        assert_eq!(listener.address().to_string(), format!("[fe80::7%lo]:{port}"));
+        let doors = server::doors(vec![listener], &config);
+        assert_eq!(doors[0].1.view, View::Json, "{zone}");
+    }
+}
+
+#[test]
 fn two_addresses_of_which_one_has_the_other_in_it_are_both_named() {
     // Somebody else may take the port before it is listened on.
     let attempts = (0..5).map(|_| {
@@ -126,8 +184,8 @@ fn a_socket_that_nobody_accepts_from_is_somebodys_all_the_same() {
     let folder = Folder::new();
     let path = folder.path("hung.sock");
     let hung = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::STREAM,
+        AddressFamily::UNIX,
+        SocketType::STREAM,
         rustix::net::SocketFlags::CLOEXEC,
         None,
     );

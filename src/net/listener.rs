@@ -9,7 +9,7 @@ mod backoff;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,11 +54,19 @@ impl Listener {
     /// A socket file on which nobody answers is replaced.
     ///
     /// # Errors
-    /// The kernel's; `AddrInUse` also for a socket file on which somebody answers, and for a path at
+    /// The kernel's; `NotFound` for an interface that is not there; `AddrInUse` also for a socket file on which somebody answers, and for a path at
     /// which there is something else than a socket.
     pub fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => Self::bind_tcp(*address),
+            Address::Tcp(address) => {
+                let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                Self::bind_tcp(stream_socket(family)?, *address)
+            }
+            Address::LinkLocal(address) => {
+                let socket = stream_socket(AddressFamily::INET6)?;
+                let address = address.resolve(&socket)?;
+                Self::bind_tcp(socket, address.into())
+            }
             Address::Unix(path) => Self::bind_unix(path),
         }
     }
@@ -78,19 +86,17 @@ impl Listener {
         if !sockopt::socket_acceptconn(&fd)? {
             return unfit("it is a socket that does not listen (Accept=no)");
         }
-        let Some(address) = Address::of(rustix::net::getsockname(&fd)?) else {
+        let Some(address) = Address::of(&fd)? else {
             return unfit("it is neither an IP nor a unix socket");
         };
-        if matches!(address, Address::Tcp(_)) {
+        if address.is_tcp() {
             options::set_tcp(&fd)?;
         }
         // Its file, if it has one, belongs to whoever has bound it.
         Ok(Self { io: rt::Io::new(fd)?, address, file: None, inherited: true })
     }
 
-    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = stream_socket(family)?;
+    fn bind_tcp(socket: OwnedFd, address: SocketAddr) -> io::Result<Self> {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
             // Each address stands for itself: [::] next to 0.0.0.0 is no conflict.
@@ -99,8 +105,8 @@ impl Listener {
         options::set_tcp(&socket)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
-        let real = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Tcp(real), file: None, inherited: false })
+        let address = Address::of(&socket)?.unwrap_or(Address::Tcp(address));
+        Ok(Self { io: rt::Io::new(socket)?, address, file: None, inherited: false })
     }
 
     fn bind_unix(path: &Path) -> io::Result<Self> {
@@ -123,7 +129,7 @@ impl Listener {
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
         let door = Door { net, entrance };
         let mut backoff = Backoff::new();
-        let mut set_options = self.inherited && matches!(self.address, Address::Tcp(_));
+        let mut set_options = self.inherited && self.address.is_tcp();
         loop {
             // It fails where epoll(7) does not take the descriptor, which may last as well.
             if let Err(error) = future::poll_fn(|cx| self.io.poll_readable(cx)).await {
@@ -176,6 +182,12 @@ impl Listener {
 
     fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
         Ok(rustix::net::acceptfrom_with(&self.io, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
 }
 
