@@ -73,7 +73,11 @@ fn an_address_in_use_is_named_and_the_exit_code_is_1() {
 fn what_can_be_done_about_an_address_is_said() {
     // An address of nobody's (RFC 5737), and a folder that is not there.
     for (address, expected) in [
-        ("192.0.2.77:5001", "cannot assign requested address; choose an address that this machine has"),
+        (
+            "192.0.2.77:5001",
+            "cannot assign requested address: this machine does not have it, or not yet; choose one that it has, start \
+             chatd when the network is up (After=network-online.target), or use chatd.socket with FreeBind=yes",
+        ),
         ("/nonexistent/chat.sock", "no such file or directory; make its folder first, or choose another one"),
     ] {
         let (code, stderr) = run(&["--listen", address]);

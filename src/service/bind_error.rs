@@ -8,6 +8,10 @@ use std::net::IpAddr;
 
 use crate::net::Address;
 
+/// What to do about an address that the machine does not have. At boot, the network may come later than chatd.
+const NOT_THERE: &str = ": this machine does not have it, or not yet; choose one that it has, start chatd when the network \
+                         is up (After=network-online.target), or use chatd.socket with FreeBind=yes";
+
 /// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
@@ -46,7 +50,7 @@ impl fmt::Display for BindError {
             (io::ErrorKind::PermissionDenied, address) if address.is_tcp() => {
                 f.write_str("; choose a port above 1023")
             }
-            (io::ErrorKind::AddrNotAvailable, _) => f.write_str("; choose an address that this machine has"),
+            (io::ErrorKind::AddrNotAvailable, _) => f.write_str(NOT_THERE),
             (io::ErrorKind::NotFound, Address::Unix(_)) => {
                 f.write_str("; make its folder first, or choose another one")
             }
