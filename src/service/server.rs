@@ -332,5 +332,6 @@ fn settings(config: &Config) -> Settings {
         drain: config.drain,
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
+        ipv6_prefix: config.ipv6_prefix,
     }
 }
