@@ -4,13 +4,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Barrier;
 
 use chatd::net::{Address, Listener};
 use chatd::protocol::View;
 use chatd::service::config::{Config, Listen};
 use chatd::service::server;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
 
@@ -19,6 +21,13 @@ fn run(options: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     let output = clean(&mut command).args(["--log", "stderr"]).args(options).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Leaves a socket file on which nobody answers. Nobody has listened there at all: a process that another test starts has
+/// the descriptor for a moment.
+fn leave_stale(path: &Path) {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
 }
 
 fn read_line(stream: &mut UnixStream) -> String {
@@ -166,10 +175,35 @@ fn a_failed_start_says_why_wherever_the_log_goes() {
 fn a_stale_socket_file_is_taken_over() {
     let folder = Folder::new();
     let path = folder.path("stale.sock");
-    drop(UnixListener::bind(&path).unwrap());
+    leave_stale(&path);
     let mut daemon = Daemon::start(&["--listen", text(&path)]);
     daemon.wait_for_log("listening on /");
     assert_eq!(read_line(&mut UnixStream::connect(&path).unwrap()), GREETING);
+}
+
+#[test]
+fn of_two_that_start_over_a_stale_socket_file_one_listens_and_the_other_says_so() {
+    let folder = Folder::new();
+    for round in 0..500 {
+        let path = folder.path(&format!("{round}.sock"));
+        leave_stale(&path);
+        let address = Address::Unix(path.clone());
+        let start = Barrier::new(2);
+        let bind = || {
+            start.wait();
+            Listener::bind(&address)
+        };
+        let bound = std::thread::scope(|scope| {
+            [scope.spawn(bind), scope.spawn(bind)].map(|thread| thread.join().unwrap())
+        });
+        let (listening, refused): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+        assert_eq!(listening.len(), 1, "round {round}: {refused:?}");
+        let error = refused[0].as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("another program answers on it"), "round {round}: {error}");
+        // The file is that of the one who listens.
+        let _caller = UnixStream::connect(&path).unwrap();
+        rustix::net::accept(listening[0].as_ref().unwrap()).unwrap();
+    }
 }
 
 #[test]
@@ -194,7 +228,7 @@ fn a_socket_that_nobody_accepts_from_is_somebodys_all_the_same() {
         None,
     );
     let hung = hung.unwrap();
-    rustix::net::bind(&hung, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::bind(&hung, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     rustix::net::listen(&hung, 0).unwrap();
     // There is no space for another one.
     let _waiting = UnixStream::connect(&path).unwrap();

@@ -5,23 +5,21 @@
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
 mod backoff;
+mod socket_file;
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::channel::mpsc;
 use futures::future;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
 use backoff::Backoff;
+use socket_file::SocketFile;
 
 use super::keeping::Keep;
 use super::session::Origin;
@@ -41,21 +39,22 @@ const ACCEPTS_IN_A_ROW: usize = 1024;
 /// A socket that is bound and listens.
 #[derive(Debug)]
 pub struct Listener {
+    /// The socket file, if it is this listener's. It goes before the socket: nobody is to take it for a stale one.
+    _file: Option<SocketFile>,
     io: rt::Io,
     address: Address,
-    /// The socket file to remove at the end, and which file that is.
-    file: Option<(PathBuf, FileId)>,
     /// Somebody else has bound it: what waits to be accepted may be older than the options of the socket.
     inherited: bool,
 }
 
 impl Listener {
     /// Binds `address` and listens. Port 0 stands for any free port; [`Listener::address`] has the real one.
-    /// A socket file on which nobody answers is replaced.
+    /// A socket file on which nobody answers is replaced; where somebody holds a lock on its folder, that may block for
+    /// a second.
     ///
     /// # Errors
-    /// The kernel's; `NotFound` for an interface that is not there; `AddrInUse` also for a socket file on which somebody answers, and for a path at
-    /// which there is something else than a socket.
+    /// The kernel's; `NotFound` for an interface that is not there; `AddrInUse` also for a socket file on which somebody
+    /// answers, and for a path at which there is something else than a socket.
     pub fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => {
@@ -93,7 +92,7 @@ impl Listener {
             options::set_tcp(&fd)?;
         }
         // Its file, if it has one, belongs to whoever has bound it.
-        Ok(Self { io: rt::Io::new(fd)?, address, file: None, inherited: true })
+        Ok(Self { _file: None, io: rt::Io::new(fd)?, address, inherited: true })
     }
 
     fn bind_tcp(socket: OwnedFd, address: SocketAddr) -> io::Result<Self> {
@@ -106,18 +105,13 @@ impl Listener {
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
         let address = Address::of(&socket)?.unwrap_or(Address::Tcp(address));
-        Ok(Self { io: rt::Io::new(socket)?, address, file: None, inherited: false })
+        Ok(Self { _file: None, io: rt::Io::new(socket)?, address, inherited: false })
     }
 
     fn bind_unix(path: &Path) -> io::Result<Self> {
-        remove_stale(path)?;
-        let socket = stream_socket(AddressFamily::UNIX)?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // Whoever can reach port 5001 of this machine may chat; so may whoever can reach this file.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        let file = Some((path.to_owned(), file_id(path)?));
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file, inherited: false })
+        let (socket, file) = SocketFile::listen(path, BACKLOG)?;
+        let address = Address::Unix(path.to_owned());
+        Ok(Self { _file: Some(file), io: rt::Io::new(socket)?, address, inherited: false })
     }
 
     /// Where it listens.
@@ -191,53 +185,8 @@ impl AsFd for Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        // Somebody else may have removed it, and put another one there; then there is nothing to be done.
-        if let Some((file, id)) = &self.file
-            && file_id(file).is_ok_and(|there| there == *id)
-        {
-            let _ = fs::remove_file(file);
-        }
-    }
-}
-
-/// Which file it is: device and inode.
-type FileId = (u64, u64);
-
-/// Which file is at that path.
-fn file_id(path: &Path) -> io::Result<FileId> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
-}
-
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
-/// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let in_use = |text: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, text.to_string()));
-    if !kind.is_socket() {
-        let what = if kind.is_dir() { "a directory" } else { "a file that is not a socket" };
-        return in_use(&format!("there is {what} at that path; name a path of its own for the socket"));
-    }
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        Err(Errno::CONNREFUSED) => fs::remove_file(path),
-        Err(Errno::NOENT) => Ok(()),
-        // Without space for another caller, somebody is there all the same.
-        Ok(()) | Err(Errno::AGAIN) => {
-            in_use("another program answers on it; stop that one, or choose another path")
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Where sessions that come in through a listener go.
