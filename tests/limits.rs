@@ -4,6 +4,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chatd::chat::Arrival;
+use chatd::net::Listener;
+use chatd::rt;
+use chatd::service::config::Config;
+use chatd::service::server::Server;
+
 use crate::support::{Caller, Daemon, GREETING, PATIENCE, TestServer};
 
 #[test]
@@ -123,7 +129,10 @@ fn survives_descriptor_exhaustion() {
     let mut crowd: Vec<Caller> = (0..60).map(|_| Caller::connect(daemon.address)).collect();
     let told = crowd.iter_mut().position(|caller| caller.take(3) == b"-!-");
     assert!(told.is_some(), "nobody was told that the server is full");
-    daemon.wait_for_log("cannot accept, trying again");
+    daemon.wait_for_log("cannot accept connections, trying again: Too many open files");
+    daemon.signal("USR1");
+    let status = daemon.wait_for_log("status: ");
+    assert!(status.ends_with("; cannot accept connections: Too many open files"), "{status}");
     let (before, started) = (daemon.cpu(), Instant::now());
     while started.elapsed() < Duration::from_secs(3) {
         ann.say("undisturbed\n");
@@ -145,8 +154,36 @@ fn survives_descriptor_exhaustion() {
     }
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
-    let reports = daemon.log.iter().filter(|line| line.contains("cannot accept")).count();
+    let reports = daemon.log.iter().filter(|line| line.contains("cannot accept connections, trying")).count();
     assert_eq!(reports, 1, "{:#?}", daemon.log);
+}
+
+/// Waits until the status of the server ends with `end`.
+#[track_caller]
+fn wait_for_status(server: &Server, end: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !server.status().to_string().ends_with(end) {
+        assert!(Instant::now() < deadline, "no {end:?}: {}", server.status());
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_error_of_accept_that_lasts_is_in_the_status_until_accept_works_again() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let twin = socket.try_clone().unwrap();
+    let server = rt::run(2, async move {
+        let door = (Listener::inherit(twin.into()).unwrap(), Arrival::default());
+        Server::start_at(vec![door], &Config::default())
+    });
+    wait_for_status(&server, " 0 lines");
+    // From now on accept(2) says EINVAL, and the socket is always readable.
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Read).unwrap();
+    wait_for_status(&server, " 0 lines; cannot accept connections: Invalid argument");
+    rustix::net::listen(&socket, 8).unwrap();
+    wait_for_status(&server, " 0 lines");
+    Caller::connect(socket.local_addr().unwrap()).expect(GREETING);
+    rt::run(2, server.stop(Duration::ZERO));
 }
 
 /// Somebody asks for as much as goes out without waiting, and reads none of it.

@@ -1,9 +1,18 @@
 //! Where chatd listens.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Barrier;
+
+use chatd::net::{Address, Listener};
+use chatd::protocol::View;
+use chatd::service::config::{Config, Listen};
+use chatd::service::server;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
 
@@ -12,6 +21,13 @@ fn run(options: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     let output = clean(&mut command).args(["--log", "stderr"]).args(options).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Leaves a socket file on which nobody answers. Nobody has listened there at all: a process that another test starts has
+/// the descriptor for a moment.
+fn leave_stale(path: &Path) {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
 }
 
 fn read_line(stream: &mut UnixStream) -> String {
@@ -66,12 +82,67 @@ fn an_address_in_use_is_named_and_the_exit_code_is_1() {
 fn what_can_be_done_about_an_address_is_said() {
     // An address of nobody's (RFC 5737), and a folder that is not there.
     for (address, expected) in [
-        ("192.0.2.77:5001", "cannot assign requested address; choose an address that this machine has"),
+        (
+            "192.0.2.77:5001",
+            "cannot assign requested address: this machine does not have it, or not yet; choose one that it has, start \
+             chatd when the network is up (After=network-online.target), or use chatd.socket with FreeBind=yes",
+        ),
         ("/nonexistent/chat.sock", "no such file or directory; make its folder first, or choose another one"),
     ] {
         let (code, stderr) = run(&["--listen", address]);
         assert_eq!(code, Some(1));
         assert!(stderr.contains(&format!("cannot listen on {address}: {expected}")), "{stderr}");
+    }
+}
+
+#[test]
+fn a_link_local_address_needs_an_interface_that_is_there() {
+    let (code, stderr) = run(&["--listen", "[fe80::7]:5001"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("\"[fe80::7]:5001\" is a link-local address without its interface"), "{stderr}");
+    let (code, stderr) = run(&["--listen", "[fe80::7%nonexistent0]:5001"]);
+    assert_eq!(code, Some(1));
+    let expected = "cannot listen on [fe80::7%nonexistent0]:5001: there is no interface nonexistent0; `ip link` lists those";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn a_link_local_address_is_listened_on_and_shown_with_the_name_of_its_interface() {
+    // In a network namespace of its own, where the loopback interface gets such an address.
+    let script = "ip link set lo up && ip addr add fe80::7/64 dev lo nodad || exit 77; \
+                  exec \"$0\" --log stderr --listen '[fe80::7%1]:5001'";
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_chatd")]);
+    let may = Command::new("unshare").args(["--net", "--map-root-user", "ip", "link"]).output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "this test needs unshare(1) and ip(8)");
+        return;
+    }
+    let mut daemon = Daemon::silent(command);
+    let line = daemon.wait_for_log("listening on ");
+    assert!(line.ends_with("listening on [fe80::7%lo]:5001; try: nc fe80::7%lo 5001"), "{line}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn what_listen_says_of_a_link_local_address_holds_for_a_socket_that_is_passed() {
+    let socket = rustix::net::socket(AddressFamily::INET6, SocketType::STREAM, None).unwrap();
+    // The loopback interface need not have that address.
+    sockopt::set_ipv6_freebind(&socket, true).unwrap();
+    let lo = rustix::net::netdevice::name_to_index(&socket, "lo").unwrap();
+    let address = SocketAddrV6::new("fe80::7".parse().unwrap(), 0, 0, lo);
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    let port = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap().port();
+    for zone in ["lo".to_owned(), lo.to_string()] {
+        let address = format!("[fe80::7%{zone}]:{port}").parse::<Address>().unwrap();
+        let listen = vec![Listen { view: View::Json, ..Listen::from(address) }];
+        let config = Config { listen, ..Config::default() };
+        let listener = Listener::inherit(socket.try_clone().unwrap()).unwrap();
+        assert_eq!(listener.address().to_string(), format!("[fe80::7%lo]:{port}"));
+        let doors = server::doors(vec![listener], &config);
+        assert_eq!(doors[0].1.view, View::Json, "{zone}");
     }
 }
 
@@ -104,10 +175,35 @@ fn a_failed_start_says_why_wherever_the_log_goes() {
 fn a_stale_socket_file_is_taken_over() {
     let folder = Folder::new();
     let path = folder.path("stale.sock");
-    drop(UnixListener::bind(&path).unwrap());
+    leave_stale(&path);
     let mut daemon = Daemon::start(&["--listen", text(&path)]);
     daemon.wait_for_log("listening on /");
     assert_eq!(read_line(&mut UnixStream::connect(&path).unwrap()), GREETING);
+}
+
+#[test]
+fn of_two_that_start_over_a_stale_socket_file_one_listens_and_the_other_says_so() {
+    let folder = Folder::new();
+    for round in 0..500 {
+        let path = folder.path(&format!("{round}.sock"));
+        leave_stale(&path);
+        let address = Address::Unix(path.clone());
+        let start = Barrier::new(2);
+        let bind = || {
+            start.wait();
+            Listener::bind(&address)
+        };
+        let bound = std::thread::scope(|scope| {
+            [scope.spawn(bind), scope.spawn(bind)].map(|thread| thread.join().unwrap())
+        });
+        let (listening, refused): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+        assert_eq!(listening.len(), 1, "round {round}: {refused:?}");
+        let error = refused[0].as_ref().unwrap_err().to_string();
+        assert!(error.starts_with("another program answers on it"), "round {round}: {error}");
+        // The file is that of the one who listens.
+        let _caller = UnixStream::connect(&path).unwrap();
+        rustix::net::accept(listening[0].as_ref().unwrap()).unwrap();
+    }
 }
 
 #[test]
@@ -126,13 +222,13 @@ fn a_socket_that_nobody_accepts_from_is_somebodys_all_the_same() {
     let folder = Folder::new();
     let path = folder.path("hung.sock");
     let hung = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::STREAM,
+        AddressFamily::UNIX,
+        SocketType::STREAM,
         rustix::net::SocketFlags::CLOEXEC,
         None,
     );
     let hung = hung.unwrap();
-    rustix::net::bind(&hung, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::bind(&hung, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     rustix::net::listen(&hung, 0).unwrap();
     // There is no space for another one.
     let _waiting = UnixStream::connect(&path).unwrap();

@@ -1,46 +1,79 @@
 //! Where chatd listens: the address of a TCP or unix socket, as text and as a value.
 //!
 //! Called by `service::config` (which reads addresses from the file, the environment and the options) and by the
-//! listeners (which bind them). It never resolves a name and never opens a socket: what it accepts is what
-//! will be bound, on every start, with or without a name server.
+//! listeners (which bind them). Parsing never resolves the name of a host and never opens a socket: what it accepts is
+//! what will be bound, on every start, with or without a name server. Nor does it look for an interface: that is
+//! looked up through the socket that is bound to it.
 
+mod link_local;
+
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
+use rustix::net::SocketAddrUnix;
+
+pub use link_local::{LinkLocal, Zone};
 
 /// The longest path of a unix socket, in bytes: `sun_path` in unix(7) is 108, one of them for the ending NUL.
 pub const MAX_UNIX_PATH: usize = 107;
 
 /// An address to listen on.
 ///
-/// As text: `127.0.0.1:5001`, `[::1]:5001`, `/run/chatd/chat.sock` or `unix:/run/chatd/chat.sock`.
+/// As text: `127.0.0.1:5001`, `[::1]:5001`, `[fe80::1%eth0]:5001`, `/run/chatd/chat.sock` or
+/// `unix:/run/chatd/chat.sock`.
 /// What `Display` writes parses back to the same value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// A TCP socket; port 0 lets the kernel choose.
+    /// A TCP socket at an address that means the same on every interface; port 0 lets the kernel choose.
     Tcp(SocketAddr),
+    /// A TCP socket at a link-local IPv6 address of one interface.
+    LinkLocal(LinkLocal),
     /// A unix stream socket; the path is absolute and at most [`MAX_UNIX_PATH`] bytes long.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// The address of a socket, as the kernel has it; an abstract one is shown with `@`, as ss(8) does. Nothing for
+    /// The address of a socket, as the kernel has it; an abstract one is shown with `@`, as ss(8) does. `None` for
     /// what is of neither kind.
-    pub fn of(address: SocketAddrAny) -> Option<Self> {
+    ///
+    /// # Errors
+    /// That of getsockname(2), for what is no socket.
+    pub fn of(socket: impl AsFd) -> io::Result<Option<Self>> {
+        let address = rustix::net::getsockname(&socket)?;
         if let Ok(address) = SocketAddr::try_from(address.clone()) {
-            return Some(Self::Tcp(address));
+            let link_local = match address {
+                SocketAddr::V6(address) => LinkLocal::of(&socket, address),
+                SocketAddr::V4(_) => None,
+            };
+            return Ok(Some(link_local.map_or(Self::Tcp(address), Self::LinkLocal)));
         }
-        let address = SocketAddrUnix::try_from(address).ok()?;
-        Some(Self::Unix(match (address.path(), address.abstract_name()) {
+        let Ok(address) = SocketAddrUnix::try_from(address) else { return Ok(None) };
+        Ok(Some(Self::Unix(match (address.path(), address.abstract_name()) {
             (Some(path), _) => OsStr::from_bytes(path.to_bytes()).into(),
             (None, Some(name)) => format!("@{}", name.escape_ascii()).into(),
             (None, None) => PathBuf::new(),
-        }))
+        })))
+    }
+
+    /// Returns whether `socket` is bound to this address. An interface may be written with its name or its number.
+    pub fn is_of(&self, socket: impl AsFd) -> bool {
+        let Self::LinkLocal(address) = self else {
+            return Self::of(socket).is_ok_and(|bound| bound.as_ref() == Some(self));
+        };
+        let bound = rustix::net::getsockname(&socket).map(SocketAddr::try_from);
+        address.resolve(socket).is_ok_and(|address| bound == Ok(Ok(address.into())))
+    }
+
+    /// Returns whether this is the address of a TCP socket.
+    pub fn is_tcp(&self) -> bool {
+        !matches!(self, Self::Unix(_))
     }
 }
 
@@ -51,7 +84,7 @@ impl FromStr for Address {
         let parsed = match text.strip_prefix("unix:") {
             Some(path) => parse_unix(path),
             None if text.starts_with('/') => parse_unix(text),
-            None => text.parse().map(Address::Tcp).map_err(|_| explain(text)),
+            None => parse_tcp(text),
         };
         parsed.map_err(|problem| AddressError { value: text.to_owned(), problem })
     }
@@ -61,8 +94,32 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
+            Address::LinkLocal(address) => address.fmt(f),
             Address::Unix(path) => path.display().fmt(f),
         }
+    }
+}
+
+fn parse_tcp(text: &str) -> Result<Address, AddressProblem> {
+    let (bare, zone) = split_zone(text);
+    let address: SocketAddr = bare.parse().map_err(|_| explain(&bare))?;
+    match (address, zone) {
+        (SocketAddr::V6(address), zone) if address.ip().is_unicast_link_local() => {
+            let zone = zone.ok_or(AddressProblem::NoZone)?;
+            let zone = Zone::parse(zone).ok_or(AddressProblem::BadZone)?;
+            Ok(Address::LinkLocal(LinkLocal { ip: *address.ip(), zone, port: address.port() }))
+        }
+        (_, Some(_)) => Err(AddressProblem::NeedlessZone),
+        (address, None) => Ok(Address::Tcp(address)),
+    }
+}
+
+/// Splits `[fe80::1%eth0]:5001` into `[fe80::1]:5001` and `eth0`.
+fn split_zone(text: &str) -> (Cow<'_, str>, Option<&str>) {
+    let split = text.split_once('%').filter(|(ip, _)| ip.starts_with('['));
+    match split.and_then(|(ip, rest)| Some((ip, rest.split_once(']')?))) {
+        Some((ip, (zone, port))) => (format!("{ip}]{port}").into(), Some(zone)),
+        None => (text.into(), None),
     }
 }
 
@@ -87,8 +144,11 @@ fn explain(text: &str) -> AddressProblem {
     if text.contains('/') {
         return AddressProblem::RelativePath;
     }
-    if text.parse::<Ipv6Addr>().is_ok() {
+    if text.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
         return AddressProblem::NoBrackets;
+    }
+    if text.ends_with(']') && is_ip(text) {
+        return AddressProblem::NoPort;
     }
     match text.rsplit_once(':') {
         None if text.bytes().all(|byte| byte.is_ascii_digit()) => AddressProblem::NoHost,
@@ -132,6 +192,12 @@ pub enum AddressProblem {
     Star,
     /// An IPv6 address whose port cannot be told from its last group.
     NoBrackets,
+    /// A link-local IPv6 address without an interface.
+    NoZone,
+    /// What cannot be an interface, after `%`.
+    BadZone,
+    /// An interface after an address that has none.
+    NeedlessZone,
     /// A port that is not a number from 0 to 65535.
     BadPort,
     /// A name that would have to be looked up.
@@ -162,6 +228,15 @@ impl fmt::Display for AddressProblem {
             Self::NoPort => "has no port; write IP:PORT, for example 127.0.0.1:5001",
             Self::Star => "does not say which addresses; write 0.0.0.0:PORT for IPv4 or [::]:PORT for IPv6",
             Self::NoBrackets => "is IPv6 without brackets; write [IPV6]:PORT, for example [::1]:5001",
+            Self::NoZone => {
+                "is a link-local address without its interface; write [fe80::1%eth0]:5001 with a name that `ip link` lists"
+            }
+            Self::BadZone => {
+                "has no interface after %; write [fe80::1%eth0]:5001 with a name or number that `ip link` lists"
+            }
+            Self::NeedlessZone => {
+                "has an interface after %, which only link-local addresses (fe80::/10) have; leave it out"
+            }
             Self::BadPort => "has a bad port; write a number from 0 to 65535",
             Self::HostName => {
                 "is a host name; write the IP address, for example 127.0.0.1:5001 or [::1]:5001"
@@ -189,7 +264,14 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_they_are_read() {
-        for text in ["127.0.0.1:5001", "[::1]:5001", "0.0.0.0:0", "[fe80::1%2]:7", "/run/chatd/chat.sock"] {
+        for text in [
+            "127.0.0.1:5001",
+            "[::1]:5001",
+            "0.0.0.0:0",
+            "[fe80::1%2]:7",
+            "[fe80::1%eth0]:5001",
+            "/run/chatd/chat.sock",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("unix:/run/a".parse::<Address>().unwrap().to_string(), "/run/a");
@@ -206,6 +288,19 @@ mod tests {
             ("*:5001", AddressProblem::Star),
             ("::1:5001", AddressProblem::NoBrackets),
             ("::1", AddressProblem::NoBrackets),
+            ("fe80::1%eth0", AddressProblem::NoBrackets),
+            ("fe80::1%eth0:5001", AddressProblem::NoBrackets),
+            ("[fe80::1]:5001", AddressProblem::NoZone),
+            ("[febf::1]:5001", AddressProblem::NoZone),
+            ("[fe80::1%]:5001", AddressProblem::BadZone),
+            ("[fe80::1%0]:5001", AddressProblem::BadZone),
+            ("[fe80::1%eth 0]:5001", AddressProblem::BadZone),
+            ("[::1%lo]:5001", AddressProblem::NeedlessZone),
+            ("[2001:db8::1%2]:5001", AddressProblem::NeedlessZone),
+            ("[127.0.0.1%lo]:5001", AddressProblem::NotAnIp),
+            ("[fe80::1%eth0]", AddressProblem::NoPort),
+            ("[fe80::1%eth0]:x", AddressProblem::BadPort),
+            ("[fe80::1%eth0:5001", AddressProblem::NotAnIp),
             ("127.0.0.1:99999", AddressProblem::BadPort),
             ("127.0.0.1:", AddressProblem::BadPort),
             ("[::1]:x", AddressProblem::BadPort),
@@ -240,7 +335,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_written_back_equal(text in ".{0,120}") {
+        fn any_text_is_refused_or_written_back_equal(text in ".{0,120}|\\[fe80::1%.{0,16}\\]:1") {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
             }

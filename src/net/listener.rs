@@ -1,27 +1,25 @@
 //! Listening sockets: binding them, and accepting from them whatever happens.
 //!
-//! An error of one connection never ends the accepting, and running out of descriptors neither ends
-//! it nor makes it spin: the newcomer is told through a spare descriptor, and the next attempt waits.
+//! An error of accept(2) never ends the accepting, and one that lasts does not make it spin: the next attempt
+//! waits. Where descriptors have run out, the newcomer is told so through a spare one.
 //! Nothing is read from or written to a new connection here, but for the line that turns it away.
 
-mod shortage;
+mod backoff;
+mod socket_file;
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::channel::mpsc;
 use futures::future;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, sockopt,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
-use shortage::{Shortage, is_shortage};
+use backoff::Backoff;
+use socket_file::SocketFile;
 
 use super::keeping::Keep;
 use super::session::Origin;
@@ -41,24 +39,33 @@ const ACCEPTS_IN_A_ROW: usize = 1024;
 /// A socket that is bound and listens.
 #[derive(Debug)]
 pub struct Listener {
+    /// The socket file, if it is this listener's. It goes before the socket: nobody is to take it for a stale one.
+    _file: Option<SocketFile>,
     io: rt::Io,
     address: Address,
-    /// The socket file to remove at the end, and which file that is.
-    file: Option<(PathBuf, FileId)>,
     /// Somebody else has bound it: what waits to be accepted may be older than the options of the socket.
     inherited: bool,
 }
 
 impl Listener {
     /// Binds `address` and listens. Port 0 stands for any free port; [`Listener::address`] has the real one.
-    /// A socket file on which nobody answers is replaced.
+    /// A socket file on which nobody answers is replaced; where somebody holds a lock on its folder, that may block for
+    /// a second.
     ///
     /// # Errors
-    /// The kernel's; `AddrInUse` also for a socket file on which somebody answers, and for a path at
-    /// which there is something else than a socket.
+    /// The kernel's; `NotFound` for an interface that is not there; `AddrInUse` also for a socket file on which somebody
+    /// answers, and for a path at which there is something else than a socket.
     pub fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => Self::bind_tcp(*address),
+            Address::Tcp(address) => {
+                let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                Self::bind_tcp(stream_socket(family)?, *address)
+            }
+            Address::LinkLocal(address) => {
+                let socket = stream_socket(AddressFamily::INET6)?;
+                let address = address.resolve(&socket)?;
+                Self::bind_tcp(socket, address.into())
+            }
             Address::Unix(path) => Self::bind_unix(path),
         }
     }
@@ -78,19 +85,17 @@ impl Listener {
         if !sockopt::socket_acceptconn(&fd)? {
             return unfit("it is a socket that does not listen (Accept=no)");
         }
-        let Some(address) = Address::of(rustix::net::getsockname(&fd)?) else {
+        let Some(address) = Address::of(&fd)? else {
             return unfit("it is neither an IP nor a unix socket");
         };
-        if matches!(address, Address::Tcp(_)) {
+        if address.is_tcp() {
             options::set_tcp(&fd)?;
         }
         // Its file, if it has one, belongs to whoever has bound it.
-        Ok(Self { io: rt::Io::new(fd)?, address, file: None, inherited: true })
+        Ok(Self { _file: None, io: rt::Io::new(fd)?, address, inherited: true })
     }
 
-    fn bind_tcp(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = stream_socket(family)?;
+    fn bind_tcp(socket: OwnedFd, address: SocketAddr) -> io::Result<Self> {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
             // Each address stands for itself: [::] next to 0.0.0.0 is no conflict.
@@ -99,19 +104,14 @@ impl Listener {
         options::set_tcp(&socket)?;
         rustix::net::bind(&socket, &address)?;
         rustix::net::listen(&socket, BACKLOG)?;
-        let real = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Tcp(real), file: None, inherited: false })
+        let address = Address::of(&socket)?.unwrap_or(Address::Tcp(address));
+        Ok(Self { _file: None, io: rt::Io::new(socket)?, address, inherited: false })
     }
 
     fn bind_unix(path: &Path) -> io::Result<Self> {
-        remove_stale(path)?;
-        let socket = stream_socket(AddressFamily::UNIX)?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-        // Whoever can reach port 5001 of this machine may chat; so may whoever can reach this file.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        let file = Some((path.to_owned(), file_id(path)?));
-        Ok(Self { io: rt::Io::new(socket)?, address: Address::Unix(path.to_owned()), file, inherited: false })
+        let (socket, file) = SocketFile::listen(path, BACKLOG)?;
+        let address = Address::Unix(path.to_owned());
+        Ok(Self { _file: Some(file), io: rt::Io::new(socket)?, address, inherited: false })
     }
 
     /// Where it listens.
@@ -122,16 +122,18 @@ impl Listener {
     /// Accepts for ever, each connection as a session of its own.
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
         let door = Door { net, entrance };
-        let mut shortage = Shortage::new();
-        let mut set_options = self.inherited && matches!(self.address, Address::Tcp(_));
+        let mut backoff = Backoff::new();
+        let mut set_options = self.inherited && self.address.is_tcp();
         loop {
-            // It fails only where the descriptor is no socket, and that it is.
-            let _ = future::poll_fn(|cx| self.io.poll_readable(cx)).await;
+            // It fails where epoll(7) does not take the descriptor, which may last as well.
+            if let Err(error) = future::poll_fn(|cx| self.io.poll_readable(cx)).await {
+                self.endure(&mut backoff, &error, &door).await;
+            }
             let mut in_a_row = 0;
             loop {
                 match self.accept() {
                     Ok((socket, from)) => {
-                        shortage.is_over();
+                        door.end_backoff(&mut backoff);
                         if set_options {
                             // It fails for a caller that is gone already.
                             let _ = options::set_tcp(&socket);
@@ -139,12 +141,11 @@ impl Listener {
                         door.admit(socket, from);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        door.end_backoff(&mut backoff);
                         set_options = false;
                         break;
                     }
-                    Err(error) if is_shortage(&error) => {
-                        self.endure(&mut shortage, &error, door.form()).await
-                    }
+                    Err(error) if backoff.lasts(&error) => self.endure(&mut backoff, &error, &door).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -157,18 +158,20 @@ impl Listener {
         }
     }
 
-    /// Tells one newcomer, and waits before the next attempt.
-    async fn endure(&self, shortage: &mut Shortage, error: &io::Error, form: Form) {
-        if shortage.is_news(rt::now()) {
-            let (address, remedy) = (&self.address, shortage::remedy(error));
-            log::warn!("{address}: cannot accept, trying again: {error}; {remedy}");
+    /// Says that nobody can be accepted, tells one newcomer, and waits before the next attempt.
+    async fn endure(&self, backoff: &mut Backoff, error: &io::Error, door: &Door) {
+        let errno = backoff.begin(error);
+        door.net.accept_failure.set(errno);
+        if backoff.is_news(rt::now()) {
+            let (address, remedy) = (&self.address, backoff::remedy(errno));
+            log::warn!("{address}: cannot accept connections, trying again: {error}; {remedy}");
         }
-        shortage.with_spare(|| {
+        backoff.with_spare(|| {
             if let Ok((socket, _)) = self.accept() {
-                turn_away(socket, Notice::ServerFull, form);
+                turn_away(socket, Notice::ServerFull, door.form());
             }
         });
-        rt::sleep(shortage.next_pause()).await;
+        rt::sleep(backoff.next_pause()).await;
     }
 
     fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
@@ -176,53 +179,14 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        // Somebody else may have removed it, and put another one there; then there is nothing to be done.
-        if let Some((file, id)) = &self.file
-            && file_id(file).is_ok_and(|there| there == *id)
-        {
-            let _ = fs::remove_file(file);
-        }
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
-}
-
-/// Which file it is: device and inode.
-type FileId = (u64, u64);
-
-/// Which file is at that path.
-fn file_id(path: &Path) -> io::Result<FileId> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
-/// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let in_use = |text: &str| Err(io::Error::new(io::ErrorKind::AddrInUse, text.to_string()));
-    if !kind.is_socket() {
-        let what = if kind.is_dir() { "a directory" } else { "a file that is not a socket" };
-        return in_use(&format!("there is {what} at that path; name a path of its own for the socket"));
-    }
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        Err(Errno::CONNREFUSED) => fs::remove_file(path),
-        Err(Errno::NOENT) => Ok(()),
-        // Without space for another caller, somebody is there all the same.
-        Ok(()) | Err(Errno::AGAIN) => {
-            in_use("another program answers on it; stop that one, or choose another path")
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Where sessions that come in through a listener go.
@@ -243,6 +207,13 @@ struct Door {
 }
 
 impl Door {
+    /// Ends the backoff, for accept(2) has worked, and clears the error that lasted until then.
+    fn end_backoff(&self, backoff: &mut Backoff) {
+        if let Some(errno) = backoff.end() {
+            self.net.accept_failure.clear(errno);
+        }
+    }
+
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());

@@ -25,9 +25,11 @@ pub use listener::Listener;
 pub use session::Session;
 pub use settings::Settings;
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
+
+use rustix::io::Errno;
 
 use alarm::Alarms;
 use keeping::Keeping;
@@ -43,6 +45,8 @@ pub struct Net {
     pub alarms: Alarms,
     /// What happened so far.
     pub counters: Counters,
+    /// Why a listener cannot accept connections.
+    pub accept_failure: AcceptFailure,
     /// Who keeps connections for another process.
     pub keeping: Keeping,
     stage: AtomicU8,
@@ -86,6 +90,31 @@ impl Counters {
     }
 }
 
+/// The error of accept(2) that lasts, for as long as it does.
+///
+/// All listeners share it. One that goes on failing sets it again at each attempt, at least once a second, so another
+/// one that recovers from the same error hides it for no longer.
+#[derive(Debug, Default)]
+pub struct AcceptFailure(AtomicI32);
+
+impl AcceptFailure {
+    /// Sets the error.
+    pub fn set(&self, errno: Errno) {
+        self.0.store(errno.raw_os_error(), Ordering::Relaxed);
+    }
+
+    /// Clears the error if it is still this one.
+    pub fn clear(&self, errno: Errno) {
+        // It fails where another listener has set another error since: that one stays.
+        let _ = self.0.compare_exchange(errno.raw_os_error(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Returns the error; `None` while all listeners can accept.
+    pub fn get(&self) -> Option<Errno> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|number| *number != 0).map(Errno::from_raw_os_error)
+    }
+}
+
 impl Net {
     /// Nobody is there yet.
     pub fn new(settings: Settings) -> Arc<Self> {
@@ -94,6 +123,7 @@ impl Net {
             sessions: Sessions::default(),
             alarms: Alarms::default(),
             counters: Counters::default(),
+            accept_failure: AcceptFailure::default(),
             keeping: Keeping::default(),
             stage: AtomicU8::new(Stage::Running as u8),
             drain_until: RwLock::new(None),
@@ -143,5 +173,22 @@ impl Net {
     /// When all sessions are to be done.
     pub fn drain_until(&self) -> Option<Instant> {
         *self.drain_until.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_clears_only_the_error_that_it_had() {
+        let failure = AcceptFailure::default();
+        assert_eq!(failure.get(), None);
+        failure.set(Errno::PERM);
+        failure.set(Errno::MFILE);
+        failure.clear(Errno::PERM);
+        assert_eq!(failure.get(), Some(Errno::MFILE));
+        failure.clear(Errno::MFILE);
+        assert_eq!(failure.get(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! The list of sessions that are there: admits them within the limits, and can wake them all.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -25,7 +26,57 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Present {
     members: HashMap<SessionId, (Arc<Member>, Option<IpAddr>)>,
+    /// How many there are from each network.
     per_ip: HashMap<IpAddr, usize>,
+    /// The bits of an IPv6 address that make a network: those by which `per_ip` is counted.
+    ipv6_prefix: usize,
+}
+
+impl Present {
+    fn insert(&mut self, member: &Arc<Member>, from: Option<IpAddr>) {
+        if let Some(ip) = from {
+            *self.per_ip.entry(network(ip, self.ipv6_prefix)).or_default() += 1;
+        }
+        self.members.insert(member.id(), (Arc::clone(member), from));
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        let Some((_, Some(ip))) = self.members.remove(&id) else { return };
+        if let Entry::Occupied(mut count) = self.per_ip.entry(network(ip, self.ipv6_prefix)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// Counts everybody again if a reload has changed what a network is.
+    fn count_by(&mut self, ipv6_prefix: usize) {
+        if self.ipv6_prefix == ipv6_prefix {
+            return;
+        }
+        self.ipv6_prefix = ipv6_prefix;
+        self.per_ip.clear();
+        for ip in self.members.values().filter_map(|(_, from)| *from) {
+            *self.per_ip.entry(network(ip, ipv6_prefix)).or_default() += 1;
+        }
+    }
+
+    fn count_from(&self, ip: IpAddr) -> usize {
+        self.per_ip.get(&network(ip, self.ipv6_prefix)).copied().unwrap_or(0)
+    }
+}
+
+/// What counts as one address: of IPv6 the first `ipv6_prefix` bits, of IPv4 all, also where it is mapped to IPv6. One
+/// machine commonly has 2^64 addresses of IPv6.
+fn network(ip: IpAddr, ipv6_prefix: usize) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(ipv6_prefix as u32)).unwrap_or(0);
+            Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+        }
+        ip => ip,
+    }
 }
 
 /// Why a caller cannot become a session now.
@@ -33,7 +84,7 @@ struct Present {
 pub enum Refusal {
     /// `max_clients` are there.
     Full,
-    /// `max_per_ip` are there from the same address.
+    /// `max_per_ip` are there from the same address, or the same network of IPv6.
     TooManyFromThere,
 }
 
@@ -60,29 +111,23 @@ impl Sessions {
         room: &Arc<RoomLog>,
     ) -> Result<Arc<Member>, Refusal> {
         let mut present = self.present();
+        present.count_by(settings.ipv6_prefix);
         if present.members.len() >= settings.max_clients {
             return Err(Refusal::Full);
         }
-        if let Some(ip) = from {
-            let count = present.per_ip.entry(ip).or_default();
-            if settings.max_per_ip > 0 && *count >= settings.max_per_ip {
-                return Err(Refusal::TooManyFromThere);
-            }
-            *count += 1;
+        let is_full = |ip| settings.max_per_ip > 0 && present.count_from(ip) >= settings.max_per_ip;
+        if from.is_some_and(is_full) {
+            return Err(Refusal::TooManyFromThere);
         }
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
         let member = Arc::new(Member::new(id, outlet, Arc::clone(room)));
-        present.members.insert(id, (Arc::clone(&member), from));
+        present.insert(&member, from);
         Ok(member)
     }
 
     /// Lets in a session that another process has let in, whatever the limits are, with the number that it has.
     pub fn readmit(&self, member: &Arc<Member>, from: Option<IpAddr>) {
-        let mut present = self.present();
-        if let Some(ip) = from {
-            *present.per_ip.entry(ip).or_default() += 1;
-        }
-        present.members.insert(member.id(), (Arc::clone(member), from));
+        self.present().insert(member, from);
         self.next.fetch_max(member.id().0, Ordering::Relaxed);
     }
 
@@ -99,16 +144,9 @@ impl Sessions {
     /// A session is gone.
     pub fn remove(&self, id: SessionId) {
         let mut present = self.present();
-        let removed = present.members.remove(&id);
+        present.remove(id);
         if present.members.is_empty() {
             self.empty.wake();
-        }
-        let Some((_, Some(ip))) = removed else { return };
-        if let Some(count) = present.per_ip.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                present.per_ip.remove(&ip);
-            }
         }
     }
 
@@ -192,6 +230,58 @@ mod tests {
         porch.sessions.go_on_after(20);
         porch.sessions.go_on_after(5);
         assert_eq!(porch.admit(None), Ok(21));
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address_and_an_address_of_ipv4_as_itself() {
+        let mut porch = Porch::new();
+        porch.settings.max_clients = 100;
+        for first in ["2001:db8::1", "2001:db8:0:1::1", "::1", "192.0.2.1", "192.0.2.2"] {
+            assert!(porch.admit(ip(first)).is_ok(), "{first}");
+        }
+        for second in
+            ["2001:db8::1", "2001:db8::ffff:0:0:2", "2001:db8:0:1:8000::", "192.0.2.1", "::ffff:192.0.2.2"]
+        {
+            assert_eq!(porch.admit(ip(second)), Err(Refusal::TooManyFromThere), "{second}");
+        }
+        // From a network of 64 bits, of which 8 are more than the prefix.
+        porch.settings.ipv6_prefix = 56;
+        assert_eq!(porch.admit(ip("2001:db8:0:ff::1")), Err(Refusal::TooManyFromThere));
+        porch.settings.ipv6_prefix = 128;
+        assert!(porch.admit(ip("2001:db8::2")).is_ok());
+        assert_eq!(porch.admit(ip("2001:db8::2")), Err(Refusal::TooManyFromThere));
+        porch.settings.ipv6_prefix = 1;
+        assert_eq!(porch.admit(ip("7fff::")), Err(Refusal::TooManyFromThere));
+        assert!(porch.admit(ip("8000::")).is_ok());
+    }
+
+    #[test]
+    fn another_prefix_holds_for_those_who_are_there_and_those_who_leave() {
+        let mut porch = Porch::new();
+        porch.settings = Settings { max_clients: 100, max_per_ip: 2, ipv6_prefix: 128, ..porch.settings };
+        let [one, other] = [ip("2001:db8::1"), ip("2001:db8::2")];
+        // One of them was let in by another process.
+        porch.sessions.readmit(&porch.member(7), one);
+        assert_eq!(porch.admit(other), Ok(8));
+        porch.settings.ipv6_prefix = 64;
+        assert_eq!(porch.admit(ip("2001:db8::3")), Err(Refusal::TooManyFromThere));
+        porch.sessions.remove(SessionId(7));
+        assert_eq!(porch.admit(ip("2001:db8::3")), Ok(9));
+        porch.settings.ipv6_prefix = 128;
+        assert_eq!([porch.admit(other), porch.admit(other)], [Ok(10), Err(Refusal::TooManyFromThere)]);
+        for id in 8..=10 {
+            porch.sessions.remove(SessionId(id));
+        }
+        assert!(porch.sessions.present().per_ip.is_empty(), "nobody is left");
+        // What is restored counts before anybody has been let in.
+        let porch = Porch { sessions: Sessions::default(), ..porch };
+        porch.sessions.readmit(&porch.member(1), one);
+        porch.sessions.readmit(&porch.member(2), one);
+        assert_eq!([porch.admit(one), porch.admit(other)], [Err(Refusal::TooManyFromThere), Ok(3)]);
     }
 
     #[test]

@@ -28,4 +28,6 @@ pub struct Settings {
     pub max_clients: usize,
     /// Most sessions from one address at a time; 0 for no limit.
     pub max_per_ip: usize,
+    /// The first bits of an IPv6 address that count as one address there, from 1 to 128.
+    pub ipv6_prefix: usize,
 }

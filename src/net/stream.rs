@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 
 use super::marks::{Marks, READING, WRITING};
-use super::{Address, options};
+use super::options;
 use crate::chat::SessionId;
 use crate::chat::outlet::{self, Mark, Outlet};
 use crate::rt;
@@ -79,11 +79,6 @@ impl Stream {
     pub fn caller(&self) -> Option<SocketAddr> {
         let address = rustix::net::getpeername(&self.io).ok()??;
         SocketAddr::try_from(address).ok()
-    }
-
-    /// Where this side is; nothing where that is neither an address of IP nor a path.
-    pub fn local(&self) -> Option<Address> {
-        Address::of(rustix::net::getsockname(&self.io).ok()?)
     }
 
     /// The descriptor.

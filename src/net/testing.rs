@@ -19,5 +19,6 @@ pub fn settings() -> Settings {
         drain: LONG,
         max_clients: 10,
         max_per_ip: 0,
+        ipv6_prefix: 64,
     }
 }

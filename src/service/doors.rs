@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::config::{Listen, Loaded, Origin};
 use super::server::{self, BindError, Door};
 use super::systemd::{self, Message, Passed};
-use crate::net::{Address, Listener, listener};
+use crate::net::address::{Address, LinkLocal};
+use crate::net::{Listener, listener};
 use crate::protocol::Notice;
 
 /// Takes the sockets that were passed, if any of them can be accepted from; otherwise binds what `loaded` names.
@@ -47,7 +48,7 @@ fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
 /// Says that the addresses somebody has set are not those that count.
 fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
     let origin = loaded.origin("listen");
-    let is_used = |listen: &Listen| inherited.iter().any(|listener| *listener.address() == listen.address);
+    let is_used = |listen: &Listen| inherited.iter().any(|listener| listen.address.is_of(listener));
     if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
         log::warn!(
             "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
@@ -63,6 +64,9 @@ pub fn announce(addresses: &[Address]) {
             Address::Tcp(address) => {
                 let (ip, port) = (reachable(address.ip()), address.port());
                 log::info!("listening on {address}; try: nc {ip} {port}");
+            }
+            Address::LinkLocal(LinkLocal { ip, zone, port }) => {
+                log::info!("listening on {address}; try: nc {ip}%{zone} {port}");
             }
             Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
         }

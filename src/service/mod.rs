@@ -3,6 +3,7 @@
 //! The command line, the configuration, the log and the exit codes; `src/bin/chatd.rs` calls it.
 //! It may use every floor below and is the only one that reads argv, the environment and files.
 
+pub mod bind_error;
 pub mod cli;
 pub mod config;
 pub mod console;

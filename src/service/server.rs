@@ -12,8 +12,7 @@
 //! 6. the process exits with 0.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
 
+pub use super::bind_error::BindError;
 use super::config::{Config, Listen, show_duration};
 use super::handover::{FileJournal, Handover, TakenOver};
 use super::status::Status;
@@ -37,44 +37,6 @@ use crate::rt::{self, JoinHandle};
 
 /// What sessions get on top of `drain` to notice that it is over.
 const GRACE: Duration = Duration::from_millis(200);
-
-/// An address that cannot be listened on.
-#[derive(Debug)]
-pub struct BindError {
-    /// Which one.
-    pub address: Address,
-    /// Another one of the same configuration that may be the reason.
-    pub other: Option<Address>,
-    /// Why not.
-    pub error: io::Error,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = self.error.to_string();
-        let reason = reason.split(" (os error").next().unwrap_or_default();
-        write!(f, "cannot listen on {}: {}", self.address, lower_first(reason))?;
-        if let (io::ErrorKind::AddrInUse, Some(other)) = (self.error.kind(), &self.other) {
-            return write!(f, "; chatd itself listens on {other} already: leave one of them out");
-        }
-        match (self.error.kind(), &self.address) {
-            (io::ErrorKind::AddrInUse, Address::Tcp(_)) => {
-                f.write_str("; stop the program that listens there, or choose another address with --listen")
-            }
-            (io::ErrorKind::PermissionDenied, Address::Tcp(_)) => f.write_str("; choose a port above 1023"),
-            (io::ErrorKind::AddrNotAvailable, _) => f.write_str("; choose an address that this machine has"),
-            (io::ErrorKind::NotFound, _) => f.write_str("; make its folder first, or choose another one"),
-            (io::ErrorKind::PermissionDenied, _) => f.write_str("; choose a path that chatd may use"),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
 
 /// A running server.
 #[derive(Debug)]
@@ -148,8 +110,8 @@ impl Server {
             if let Some(stream) = streams.get(&id).filter(|_| kept.is_new) {
                 let outlet = Arc::clone(stream) as Arc<dyn Outlet>;
                 let member = Arc::new(Member::new(id, outlet, Arc::clone(&self.entrance)));
-                let arrival = stream.local().map(|address| arrival_at(&address, config));
-                self.open(stream, &member, kept, Some(Arc::new(arrival.unwrap_or_default())));
+                let arrival = arrival_at(stream.socket(), config);
+                self.open(stream, &member, kept, Some(Arc::new(arrival)));
             }
         }
     }
@@ -215,6 +177,7 @@ impl Server {
             sessions: self.net.sessions.count(),
             rooms: self.traffic.rooms(),
             lines: self.traffic.lines(),
+            accept_failure: self.net.accept_failure.get(),
         }
     }
 
@@ -284,18 +247,6 @@ impl Server {
     }
 }
 
-fn lower_first(text: &str) -> String {
-    text.chars().take(1).flat_map(char::to_lowercase).chain(text.chars().skip(1)).collect()
-}
-
-/// Says whether the kernel does not let both be listened on: the same port, and one of them has the other in it.
-fn may_be_same(one: &Address, other: &Address) -> bool {
-    let (Address::Tcp(one), Address::Tcp(other)) = (one, other) else { return false };
-    let is_same_family = one.is_ipv4() == other.is_ipv4();
-    let has_other = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && is_same_family && has_other
-}
-
 /// Binds all addresses of `config`.
 ///
 /// # Errors
@@ -304,9 +255,8 @@ pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
     let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
         Ok(listener) => Ok((listener, arrival(listen))),
         Err(error) => {
-            let mut before = config.listen[..at].iter().map(|listen| &listen.address);
-            let other = before.find(|other| may_be_same(other, &listen.address)).cloned();
-            Err(BindError { address: listen.address.clone(), other, error })
+            let before = config.listen[..at].iter().map(|listen| &listen.address);
+            Err(BindError::new(&listen.address, before, error))
         }
     };
     config.listen.iter().enumerate().map(bind).collect()
@@ -315,14 +265,15 @@ pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
 /// What `config` says of those who connect to sockets that somebody else has bound: it holds for the same address.
 pub fn doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
     let door = |listener: Listener| {
-        let arrival = arrival_at(listener.address(), config);
+        let arrival = arrival_at(&listener, config);
         (listener, arrival)
     };
     listeners.into_iter().map(door).collect()
 }
 
-fn arrival_at(address: &Address, config: &Config) -> Arrival {
-    let listen = config.listen.iter().find(|listen| listen.address == *address);
+/// What `config` says of those who come in at the address of `socket`.
+fn arrival_at(socket: impl AsFd, config: &Config) -> Arrival {
+    let listen = config.listen.iter().find(|listen| listen.address.is_of(&socket));
     listen.map_or_else(Arrival::default, arrival)
 }
 
@@ -381,27 +332,6 @@ fn settings(config: &Config) -> Settings {
         drain: config.drain,
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_addresses_are_one_to_the_kernel_if_one_has_the_other_in_it() {
-        let may = |one: &str, other: &str| may_be_same(&one.parse().unwrap(), &other.parse().unwrap());
-        assert!(may("0.0.0.0:5001", "127.0.0.1:5001") && may("[::1]:5001", "[::]:5001"));
-        assert!(may("127.0.0.1:5001", "127.0.0.1:5001"));
-        for (one, other) in [
-            ("127.0.0.1:5001", "[::1]:5001"),
-            ("0.0.0.0:5001", "[::]:5001"),
-            ("127.0.0.1:5001", "127.0.0.2:5001"),
-            ("0.0.0.0:5001", "127.0.0.1:5002"),
-            ("0.0.0.0:0", "127.0.0.1:0"),
-            ("0.0.0.0:5001", "/run/chat.sock"),
-        ] {
-            assert!(!may(one, other), "{one} {other}");
-        }
+        ipv6_prefix: config.ipv6_prefix,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 /// How things are, for `systemctl status` and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -11,6 +13,8 @@ pub struct Status {
     pub rooms: usize,
     /// How many lines have been said since the start.
     pub lines: u64,
+    /// Why no connection can be accepted, while that is so.
+    pub accept_failure: Option<Errno>,
 }
 
 impl fmt::Display for Status {
@@ -20,7 +24,10 @@ impl fmt::Display for Status {
             format!("{} {noun}{plural}", grouped(count))
         };
         let (sessions, rooms) = (count(self.sessions as u64, "session"), count(self.rooms as u64, "room"));
-        write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))
+        write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))?;
+        let Some(errno) = self.accept_failure else { return Ok(()) };
+        let reason = errno.to_string();
+        write!(f, "; cannot accept connections: {}", reason.split(" (os error").next().unwrap_or_default())
     }
 }
 
@@ -37,9 +44,16 @@ mod tests {
 
     #[test]
     fn a_status_counts_as_people_do() {
-        let status = |sessions, lines| Status { sessions, rooms: 1, lines }.to_string();
+        let status = |sessions, lines| Status { sessions, rooms: 1, lines, accept_failure: None }.to_string();
         assert_eq!(status(1, 0), "1 session, 1 room, 0 lines");
         assert_eq!(status(999, 1), "999 sessions, 1 room, 1 line");
         assert_eq!(status(1_000, 1_234_567), "1,000 sessions, 1 room, 1,234,567 lines");
+    }
+
+    #[test]
+    fn a_status_says_why_nobody_can_connect() {
+        let status = Status { sessions: 3, rooms: 1, lines: 12, accept_failure: Some(Errno::PERM) };
+        let expected = "3 sessions, 1 room, 12 lines; cannot accept connections: Operation not permitted";
+        assert_eq!(status.to_string(), expected);
     }
 }

@@ -9,8 +9,10 @@ use super::{read, root};
 const PAGES: [&str; 4] = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"];
 
 /// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 15] = [
+    "accept 2",
     "chat 8",
+    "flock 2",
     "nc 1",
     "nohup 1",
     "readline 3",

@@ -245,6 +245,15 @@ fn the_unit_does_not_start_again_what_would_fail_again() {
     assert!(unit.lines().any(|line| line == codes), "{codes}");
 }
 
+/// Sockets are opened before the network is up.
+#[test]
+fn the_socket_unit_opens_sockets_at_addresses_that_are_not_there_yet() {
+    assert!(read("packaging/systemd/chatd.socket").lines().any(|line| line == "FreeBind=yes"));
+    let manual = read("man/chatd.8");
+    assert!(section(&manual, ".Ss The service", ".Ss ").contains("\n.Ql FreeBind=yes"));
+    assert!(read("packaging/README.md").contains("`FreeBind=yes`"));
+}
+
 /// The signals that chatd listens to: `SIGTERM`.
 fn signals() -> BTreeSet<String> {
     let code = read("src/service/signals.rs");

@@ -39,6 +39,8 @@ const TIME_OUT: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
 const MAX_CLIENTS: RangeInclusive<usize> = 1..=1_000_000;
 /// 0 means no limit.
 const MAX_PER_IP: RangeInclusive<usize> = 0..=1_000_000;
+/// Bits.
+const IPV6_PREFIX: RangeInclusive<usize> = 1..=128;
 /// The memory of a room's log, in bytes.
 const LOG_SIZE: RangeInclusive<Size> = Size::new(1 << 20)..=Size::new(1 << 30);
 /// 0 closes at once; no unit of systemd waits as long as an hour for a stop.
@@ -135,6 +137,7 @@ impl Default for Config {
             slow_timeout: Duration::from_secs(60),
             max_clients: 10_000,
             max_per_ip: 0,
+            ipv6_prefix: 64,
             log_size: Size::new(4 << 20),
             history: 200,
             max_rooms: 100,
@@ -151,7 +154,7 @@ impl Default for Config {
 }
 
 /// Every key.
-pub static KEYS: [Key; 20] = [
+pub static KEYS: [Key; 21] = [
     Key {
         name: "listen",
         option: "listen",
@@ -235,6 +238,15 @@ pub static KEYS: [Key; 20] = [
         reloadable: true,
         set: |config, raw| raw.count(MAX_PER_IP).map(|value| config.max_per_ip = value),
         show: |config| config.max_per_ip.to_string(),
+    },
+    Key {
+        name: "ipv6_prefix",
+        option: "ipv6-prefix",
+        takes: "BITS",
+        about: "The bits of an IPv6 address that count as one address for max_per_ip, 1 to 128",
+        reloadable: true,
+        set: |config, raw| raw.count(IPV6_PREFIX).map(|value| config.ipv6_prefix = value),
+        show: |config| config.ipv6_prefix.to_string(),
     },
     Key {
         name: "log_size",

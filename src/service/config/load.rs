@@ -325,6 +325,7 @@ mod tests {
             "--slow-timeout=90",
             "--max-clients=7",
             "--max-per-ip=3",
+            "--ipv6-prefix=48",
             "--log-size=1GiB",
             "--idle-timeout=1h",
             "--drain=0",

@@ -34,6 +34,8 @@ pub struct Config {
     pub max_clients: usize,
     /// The most sessions at a time from one IP address; 0 means no limit.
     pub max_per_ip: usize,
+    /// The first bits of an IPv6 address that count as one address for [`Config::max_per_ip`].
+    pub ipv6_prefix: usize,
     /// The memory of a room's log; at least 8 times `max_line`.
     pub log_size: Size,
     /// The lines that a room keeps for `/last`; 0 for none.
@@ -107,7 +109,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 20] = [
+    const OTHER: [(&str, &str); 21] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -117,6 +119,7 @@ mod tests {
         ("slow_timeout", "5s"),
         ("max_clients", "5"),
         ("max_per_ip", "5"),
+        ("ipv6_prefix", "56"),
         ("log_size", "8MiB"),
         ("history", "5"),
         ("max_rooms", "5"),
