@@ -2,11 +2,12 @@
 //! `tests/systemd` has the real one, and crowds.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatd::chat::SessionId;
 use chatd::net::marks::Marks;
@@ -118,7 +119,9 @@ fn it_ends_only_when_the_manager_has_everything() {
     drop(manager.barrier());
     let barrier = manager.barrier();
     assert!(manager.names().contains(&"state".to_owned()));
-    assert!(daemon.goes_on_for(Duration::from_millis(300)));
+    // It has nothing more to do, and waits for that.
+    daemon.wait_until_at_rest();
+    assert!(daemon.is_running());
     drop(barrier);
     assert!(daemon.wait().success());
     let _daemon = manager.start("", &[]);
@@ -303,8 +306,20 @@ fn no_line_is_written_behind_half_of_another_wherever_in_a_send_it_is_killed() {
     let mut readers: Vec<Caller> = (0..READERS).map(|_| manager.join()).collect();
     let flooders: Vec<Caller> = (0..FLOODERS).map(|_| manager.join()).collect();
     let is_over = AtomicBool::new(false);
+    let (heard_tx, heard_of_first) = mpsc::channel();
     let heard: Vec<Vec<u8>> = thread::scope(|scope| {
-        let reading: Vec<_> = readers.iter_mut().map(|reader| scope.spawn(|| reader.rest())).collect();
+        let (first, others) = readers.split_first_mut().unwrap();
+        let first = scope.spawn(move || {
+            first.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+            let (mut text, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+            while let Ok(count @ 1..) = first.stream().read(&mut buffer) {
+                text.extend_from_slice(&buffer[..count]);
+                let _ = heard_tx.send(());
+            }
+            text
+        });
+        let others = others.iter_mut().map(|reader| scope.spawn(|| reader.rest()));
+        let reading: Vec<_> = std::iter::once(first).chain(others).collect();
         for flooder in &flooders {
             let mut reading = flooder.stream().try_clone().unwrap();
             scope.spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
@@ -316,9 +331,10 @@ fn no_line_is_written_behind_half_of_another_wherever_in_a_send_it_is_killed() {
                 }
             });
         }
-        for _ in 0..CRASHES {
-            // Whenever that is: the flood goes on all the time.
-            thread::sleep(Duration::from_millis(100));
+        for crash in 0..CRASHES {
+            // Some time after the last one, as the flood goes on all the time.
+            heard_of_first.try_iter().for_each(drop);
+            (0..20 + crash).for_each(|_| heard_of_first.recv_timeout(PATIENCE).unwrap());
             manager.crash(&mut daemon, (READERS + FLOODERS) as u64, &[]);
         }
         is_over.store(true, Ordering::Relaxed);

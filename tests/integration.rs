@@ -1,9 +1,10 @@
 //! What chatd promises, by capability: conversations over real sockets against a server in this process,
 //! and the real binary for signals, descriptors, exit codes, `nc` and `telnet`.
 //!
-//! Nothing here sleeps: order is proved by reading up to a line with a unique text, and every wait has a
-//! deadline that fails with all that was heard. Ports are chosen by the kernel, and the tests run side
-//! by side. A new test goes into the module of its capability.
+//! Nothing here sleeps, and nothing is held against how fast it is (`tests/tidy.rs` sees to that): order is proved by
+//! reading up to a line with a unique text, and every wait has a deadline that ends a test which would hang, with all
+//! that was heard. Ports are chosen by the kernel, and the tests run side by side. A new test goes into the module of its
+//! capability.
 
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]

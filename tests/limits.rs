@@ -67,7 +67,8 @@ fn callers_that_reset_at_once_end_nothing() {
 
 #[test]
 fn garbage_makes_no_log_lines_by_default() {
-    let mut daemon = Daemon::start(&[]);
+    // So few that this machine has descriptors for them: otherwise that makes one.
+    let mut daemon = Daemon::start(&["--max-clients", "20"]);
     for garbage in
         [&b"\x16\x03\x01\0"[..], b"GET / HTTP/1.1\r\n", b"\xff\xff\xff\x00\x1b[2J\n", &[b'x'; 100_000]]
     {
@@ -126,6 +127,7 @@ fn survives_descriptor_exhaustion() {
     ]);
     let mut daemon = Daemon::run(command);
     let (mut ann, mut ben) = (daemon.join(), daemon.join());
+    let start = Instant::now();
     let mut crowd: Vec<Caller> = (0..60).map(|_| Caller::connect(daemon.address)).collect();
     let told = crowd.iter_mut().position(|caller| caller.take(3) == b"-!-");
     assert!(told.is_some(), "nobody was told that the server is full");
@@ -133,24 +135,20 @@ fn survives_descriptor_exhaustion() {
     daemon.signal("USR1");
     let status = daemon.wait_for_log("status: ");
     assert!(status.ends_with("; cannot accept connections: Too many open files"), "{status}");
-    let (before, started) = (daemon.cpu(), Instant::now());
-    while started.elapsed() < Duration::from_secs(3) {
+    // It tells one of those who wait, and pauses: 10 ms, and twice as long each time. So none is told too early, however
+    // long it takes.
+    for number in 1..=7 {
+        crowd[told.unwrap() + number].expect("-!- ");
+        let pauses = Duration::from_millis(10) * ((1 << number) - 1);
+        assert!(start.elapsed() >= pauses, "{number} more were told after {:?}", start.elapsed());
         ann.say("undisturbed\n");
         ben.expect("undisturbed\n");
-        std::thread::park_timeout(Duration::from_millis(20));
     }
-    let share = (daemon.cpu() - before).as_secs_f64() / started.elapsed().as_secs_f64();
-    assert!(share < 0.05, "used {share:.3} of a processor");
     drop(crowd);
-    let freed = Instant::now();
-    loop {
-        let mut caller = Caller::connect(daemon.address);
-        let is_in = caller.take(5) == b"Hello";
-        // The longest pause is a second.
-        assert!(freed.elapsed() < Duration::from_secs(5), "{:?} with descriptors to spare", freed.elapsed());
-        if is_in {
-            break;
-        }
+    // How long its longest pause is, is for `net::listener::backoff` to say.
+    let deadline = Instant::now() + PATIENCE;
+    while Caller::connect(daemon.address).take(5) != b"Hello" {
+        assert!(Instant::now() < deadline, "nobody is let in with descriptors to spare");
     }
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
@@ -164,7 +162,7 @@ fn wait_for_status(server: &Server, end: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !server.status().to_string().ends_with(end) {
         assert!(Instant::now() < deadline, "no {end:?}: {}", server.status());
-        std::thread::park_timeout(Duration::from_millis(5));
+        std::thread::yield_now();
     }
 }
 
@@ -233,18 +231,22 @@ fn who_is_gone_with_much_put_aside_is_gone() {
 }
 
 #[test]
-fn a_word_that_is_no_command_costs_no_more_for_being_long() {
-    let daemon = Daemon::start(&[]);
+fn a_word_that_is_no_command_is_compared_with_none_if_it_is_long() {
+    const LONG: usize = 1_000_000;
+    let daemon = Daemon::start(&["--max-line", "1MiB", "--log-size", "8MiB"]);
     let mut ann = daemon.join();
     ann.say("/nick ann\n");
     ann.until("what else there is\n");
-    let before = daemon.cpu();
-    for _ in 0..100 {
-        ann.say(format!("/{}\n", "a".repeat(16_000)));
+    let mut peak_after = |word: String| {
+        ann.say(format!("/{word}\n"));
         ann.until("with two slashes\n");
-    }
-    let each = (daemon.cpu() - before) / 100;
-    assert!(each < Duration::from_millis(2), "{each:?}");
+        daemon.peak_rss()
+    };
+    // A comparison takes the product of the lengths in steps, and three rows of numbers, each as long as the word: 24
+    // times its length. Those bytes can be counted.
+    let before = peak_after("usr/bin/foo".to_owned());
+    let more = peak_after("a".repeat(LONG)) - before;
+    assert!(more < 12 * LONG as u64, "{more} bytes");
 }
 
 #[test]
@@ -253,20 +255,15 @@ fn who_says_too_much_is_slowed_down_and_loses_nothing() {
     let (mut ann, mut ben, mut eve) = (daemon.join(), daemon.join(), daemon.join());
     let start = Instant::now();
     ann.say((0..250).map(|number| format!("line {number}\n")).collect::<String>());
+    // That nobody waits for the one who is slowed down is in `flow`.
     for number in 0..100 {
         ben.say(format!("from ben {number}\n"));
         eve.until(&format!("from ben {number}\n"));
-        // Nobody waits for the one who is slowed down.
-        assert!(start.elapsed() < Duration::from_secs(20));
     }
     let mut heard = ben.until("line 249\n");
     heard.push_str("line 249\n");
     assert_eq!(heard, (0..250).map(|number| format!("line {number}\n")).collect::<String>());
-    assert!(
-        start.elapsed() >= Duration::from_millis(990),
-        "200 lines a second after 50 at once: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() >= Duration::from_millis(990), "200 lines a second after 50 at once");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::cmsg_space;
@@ -21,9 +21,6 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
-
-/// How long it takes until what is not kept is closed.
-const CLOSED_LATE: Duration = Duration::from_millis(100);
 
 /// Descriptors by name, in the order in which they came.
 pub type Kept = Vec<(String, OwnedFd)>;
@@ -229,6 +226,7 @@ fn follow(
     told_tx: &Sender<String>,
     barriers_tx: &Sender<OwnedFd>,
 ) {
+    let mut turned_down = Vec::new();
     while let Some((message, fds)) = receive(socket) {
         let mut shared = shared.lock().unwrap();
         let has = |assignment: &str| message.lines().any(|line| line == assignment);
@@ -241,10 +239,7 @@ fn follow(
                     shared.kept.push((name.to_owned(), fd));
                 } else {
                     // As systemd does from v254 on: a barrier may be passed before it is closed.
-                    std::thread::spawn(move || {
-                        std::thread::sleep(CLOSED_LATE);
-                        drop(fd);
-                    });
+                    turned_down.push(fd);
                 }
             }
         } else if has("FDSTOREREMOVE=1") {
@@ -252,7 +247,10 @@ fn follow(
         } else if has("BARRIER=1") {
             if shared.holds_barriers {
                 fds.into_iter().for_each(|fd| barriers_tx.send(fd).unwrap_or_default());
+            } else {
+                drop(fds);
             }
+            turned_down.clear();
         } else if told_tx.send(message).is_err() {
             return;
         }

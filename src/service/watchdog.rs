@@ -40,35 +40,56 @@ pub async fn watch(mut probe: Probe, interval: Duration, tell: impl Fn()) {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll, Waker};
 
-    use futures::StreamExt;
-    use futures::future::{self, Either};
+    use futures::{FutureExt, StreamExt};
 
     use super::*;
+    use crate::chat::{Broker, House, Limits};
+
+    /// How often a task is polled that is to get no further.
+    const POLLS: usize = 100;
+
+    /// Polls a task, and no other.
+    fn poll<T>(task: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+        task.poll_unpin(&mut Context::from_waker(Waker::noop()))
+    }
 
     #[test]
     fn only_what_the_broker_has_answered_is_told() {
         static TOLD: AtomicU32 = AtomicU32::new(0);
         let (inputs_tx, mut inputs) = mpsc::channel(0);
-        let watching = watch(Probe::new(inputs_tx), Duration::from_millis(1), || {
+        // No time has to pass between one and the next: what a timer told would be told at once.
+        let mut watching = Box::pin(watch(Probe::new(inputs_tx), Duration::ZERO, || {
             TOLD.fetch_add(1, Ordering::Relaxed);
-        });
-        let broker = async move {
-            for answered in 0..3 {
-                let Some(Input::Probe(answer_tx)) = inputs.next().await else { panic!("a probe") };
-                // Longer than many intervals.
-                rt::sleep(Duration::from_millis(50)).await;
-                assert_eq!(TOLD.load(Ordering::Relaxed), answered, "the broker hangs");
-                answer_tx.send(()).unwrap();
-            }
-            assert!(inputs.next().await.is_some(), "it goes on");
-            drop(inputs);
-        };
-        rt::run(1, async move {
-            let both = future::join(Box::pin(watching), Box::pin(broker));
-            let late = rt::sleep(Duration::from_secs(30));
-            assert!(matches!(future::select(both, Box::pin(late)).await, Either::Left(_)));
-        });
+        }));
+        for answered in 0..3 {
+            assert!(poll(&mut watching).is_pending());
+            let Poll::Ready(Some(Input::Probe(answer_tx))) = poll(&mut inputs.next()) else {
+                panic!("a probe")
+            };
+            (0..POLLS).for_each(|_| assert!(poll(&mut watching).is_pending()));
+            assert_eq!(TOLD.load(Ordering::Relaxed), answered, "the broker hangs");
+            answer_tx.send(()).unwrap();
+            assert!(poll(&mut watching).is_pending(), "it goes on");
+            assert_eq!(TOLD.load(Ordering::Relaxed), answered + 1);
+        }
+        drop(inputs);
+        assert!(poll(&mut watching).is_ready(), "the broker has ended");
         assert_eq!(TOLD.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_probe_comes_back_only_through_the_broker() {
+        let house = || House::new(Limits { log_size: 4096, history: 0, max_rooms: 1, min_rate: 1 });
+        let (broker, inputs_tx) = Broker::new(house());
+        let mut probe = Probe::new(inputs_tx);
+        let mut trip = Box::pin(probe.round_trip());
+        (0..POLLS).for_each(|_| assert!(poll(&mut trip).is_pending(), "the broker does not run"));
+        let mut running = Box::pin(broker.run());
+        assert!(poll(&mut running).is_pending());
+        assert_eq!(poll(&mut trip), Poll::Ready(true));
+        drop((trip, running));
+        assert_eq!(poll(&mut Box::pin(probe.round_trip())), Poll::Ready(false), "there is no broker");
     }
 }

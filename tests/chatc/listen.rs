@@ -286,7 +286,7 @@ fn lines_that_are_missing_are_told_of_on_standard_error() {
 fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
     let server = TestServer::with(|config| config.commands = false);
     let address = server.address.to_string();
-    let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "300ms", &address]).wait();
+    let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "3s", &address]).wait();
     assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
     assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
 }

@@ -62,7 +62,7 @@ impl Terminal {
     /// Waits until it is so.
     #[track_caller]
     pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE / 3;
+        let deadline = Instant::now() + PATIENCE;
         while !is_so(self) {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.pty.next(left) {
@@ -145,7 +145,7 @@ impl Terminal {
     /// has nothing in it. Returns the code and the rows.
     #[track_caller]
     pub fn finish(mut self) -> (Option<i32>, Vec<String>) {
-        let deadline = Instant::now() + PATIENCE / 3;
+        let deadline = Instant::now() + PATIENCE;
         let code = loop {
             if let Ok(bytes) = self.pty.next(Duration::from_millis(10)) {
                 self.parser.process(&bytes);

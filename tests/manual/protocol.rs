@@ -1,7 +1,6 @@
 //! chatd-protocol(7), held against the code: notices, commands, answers, the fields of json, the transcripts.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chatd::protocol::command::{COMMANDS, CommandError, Spec};
 use chatd::protocol::{
@@ -178,7 +177,6 @@ fn play(transcript: &str) {
         }
     }
     assert!(people.len() >= 3);
-    server.stop(Duration::ZERO);
 }
 
 /// One line of every type that the json view has.

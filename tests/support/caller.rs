@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-/// How long anything may take before the test fails.
+/// How long anything that is waited for may stay away before the test fails. It ends tests that would hang, and is no
+/// measure of how fast anything is.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const GREETING: &str = "Hello, connection to the server ok!\n";
@@ -19,13 +20,16 @@ pub struct Caller {
     stream: TcpStream,
     /// What was received and not yet expected.
     heard: Vec<u8>,
+    /// When something was received last, if anything was.
+    received: Option<Instant>,
+    longest_pause: Duration,
 }
 
 impl Caller {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, heard: Vec::new() }
+        Self::on(stream)
     }
 
     /// Somebody whose kernel keeps only a few KiB of what is not read.
@@ -35,13 +39,17 @@ impl Caller {
         // Before it connects: what has been offered once is not taken back.
         sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
         rustix::net::connect(&socket, &address).unwrap();
-        Self { stream: socket.into(), heard: Vec::new() }
+        Self::on(socket.into())
     }
 
     pub fn connect_unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();
         // The two kinds are one for all that is done here.
-        Self { stream: OwnedFd::from(stream).into(), heard: Vec::new() }
+        Self::on(OwnedFd::from(stream).into())
+    }
+
+    fn on(stream: TcpStream) -> Self {
+        Self { stream, heard: Vec::new(), received: None, longest_pause: Duration::ZERO }
     }
 
     pub fn say(&mut self, text: impl AsRef<[u8]>) {
@@ -69,6 +77,11 @@ impl Caller {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// The longest time between two things that were received, whether nothing came or nobody looked.
+    pub fn longest_pause(&self) -> Duration {
+        self.longest_pause
+    }
+
     /// Ends the input of a connection that may have ended already.
     pub fn try_end_input(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -77,9 +90,8 @@ impl Caller {
     /// Takes the next `len` bytes that are heard.
     #[track_caller]
     pub fn take(&mut self, len: usize) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
         while self.heard.len() < len {
-            if !self.receive(deadline) {
+            if !self.receive(Instant::now() + PATIENCE) {
                 panic!("the connection ended after: {}", show(&self.heard));
             }
         }
@@ -90,9 +102,8 @@ impl Caller {
     #[track_caller]
     pub fn expect(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
-        let deadline = Instant::now() + PATIENCE;
         while self.heard.len() < text.len() && text.starts_with(&self.heard) {
-            if !self.receive(deadline) {
+            if !self.receive(Instant::now() + PATIENCE) {
                 break;
             }
         }
@@ -125,8 +136,7 @@ impl Caller {
     /// All that is heard until the connection ends.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.receive(deadline) {}
+        while self.receive(Instant::now() + PATIENCE) {}
         std::mem::take(&mut self.heard)
     }
 
@@ -146,6 +156,9 @@ impl Caller {
         match self.stream.read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
+                let now = Instant::now();
+                let pause = self.received.replace(now).map_or(Duration::ZERO, |last| now - last);
+                self.longest_pause = self.longest_pause.max(pause);
                 self.heard.extend_from_slice(&buffer[..count]);
                 true
             }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatd::net::Address;
 use chatd::rt;
@@ -25,7 +25,7 @@ pub use caller::{Caller, GREETING, PATIENCE};
 
 /// A server in this process, on a free port.
 pub struct TestServer {
-    server: Option<Server>,
+    server: Server,
     pub address: SocketAddr,
 }
 
@@ -40,7 +40,7 @@ impl TestServer {
         change(&mut config);
         let server = rt::run(2, async move { Server::start(&config) }).unwrap();
         let Address::Tcp(address) = server.addresses()[0] else { panic!("the first address is no TCP") };
-        Self { server: Some(server), address }
+        Self { server, address }
     }
 
     /// Somebody who has been greeted, and hence hears what is said from now on.
@@ -51,12 +51,7 @@ impl TestServer {
     }
 
     pub fn server(&self) -> &Server {
-        self.server.as_ref().unwrap()
-    }
-
-    pub fn stop(mut self, drain: Duration) {
-        let server = self.server.take().unwrap();
-        rt::run(2, server.stop(drain));
+        &self.server
     }
 }
 
@@ -146,30 +141,54 @@ impl Daemon {
         }
     }
 
-    /// Says whether it has not ended after that time.
-    pub fn goes_on_for(&mut self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            self.log.push(line);
+    /// Waits until it does nothing any more: a hundred looks in a row find all of its threads asleep, and none that has
+    /// run since the look before. One that spins, or that wakes up again and again, never comes to that; one that has
+    /// ended has.
+    #[track_caller]
+    pub fn wait_until_at_rest(&self) {
+        const LOOKS: usize = 100;
+        let deadline = Instant::now() + PATIENCE;
+        let (mut before, mut looks) = (self.tasks(), 0);
+        while looks < LOOKS {
+            assert!(Instant::now() < deadline, "it is never at rest: {before:?}");
+            std::thread::yield_now();
+            let now = self.tasks();
+            let is_at_rest =
+                now == before && now.iter().all(|(state, _)| !matches!(state.as_str(), "R" | "D"));
+            looks = if is_at_rest { looks + 1 } else { 0 };
+            before = now;
         }
-        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The state of each of its threads, and how often that has let others run; nothing of one that ends just now.
+    fn tasks(&self) -> Vec<(String, u64)> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let look = |task: std::io::Result<std::fs::DirEntry>| {
+            // proc(5): a name, a tab, and the value.
+            let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+            let value =
+                |name| status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
+            let switches = |name| value(name)?.parse::<u64>().ok();
+            let state = value("State:")?.to_owned();
+            Some((state, switches("voluntary_ctxt_switches:")? + switches("nonvoluntary_ctxt_switches:")?))
+        };
+        tasks.filter_map(look).collect()
     }
 
     /// Memory that it uses, in bytes.
     pub fn rss(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        self.memory("VmRSS:")
     }
 
-    /// CPU time used so far, by all its threads.
-    pub fn cpu(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let nanos = tasks.filter_map(|task| {
-            let stat = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            stat.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanos.sum())
+    /// The most memory that it has used at any time, in bytes.
+    pub fn peak_rss(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 }
 

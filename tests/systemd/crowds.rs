@@ -10,16 +10,18 @@ use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
 use crate::handover::SmallBuffers;
 use crate::machine::Machine;
-use crate::oracle::{Oracle, Plan, Report, now};
+use crate::oracle::{Oracle, Plan, now};
 use crate::package::{PORT, Packages, install};
 use crate::service::{Change, SERVICE_DROP_IN};
+use crate::storer::stored;
 
 /// Any number of restarts.
 const NO_LIMIT: &str = "[Unit]\nStartLimitIntervalSec=0\n";
-/// The most that systemd may work for one restart.
-const MOST_CPU: Duration = Duration::from_millis(200);
-/// The longest silence that nearly everybody may notice.
-const MOST_SILENCE: Duration = Duration::from_millis(300);
+/// systemd keeps one descriptor for at least so many sessions: what it has to do for a restart grows with how many it
+/// keeps.
+const FEW: u32 = 20;
+/// What it may keep besides.
+const OTHER_STORED: u32 = 20;
 
 fn plan(machine: &Machine, sessions: u32, rate: u32) -> Plan {
     let mut plan = Plan::new(PORT, sessions, rate);
@@ -27,28 +29,28 @@ fn plan(machine: &Machine, sessions: u32, rate: u32) -> Plan {
     plan
 }
 
-/// Waits for so long and what looks like chance, so that things happen at any moment of the traffic.
-fn go_on(number: u32) {
+/// Waits until each of so many has heard something more, and as much more as looks like chance, so that things happen at
+/// any moment of the traffic.
+fn go_on(oracle: &Oracle, sessions: u32, number: u32) {
     let chance = number.wrapping_mul(2_654_435_761) >> 22;
-    // How long they talk.
-    std::thread::sleep(Duration::from_millis(200) + Duration::from_micros(u64::from(chance) * 300));
+    oracle.wait_until_heard(oracle.heard() + u64::from(sessions) * u64::from(100 + chance / 8));
 }
 
-fn restarts_under(machine: &Machine, plan: Plan, restarts: u32) -> Report {
+fn restarts_under(machine: &Machine, plan: Plan, restarts: u32) {
     let _change = Change::new(machine, SERVICE_DROP_IN, NO_LIMIT);
     // So that chatd has something for slow readers that it has not sent.
     let _small = SmallBuffers::new();
+    let sessions = plan.sessions;
     let oracle = Oracle::start(plan);
     for number in 0..restarts {
-        go_on(number);
+        go_on(&oracle, sessions, number);
         oracle.begin();
         machine.run("systemctl restart chatd");
     }
-    go_on(restarts);
+    go_on(&oracle, sessions, restarts);
     let report = oracle.finish();
     println!("{restarts} restarts: {report}");
     report.expect_everything();
-    report
 }
 
 pub fn restarts(machine: &Machine, _: &Packages) {
@@ -58,8 +60,8 @@ pub fn restarts(machine: &Machine, _: &Packages) {
 pub fn a_thousand_through_fifty_restarts(machine: &Machine, _: &Packages) {
     let mut plan = plan(machine, 1000, 5000);
     plan.beat = Duration::from_millis(40);
-    let report = restarts_under(machine, plan, 50);
-    assert!(report.tally.silences.at(990) <= MOST_SILENCE, "of the restarts 99 % are shorter");
+    // How long they heard nothing is printed: it depends on the machine.
+    restarts_under(machine, plan, 50);
 }
 
 /// Among so many kills there is none of a kind.
@@ -68,10 +70,11 @@ const NEVER: u32 = u32::MAX;
 /// Kills it again and again; after one in `hasty` of them once more, as soon as there is another process.
 fn kills_under(machine: &Machine, plan: Plan, kills: u32, hasty: u32) {
     let _change = Change::new(machine, SERVICE_DROP_IN, NO_LIMIT);
+    let sessions = plan.sessions;
     let oracle = Oracle::start(plan);
     let mut pid = machine.main_pid();
     for number in 1..=kills {
-        go_on(number);
+        go_on(&oracle, sessions, number);
         oracle.begin();
         let from = now();
         oracle.crash(|| machine.kill(Signal::KILL));
@@ -85,7 +88,7 @@ fn kills_under(machine: &Machine, plan: Plan, kills: u32, hasty: u32) {
         pid = machine.main_pid();
         oracle.wait_until_told();
     }
-    go_on(0);
+    go_on(&oracle, sessions, 0);
     let report = oracle.finish();
     println!("{report}");
     report.expect_no_faults();
@@ -124,8 +127,8 @@ pub fn upgrade_and_downgrade(machine: &Machine, packages: &Packages) {
 pub const CROWD: &str = "crowd";
 
 /// A crowd in a process of its own: FIRST SESSIONS SPEAKERS RATE, and the first and the last number of those who speak
-/// in the other. It does what it is told on standard input, a word a line: `talk`, `begin`, `finish`, each of which is
-/// answered by a line, and `end`.
+/// in the other. It does what it is told on standard input, a word a line: `talk`, `on` with a number for [`go_on`],
+/// `begin`, `finish`, each of which is answered by a line, and `end`.
 pub fn talk(words: &[&str]) -> ExitCode {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -137,10 +140,11 @@ pub fn talk(words: &[&str]) -> ExitCode {
     plan.beat = Duration::from_millis(100);
     let oracle = Oracle::gather(plan);
     println!("gathered");
-    for line in std::io::stdin().lines() {
-        match line.unwrap().as_str() {
-            "talk" => oracle.talk(),
-            "begin" => oracle.begin(),
+    for line in std::io::stdin().lines().map(Result::unwrap) {
+        match line.split_once(' ').unwrap_or((&line, "")) {
+            ("talk", _) => oracle.talk(),
+            ("on", number) => go_on(&oracle, numbers[1], number.parse().unwrap()),
+            ("begin", _) => oracle.begin(),
             _ => break,
         }
         println!("done");
@@ -209,15 +213,15 @@ fn two_crowds_through(machine: &Machine, each: u32, restarts: u32, rate: u32) {
     };
     tell("talk");
     for number in 0..restarts {
-        go_on(number);
+        tell(&format!("on {number}"));
         tell("begin");
-        let (start, before) = (Instant::now(), machine.cpu_of_systemd());
+        let start = Instant::now();
         machine.run("systemctl restart chatd");
-        let cpu = machine.cpu_of_systemd() - before;
-        println!("a restart in {:?}; systemd has worked for {cpu:?}", start.elapsed());
-        assert!(cpu <= MOST_CPU, "systemd has worked for {cpu:?}");
+        let stored = stored(machine);
+        println!("a restart in {:?}; systemd keeps {stored} descriptors", start.elapsed());
+        assert!(stored <= 2 * each / FEW + OTHER_STORED, "systemd keeps {stored} descriptors");
     }
-    go_on(restarts);
+    tell(&format!("on {restarts}"));
     let reports = tell("finish");
     reports.iter().for_each(|report| println!("{restarts} restarts: {report}"));
     crowds.iter_mut().for_each(|crowd| crowd.say("end"));

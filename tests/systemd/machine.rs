@@ -65,7 +65,7 @@ impl Machine {
                 return;
             }
             assert!(Instant::now() < deadline, "it does not boot");
-            std::thread::sleep(Duration::from_millis(50));
+            pause();
         }
     }
 
@@ -135,7 +135,7 @@ impl Machine {
         let deadline = Instant::now() + PATIENCE;
         while !is_so() {
             assert!(Instant::now() < deadline, "waited too long until {what}");
-            std::thread::sleep(Duration::from_millis(20));
+            pause();
         }
     }
 
@@ -189,12 +189,6 @@ impl Machine {
         self.wait_until("another process is ready", || is_another(&states()));
     }
 
-    /// The CPU time of the first process so far.
-    pub fn cpu_of_systemd(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/schedstat", self.leader)).unwrap();
-        Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
-    }
-
     /// What the journal has since `mark`, with further options of journalctl.
     pub fn journal(&self, mark: &str, options: &str) -> String {
         self.try_run(&format!("journalctl --no-pager -q --since={mark} {options}"))
@@ -237,6 +231,11 @@ impl Drop for Machine {
         let _ = self.nspawn.wait();
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// Between two looks: each starts a process inside, and asks systemd, which has better things to do.
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 fn said(output: &Output) -> String {

@@ -73,7 +73,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a crowd talks through restarts", crowds::restarts),
     ("a crowd talks through kills", crowds::kills),
     ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),
-    ("two crowds stay through a restart, and systemd works little for it", crowds::two_crowds),
+    ("two crowds stay through a restart, and systemd keeps few descriptors for it", crowds::two_crowds),
     ("a crowd talks through an upgrade and a downgrade", crowds::upgrade_and_downgrade),
     ("a mistake in the file closes nobody", trouble::a_mistake_in_the_file_closes_nobody),
     ("what somebody has said who is gone is heard", trouble::what_somebody_has_said_who_is_gone_is_heard),

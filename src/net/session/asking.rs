@@ -70,7 +70,9 @@ impl Session {
         if (self.unsaid.is_none() && !self.is_new_to_telnet) || !self.can_say(cx) {
             return false;
         }
-        if self.is_new_to_telnet && self.net.stage() == Stage::Running && self.has_been_sent_enough() {
+        // What seems to be telnet may turn out to be UTF-16.
+        let is_telnet = self.is_new_to_telnet && self.opening.is_decided();
+        if is_telnet && self.net.stage() == Stage::Running && self.has_been_sent_enough() {
             self.is_new_to_telnet = false;
             self.send(Input::Telnet(self.reader.id()));
             return true;

@@ -101,3 +101,73 @@ impl Session {
         self.phase = Phase::Ended;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Poll, Wake, Waker};
+
+    use super::super::handover::tests::Passage;
+    use super::*;
+    use crate::net::testing::settings;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn half_a_line_that_is_due_while_the_room_waits_is_looked_at_only_now_and_then() {
+        let mut passage = Passage::greeted(Settings { flush_after: Some(FLUSH_CHECK), ..settings() });
+        passage.say("half");
+        passage.until(|passage| passage.session.framer.has_unfinished());
+        let Passage { session, .. } = &mut passage;
+        // What was said before is on its way to the room, which does not take it in.
+        session.reader.member().begin_input();
+        session.last_read -= HOUR;
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        for _ in 0..3 {
+            let now = rt::now();
+            session.alarm = Some(now);
+            assert!(session.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(session.alarm.is_some_and(|when| when >= now + FLUSH_CHECK));
+        }
+        assert!(session.framer.has_unfinished());
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "it does not wake itself");
+    }
+
+    /// A session that has been blocked for an hour; its caller has read all that the kernel has, if it reads.
+    /// Returns what becomes of it when it looks.
+    fn after_an_hour(reads: bool) -> Poll<Close> {
+        let mut passage = Passage::greeted(Settings { slow_timeout: HOUR, ..settings() });
+        let Passage { house, witness, .. } = &mut passage;
+        house.say(witness, &format!("{}\n", "x".repeat(999)).repeat(100));
+        passage.until(|passage| passage.session.blocked.is_some());
+        while reads && passage.caller.read(&mut [0; 4096]).is_ok() {}
+        passage.session.blocked = Some(rt::now() - HOUR);
+        passage.session.alarm = passage.session.blocked;
+        let poll = passage.session.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(!reads || passage.caller.read(&mut [0; 4096]).is_ok(), "it is sent more");
+        poll
+    }
+
+    #[test]
+    fn who_takes_nothing_for_slow_timeout_is_closed() {
+        assert!(matches!(after_an_hour(false), Poll::Ready(Close::Slow)));
+    }
+
+    #[test]
+    fn nobody_is_closed_who_has_read_while_chatd_did_not_look() {
+        assert!(after_an_hour(true).is_pending());
+    }
+}

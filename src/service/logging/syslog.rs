@@ -116,10 +116,10 @@ fn send(logger: &mut Logger<LoggerBackend, Undated>, entry: &Entry) -> io::Resul
 mod tests {
     use super::*;
     use crate::service::logging::backend::Logging;
+    use crate::service::logging::backend::tests::expect_stop;
     use crate::service::scratch::Scratch;
     use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
-    use std::time::Instant;
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -231,11 +231,10 @@ mod tests {
         let folder = Scratch::new();
         let daemon = Daemon::bind(&folder.file("log"));
         let logging = Logging::open(Syslog::new(&folder.file("log"))).unwrap();
-        let start = Instant::now();
+        // Each that waited for it would wait for half a second.
         for n in 0..LINES {
             logging.log(entry(Level::Info, &n.to_string()));
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         assert!(daemon.count(LINES) > 0);
     }
 
@@ -248,9 +247,8 @@ mod tests {
             for n in 0..1000 {
                 logging.log(entry(Level::Info, &n.to_string()));
             }
-            let start = Instant::now();
-            logging.stop();
-            assert!(start.elapsed() < Duration::from_secs(10), "{name}: {:?}", start.elapsed());
+            // To write all of them takes minutes.
+            expect_stop(logging);
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Request {
     Crash(Crash, Sender<()>),
     /// How many are still to be told of the last crash, and how many were disconnected.
     ToBeTold(Sender<(usize, u64)>),
+    /// How many lines were heard so far, by all of them together.
+    Heard(Sender<u64>),
     /// Say the last lines, hear everything, and report; or say what is missing.
     Finish(Sender<Result<Report, String>>),
 }
@@ -163,6 +165,7 @@ impl Crowd {
                 let left = open.filter(|session| session.ear.is_to_be_told()).count();
                 answer.send((left, self.tally.disconnected)).unwrap();
             }
+            Request::Heard(answer) => answer.send(self.tally.deliveries).unwrap(),
             Request::Talk(_) | Request::Finish(_) => unreachable!("they are answered elsewhere"),
         }
     }

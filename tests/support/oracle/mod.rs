@@ -16,7 +16,7 @@ pub mod text;
 
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crowd::{Crowd, Request};
 pub use plan::Plan;
@@ -70,6 +70,24 @@ impl Oracle {
         self.ask(|answer| Request::Crash(crash, answer));
     }
 
+    /// How many lines all of them together have heard.
+    pub fn heard(&self) -> u64 {
+        self.ask(Request::Heard)
+    }
+
+    /// Waits until all of them together have heard so many lines; fails if they hear nothing for too long.
+    #[track_caller]
+    pub fn wait_until_heard(&self, lines: u64) {
+        let (mut heard, mut deadline) = (0, Instant::now() + PATIENCE);
+        while heard < lines {
+            let now = self.heard();
+            if now > heard {
+                (heard, deadline) = (now, Instant::now() + PATIENCE);
+            }
+            assert!(Instant::now() < deadline, "they hear nothing after {heard} lines");
+        }
+    }
+
     /// Waits until whoever must be told of the last crash has been.
     #[track_caller]
     pub fn wait_until_told(&self) {
@@ -80,7 +98,6 @@ impl Oracle {
                 (0, _) => return,
                 (left, _) => assert!(Instant::now() < deadline, "{left} sessions were not told of the crash"),
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
