@@ -43,12 +43,13 @@ fn framed(pieces: &[Piece], rules: Rules) -> Framed {
     for (piece, finish) in pieces {
         framer.feed(piece, rules, &mut out);
         if *finish {
-            let (had, lines) = (framer.has_unfinished(), out.lines);
+            let (had, lines, too_long) = (framer.has_unfinished(), out.lines, out.too_long);
             framer.finish(rules, &mut out);
             let made = out.lines - lines;
             // An IAC or CR that turns out to be text may be what makes the line too long. A first line that ends in CR may
             // have more of them in it.
-            let is_dropped = made == 0 && (framer.dropping || out.is_utf16);
+            let is_dropped = made == 0 && (out.too_long > too_long || out.is_utf16);
+            assert!(!framer.is_begun());
             assert!(made == u32::from(had) || is_dropped || framer.line_end == LineEnd::Cr);
         }
         assert!(framer.unfinished.capacity() <= rules.max_line);

@@ -282,7 +282,7 @@ impl House {
             return Answer::ThatIsYou;
         }
         let who = Who::clone(&other.who());
-        match profile.member.toggle_ignored(other_id) {
+        match profile.member.toggle_ignored(other_id, |id| self.profiles.contains_key(&id)) {
             Some(true) => Answer::Ignored(who),
             Some(false) => Answer::HeardAgain(who),
             None => Answer::IgnoresTooMany(MOST_IGNORED),
@@ -666,6 +666,28 @@ mod tests {
         assert_eq!(ann.read_all(), "<bob> b4\n");
         assert_eq!(house.answer(&mut ann, "/ignore ann"), "-!- that is you\n");
         assert_eq!(house.answer(&mut ann, "/ignore zoe"), "-!- nobody is called that; see /who\n");
+    }
+
+    #[test]
+    fn who_is_gone_does_not_count_among_those_whom_one_ignores() {
+        let mut house = TestHouse::default();
+        let mut ann = house.join_as("ann");
+        for _ in 0..=MOST_IGNORED {
+            let mut pest = house.join_as("pest");
+            assert!(house.answer(&mut ann, "/ignore pest").starts_with("-!- you do not hear pest any more"));
+            house.say(&mut pest, "buy now\n");
+            assert!(!ann.read_all().contains("buy now"));
+            house.leave(pest);
+        }
+        let mut others: Vec<_> = (0..MOST_IGNORED).map(|_| house.join()).collect();
+        for other in &others {
+            house.answer(&mut ann, &format!("/ignore guest{}", other.id().0));
+        }
+        let last = house.join();
+        let answer = house.answer(&mut ann, &format!("/ignore guest{}", last.id().0));
+        assert_eq!(answer, "-!- you ignore 100 already, and hear this one still\n");
+        others.iter_mut().for_each(|other| house.say(other, "not heard\n"));
+        assert!(!ann.read_all().contains("not heard"));
     }
 
     #[test]

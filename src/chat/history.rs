@@ -25,31 +25,46 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// How many of its last lines are shown, of `lines` at most, with `bytes` at most.
-    fn fitting(&self, lines: usize, bytes: usize) -> usize {
-        let lines = lines.min(self.lines);
-        if self.last(lines).1.len() <= bytes {
-            return lines;
-        }
-        let start = self.text.len() - bytes.min(self.text.len());
-        let fits = memchr_iter(b'\n', &self.text[start..]).count();
-        // The first of those may have begun before that.
-        lines.min(fits.saturating_sub(usize::from(start > 0 && self.text[start - 1] != b'\n')))
-    }
-
     /// Only the last `lines` lines of it.
     fn last(&self, lines: usize) -> (u64, &[u8]) {
-        let skipped = self.lines.saturating_sub(lines);
-        if skipped == 0 {
-            return (self.seq, &self.text);
-        }
-        // The LF before the first line that is kept.
-        let start = memrchr_iter(b'\n', &self.text).nth(lines).map_or(0, |at| at + 1);
-        (self.seq + skipped as u64, &self.text[start..])
+        let text = last(&self.text, lines);
+        (self.seq + self.lines.saturating_sub(lines) as u64, text)
+    }
+
+    /// Its last lines in a form: at most so many, and at most so many bytes as they are shown. Returns how many, too.
+    fn show(&self, room: &str, form: Form, lines: usize, bytes: usize) -> (usize, Vec<u8>) {
+        let encode = |seq: u64, text: &[u8]| {
+            let mut out = Vec::new();
+            let Self { kind, who, time, .. } = self;
+            form.said(&Said { kind: *kind, who, room, time: *time, seq, text }, &mut out);
+            out
+        };
+        // What they certainly take, so that not much more is encoded than is shown.
+        let least = encode(self.seq, b"\n").len();
+        let lines = fitting(&self.text, lines.min(self.lines).min(bytes / least), bytes);
+        let (seq, text) = self.last(lines);
+        let encoded = encode(seq, text);
+        let lines = fitting(&encoded, lines, bytes);
+        (lines, last(&encoded, lines).to_vec())
     }
 }
 
-/// Most bytes of what has been said that are shown at once: nobody can have much put aside by asking for it.
+/// How many of the last `lines` lines have `bytes` at most.
+fn fitting(text: &[u8], lines: usize, bytes: usize) -> usize {
+    let start = text.len().saturating_sub(bytes);
+    let fits = memchr_iter(b'\n', &text[start..]).count();
+    // The first of those may have begun before that.
+    lines.min(fits.saturating_sub(usize::from(start > 0 && text[start - 1] != b'\n')))
+}
+
+/// The last `lines` lines.
+fn last(text: &[u8], lines: usize) -> &[u8] {
+    // The LF before the first of them.
+    let start = memrchr_iter(b'\n', text).nth(lines).map_or(0, |at| at + 1);
+    &text[start..]
+}
+
+/// Most bytes that are shown at once, in the form in which they are: nobody can have much put aside by asking for it.
 const SHOWN_BYTES: usize = 64 * 1024;
 
 /// What has been said last in a room.
@@ -106,22 +121,16 @@ impl History {
         let (mut left, mut bytes) = (most.min(self.max_lines), SHOWN_BYTES);
         let mut chosen = Vec::new();
         for past in self.pasts.iter().rev().filter(|past| is_shown(past.who.id)) {
-            let lines = past.fitting(left, bytes);
-            if lines == 0 {
-                break;
-            }
-            chosen.push((past, lines));
+            let (lines, shown) = past.show(room, form, left, bytes);
             left -= lines;
-            bytes = bytes.saturating_sub(past.last(lines).1.len());
+            bytes -= shown.len();
+            chosen.push(shown);
             if lines < past.lines {
                 break;
             }
         }
-        for (past, lines) in chosen.iter().rev() {
-            let (seq, text) = past.last(*lines);
-            form.said(&Said { kind: past.kind, who: &past.who, room, time: past.time, seq, text }, out);
-        }
-        chosen.iter().map(|(_, lines)| lines).sum()
+        out.extend(chosen.into_iter().rev().flatten());
+        most.min(self.max_lines) - left
     }
 }
 
@@ -172,6 +181,19 @@ mod tests {
         push(&mut history, 1, &format!("{}\n", "x".repeat(SHOWN_BYTES)));
         push(&mut history, 2, "short\n");
         assert_eq!(last(&history, 9), "short\n", "the other does not fit");
+    }
+
+    #[test]
+    fn what_is_shown_at_once_is_bounded_as_it_is_shown() {
+        let mut history = History::new(100_000, 1 << 20);
+        (0..50).for_each(|number| push(&mut history, 1000 * number + 1, &"x\n".repeat(1000)));
+        for form in Form::ALL {
+            let mut out = Vec::new();
+            let lines = history.show(usize::MAX, "main", form, |_| true, &mut out);
+            let length = out.len() / lines;
+            assert_eq!(memchr_iter(b'\n', &out).count(), lines);
+            assert!(out.len() <= SHOWN_BYTES && out.len() + 2 * length > SHOWN_BYTES, "{form:?}: {}", out.len());
+        }
     }
 
     #[test]

@@ -304,10 +304,15 @@ impl Member {
         self.ignored().contains(&from)
     }
 
-    /// Ignores a session from now on, or no more; says which. Nothing if it ignores [`MOST_IGNORED`] already.
+    /// Ignores a session from now on, or no more; says which. Nothing if it ignores [`MOST_IGNORED`] already that are
+    /// there.
     ///
     /// Nobody sends to it meanwhile: what is half sent is finished by the same rule by which it was begun.
-    pub(super) fn toggle_ignored(&self, other: SessionId) -> Option<bool> {
+    pub(super) fn toggle_ignored(
+        &self,
+        other: SessionId,
+        is_there: impl Fn(SessionId) -> bool,
+    ) -> Option<bool> {
         let room = self.room();
         let log = room.read();
         let output = &mut *self.output();
@@ -317,6 +322,10 @@ impl Member {
         ignored.retain(|id| *id != other);
         let is_new = ignored.len() == count;
         if is_new && count == MOST_IGNORED {
+            // Whoever is gone says nothing more.
+            ignored.retain(|id| is_there(*id));
+        }
+        if is_new && ignored.len() == MOST_IGNORED {
             return None;
         }
         if is_new {

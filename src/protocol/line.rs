@@ -128,8 +128,8 @@ impl Framer {
         (self.line_end, self.ending) = (LineEnd::Cr, Ending::Finished);
     }
 
-    /// The stream has ended, or has paused for long enough: what is unfinished counts as a line. A line that is
-    /// being dropped stays dropped, up to its ending; half a telnet command goes on with the next bytes.
+    /// The stream has ended, or has paused for long enough: what is unfinished counts as a line, and a line that is being
+    /// dropped has ended. Half a telnet command goes on with the next bytes.
     pub fn finish(&mut self, rules: Rules, out: &mut Framed) {
         if rules.raw {
             self.stop_waiting(rules, out);
@@ -140,12 +140,10 @@ impl Framer {
         if self.ending == Ending::Cr {
             self.end_line(rules, out);
             self.ending = Ending::Finished;
-        } else if !self.unfinished.is_empty() {
-            // A reload may have made it too long just now: then it is dropped, up to an ending still to come.
+        } else if self.is_begun() {
+            // A reload may have made it too long just now.
             self.hold(&[], rules, out);
-            if !self.dropping {
-                self.end_line(rules, out);
-            }
+            self.end_line(rules, out);
         }
     }
 
@@ -153,6 +151,11 @@ impl Framer {
     pub fn has_unfinished(&self) -> bool {
         let waiting = self.ending == Ending::Cr || self.telnet.has_lone_iac();
         !self.dropping && (waiting || !self.unfinished.is_empty())
+    }
+
+    /// Whether [`finish`](Self::finish) would end a line, also one that is being dropped.
+    pub fn is_begun(&self) -> bool {
+        self.dropping || self.has_unfinished()
     }
 
     /// A reload has made the session raw: what waited for its next byte is plain text now.
@@ -373,14 +376,14 @@ mod tests {
     fn framed(pieces: &[Option<&[u8]>], rules: Rules) -> Framed {
         let (mut framer, mut out) = (Framer::default(), Framed::default());
         for piece in pieces {
-            let (had, lines) = (framer.has_unfinished(), out.lines);
+            let (had, before) = (framer.has_unfinished(), (out.lines, out.too_long));
             match piece {
                 Some(bytes) => framer.feed(bytes, rules, &mut out),
                 None => {
                     framer.finish(rules, &mut out);
                     // An IAC or CR that turns out to be text may be what makes the line too long.
-                    let made = out.lines - lines;
-                    let is_dropped = made == 0 && (framer.dropping || out.is_utf16);
+                    let made = out.lines - before.0;
+                    let is_dropped = made == 0 && (out.too_long > before.1 || out.is_utf16);
                     let is_cr = framer.line_end == LineEnd::Cr;
                     assert!(made == u32::from(had) || is_dropped || is_cr, "has_unfinished() is right");
                 }
@@ -598,9 +601,9 @@ mod tests {
     }
 
     #[test]
-    fn finishing_does_not_let_a_long_line_out() {
+    fn finishing_ends_a_long_line_and_does_not_let_it_out() {
         let out = framed(&[Some(b"123456"), None, Some(b"78"), None, Some(b"9\nok\n"), None], at_most(5));
-        assert_eq!((&out.text[..], out.too_long), (&b"ok\n"[..], 1));
+        assert_eq!((&out.text[..], out.too_long), (&b"78\n9\nok\n"[..], 1));
     }
 
     #[test]
@@ -611,7 +614,7 @@ mod tests {
             framer.feed(rest.as_bytes(), at_most(5), &mut out);
             framer.finish(at_most(5), &mut out);
             assert_eq!((&out.text[..], out.too_long), (text.as_bytes(), 1), "{rest:?}");
-            assert_eq!(framer.dropping, rest.is_empty());
+            assert!(!framer.dropping);
         }
     }
 
@@ -785,7 +788,7 @@ mod tests {
                 }
                 self.end();
                 self.cr_finished = true;
-            } else if !self.line.is_empty() && self.line.len() <= self.max_line {
+            } else if !self.line.is_empty() {
                 self.end();
             }
         }

@@ -21,7 +21,7 @@ impl Session {
     pub(super) fn deadline(&self, settings: &Settings) -> Option<Instant> {
         let pending = Some(self.last_read).filter(|_| self.phase == Phase::Open);
         let pending = pending.filter(|_| self.unsaid.is_none());
-        let flush = settings.flush_after.filter(|_| self.framer.has_unfinished());
+        let flush = settings.flush_after.filter(|_| self.framer.is_begun());
         let wait = if self.ending.is_some() { settings.drain } else { settings.slow_timeout };
         [
             pending.zip(flush).map(|(last, wait)| (last + wait).max(rt::now() + FLUSH_CHECK)),
@@ -144,6 +144,19 @@ mod tests {
         }
         assert!(session.framer.has_unfinished());
         assert_eq!(count.0.load(Ordering::Relaxed), 0, "it does not wake itself");
+    }
+
+    #[test]
+    fn a_pause_ends_a_line_that_is_dropped_as_well() {
+        let flush_after = Some(HOUR);
+        let mut passage = Passage::greeted(Settings { flush_after, ..settings() });
+        passage.say(vec![b'x'; settings().rules.max_line + 1]);
+        passage.expect("-!- line too long (over 16384 bytes), nobody got it\n");
+        passage.session.last_read -= HOUR;
+        passage.session.alarm = Some(rt::now());
+        passage.until(|passage| !passage.session.framer.is_begun());
+        passage.say("and this\n");
+        passage.expect_said("and this\n");
     }
 
     /// A session that has been blocked for an hour; its caller has read all that the kernel has, if it reads.

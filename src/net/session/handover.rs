@@ -63,12 +63,8 @@ impl KeptSession {
 
     /// How its connection is marked; `is_torn` says whether half a line has been written to it.
     pub fn marks(&self, is_torn: bool) -> u64 {
-        (if is_half_read(&self.framer) { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
+        (if self.framer.is_begun() { READING } else { 0 }) | (if is_torn { WRITING } else { 0 })
     }
-}
-
-fn is_half_read(framer: &Framer) -> bool {
-    framer.dropping || framer.has_unfinished()
 }
 
 impl Session {
@@ -88,7 +84,7 @@ impl Session {
         if kept.is_broken {
             session.reader.release();
         }
-        let is_marked = is_half_read(&kept.framer);
+        let is_marked = kept.framer.is_begun();
         let ending = matches!(kept.phase, Phase::Finishing | Phase::Lingering).then_some(now);
         Self {
             framer: kept.framer,
@@ -124,7 +120,7 @@ impl Session {
 
     /// Marks the connection, for the case of a crash, if half a line of it has been read.
     pub(super) fn mark(&mut self) {
-        self.set_mark(is_half_read(&self.framer));
+        self.set_mark(self.framer.is_begun());
     }
 
     /// Of a line that is cut in two by a crash nothing is said.
@@ -232,7 +228,7 @@ pub(super) mod tests {
 
         /// Fails unless this is all that the session is sent next.
         #[track_caller]
-        fn expect(&mut self, expected: impl AsRef<[u8]>) {
+        pub fn expect(&mut self, expected: impl AsRef<[u8]>) {
             let (expected, mut heard) = (expected.as_ref(), Vec::new());
             self.comes_to(|passage| {
                 passage.serve();
@@ -247,7 +243,7 @@ pub(super) mod tests {
 
         /// Fails unless this is all that the room is told next.
         #[track_caller]
-        fn expect_said(&mut self, expected: &str) {
+        pub fn expect_said(&mut self, expected: &str) {
             assert_eq!(self.said(expected.len()), expected);
         }
 

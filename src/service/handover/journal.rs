@@ -23,6 +23,9 @@ const TIMES: usize = 2;
 /// The longest note: a session that ignores as many others as it may is far below.
 const MOST_BYTES: usize = 64 * 1024;
 
+/// The most notes that pass between two attempts to begin anew where there is no memory.
+const MOST_WAIT: u32 = 1024;
+
 /// A journal in a file.
 #[derive(Debug)]
 pub struct FileJournal {
@@ -34,6 +37,10 @@ pub struct FileJournal {
     /// Under which names the service manager holds those that are over.
     over: Vec<String>,
     has_failed: bool,
+    /// How many notes pass until it is tried again to begin anew, once a note could not be written; and how many the next
+    /// time.
+    wait: u32,
+    next_wait: u32,
 }
 
 /// What a journal is stored as.
@@ -44,7 +51,8 @@ pub(super) fn name_of(number: u64) -> String {
 impl FileJournal {
     /// A journal that will have the numbers after `last`, and take the place of all those in `over`.
     pub fn after(last: u64, over: Vec<String>) -> Self {
-        Self { file: None, number: last, long: 0, length: 0, over, has_failed: false }
+        let (wait, next_wait) = (0, 1);
+        Self { file: None, number: last, long: 0, length: 0, over, has_failed: false, wait, next_wait }
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -83,20 +91,33 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn note(&mut self, note: &Note) {
-        self.append(&encode(note));
+        // What comes behind half a note would never be read: all of it has to be written anew.
+        if self.has_failed {
+            self.wait = self.wait.saturating_sub(1);
+        } else {
+            self.append(&encode(note));
+        }
     }
 
     fn is_long(&self) -> bool {
-        self.length > self.long
+        if self.has_failed { self.wait == 0 } else { self.length > self.long }
     }
 
     fn begin_anew(&mut self, notes: &[Note]) {
         let mut bytes = MAGIC.to_vec();
         notes.iter().for_each(|note| bytes.extend(encode(note)));
-        if let Err(error) = self.begin(&bytes) {
-            self.fail(&error);
-            // Not again with the next note.
-            self.long = self.length + MORE;
+        match self.begin(&bytes) {
+            Ok(()) => {
+                self.next_wait = 1;
+                if std::mem::take(&mut self.has_failed) {
+                    log::info!("who is there is noted again: a crash would lose no names");
+                }
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.wait = self.next_wait;
+                self.next_wait = MOST_WAIT.min(2 * self.wait);
+            }
         }
     }
 }
@@ -156,6 +177,34 @@ mod tests {
         assert_eq!(read(file).unwrap(), notes[..2]);
         file.set_len(7).unwrap();
         assert!(read(file).is_err());
+    }
+
+    #[test]
+    fn a_note_that_could_not_be_written_is_written_again_with_all_others() {
+        let mut journal = FileJournal::after(0, Vec::new());
+        let notes: Vec<Note> = (1..4).map(|id| Note::Standing(Standing::plain(SessionId(id)))).collect();
+        journal.begin_anew(&notes[..1]);
+        assert!(!journal.is_long());
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        journal.file = Some(full);
+        journal.note(&notes[1]);
+        assert!(journal.has_failed && journal.is_long(), "at once");
+        journal.begin_anew(&notes[..2]);
+        journal.note(&notes[2]);
+        assert!(!journal.has_failed && !journal.is_long());
+        assert_eq!(read(journal.file.as_ref().unwrap()).unwrap(), notes);
+    }
+
+    #[test]
+    fn while_there_is_no_memory_it_is_tried_again_now_and_then() {
+        let mut journal = FileJournal::after(0, Vec::new());
+        (journal.has_failed, journal.wait) = (true, 3);
+        let note = Note::Gone(SessionId(1));
+        let tries = (0..3).map(|_| {
+            journal.note(&note);
+            journal.is_long()
+        });
+        assert_eq!(tries.collect::<Vec<_>>(), [false, false, true]);
     }
 
     #[test]
