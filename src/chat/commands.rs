@@ -817,6 +817,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_longer_than_the_log_is_heard_in_every_view() {
+        // A process before this one may have had a greater `max_line`, and a log for that.
+        let mut house = TestHouse::new(|limits| limits.log_size = 4096);
+        let (mut ann, mut ben, mut eve) = (house.join(), house.join(), house.join());
+        house.ask(&mut eve, "/view json");
+        eve.read_all();
+        let long = format!("{}\n", "\"".repeat(5000));
+        let mut told = Vec::new();
+        for text in [long.as_str(), "short\n", &long] {
+            house.say(&mut ann, text);
+            for _ in 0..10 {
+                house.notice_space();
+                house.wait(SECOND);
+                told.extend(
+                    parsed(&eve.read_all())
+                        .iter()
+                        .map(|object| format!("{}\n", object["text"].as_str().unwrap())),
+                );
+                ben.read(usize::MAX);
+            }
+            assert!(!house.house.is_waiting());
+        }
+        assert_eq!(
+            (told.concat(), ben.read_all()),
+            (format!("{long}short\n{long}"), format!("{long}short\n{long}"))
+        );
+    }
+
+    #[test]
     fn a_rename_is_told_where_the_name_before_was_heard() {
         let mut house = TestHouse::default();
         let (mut ann, mut ben) = (house.join_as("ann"), house.join());

@@ -192,7 +192,11 @@ mod tests {
             let lines = history.show(usize::MAX, "main", form, |_| true, &mut out);
             let length = out.len() / lines;
             assert_eq!(memchr_iter(b'\n', &out).count(), lines);
-            assert!(out.len() <= SHOWN_BYTES && out.len() + 2 * length > SHOWN_BYTES, "{form:?}: {}", out.len());
+            assert!(
+                out.len() <= SHOWN_BYTES && out.len() + 2 * length > SHOWN_BYTES,
+                "{form:?}: {}",
+                out.len()
+            );
         }
     }
 

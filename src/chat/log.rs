@@ -144,12 +144,16 @@ impl Log {
         self.tail = tail;
     }
 
-    /// Appends whole lines. The caller has made room.
+    /// Appends whole lines. The caller has made room. What is longer than all of the ring gets a larger one: a line of
+    /// another process may be, in which lines could be longer.
     ///
     /// # Panics
     /// If `text` does not fit between tail and head: what members have still to get would be overwritten.
     pub fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
         let end = self.head + text.len() as u64;
+        if self.tail == self.head && text.len() > self.ring.len() {
+            self.ring = vec![0; text.len()].into_boxed_slice();
+        }
         assert!(end - self.tail <= self.ring.len() as u64, "the caller has made room");
         let start = self.index(self.head);
         let first = text.len().min(self.ring.len() - start);
