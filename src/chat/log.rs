@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use memmap2::MmapMut;
 use serde::{Deserialize, Serialize};
 
 use super::{Position, SessionId};
@@ -46,7 +47,8 @@ const MIN_STRETCHES: usize = 16;
 /// The recent lines of a room.
 #[derive(Debug)]
 pub struct Log {
-    ring: Box<[u8]>,
+    /// Mapped, and not allocated: what an allocator gets back it keeps, and rooms come and go.
+    ring: MmapMut,
     tail: Position,
     head: Position,
     lines: u64,
@@ -60,8 +62,7 @@ impl Log {
     /// If `capacity` is 0.
     pub fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a log needs room for something");
-        let ring = vec![0; capacity].into_boxed_slice();
-        Self { ring, tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
+        Self { ring: mapped(capacity), tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
     }
 
     /// What somebody has still to get whose cursor is at `cursor`, or behind that.
@@ -152,7 +153,7 @@ impl Log {
     pub fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
         let end = self.head + text.len() as u64;
         if self.tail == self.head && text.len() > self.ring.len() {
-            self.ring = vec![0; text.len()].into_boxed_slice();
+            self.ring = mapped(text.len());
         }
         assert!(end - self.tail <= self.ring.len() as u64, "the caller has made room");
         let start = self.index(self.head);
@@ -252,6 +253,11 @@ impl Log {
     fn index(&self, at: Position) -> usize {
         (at % self.ring.len() as u64) as usize
     }
+}
+
+/// Memory that is touched as it is used, and given back at the end.
+fn mapped(capacity: usize) -> MmapMut {
+    MmapMut::map_anon(capacity).expect("without memory for a log there is no room, as without any other memory")
 }
 
 /// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].
