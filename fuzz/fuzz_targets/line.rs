@@ -50,7 +50,7 @@ fn framed(pieces: &[Piece], rules: Rules) -> Framed {
             // have more of them in it.
             let is_dropped = made == 0 && (out.too_long > too_long || out.is_utf16);
             assert!(!framer.is_begun());
-            assert!(made == u32::from(had) || is_dropped || framer.line_end == LineEnd::Cr);
+            assert!(made == u32::from(had) || is_dropped || matches!(framer.line_end, LineEnd::Cr | LineEnd::First));
         }
         assert!(framer.unfinished.capacity() <= rules.max_line);
         assert!(!framer.unfinished.is_empty() || framer.unfinished.capacity() == 0);

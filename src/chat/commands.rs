@@ -3,6 +3,7 @@
 //! Answers go to whoever has asked, and to nobody else; they are worded in `protocol::answer`. What is not here, `/help`
 //! and `/quit`, needs no house.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::house::{House, Profile, RoomId};
@@ -292,9 +293,8 @@ impl House {
 
 /// The answer to whoever has named somebody, where only names are there that look like it.
 fn only_alike(alike: &[&Profile]) -> Answer {
-    let mut names: Vec<String> =
-        alike.iter().take(MOST_ALIKE).map(|profile| profile.who().to_string()).collect();
-    names.dedup();
+    let names: BTreeSet<String> = alike.iter().map(|profile| profile.who().to_string()).collect();
+    let names: Vec<String> = names.into_iter().take(MOST_ALIKE).collect();
     if names.is_empty() { Answer::NobodyCalledThat } else { Answer::OnlyAlike(names) }
 }
 

@@ -257,7 +257,8 @@ impl Log {
 
 /// Memory that is touched as it is used, and given back at the end.
 fn mapped(capacity: usize) -> MmapMut {
-    MmapMut::map_anon(capacity).expect("without memory for a log there is no room, as without any other memory")
+    MmapMut::map_anon(capacity)
+        .expect("without memory for a log there is no room, as without any other memory")
 }
 
 /// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].

@@ -217,6 +217,8 @@ impl Door {
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        // It fails for a caller that is gone already.
+        let _ = options::bound_unsent(&socket, self.net.settings().send_buffer);
         match Stream::new(socket, self.net.keeping.marks()) {
             Ok(stream) => self.open(Arc::new(stream), from),
             Err(error) => log::debug!("a connection failed before it became a session: {error}"),

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, sockopt};
+use socket2::SockRef;
 
 /// A connection on which nothing has arrived for this long is probed (tcp(7), TCP_KEEPIDLE).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -30,6 +31,19 @@ pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
     sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
     sockopt::set_tcp_user_timeout(&socket, USER_TIMEOUT_MS)?;
     Ok(())
+}
+
+/// Bounds what the kernel keeps for a connection that does not read, to about `bytes`. Over TCP that is what has not been
+/// sent yet (tcp(7), TCP_NOTSENT_LOWAT), so it slows down nobody who reads, however far away; over a unix socket all of
+/// it (socket(7), SO_SNDBUF).
+///
+/// # Errors
+/// The kernel's, where the connection is over already.
+pub fn bound_unsent(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    if sockopt::socket_domain(&socket)? == AddressFamily::UNIX {
+        return Ok(sockopt::set_socket_send_buffer_size(&socket, bytes)?);
+    }
+    SockRef::from(&socket).set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 /// How many bytes a stream socket has taken that the other side has not acknowledged (tcp(7), SIOCOUTQ);

@@ -24,6 +24,8 @@ pub struct Settings {
     pub idle_timeout: Option<Duration>,
     /// How long what is pending for a session may take to be written once its input has ended.
     pub drain: Duration,
+    /// Bytes that the kernel keeps for a session that does not read, about; for those who connect from then on.
+    pub send_buffer: usize,
     /// Most sessions at a time.
     pub max_clients: usize,
     /// Most sessions from one address at a time; 0 for no limit.

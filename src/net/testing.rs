@@ -17,6 +17,7 @@ pub fn settings() -> Settings {
         slow_timeout: LONG,
         idle_timeout: None,
         drain: LONG,
+        send_buffer: 1 << 20,
         max_clients: 10,
         max_per_ip: 0,
         ipv6_prefix: 64,

@@ -5,6 +5,8 @@
 //! line decides, and what came in the same read behind it. Never takes a person's line such as `GET well soon` or
 //! `EHLO world` for a request.
 
+use std::net::IpAddr;
+
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
@@ -107,18 +109,32 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Takes the next bytes as they were read. Returns what they are as soon as that is known, once; the read with
-    /// the first LF always decides.
+    /// Takes the next bytes as they were read. Returns what they are as soon as that is known, once.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Foreign> {
         if self.decided {
             return None;
         }
         self.begun.extend_from_slice(&bytes[..bytes.len().min(FOREIGN_BYTES - self.begun.len())]);
+        self.decide()
+    }
+
+    /// Nothing more has arrived for now. A CR that came last may end the line: then that decides.
+    pub fn pause(&mut self) -> Option<Foreign> {
+        if self.decided || !self.begun.ends_with(b"\r") {
+            return None;
+        }
+        self.begun.push(b'\n');
+        let found = self.decide();
+        self.decided = true;
+        self.begun = Vec::new();
+        found
+    }
+
+    fn decide(&mut self) -> Option<Foreign> {
         let matches = PROTOCOLS.map(|(foreign, recognise)| (foreign, recognise(&self.begun)));
         let found = matches.iter().find(|(_, how)| *how == Match::Yes).map(|(foreign, _)| *foreign);
         let is_hopeless = matches.iter().all(|(_, how)| *how == Match::No);
-        let is_line = memchr(b'\n', bytes).is_some();
-        self.decided = found.is_some() || is_hopeless || is_line || self.begun.len() == FOREIGN_BYTES;
+        self.decided = found.is_some() || is_hopeless || self.begun.len() >= FOREIGN_BYTES;
         if self.decided {
             self.begun = Vec::new();
         }
@@ -184,12 +200,23 @@ fn redis(head: &[u8]) -> Match {
     }
 }
 
-/// `PROXY TCP4 ` and an address, or the signature of version 2.
+/// `PROXY TCP4`, two addresses, two ports and no more in the line, `PROXY UNKNOWN`, or the signature of version 2.
 fn proxy(head: &[u8]) -> Match {
-    let is_ip = |next: u8| next.is_ascii_hexdigit() || next == b':';
-    let one = either(follows(head, b"PROXY TCP4 ", is_ip), follows(head, b"PROXY TCP6 ", is_ip));
-    let unknown = follows(head, b"PROXY UNKNOWN\r", |next| next == b'\n');
-    either(either(one, unknown), follows(head, b"\r\n\r\n\0\r\nQUIT", |next| next == b'\n'))
+    let signature = follows(head, b"\r\n\r\n\0\r\nQUIT", |next| next == b'\n');
+    let Some(rest) = head.strip_prefix(b"PROXY ") else {
+        return either(signature, if b"PROXY ".starts_with(head) { Match::Maybe } else { Match::No });
+    };
+    let Some(end) = memchr(b'\n', rest) else { return Match::Maybe };
+    let words: Vec<&str> = std::str::from_utf8(&rest[..end]).unwrap_or("").trim_end().split(' ').collect();
+    let are_ips = |words: &[&str]| words.iter().all(|word| word.parse::<IpAddr>().is_ok());
+    let are_ports = |words: &[&str]| words.iter().all(|word| word.parse::<u16>().is_ok());
+    match words[..] {
+        ["UNKNOWN"] => Match::Yes,
+        ["TCP4" | "TCP6", ref ips @ .., _, _] if ips.len() == 2 && are_ips(ips) && are_ports(&words[3..]) => {
+            Match::Yes
+        }
+        _ => Match::No,
+    }
 }
 
 /// A byte order mark, or NUL in every second place of the first four bytes or of a line that is shorter.
@@ -197,19 +224,32 @@ fn utf16(head: &[u8]) -> Match {
     match *head {
         [0xfe] | [0xff] | [0xff, 0xfe] | [0xff, 0xfe, _] => Match::Maybe,
         [0xfe, 0xff, ..] => Match::Yes,
-        // Telnet's IAC DONT begins the same way: then an option comes, and text or another command.
-        [0xff, 0xfe, option, next, ..] => {
-            let is_option = matches!(option, 0..=49 | 138..=140);
-            let is_text = next >= b' ' || matches!(next, b'\t' | b'\n' | b'\r');
-            if next != 0xff && !(is_option && is_text) { Match::Yes } else { Match::No }
-        }
-        [0, 0, ..] => Match::No,
+        [0xff, 0xfe, _, ref rest @ ..] => marked(rest),
         [b'\r', 0, b'\n', 0, ..] => Match::Yes,
         // Telnet's Enter may be CR NUL.
         [b'\r', 0, _, ..] => Match::No,
+        [0, 0, ..] => Match::No,
         [0, _, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] | [1..=255, 0, b'\n', ..] => Match::Yes,
         [_] | [0, _] | [0, _, 0] | [_, 0] | [_, 0, 1..=255] => Match::Maybe,
         _ => Match::No,
+    }
+}
+
+/// What stands behind FF FE and a byte. Telnet's IAC DONT begins the same way: then text comes, or another command. In
+/// UTF-16 there is a byte before the line ends that stands in no text.
+fn marked(rest: &[u8]) -> Match {
+    let text = &rest[..memchr(0xff, rest).unwrap_or(rest.len())];
+    let is_odd = |at: usize| match text[at] {
+        0 => at == 0 || text[at - 1] != b'\r',
+        byte => byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x08 | 0x1b),
+    };
+    let is_invalid = std::str::from_utf8(text).is_err_and(|error| error.error_len().is_some());
+    if is_invalid || (0..text.len()).any(is_odd) {
+        Match::Yes
+    } else if text.len() < rest.len() || memchr(b'\n', text).is_some() {
+        Match::No
+    } else {
+        Match::Maybe
     }
 }
 
@@ -269,14 +309,13 @@ fn http(head: &[u8]) -> Match {
     }
 }
 
-/// `METHOD target NAME/1.0` and no more in the line, with a target that is an address: `RUN it PYTHON/3.9` may be a
-/// person's.
+/// `METHOD target SIP/2.0` and no more in the line: `MOVE it PYTHON/3.9` is a person's.
 fn request(head: &[u8]) -> Match {
     let Some(line) = RequestLine::parse(head) else { return Match::No };
     let has_target = line.target.iter().any(|byte| matches!(byte, b':' | b'/' | b'*'));
     match line.protocol() {
-        Some((name, [b'0'..=b'9', b'.', b'0'..=b'9']))
-            if line.has_ended && has_target && name.len() >= 3 && name.iter().all(u8::is_ascii_uppercase) =>
+        Some((b"RTSP" | b"SIP" | b"ICAP", [b'0'..=b'9', b'.', b'0'..=b'9']))
+            if line.has_ended && has_target =>
         {
             Match::Yes
         }
@@ -293,12 +332,23 @@ fn smtp(head: &[u8]) -> Match {
         return Match::No;
     }
     let Some(end) = memchr(b'\n', rest) else { return Match::Maybe };
-    let domain = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-    let is_inside = |at: usize| at > 0 && domain[at - 1].is_ascii_alphanumeric() && at + 1 < domain.len();
-    let has_dot = memchr(b'.', domain).is_some_and(is_inside);
-    let is_known = has_dot || domain.starts_with(b"[") || domain.eq_ignore_ascii_case(b"localhost");
-    let is_word = domain.iter().all(u8::is_ascii_graphic);
-    if is_known && is_word { Match::Yes } else { Match::No }
+    let domain = std::str::from_utf8(&rest[..end]).unwrap_or("").trim_end();
+    if is_domain(domain) || is_literal(domain) { Match::Yes } else { Match::No }
+}
+
+/// A name of at least two labels, or that of every machine for itself.
+fn is_domain(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut labels = text.split('.');
+    let are_labels = labels.all(|label| !label.is_empty() && label.chars().all(is_letter));
+    (are_labels && text.contains('.')) || text.eq_ignore_ascii_case("localhost")
+}
+
+/// An address in brackets (RFC 5321, 4.1.3).
+fn is_literal(text: &str) -> bool {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let ip = inside.map(|ip| ip.strip_prefix("IPv6:").unwrap_or(ip));
+    ip.is_some_and(|ip| ip.parse::<IpAddr>().is_ok())
 }
 
 #[cfg(test)]
@@ -400,10 +450,26 @@ mod tests {
             &[b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n", b"PROXY TCP6 ::1 ::1 5 6\r\n", b"PROXY UNKNOWN\r\n"],
         );
         check(Foreign::Rdp, &[b"\x03\x00\x00*%\xe0\x00\x00"]);
-        for together in [&b"*1\r\n$4\r\nPING\r\n"[..], b"*2\r\n$7\r\nCOMMAND\r\n$4\r\nDOCS\r\n"] {
-            assert_eq!(read(together), (Some(Foreign::Redis), true));
+        check(Foreign::Redis, &[b"*1\r\n$4\r\nPING\r\n", b"*2\r\n$7\r\nCOMMAND\r\n$4\r\nDOCS\r\n"]);
+        check(Foreign::Proxy, &[b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c"]);
+    }
+
+    #[test]
+    fn a_line_whose_lf_is_still_to_come_is_known_by_its_cr() {
+        for (line, foreign) in [
+            ("EHLO mail.example.com\r", Some(Foreign::Smtp)),
+            ("OPTIONS rtsp://x/ RTSP/1.0\r", Some(Foreign::Request)),
+            ("PROXY UNKNOWN\r", Some(Foreign::Proxy)),
+            ("HELLO\r", None),
+            ("\r", None),
+        ] {
+            let mut opening = Opening::default();
+            assert_eq!((opening.feed(line.as_bytes()), opening.pause()), (None, foreign), "{line:?}");
+            assert!(opening.is_decided());
         }
-        assert_eq!(read(b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c").0, Some(Foreign::Proxy), "version 2");
+        let mut opening = Opening::default();
+        assert_eq!((opening.feed(b"EHLO mail.exa"), opening.pause()), (None, None));
+        assert_eq!(opening.feed(b"mple.com\r\n"), Some(Foreign::Smtp));
     }
 
     fn utf16(text: &str, of: fn(u16) -> [u8; 2]) -> Vec<u8> {
@@ -412,10 +478,20 @@ mod tests {
 
     #[test]
     fn utf16_is_known_with_its_mark_and_without() {
-        for text in ["\u{feff}hello\r\n", "\u{feff}y\n", "\u{feff}\r\n", "\u{feff}Привет\n", "\u{feff}你好"]
-        {
-            assert_eq!(verdict(&utf16(text, u16::to_le_bytes)).0, Some(Foreign::Utf16), "{text}");
-            assert_eq!(verdict(&utf16(text, u16::to_be_bytes)).0, Some(Foreign::Utf16), "{text}");
+        for text in [
+            "hello\r\n",
+            "y\n",
+            "\r\n",
+            "Привет\n",
+            "你好\n",
+            "中文你好\r\n",
+            "中国 hello\r\n",
+            "一丁\n",
+            "\u{3000}あ\r\n",
+        ] {
+            let text = format!("\u{feff}{text}");
+            assert_eq!(read(&utf16(&text, u16::to_le_bytes)).0, Some(Foreign::Utf16), "{text}");
+            assert_eq!(verdict(&utf16(&text, u16::to_be_bytes)).0, Some(Foreign::Utf16), "{text}");
         }
         for text in ["hello\r\n", "y\n", "y\r\n", "/nick ann\n", "é?"] {
             assert_eq!(read(&utf16(text, u16::to_le_bytes)).0, Some(Foreign::Utf16), "{text}");
@@ -441,8 +517,6 @@ mod tests {
     fn what_people_say_is_not_foreign() {
         for line in [
             "hello\n",
-            "\n",
-            "\r\n",
             "GET well soon\n",
             "GET well HTTP\n",
             "GET / HTTP/\n",
@@ -457,6 +531,14 @@ mod tests {
             "OPTIONS / RTSP/1.0 please\n",
             "OPTIONS / RTSP/10\n",
             "LOOK at: A/1.0\n",
+            "PLUG it: USB/3.0\n",
+            "MOVE src/a.py PYTHON/3.9\n",
+            "Helo everybody...\n",
+            "helo [waves]\n",
+            "HELO guys.anyone?\n",
+            "PROXY TCP4 does not work here\n",
+            "PROXY TCP4 addresses break\n",
+            "PROXY TCP4 1 2 3 4\n",
             "SSH is fine\n",
             "SSH-2.0- is new\n",
             "SSH-2.0-\n",
@@ -466,7 +548,6 @@ mod tests {
             "EHLO world\n",
             "HELO there.\n",
             "EHLO to example.org\n",
-            "*1\r\n",
             "*2 for that\n",
             "* waves\n",
             "PROXY TCP4 is broken\n",
@@ -480,6 +561,9 @@ mod tests {
         ] {
             assert_eq!(verdict(line.as_bytes()), (None, true), "{line:?}");
         }
+        for line in ["\n", "\r\n", "*1\r\n"] {
+            assert_eq!(verdict(line.as_bytes()), (None, false), "{line:?}, and it is said");
+        }
     }
 
     #[test]
@@ -491,22 +575,22 @@ mod tests {
 
     #[test]
     fn most_lines_are_decided_by_their_second_byte() {
-        for line in ["hi", "0.", "\n", "\u{e9}", "/nick alice", "Good"] {
+        for line in ["hi", "0.", "\u{e9}", "/nick alice", "Good"] {
             assert!(verdict(&line.as_bytes()[..line.len().min(2)]).1, "{line:?}");
         }
     }
 
     #[test]
     fn only_the_first_line_counts() {
-        for bytes in [&b"hi\nGET / HTTP/1.1\r\n"[..], b"\n\x16\x03\x01", b"hi\nSSH-2.0-x\n", b"*1\n$4\r\n"] {
-            assert_eq!(read(bytes).0, None);
+        for bytes in [
+            &b"hi\nGET / HTTP/1.1\r\n"[..],
+            b"\n\x16\x03\x01",
+            b"hi\nSSH-2.0-x\n",
+            b"*1\n$4\r\n",
+            b"*1\r\nhi\n",
+        ] {
+            assert_eq!(verdict(bytes).0, None);
         }
-        let mut opening = Opening::default();
-        assert_eq!(
-            (opening.feed(b"*1\r\n"), opening.feed(b"$4\r\nPING\r\n")),
-            (None, None),
-            "it has been said by then"
-        );
     }
 
     #[test]
@@ -558,13 +642,12 @@ mod tests {
         }
 
         #[test]
-        fn a_newline_always_decides_and_more_bytes_change_nothing(
+        fn more_bytes_change_nothing(
             head in proptest::collection::vec(any::<u8>(), 0..40),
             start in proptest::sample::select(vec!["", "GET / HTTP/", "EHLO a.", "*1\r", "SSH-2.0", "A: /", "PROXY TCP4"]),
             more in proptest::collection::vec(any::<u8>(), 0..10),
         ) {
             let bytes = [start.as_bytes(), &head].concat();
-            prop_assert!(read(&[&bytes[..], b"\n"].concat()).1);
             if let (Some(foreign), _) = read(&bytes) {
                 prop_assert_eq!(read(&[&bytes[..], &more].concat()).0, Some(foreign));
             }

@@ -72,6 +72,8 @@ pub enum LineEnd {
     /// Nobody knows: the first line has not ended yet.
     #[default]
     Unknown,
+    /// The first line has ended at a CR, and nothing more has arrived: an LF or NUL may still follow.
+    First,
     /// LF, CR LF or CR NUL. A CR elsewhere is text: a progress bar draws itself anew with it.
     Lf,
     /// A bare CR, or any of the others.
@@ -125,7 +127,7 @@ impl Framer {
         if !std::mem::take(&mut self.dropping) {
             without_bom(&text).split(|&byte| byte == b'\r').for_each(|line| push_line(line, rules, out));
         }
-        (self.line_end, self.ending) = (LineEnd::Cr, Ending::Finished);
+        (self.line_end, self.ending) = (LineEnd::First, Ending::Finished);
     }
 
     /// The stream has ended, or has paused for long enough: what is unfinished counts as a line, and a line that is being
@@ -172,10 +174,18 @@ impl Framer {
     /// Cuts text (telnet is out) into lines: the one begun earlier, then all that are clean in one piece, then,
     /// if there is anything to clean, one at a time.
     fn frame(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
+        if self.line_end == LineEnd::First
+            && let Some(first) = text.first()
+        {
+            self.line_end = if matches!(first, b'\n' | 0) { LineEnd::Lf } else { LineEnd::Cr };
+        }
         if self.line_end == LineEnd::Cr && !rules.raw {
             return self.frame_by_cr(text, rules, out);
         }
         let mut rest = self.go_on(text, rules, out);
+        if self.line_end == LineEnd::Cr && !rules.raw {
+            return self.frame_by_cr(rest, rules, out);
+        }
         let (whole, _) = rest.split_at(memrchr(b'\n', rest).map_or(0, |at| at + 1));
         if rules.raw || text::are_clean(whole) {
             push_clean_lines(whole, rules.max_line, out);
@@ -191,9 +201,7 @@ impl Framer {
     /// The same where a CR ends a line as well: at once, and an LF or NUL that comes next belongs to it.
     fn frame_by_cr(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
         let mut rest = self.settle_cr(text, rules, out);
-        while self.line_end == LineEnd::Cr
-            && let Some(at) = memchr2(b'\r', b'\n', rest)
-        {
+        while let Some(at) = memchr2(b'\r', b'\n', rest) {
             self.hold(&rest[..at], rules, out);
             self.end_line(rules, out);
             if rest[at] == b'\r' {
@@ -201,11 +209,7 @@ impl Framer {
             }
             rest = self.settle_cr(&rest[at + 1..], rules, out);
         }
-        if self.line_end == LineEnd::Cr {
-            self.hold(rest, rules, out);
-        } else {
-            self.frame(rest, rules, out);
-        }
+        self.hold(rest, rules, out);
     }
 
     /// Goes on with the line begun earlier, if there is one, or with the first; returns what comes after it.
@@ -224,12 +228,12 @@ impl Framer {
         after
     }
 
-    /// Decides about a CR that came last, now that the byte after it is here. After an LF behind it, lines end with that.
+    /// Decides about a CR that came last, now that the byte after it is here.
     fn settle_cr<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
         let [first, after @ ..] = text else { return text };
         match (std::mem::take(&mut self.ending), first) {
             (Ending::Cr, b'\n' | 0) => self.end_line(rules, out),
-            (Ending::Finished, b'\n' | 0) => self.line_end = LineEnd::Lf,
+            (Ending::Finished, b'\n' | 0) => {}
             (Ending::Cr, _) => {
                 self.hold(b"\r", rules, out);
                 return text;
@@ -245,6 +249,10 @@ impl Framer {
             Some(line) if !rules.raw => {
                 self.hold(line, rules, out);
                 self.ending = Ending::Cr;
+                if self.line_end == LineEnd::Cr {
+                    self.end_line(rules, out);
+                    self.ending = Ending::Finished;
+                }
             }
             _ if text.is_empty() => {}
             _ => self.hold(text, rules, out),
@@ -256,6 +264,14 @@ impl Framer {
         let len = self.unfinished.len() + bytes.len();
         if self.dropping {
             return;
+        }
+        if len > rules.max_line && self.line_end == LineEnd::Unknown && !rules.raw {
+            let text = [&std::mem::take(&mut self.unfinished), bytes].concat();
+            if memchr(b'\r', &text[..=rules.max_line]).is_some()
+                && let Some(last) = memrchr(b'\r', &text)
+            {
+                return self.hold_behind_crs(&text[..last], &text[last + 1..], rules, out);
+            }
         }
         if len > rules.max_line {
             self.unfinished = Vec::new();
@@ -269,6 +285,13 @@ impl Framer {
             self.unfinished.reserve_exact(capacity - self.unfinished.len());
         }
         self.unfinished.extend_from_slice(bytes);
+    }
+
+    /// No first line is that long: there are CRs in it, and each has ended one.
+    fn hold_behind_crs(&mut self, ended: &[u8], begun: &[u8], rules: Rules, out: &mut Framed) {
+        self.line_end = LineEnd::Cr;
+        without_bom(ended).split(|&byte| byte == b'\r').for_each(|line| push_line(line, rules, out));
+        self.hold(begun, rules, out);
     }
 
     /// The line is complete: it goes out, unless it was being dropped, and its memory is given back.
@@ -384,7 +407,7 @@ mod tests {
                     // An IAC or CR that turns out to be text may be what makes the line too long.
                     let made = out.lines - before.0;
                     let is_dropped = made == 0 && (out.too_long > before.1 || out.is_utf16);
-                    let is_cr = framer.line_end == LineEnd::Cr;
+                    let is_cr = matches!(framer.line_end, LineEnd::Cr | LineEnd::First);
                     assert!(made == u32::from(had) || is_dropped || is_cr, "has_unfinished() is right");
                 }
             }
@@ -449,6 +472,9 @@ mod tests {
         assert_eq!(typed(&["h", "i", "\r", "y", "o", "\r"]), "hi\nyo\n");
         assert_eq!(typed(&["one\rtwo\r", "three\rfour"]), "one\ntwo\nthree\n");
         assert_eq!(typed(&["one\r", "two\nthree\r"]), "one\ntwo\nthree\n", "a pasted line");
+        assert_eq!(typed(&["hi\r", "a\r\n", "hello\r", "you\r"]), "hi\na\nhello\nyou\n", "a pasted CR LF");
+        let old_mac: String = (0..800).map(|number| format!("line {number:04} of an old file\r")).collect();
+        assert_eq!(read(&old_mac), old_mac.replace('\r', "\n"), "longer than a line may be");
         assert_eq!(read("one\rtwo\r"), "one\ntwo\n", "at the end of the stream");
     }
 
@@ -582,8 +608,8 @@ mod tests {
             let out = read_with(format!("123456789{ending}").as_bytes(), at_most(8));
             assert_eq!((&out.text[..], out.too_long), (&b""[..], 1), "{ending:?}");
         }
-        let out = read_with(b"1234567\r8\n1234567\r\n", at_most(8));
-        assert_eq!((&out.text[..], out.too_long), (&b"1234567\n"[..], 1), "a CR inside counts");
+        let out = read_with(b"\n1234567\r8\n1234567\r\n", at_most(8));
+        assert_eq!((&out.text[..], out.too_long), (&b"\n1234567\n"[..], 1), "a CR inside counts");
     }
 
     #[test]
@@ -677,6 +703,7 @@ mod tests {
         /// The first line has ended; and with a bare CR.
         is_past_first: bool,
         is_cr: bool,
+        is_first_cr: bool,
         out: Framed,
     }
 
@@ -715,8 +742,10 @@ mod tests {
 
         fn stripped(&mut self, byte: u8) {
             let completes = !self.raw && (byte == b'\n' || byte == 0);
+            if std::mem::take(&mut self.is_first_cr) {
+                self.is_cr = !completes;
+            }
             if std::mem::take(&mut self.cr_finished) && completes {
-                self.is_cr = false;
                 return;
             }
             if self.is_cr && byte == b'\r' {
@@ -728,12 +757,32 @@ mod tests {
                     return self.end();
                 }
                 self.line.push(b'\r');
+                self.turn_to_cr();
+                if self.is_cr && byte == b'\r' {
+                    self.cr_finished = true;
+                    return self.end();
+                }
             }
             match byte {
                 b'\n' => self.end(),
                 b'\r' if !self.raw => self.cr = true,
-                _ => self.line.push(byte),
+                _ => {
+                    self.line.push(byte);
+                    self.turn_to_cr();
+                }
             }
+        }
+
+        /// A first line that is too long, but for the CRs in it.
+        fn turn_to_cr(&mut self) {
+            let is_long = !self.is_past_first && !self.raw && self.line.len() == self.max_line + 1;
+            let Some(at) = memrchr(b'\r', &self.line).filter(|_| is_long) else { return };
+            let begun = self.line.split_off(at + 1);
+            self.line.pop();
+            (self.is_past_first, self.is_cr) = (true, true);
+            let ended = std::mem::replace(&mut self.line, begun);
+            let ended = ended.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&ended);
+            ended.split(|byte| *byte == b'\r').for_each(|line| self.say(line));
         }
 
         fn end(&mut self) {
@@ -768,7 +817,7 @@ mod tests {
         /// A first line at whose CR the stream has stopped.
         fn end_at_cr(&mut self) {
             self.is_past_first = true;
-            (self.is_cr, self.cr_finished) = (true, true);
+            (self.is_first_cr, self.cr_finished) = (true, true);
             let line = std::mem::take(&mut self.line);
             if line.len() > self.max_line {
                 return self.out.too_long += 1;

@@ -143,17 +143,15 @@ impl Form {
         FormName::from(self) as usize
     }
 
-    /// Has `encode` append lines, each with LF, and ends them as the form does.
+    /// Has `encode` append whole lines, each with LF, and ends them as the form does.
     fn append<T>(self, out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let start = out.len();
         let encoded = encode(out);
         if self.crlf {
             let lines = out.split_off(start);
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                match line.strip_suffix(b"\n") {
-                    Some(text) => out.extend([text, b"\r\n"].concat()),
-                    None => out.extend_from_slice(line),
-                }
+                out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+                out.extend_from_slice(b"\r\n");
             }
         }
         encoded

@@ -330,6 +330,7 @@ fn settings(config: &Config) -> Settings {
         slow_timeout: config.slow_timeout,
         idle_timeout: config.idle_timeout,
         drain: config.drain,
+        send_buffer: config.send_buffer.bytes(),
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
         ipv6_prefix: config.ipv6_prefix,

@@ -35,6 +35,9 @@ pub struct KeptSession {
     /// Clean lines that have not been passed on yet, since a command stands before or between them.
     #[serde(with = "serde_bytes")]
     unsaid: Vec<u8>,
+    /// It has spoken telnet, and the room does not know yet.
+    #[serde(default)]
+    is_new_to_telnet: bool,
     /// How long it takes until it may say a whole burst again.
     used: Duration,
     /// How long it has said nothing.
@@ -56,6 +59,7 @@ impl KeptSession {
             framer,
             opening,
             unsaid: Vec::new(),
+            is_new_to_telnet: false,
             used,
             idle,
         }
@@ -96,6 +100,7 @@ impl Session {
             ending,
             last_read: now.checked_sub(kept.idle).unwrap_or(now),
             is_marked,
+            is_new_to_telnet: kept.is_new_to_telnet,
             ..session
         }
     }
@@ -112,6 +117,7 @@ impl Session {
             framer: self.framer,
             opening: self.opening,
             unsaid: self.unsaid.as_deref().map_or_else(Vec::new, |unsaid| unsaid.rest().to_vec()),
+            is_new_to_telnet: self.is_new_to_telnet,
             used: self.pace.map_or(Duration::ZERO, |pace| pace.left(now)),
             idle: now.saturating_duration_since(self.last_read),
         };
@@ -344,6 +350,20 @@ pub(super) mod tests {
         passage.say(b"\xff\xfd\x06");
         passage.expect(b"\xff\xfc\x06");
         assert_eq!(passage.marked(), []);
+    }
+
+    #[test]
+    fn who_has_just_spoken_telnet_gets_cr_lf_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("hi\n");
+        passage.expect_said("hi\n");
+        passage.session.is_new_to_telnet = true;
+        let mut passage = passage.move_on();
+        passage.until(|passage| !passage.session.is_new_to_telnet);
+        passage.serve();
+        let Passage { house, witness, .. } = &mut passage;
+        house.say(witness, "hello\n");
+        passage.expect("hello\r\n");
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Session {
                 }
             };
             match received {
-                None if then == Then::GoOn => {}
+                // The last read took all that there was, and could not know.
+                None if then == Then::GoOn => self.take_in_some(&[], true, then),
                 Some(0) => self.take_in(&[], Then::End),
                 _ => {
                     let count = received.unwrap_or(0);
@@ -131,6 +132,11 @@ impl Session {
             self.framer.finish(settings.rules, &mut framed);
         }
         if is_all && then == Then::GoOn {
+            if !settings.rules.raw
+                && let Some(foreign) = self.opening.pause()
+            {
+                return self.send_away(foreign);
+            }
             self.framer.pause(settings.rules, &mut framed);
         }
         let is_utf16 = framed.is_utf16;

@@ -35,6 +35,8 @@ const FLUSH_AFTER: RangeInclusive<Duration> = Duration::from_millis(10)..=LONGES
 const MIN_RATE: RangeInclusive<Size> = Size::new(1)..=Size::new(1 << 30);
 /// Members are looked at once a second.
 const TIME_OUT: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
+/// Below 16 KiB a reader is woken for every few lines; more than the kernel gives by itself bounds nothing.
+const SEND_BUFFER: RangeInclusive<Size> = Size::new(16 << 10)..=Size::new(64 << 20);
 /// Descriptors end long before a million.
 const MAX_CLIENTS: RangeInclusive<usize> = 1..=1_000_000;
 /// 0 means no limit.
@@ -137,6 +139,7 @@ impl Default for Config {
             slow_timeout: Duration::from_secs(60),
             max_clients: 10_000,
             max_per_ip: 0,
+            send_buffer: Size::new(128 << 10),
             ipv6_prefix: 64,
             log_size: Size::new(4 << 20),
             history: 200,
@@ -154,7 +157,7 @@ impl Default for Config {
 }
 
 /// Every key.
-pub static KEYS: [Key; 21] = [
+pub static KEYS: [Key; 22] = [
     Key {
         name: "listen",
         option: "listen",
@@ -220,6 +223,15 @@ pub static KEYS: [Key; 21] = [
         reloadable: true,
         set: |config, raw| raw.duration(TIME_OUT).map(|value| config.slow_timeout = value),
         show: |config| quote(&unit::show_duration(config.slow_timeout)),
+    },
+    Key {
+        name: "send_buffer",
+        option: "send-buffer",
+        takes: "SIZE",
+        about: "What the kernel keeps for a connection that does not read, in bytes",
+        reloadable: true,
+        set: |config, raw| raw.size(SEND_BUFFER).map(|value| config.send_buffer = value),
+        show: |config| quote(&config.send_buffer.to_string()),
     },
     Key {
         name: "max_clients",

@@ -323,6 +323,7 @@ mod tests {
             "--flush-after=1500ms",
             "--min-rate=1MB",
             "--slow-timeout=90",
+            "--send-buffer=1MiB",
             "--max-clients=7",
             "--max-per-ip=3",
             "--ipv6-prefix=48",

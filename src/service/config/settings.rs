@@ -30,6 +30,8 @@ pub struct Config {
     pub min_rate: Size,
     /// How long a session may take nothing of what is pending for it before it is closed.
     pub slow_timeout: Duration,
+    /// What the kernel keeps for a connection that does not read.
+    pub send_buffer: Size,
     /// The most sessions at a time.
     pub max_clients: usize,
     /// The most sessions at a time from one IP address; 0 means no limit.
@@ -109,7 +111,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 21] = [
+    const OTHER: [(&str, &str); 22] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -117,6 +119,7 @@ mod tests {
         ("flush_after", "500ms"),
         ("min_rate", "1KiB"),
         ("slow_timeout", "5s"),
+        ("send_buffer", "64KiB"),
         ("max_clients", "5"),
         ("max_per_ip", "5"),
         ("ipv6_prefix", "56"),
