@@ -3,8 +3,8 @@
 //!
 //! ` /msg bob secret` looks like a command to whoever typed it, and is a line like any other to [`command::read`]. For
 //! somebody with a name the session asks [`find`] before it passes a line on; the line is then refused, and never said.
-//! Lines come in clean: a control byte is `^X` by then. Never takes a line for a command whose first visible characters
-//! are none.
+//! It looks at what is shown of the line, where a control byte is `^X`. Never takes a line for a command whose first
+//! visible characters are none.
 
 use memchr::memmem;
 use unicode_normalization::char::is_combining_mark;
@@ -12,9 +12,17 @@ use unicode_normalization::char::is_combining_mark;
 #[cfg(doc)]
 use super::command;
 use super::command::Spec;
+use super::text;
 
 /// What shows as a slash; the first is one.
-const SLASHES: [char; 4] = ['/', '\u{ff0f}', '\u{2044}', '\u{2215}'];
+const SLASHES: [char; 6] = ['/', '\u{ff0f}', '\u{2044}', '\u{2215}', '\u{29f8}', '\u{2571}'];
+
+/// A line that seems to begin with a command.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Disguised {
+    /// Which one, as far as that can be told: it may be mistyped.
+    pub meant: Option<&'static Spec>,
+}
 
 /// Whether [`find`] may find something in one of these lines. Says no to nearly all that have no slash in them.
 pub fn is_worth_a_look(lines: &[u8]) -> bool {
@@ -22,52 +30,76 @@ pub fn is_worth_a_look(lines: &[u8]) -> bool {
     has(&SLASHES[0]) || (!lines.is_ascii() && SLASHES.iter().any(has))
 }
 
-/// The command that a clean line, without its LF, seems to begin with although [`command::read`] sees none, also if it
-/// is mistyped.
-pub fn find(line: &[u8]) -> Option<&'static Spec> {
-    let text = std::str::from_utf8(line).ok()?;
-    if text.starts_with('/') {
+/// Returns whether a line, without its LF, seems to begin with a command although [`command::read`] sees none. Behind
+/// blanks alone it has to be a known one, or nearly so: people indent what they paste.
+pub fn find(line: &[u8]) -> Option<Disguised> {
+    if line.starts_with(b"/") || !is_worth_a_look(line) {
         return None;
     }
-    let rest = unseen_before(text).strip_prefix(SLASHES)?;
+    // With `raw` it comes as it was sent.
+    let mut clean = Vec::with_capacity(line.len());
+    text::clean(&text::take_back(line), &mut clean);
+    let text = std::str::from_utf8(&clean).ok()?;
+    let seen = from_first_seen(text);
+    let rest = seen.strip_prefix(SLASHES)?;
     // Two of them say one.
-    if unseen_before(rest).starts_with(SLASHES) {
+    if from_first_seen(rest).starts_with(SLASHES) {
         return None;
     }
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     let word: String = rest[..end].chars().filter(|c| !is_unseen(*c)).collect();
-    Spec::find(&word).or_else(|| Spec::nearest(&word))
+    let meant = Spec::find(&word).or_else(|| Spec::nearest(&word));
+    let before = &text[..text.len() - seen.len()];
+    let is_hidden = !before.chars().all(|c| matches!(c, ' ' | '\t'));
+    let is_word = !word.is_empty() && word.chars().all(char::is_alphabetic);
+    (meant.is_some() || (is_hidden && is_word)).then_some(Disguised { meant })
 }
 
 /// The text from its first visible character on.
-fn unseen_before(mut text: &str) -> &str {
+fn from_first_seen(mut text: &str) -> &str {
     while let Some(rest) = without_control(text).or_else(|| text.strip_prefix(is_unseen)) {
         text = rest;
     }
     text
 }
 
-/// The text behind what cleaning makes of a control byte, a byte that is not UTF-8, or a key that sends ESC first.
+/// The text behind what cleaning makes of a control byte, a byte that is not UTF-8, or of what a key sends.
 fn without_control(text: &str) -> Option<&str> {
+    if let Some(rest) = text.strip_prefix("^[") {
+        return Some(without_key(rest));
+    }
     if let Some(rest) = text.strip_prefix('^') {
-        let rest = rest.strip_prefix(|c| matches!(c, '?'..='_'))?;
-        return Some(if text.starts_with("^[") { without_key(rest) } else { rest });
+        return rest.strip_prefix(|c| matches!(c, '?'..='_'));
     }
-    if let Some(rest) = text.strip_prefix("\\u{") {
-        return rest.split_once('}').filter(|(code, _)| is_hex(code)).map(|(_, rest)| rest);
-    }
-    let (code, rest) = text.strip_prefix("\\x")?.split_at_checked(2)?;
-    is_hex(code).then_some(rest)
+    let (code, rest) = match text.strip_prefix("\\u{") {
+        Some(rest) => rest.split_once('}')?,
+        None => text.strip_prefix("\\x")?.split_at_checked(2)?,
+    };
+    let is_csi = code.eq_ignore_ascii_case("9b");
+    is_hex(code).then(|| if is_csi { without_sequence(rest) } else { rest })
 }
 
-/// The text behind the rest of an escape sequence (ECMA-48, 5.4): an arrow key sends ESC, `[` or `O`, and a letter.
+/// The text behind the rest of what a key sends after ESC.
 fn without_key(text: &str) -> &str {
-    let parameters = text
-        .strip_prefix(['[', 'O'])
-        .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';' || c == '?'));
-    parameters
-        .and_then(|rest| rest.strip_prefix(|c: char| c.is_ascii_alphabetic() || c == '~'))
-        .unwrap_or(text)
+    if let Some(rest) = text.strip_prefix('[') {
+        // The function keys of the Linux console have two of them.
+        return without_sequence(rest.strip_prefix('[').unwrap_or(rest));
+    }
+    if let Some(rest) = text.strip_prefix(']') {
+        // What a terminal says of its title or its colours, up to BEL or ESC \\.
+        let end = rest.find("^G").or_else(|| rest.find("^[\\"));
+        return end.map_or(rest, |end| rest[end + 2..].strip_prefix('\\').unwrap_or(&rest[end + 2..]));
+    }
+    // One letter, for Alt; two, for some function keys.
+    let rest = text.strip_prefix('O').unwrap_or(text);
+    rest.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest)
+}
+
+/// The text behind the rest of a control sequence: parameters, intermediate bytes, and the final one (ECMA-48, 5.4).
+fn without_sequence(text: &str) -> &str {
+    let rest = text.trim_start_matches(|c| matches!(c, '0'..='?'));
+    let rest = rest.trim_start_matches(|c| matches!(c, ' '..='/'));
+    rest.strip_prefix(|c| matches!(c, '@'..='~')).unwrap_or(text)
 }
 
 fn is_hex(code: &str) -> bool {
@@ -80,7 +112,7 @@ fn is_unseen(c: char) -> bool {
     let is_ignorable = matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{2800}'
-        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffc}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}');
     c.is_whitespace() || is_ignorable || is_combining_mark(c)
 }
@@ -90,12 +122,13 @@ mod tests {
     use super::super::text;
     use super::*;
 
+    /// The command that is found; empty for one that nobody knows.
     fn found(line: &[u8]) -> Option<&'static str> {
         let mut clean = Vec::new();
-        text::clean(line, &mut clean);
-        let spec = find(&clean).map(|spec| spec.name);
-        assert!(spec.is_none() || is_worth_a_look(&clean));
-        spec
+        text::clean(&text::take_back(line), &mut clean);
+        // Without `raw` what is taken back is gone by then.
+        assert!(clean.starts_with(b"/") || find(&clean) == find(line), "with `raw` and without");
+        Some(find(line)?.meant.map_or("", |spec| spec.name))
     }
 
     #[test]
@@ -121,6 +154,16 @@ mod tests {
             "\x1b[3~",
             "\x07",
             "\0",
+            "\x1b[[A",
+            "\x1b[<0;3;4M",
+            "\x1b[97:65;5u",
+            "\x1b[>1;2c",
+            "\u{9b}A",
+            "\x1bb",
+            "\x1b]0;title\x07",
+            "\x1b]0;t\x1b\\",
+            "\u{fffc}",
+            "x\x08",
             "\u{85}",
             "\u{202e}",
             "\u{2066}",
@@ -130,6 +173,9 @@ mod tests {
             assert_eq!(found(format!("{before}/mgs bob secret").as_bytes()), Some("msg"), "{before:?}");
         }
         assert_eq!(found(b"\xe9/MSG bob secret"), Some("msg"), "a byte that is no character");
+        assert_eq!(found(b"\x9b1~/msg bob secret"), Some("msg"), "a key with eight bits");
+        assert_eq!(found(b"\x01/mesage bob secret"), Some(""), "nobody says that by accident");
+        assert_eq!(found(b"\x01/mesage"), Some(""));
         assert_eq!(found(b" /quit"), Some("quit"));
         assert_eq!(found(" /m\u{200b}sg bob secret".as_bytes()), Some("msg"));
     }
@@ -154,6 +200,9 @@ mod tests {
             "\u{ff0f}/msg",
             "  /* a comment */",
             " /usr/bin/foo failed",
+            "\u{feff}/usr/bin/foo failed",
+            "\u{feff}/usr/bin/foo failed",
+            "  /mesage bob",
             " /",
             "see /msg",
             "a/msg",
@@ -166,7 +215,6 @@ mod tests {
         ] {
             assert_eq!(found(line.as_bytes()), None, "{line:?}");
         }
-        assert!(find(b"\xff /msg").is_none(), "with `raw` it may be no text");
         assert!(!is_worth_a_look("no slash at all \u{e9}\n".as_bytes()));
     }
 }

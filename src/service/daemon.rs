@@ -196,7 +196,9 @@ impl Daemon {
         logging: &Logging,
         requests: Requests,
     ) -> Result<(), Failure> {
-        let doors = doors::open(&loaded, passed).map_err(Failure::Bind)?;
+        // It may have to wait for the lock of a folder.
+        let (doors, loaded) = rt::blocking(move || (doors::open(&loaded, passed), loaded)).await;
+        let doors = doors.map_err(Failure::Bind)?;
         let server = start(doors, &loaded.config, stored).await;
         let mut refusal = None;
         if let Some(error) = refused {
@@ -227,7 +229,7 @@ impl Daemon {
         });
         daemon.follow(requests, logging).await;
         // What was said last is on its way by then.
-        let _ = systemd::ask(|| ()).await;
+        systemd::flush().await;
         Ok(())
     }
 
@@ -325,9 +327,14 @@ impl Daemon {
     /// Stops everybody where they stand, and has the service manager keep all that the next process needs to go on.
     /// Where it keeps nothing, drains.
     async fn hand_over(mut self) {
-        if systemd::ask(systemd::can_keep).await != Some(true) {
+        let can_keep = systemd::ask(systemd::can_keep).await;
+        if can_keep != Some(true) {
             log::warn!(
-                "the service manager keeps no connections (FileDescriptorStoreMax= is too low, or there is none): everybody is closed"
+                "the service manager keeps no connections ({}): everybody is closed",
+                match can_keep {
+                    Some(_) => "FileDescriptorStoreMax= is too low, or there is none",
+                    None => "it does not answer",
+                }
             );
             return self.stop().await;
         }

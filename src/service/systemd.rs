@@ -6,8 +6,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -85,11 +85,27 @@ static TALK: LazyLock<Talk> = LazyLock::new(Talk::start);
 /// How long anybody waits for an answer: longer than the service manager has for one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// How long the last message may take at the end, where nobody needs an answer any more.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How much is still to be said.
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+
+/// With so much still to be said, what can wait does.
+const MANY_PENDING: usize = 16;
+
+/// An answer has not come in time, and nothing has been taken since: nobody waits for another one.
+static IS_HUNG: AtomicBool = AtomicBool::new(false);
+
 impl Talk {
     fn start() -> Self {
         let (jobs_tx, jobs_rx) = mpsc::channel::<Job>();
         let run = move || {
-            jobs_rx.iter().for_each(|job| job());
+            jobs_rx.iter().for_each(|job| {
+                job();
+                PENDING.fetch_sub(1, Ordering::Relaxed);
+                IS_HUNG.store(false, Ordering::Relaxed);
+            });
         };
         if let Err(error) = std::thread::Builder::new().name("chatd/manager".into()).spawn(run) {
             log::error!("cannot talk to the service manager: there is no thread for it: {error}");
@@ -100,17 +116,71 @@ impl Talk {
 
 /// Has something said to the service manager after all that was to be said before. Nobody waits for it.
 pub fn tell(job: impl FnOnce() + Send + 'static) {
+    PENDING.fetch_add(1, Ordering::Relaxed);
     // Without a thread nothing is said; that has been told to the log.
     let _ = TALK.jobs_tx.send(Box::new(job));
 }
 
-/// The same, with an answer. Returns nothing where there is none within six seconds: the service manager hangs.
+/// The same, with an answer. Returns nothing where there is none within six seconds, or was none the last time: the
+/// service manager hangs. What it was asked it is told all the same, when it takes messages again.
 pub async fn ask<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    ask_within(ANSWER_TIMEOUT, job).await
+}
+
+/// Waits until all that was to be said has been said, for a second at most.
+pub async fn flush() {
+    let _ = ask_within(FLUSH_TIMEOUT, || ()).await;
+}
+
+async fn ask_within<T: Send + 'static>(
+    timeout: Duration,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (answer_tx, answer_rx) = oneshot::channel();
     tell(move || drop(answer_tx.send(job())));
-    match future::select(answer_rx, Box::pin(rt::sleep(ANSWER_TIMEOUT))).await {
+    if IS_HUNG.load(Ordering::Relaxed) {
+        return None;
+    }
+    match future::select(answer_rx, Box::pin(rt::sleep(timeout))).await {
         Either::Left((answer, _)) => answer.ok(),
-        Either::Right(_) => None,
+        Either::Right(_) => {
+            IS_HUNG.store(true, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// Returns whether so much is still to be said that what can wait should.
+pub fn is_behind() -> bool {
+    PENDING.load(Ordering::Relaxed) > MANY_PENDING
+}
+
+/// Something to be said of which only the latest counts: what is still to be said takes the place of what was.
+#[derive(Debug)]
+pub struct Latest<T>(Mutex<Option<T>>);
+
+/// Nothing is to be said.
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Send + 'static> Latest<T> {
+    /// Has `say` called with `value`, or with what [`Latest::tell`] puts in its place before that. `merge` makes that of
+    /// both: the one that is still to be said, and the one that comes after it.
+    pub fn tell(self: &Arc<Self>, value: T, merge: impl FnOnce(T, T) -> T, say: fn(T)) {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = latest.take() {
+            *latest = Some(merge(before, value));
+            return;
+        }
+        *latest = Some(value);
+        let this = Arc::clone(self);
+        tell(move || {
+            let value = this.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            value.into_iter().for_each(say);
+        });
     }
 }
 
@@ -257,6 +327,26 @@ mod tests {
         let long = one_line(&"é".repeat(10_000));
         assert!(long.ends_with("é...") && long.len() <= MOST_STATUS + 3);
         assert_eq!(one_line(&"x".repeat(MOST_STATUS)).len(), MOST_STATUS);
+    }
+
+    #[test]
+    fn of_what_is_still_to_be_said_only_the_latest_is() {
+        static SAID: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+        let latest = Arc::new(Latest::default());
+        let (go_on_tx, go_on) = mpsc::channel::<()>();
+        // The service manager takes nothing for now.
+        tell(move || {
+            let _ = go_on.recv();
+        });
+        (1..=5).for_each(|number| {
+            latest.tell(number, |one, other| one * 10 + other, |said| SAID.lock().unwrap().push(said))
+        });
+        drop(go_on_tx);
+        assert_eq!(rt::run(1, ask(|| ())), Some(()));
+        assert_eq!(*SAID.lock().unwrap(), [12345]);
+        latest.tell(6, |_, _| 0, |said| SAID.lock().unwrap().push(said));
+        assert_eq!(rt::run(1, ask(|| ())), Some(()));
+        assert_eq!(*SAID.lock().unwrap(), [12345, 6]);
     }
 
     #[test]

@@ -70,7 +70,10 @@ fn lock_folder(path: &Path) -> Option<OwnedFd> {
         match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Some(folder),
             Err(Errno::WOULDBLOCK | Errno::INTR) if attempt < LOCK_ATTEMPTS => std::thread::sleep(LOCK_PAUSE),
-            Err(error) => log::debug!("{}: going on without a lock on its folder: {error}", path.display()),
+            Err(error) => {
+                log::debug!("{}: going on without a lock on its folder: {error}", path.display());
+                return None;
+            }
         }
     }
     None

@@ -168,7 +168,7 @@ fn next(rest: &[u8], is_named: bool, most: u32) -> (Next, usize) {
         }),
         Line::Text(text) if text.len() < line.len() => (one_line(text), after),
         Line::Text(_) if is_named => match disguise::find(line) {
-            Some(spec) => (Next::Tell(Answer::Unknown(Some(spec))), after),
+            Some(disguised) => (Next::Tell(Answer::Unknown(disguised.meant)), after),
             None => lines_until(rest, most, |rest| {
                 rest[0] == b'/' || disguise::find(first_line(rest).0).is_some()
             }),

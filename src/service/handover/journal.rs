@@ -6,12 +6,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use rustix::fs::MemfdFlags;
 
 use super::memory;
 use crate::chat::{Journal, Note};
-use crate::service::systemd;
+use crate::service::systemd::{self, Latest};
 
 /// What the file begins with, its version in it.
 const MAGIC: &[u8; 16] = b"chatd journal 1\n";
@@ -36,11 +37,29 @@ pub struct FileJournal {
     length: usize,
     /// Under which names the service manager holds those that are over.
     over: Vec<String>,
+    /// A new one that the service manager is to hold.
+    begun: Arc<Latest<Begun>>,
     has_failed: bool,
     /// How many notes pass until it is tried again to begin anew, once a note could not be written; and how many the next
     /// time.
     wait: u32,
     next_wait: u32,
+}
+
+/// A journal that has been begun, and those that it takes the place of.
+#[derive(Debug)]
+struct Begun {
+    name: String,
+    file: File,
+    over: Vec<String>,
+}
+
+impl Begun {
+    /// In this order: there is no moment without one.
+    fn pass_on(self) {
+        systemd::keep(&self.name, &[self.file.as_fd()]);
+        self.over.iter().for_each(|name| systemd::forget(name));
+    }
 }
 
 /// What a journal is stored as.
@@ -52,7 +71,8 @@ impl FileJournal {
     /// A journal that will have the numbers after `last`, and take the place of all those in `over`.
     pub fn after(last: u64, over: Vec<String>) -> Self {
         let (wait, next_wait) = (0, 1);
-        Self { file: None, number: last, long: 0, length: 0, over, has_failed: false, wait, next_wait }
+        let begun = Arc::default();
+        Self { file: None, number: last, long: 0, length: 0, over, begun, has_failed: false, wait, next_wait }
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -77,11 +97,9 @@ impl FileJournal {
         self.number += 1;
         let name = name_of(self.number);
         let over = std::mem::replace(&mut self.over, vec![name.clone()]);
-        // In this order: there is no moment without one.
-        systemd::tell(move || {
-            systemd::keep(&name, &[copy.as_fd()]);
-            over.iter().for_each(|name| systemd::forget(name));
-        });
+        // One that has not been passed on never will be: what is to be forgotten is what was there before it.
+        let merge = |before: Begun, latest: Begun| Begun { over: before.over, ..latest };
+        self.begun.tell(Begun { name, file: copy, over }, merge, Begun::pass_on);
         self.file = Some(file);
         self.length = bytes.len();
         self.long = bytes.len() * TIMES + MORE;

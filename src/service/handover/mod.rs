@@ -22,9 +22,10 @@ pub use state::Handover;
 pub use stored::Stored;
 pub use takeover::{TakenOver, take_over};
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, LazyLock};
 
-use crate::service::systemd;
+use crate::service::systemd::{self, Latest};
 
 /// Has the service manager hold the configuration that is in force: the next process may find that the file has a
 /// mistake by then, and everybody is still connected.
@@ -32,11 +33,16 @@ pub fn keep_config(text: String) {
     if !systemd::is_listening() {
         return;
     }
+    static CONFIGS: LazyLock<Arc<Latest<OwnedFd>>> = LazyLock::new(Arc::default);
     match memory::sealed(c"chatd-config", text.as_bytes()) {
-        Ok(file) => systemd::tell(move || {
-            systemd::forget(CONFIG);
-            systemd::keep(CONFIG, &[file.as_fd()]);
-        }),
+        Ok(file) => CONFIGS.tell(
+            file,
+            |_, latest| latest,
+            |file| {
+                systemd::forget(CONFIG);
+                systemd::keep(CONFIG, &[file.as_fd()]);
+            },
+        ),
         Err(error) => log::warn!("cannot keep the configuration for the next process: {error}"),
     }
 }
