@@ -70,9 +70,7 @@ impl Session {
         if (self.unsaid.is_none() && !self.is_new_to_telnet) || !self.can_say(cx) {
             return false;
         }
-        // What seems to be telnet may turn out to be UTF-16.
-        let is_telnet = self.is_new_to_telnet && self.opening.is_decided();
-        if is_telnet && self.net.stage() == Stage::Running && self.has_been_sent_enough() {
+        if self.is_to_tell_telnet() {
             self.is_new_to_telnet = false;
             self.send(Input::Telnet(self.reader.id()));
             return true;
@@ -124,6 +122,15 @@ impl Session {
             Next::Ask(command) => self.send(Input::Ask { from: self.reader.id(), command }),
         }
         true
+    }
+
+    /// Says whether the room is to be told now that the session speaks telnet: what seems to be that may turn out to be
+    /// UTF-16, and whoever has not read what was before is not shown lines in another way yet.
+    fn is_to_tell_telnet(&mut self) -> bool {
+        self.is_new_to_telnet
+            && self.opening.is_decided()
+            && self.net.stage() == Stage::Running
+            && self.has_been_sent_enough()
     }
 
     /// How many lines may be passed on now; nothing if it is too early for any, and the alarm will ring.
