@@ -29,10 +29,12 @@ const HEAD: usize = 28;
 
 fuzz_target!(|input: &[u8]| {
     // The checksum of a file that has been changed would be wrong.
-    let body = if input.starts_with(b"chatd state\n") { input.get(HEAD..).unwrap_or_default() } else { input };
+    let body =
+        if input.starts_with(b"chatd state\n") { input.get(HEAD..).unwrap_or_default() } else { input };
     let Ok(handover) = Handover::decode(&Handover::frame(body)) else { return };
     let mut now = Now { instant: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
-    let Ok(mut house) = House::put_back(LIMITS, handover.house, now, |_| Some(Arc::new(Sink) as Arc<dyn Outlet>))
+    let Ok(mut house) =
+        House::put_back(LIMITS, handover.house, now, |_| Some(Arc::new(Sink) as Arc<dyn Outlet>))
     else {
         return;
     };
@@ -57,4 +59,3 @@ fuzz_target!(|input: &[u8]| {
     let again = Handover { last: handover.last, house: house.keep(), sessions: Vec::new() };
     assert_eq!(Handover::decode(&again.encode()).unwrap(), again);
 });
-

@@ -5,7 +5,9 @@
 //! nothing is held that need not be. Run by `cargo fuzz run line`.
 #![no_main]
 
-use chatd::protocol::{Foreign, Framed, Framer, LineEnd, MAX_GROWTH, Opening, Rules, SHOWN_GROWTH};
+use chatd::protocol::{
+    FOREIGN_BYTES, Foreign, Framed, Framer, LineEnd, MAX_GROWTH, Opening, Rules, SHOWN_GROWTH,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// A piece of the stream, and whether it is followed by a finish.
@@ -50,7 +52,11 @@ fn framed(pieces: &[Piece], rules: Rules) -> Framed {
             // have more of them in it.
             let is_dropped = made == 0 && (out.too_long > too_long || out.is_utf16);
             assert!(!framer.is_begun());
-            assert!(made == u32::from(had) || is_dropped || matches!(framer.line_end, LineEnd::Cr | LineEnd::First));
+            assert!(
+                made == u32::from(had)
+                    || is_dropped
+                    || matches!(framer.line_end, LineEnd::Cr | LineEnd::First)
+            );
         }
         assert!(framer.unfinished.capacity() <= rules.max_line);
         assert!(!framer.unfinished.is_empty() || framer.unfinished.capacity() == 0);
@@ -66,7 +72,9 @@ fn check(pieces: &[Piece], rules: Rules, out: &Framed) {
     let newlines = stream.iter().filter(|byte| is_ending(byte)).count();
     let lines: Vec<&[u8]> = out.text.split_inclusive(|&byte| byte == b'\n').collect();
     assert_eq!(lines.len(), out.lines as usize);
-    assert!(lines.iter().all(|line| line.ends_with(b"\n") && line.len() <= SHOWN_GROWTH * rules.max_line + 1));
+    assert!(
+        lines.iter().all(|line| line.ends_with(b"\n") && line.len() <= SHOWN_GROWTH * rules.max_line + 1)
+    );
     assert!(lines.len() <= newlines + finishes);
     assert!(out.text.len() <= MAX_GROWTH * stream.len() + finishes);
     assert!(out.reply.len() <= stream.len());
@@ -85,5 +93,8 @@ fn check_opening(pieces: &[Piece]) {
     let end = stream.iter().position(|&byte| byte == b'\n').map_or(stream.len(), |at| at + 1);
     let verdicts: Vec<Foreign> = stream[..end].chunks(3).filter_map(|piece| cut.feed(piece)).collect();
     assert_eq!(verdicts, Vec::from_iter(whole.feed(&stream[..end])));
-    assert!(whole.is_decided() || end == 0 || stream[end - 1] != b'\n');
+    for opening in [&cut, &whole] {
+        assert!(opening.begun.len() <= FOREIGN_BYTES);
+        assert!(opening.begun.is_empty() || !opening.is_decided());
+    }
 }
