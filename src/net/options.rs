@@ -64,7 +64,35 @@ pub fn unacknowledged(socket: impl AsFd) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::SendFlags;
     use std::net::{TcpListener, TcpStream};
+
+    /// How many bytes the kernel takes of a stream whose other side never reads.
+    fn taken(socket: impl AsFd, bound: usize) -> usize {
+        bound_unsent(&socket, bound).unwrap();
+        let (text, mut taken) = (vec![b'x'; 16 * 1024], 0);
+        while let Ok(count) = rustix::net::send(&socket, &text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            taken += count;
+        }
+        taken
+    }
+
+    #[test]
+    fn the_kernel_keeps_little_for_who_does_not_read() {
+        const BOUND: usize = 64 * 1024;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pair = || {
+            let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (listener.accept().unwrap().0, caller)
+        };
+        let (bounded, other) = (pair(), pair());
+        let (bounded, other) = (taken(&bounded.0, BOUND), taken(&other.0, 64 << 20));
+        // Besides that, both have sent what the other side has space for.
+        assert!(bounded > BOUND && bounded + 4 * BOUND < other, "{bounded} and {other}");
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let little = taken(&one, BOUND);
+        assert!(little <= 4 * BOUND, "{little}");
+    }
 
     #[test]
     fn what_is_set_on_a_listener_holds_for_who_is_accepted() {
