@@ -20,7 +20,7 @@ const MOST_LISTED: usize = 100;
 /// talking to somebody who does not read.
 const MOST_OWED: usize = 64 * 1024;
 
-/// Most names in the answer to whoever names somebody who is not there.
+/// Most names in the answer to a name that nobody has exactly.
 const MOST_ALIKE: usize = 5;
 
 /// `/last` without a number.
@@ -291,7 +291,7 @@ impl House {
     }
 }
 
-/// The answer to whoever has named somebody, where only names are there that look like it.
+/// The answer to a name that nobody has exactly: the names that look like it.
 fn only_alike(alike: &[&Profile]) -> Answer {
     let names: BTreeSet<String> = alike.iter().map(|profile| profile.who().to_string()).collect();
     let names: Vec<String> = names.into_iter().take(MOST_ALIKE).collect();

@@ -322,7 +322,7 @@ impl Member {
         ignored.retain(|id| *id != other);
         let is_new = ignored.len() == count;
         if is_new && count == MOST_IGNORED {
-            // Whoever is gone says nothing more.
+            // A session that is gone says nothing more.
             ignored.retain(|id| is_there(*id));
         }
         if is_new && ignored.len() == MOST_IGNORED {

@@ -24,7 +24,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many are looked up at a time; the others wait for their turn, which counts.
 static LOOKUPS: BlockingJobs = BlockingJobs::new(8);
 
-/// The login name of whoever has connected a unix socket, or `uid1000` for one that has none, none that can be shown, or
+/// The login name of the user who has connected a unix socket, or `uid1000` for one that has none, none that can be shown, or
 /// none that is found within [`LOOKUP_TIMEOUT`]. Nothing where the kernel cannot tell.
 pub(super) async fn login_of(socket: impl AsFd) -> Option<Name> {
     let uid = user_of(socket)?;

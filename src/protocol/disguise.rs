@@ -1,7 +1,7 @@
 //! Commands that cannot be seen as such: behind blanks, control bytes and characters that nobody sees, or with a slash
 //! that only looks like one.
 //!
-//! ` /msg bob secret` looks like a command to whoever typed it, and is a line like any other to [`command::read`]. For
+//! ` /msg bob secret` looks like a command to the one who typed it, and is a line like any other to [`command::read`]. For
 //! somebody with a name the session asks [`find`] before it passes a line on; the line is then refused, and never said.
 //! It looks at what is shown of the line, where a control byte is `^X`. Never takes a line for a command whose first
 //! visible characters are none.

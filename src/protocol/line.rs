@@ -117,7 +117,7 @@ impl Framer {
         self.frame(bytes, rules, out);
     }
 
-    /// Nothing more has arrived for now. A first line that stands at a CR then has ended there: whoever ends lines with CR
+    /// Nothing more has arrived for now. A first line that stands at a CR then has ended there: a client that ends lines with CR
     /// alone waits for an answer to it. An LF or NUL that comes next still belongs to it.
     pub fn pause(&mut self, rules: Rules, out: &mut Framed) {
         if rules.raw || self.line_end != LineEnd::Unknown || self.ending != Ending::Cr {

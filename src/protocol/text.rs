@@ -43,7 +43,7 @@ pub fn cut(text: &mut Vec<u8>, most: usize) {
 }
 
 /// What is left of a line when each backspace (BS, DEL) has taken back the character before it, as it did on the screen
-/// of whoever typed it: all of what shows as one (UAX 29), or one byte that is not UTF-8.
+/// of the sender: all of what shows as one (UAX 29), or one byte that is not UTF-8.
 pub fn take_back(line: &[u8]) -> Vec<u8> {
     let mut left = Vec::with_capacity(line.len());
     for &byte in line {

@@ -124,8 +124,8 @@ impl Session {
         true
     }
 
-    /// Says whether the room is to be told now that the session speaks telnet: what seems to be that may turn out to be
-    /// UTF-16, and whoever has not read what was before is not shown lines in another way yet.
+    /// Returns whether to tell the room now that the session speaks telnet. What looks like telnet may turn out to be
+    /// UTF-16, and a session with much unread is not shown lines in another way yet.
     fn is_to_tell_telnet(&mut self) -> bool {
         self.is_new_to_telnet
             && self.opening.is_decided()

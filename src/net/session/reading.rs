@@ -175,7 +175,7 @@ impl Session {
         }
     }
 
-    /// Says whether lines are passed on one thing at a time: something has to be looked at, or done first.
+    /// Returns whether lines are passed on one thing at a time: something has to be looked at, or done first.
     fn is_one_by_one(&self, text: &[u8], settings: &Settings) -> bool {
         let has_command = || {
             let has_slash = text.starts_with(b"/") || memchr::memmem::find(text, b"\n/").is_some();
