@@ -2,7 +2,7 @@
 //!
 //! # The house
 //!
-//! Five floors; imports point down only (`tests/tidy.rs` holds them to it).
+//! Five floors; imports point down only, and no files import each other in a circle (`tests/tidy.rs` checks both).
 //!
 //! | floor | where | what lives there | knows nothing about |
 //! |---|---|---|---|

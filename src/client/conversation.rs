@@ -15,12 +15,14 @@ use super::claim::Claim;
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
 use super::dialogue::Dialogue;
 use super::exit::Exit;
+use super::failure;
 use super::keyboard::{self, Keyboard};
-use super::pauses::Pauses;
+use super::pauses::{self, Pauses};
 use super::shown::Shown;
+use super::silence::ANSWER_TIMEOUT;
 use super::step::Refusal;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, output, signals};
+use super::{output, signals};
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::{Name, NameError};
 
@@ -38,6 +40,9 @@ const QUIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long it may take in all to end: longer than the editor and the daemon may. Then the terminal takes nothing.
 const END_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the rest is heard after Ctrl-D.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is said of what was typed last if nobody knows whether it has arrived.
 const IN_DOUBT: &str = "what was typed last may not have been heard";
@@ -268,7 +273,7 @@ impl Conversation {
     fn refused(&mut self, refusal: &Refusal) {
         let former = self.dialogue.former().filter(|_| refusal.is_taken && self.was_connected);
         if let Some(name) = former.map(str::to_owned) {
-            if self.claim.refused(Instant::now(), super::spread()) {
+            if self.claim.refused(Instant::now(), pauses::spread()) {
                 self.remark(&refusal.words);
                 // Somebody may have typed /nick, or Ctrl-D, before this answer came.
                 if !self.claim.is_given_up() {
@@ -294,7 +299,7 @@ impl Conversation {
         let Some(name) = self.dialogue.former().map(str::to_owned) else { return };
         self.dialogue.ask_for_name(&name);
         if self.send().is_err() {
-            self.claim.refused(Instant::now(), super::spread());
+            self.claim.refused(Instant::now(), pauses::spread());
         }
     }
 
@@ -363,7 +368,7 @@ impl Conversation {
             Stage::Opening(link, until) if *until <= now => {
                 let link = link.clone();
                 if let Some(wish) = self.dialogue.open_wish() {
-                    self.remark(&super::unanswered(&self.target, wish));
+                    self.remark(&failure::unanswered(&self.target, wish));
                 }
                 self.dialogue.take_lost().into_iter().for_each(|lost| self.show(lost));
                 self.was_connected = true;

@@ -121,6 +121,11 @@ impl fmt::Display for End {
     }
 }
 
+/// What to say when the daemon does not answer a command.
+pub fn unanswered(target: &Target, wish: &str) -> String {
+    format!("{target}: no answer to {wish}; it may have no commands: leave out --nick, --room and --view")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,11 +16,12 @@ use jiff::Timestamp;
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
 use super::dialogue::Dialogue;
 use super::exit::Exit;
-use super::failure::{ConnectError, End};
-use super::pauses::Pauses;
+use super::failure::{ConnectError, End, unanswered};
+use super::pauses::{self, Pauses};
 use super::shown::Shown;
+use super::silence::ANSWER_TIMEOUT;
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, output, signals, unanswered};
+use super::{output, signals};
 
 /// What chatd greets with, unless it is configured otherwise: the one greeting that can be told from a line.
 pub const GREETING: &str = "Hello, connection to the server ok!";
@@ -277,7 +278,7 @@ impl Listener {
 
     /// Tries again later.
     fn pause(&mut self) {
-        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(super::spread())));
+        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(pauses::spread())));
     }
 
     /// Something other than the end has been waited for long enough.

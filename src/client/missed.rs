@@ -11,9 +11,6 @@ use super::gap::Gap;
 use super::heard::{Place, Said};
 use super::own::{Lost, Own};
 
-/// The lines that are asked for after the connection came back; chatd keeps 200 unless configured.
-pub const ASKED_LINES: usize = 1000;
-
 /// The lines that wait until `/last` has answered, and their bytes; if more come, it is not waited for.
 const HELD_LINES: usize = 10_000;
 

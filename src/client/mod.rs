@@ -37,7 +37,6 @@ pub mod suspend;
 pub mod target;
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use clap::Parser;
 use jiff::tz::TimeZone;
@@ -48,12 +47,6 @@ use identity::Wishes;
 use paint::Paint;
 
 pub use exit::Exit;
-
-/// How long the daemon may take to answer what is asked for at the beginning.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the rest is heard after Ctrl-D.
-pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
 pub fn main() -> Exit {
@@ -90,14 +83,4 @@ fn paint(cli: &Cli) -> Paint {
         has_colours: !is_plain && io::stdout().is_terminal(),
         zone: TimeZone::system(),
     }
-}
-
-/// What to say when the daemon does not answer a command.
-fn unanswered(target: &target::Target, wish: &str) -> String {
-    format!("{target}: no answer to {wish}; it may have no commands: leave out --nick, --room and --view")
-}
-
-/// A number that differs between the processes of a machine, and between machines most of the time.
-fn spread() -> u32 {
-    std::process::id()
 }

@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 
 use super::arriving::clean;
-use super::missed::ASKED_LINES;
 use crate::protocol::command::{self, Command};
 
-/// The lines that are remembered: as many as `/last` is asked for, for it shows them as well.
+/// The lines that `/last` is asked for after the connection came back; chatd keeps 200 unless configured.
+pub const ASKED_LINES: usize = 1000;
+
+/// The lines that are remembered: as many as that, for `/last` shows them as well.
 const LINES: usize = ASKED_LINES;
 
 /// Of what nobody got, the lines that are shown; the rest is counted.

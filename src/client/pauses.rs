@@ -39,6 +39,11 @@ impl Pauses {
     }
 }
 
+/// A number that differs between the processes of a machine, and between machines most of the time.
+pub fn spread() -> u32 {
+    std::process::id()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
 use super::dialogue::Dialogue;
 use super::exit::Exit;
-use super::failure::End;
+use super::failure::{End, unanswered};
 use super::losses::Losses;
+use super::output;
 use super::shown::Shown;
-use super::silence::Silence;
+use super::silence::{ANSWER_TIMEOUT, Silence};
 use super::target::Target;
-use super::{ANSWER_TIMEOUT, output, unanswered};
 
 /// Bytes that are read of standard input at a time.
 const READ_BYTES: usize = 64 << 10;

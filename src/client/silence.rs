@@ -5,9 +5,10 @@
 //! expected of it, for its greeting may be empty. Never waits itself, and reads no clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::ANSWER_TIMEOUT;
+/// How long the daemon may take to answer what is asked for at the beginning.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 struct Seen {
@@ -93,7 +94,6 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,7 +7,8 @@ use std::fmt;
 
 use super::command::{COMMANDS, CommandError, Spec};
 use super::name::Name;
-use super::view::{Form, View, Who};
+use super::said::Who;
+use super::view::{Form, View};
 
 /// An answer to a command.
 #[derive(Clone, Debug, PartialEq)]

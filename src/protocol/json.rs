@@ -8,7 +8,7 @@ use std::io::Write;
 use jiff::{Timestamp, Unit};
 use memchr::memchr_iter;
 
-use super::view::{Event, Kind, Said, Scene};
+use super::said::{Event, Kind, Said, Scene};
 
 /// About what an object has besides the text of a line and what it shares with others.
 const OBJECT_BYTES: usize = 48;

@@ -2,7 +2,7 @@
 //!
 //! [`mod@line`] cuts the stream into lines, [`telnet`] takes the telnet commands out of it, [`text`] makes a line
 //! safe to show, [`foreign`] recognises other protocols on the port. [`command`] is what a line with a slash asks
-//! for, [`disguise`] finds those that cannot be seen, [`name`] what somebody may be called, [`view`] how what is said is shown to whom; [`notice`] and [`answer`] word
+//! for, [`disguise`] finds those that cannot be seen, [`name`] what somebody may be called, [`said`] what happens in a room, [`view`] how that is shown to whom; [`notice`] and [`answer`] word
 //! the lines that chatd says itself. Sessions and rooms call all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever
 //! a stranger sends.
 //!
@@ -16,6 +16,7 @@ mod json;
 pub mod line;
 pub mod name;
 pub mod notice;
+pub mod said;
 pub mod telnet;
 pub mod text;
 pub mod view;
@@ -26,8 +27,9 @@ pub use foreign::{Foreign, Opening};
 pub use line::{Ending, Framed, Framer, LineEnd, Rules};
 pub use name::{Name, NameError};
 pub use notice::Notice;
+pub use said::{Event, Kind, Said, Scene, Who};
 pub use telnet::Telnet;
-pub use view::{Event, Form, Kind, Said, Scene, View, Who};
+pub use view::{Form, View};
 
 /// Most bytes that one read takes, and one [`Framer::feed`] gets: big enough that a paste costs few system
 /// calls, small enough that one session cannot hold up the others of its thread.

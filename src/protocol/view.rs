@@ -13,8 +13,8 @@ use jiff::tz::TimeZone;
 use memchr::memchr_iter;
 use serde::{Deserialize, Serialize};
 
-use super::Name;
 use super::json::{self, Object};
+use super::said::{Event, Kind, Said, Scene, Who};
 
 /// How a member wants lines shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,78 +158,6 @@ impl Form {
     }
 }
 
-/// A member, as others are told of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
-    /// The number of its session: never reused, so it tells two of the same name apart.
-    pub id: u64,
-    /// What it is called.
-    pub name: Name,
-    /// The kernel says so, not the member.
-    pub verified: bool,
-}
-
-/// `alice`, or `+alice` if the kernel says so: `+` cannot be part of a name.
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.verified { "+" } else { "" };
-        write!(f, "{mark}{}", self.name.as_str())
-    }
-}
-
-/// What kind of thing somebody has said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    /// Lines.
-    Message,
-    /// What `/me` says.
-    Emote,
-}
-
-/// Lines that somebody has said.
-#[derive(Clone, Copy, Debug)]
-pub struct Said<'a> {
-    /// Whether it is a message or an emote.
-    pub kind: Kind,
-    /// Who has said it.
-    pub who: &'a Who,
-    /// Where.
-    pub room: &'a str,
-    /// When the room took it in.
-    pub time: Timestamp,
-    /// The number of the first line in the order of the room.
-    pub seq: u64,
-    /// The lines: clean, each with its LF.
-    pub text: &'a [u8],
-}
-
-/// What happens in a room besides what is said. `plain` is told none of it.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// They have come in.
-    Joined(&'a [Who]),
-    /// They are gone.
-    Left(&'a [Who]),
-    /// Somebody is called something else now.
-    Renamed {
-        /// What it was called.
-        from: &'a Who,
-        /// What it is called now.
-        to: &'a Who,
-    },
-}
-
-/// Where and when something happens, and how many are there then.
-#[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
-    /// The name of the room.
-    pub room: &'a str,
-    /// When.
-    pub time: Timestamp,
-    /// How many members the room has, after it.
-    pub members: usize,
-}
-
 /// Most names in one line about who came or went; the others are counted.
 const NAMES_IN_A_LINE: usize = 5;
 
@@ -359,6 +287,7 @@ impl fmt::Display for Listed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Name;
     use proptest::prelude::*;
 
     fn who(name: &str) -> Who {

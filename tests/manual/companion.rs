@@ -3,11 +3,13 @@
 use std::process::Command;
 
 use chatd::client::Exit;
+use chatd::client::cli::Cli;
 use chatd::client::connection::CONNECT_TIMEOUT;
+use chatd::client::conversation::LEAVE_TIMEOUT;
 use chatd::client::listen::GREETING;
-use chatd::client::missed::ASKED_LINES;
+use chatd::client::own::ASKED_LINES;
+use chatd::client::silence::ANSWER_TIMEOUT;
 use chatd::client::target::Target;
-use chatd::client::{ANSWER_TIMEOUT, LEAVE_TIMEOUT, cli::Cli};
 use chatd::service::config::Config;
 use clap::CommandFactory;
 

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{Conversation, IN_DOUBT, Outcome, Stage};
-use crate::client::LEAVE_TIMEOUT;
+use super::{Conversation, IN_DOUBT, LEAVE_TIMEOUT, Outcome, Stage};
 use crate::client::connection::Hung;
 use crate::client::exit::Exit;
 use crate::client::failure::{ConnectError, End};
+use crate::client::pauses;
 
 impl Conversation {
     pub(super) fn hung(&mut self, hung: Hung) -> Option<Outcome> {
@@ -75,6 +75,6 @@ impl Conversation {
 
     /// Tries again later.
     fn pause(&mut self) {
-        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(crate::client::spread())));
+        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(pauses::spread())));
     }
 }
