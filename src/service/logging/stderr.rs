@@ -5,8 +5,9 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use log::Level;
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -97,28 +98,10 @@ fn word(level: Level) -> (&'static str, &'static str) {
     }
 }
 
-/// `time` as RFC 3339 in UTC with milliseconds; a time before 1970 is shown as 1970.
+/// Formats `time` as RFC 3339 in UTC with milliseconds; a time before 1970 is shown as 1970.
 fn utc(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = date(days);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
-}
-
-/// The date of a day counted from 1970-01-01, in the Gregorian calendar.
-///
-/// Years are counted from March, so that the leap day is the last: Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    format!("{:.3}", time.max(Timestamp::UNIX_EPOCH))
 }
 
 #[cfg(test)]
@@ -126,7 +109,7 @@ mod tests {
     use super::*;
     use crate::service::logging::backend::Logging;
     use std::io::{BufRead, BufReader};
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(level: Level, text: &str) -> Entry {
         let mut entry = Entry::new(level, format_args!("{text}"));
@@ -154,17 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_knows_its_leap_years() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_868_799, "2000-02-29T23:59:59.000Z"),
-            (951_868_800, "2000-03-01T00:00:00.000Z"),
-            (1_735_689_599, "2024-12-31T23:59:59.000Z"),
-            (4_107_542_399, "2100-02-28T23:59:59.000Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
-        }
+    fn times_are_in_utc_to_the_millisecond() {
+        let second = Duration::from_secs(951_868_799);
+        assert_eq!(utc(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(UNIX_EPOCH - second), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(UNIX_EPOCH + second), "2000-02-29T23:59:59.000Z");
+        // What is less than a millisecond is cut off.
+        assert_eq!(utc(UNIX_EPOCH + second + Duration::from_nanos(999_999_999)), "2000-02-29T23:59:59.999Z");
+        assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(4_107_542_400)), "2100-03-01T00:00:00.000Z");
     }
 
     #[test]
