@@ -52,7 +52,8 @@ pub fn unacknowledged(socket: impl AsFd) -> usize {
     if sockopt::socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX) {
         return 0;
     }
-    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // The same number as TIOCOUTQ, which differs between architectures.
+    const SIOCOUTQ: rustix::ioctl::Opcode = nix::libc::TIOCOUTQ as rustix::ioctl::Opcode;
     // SAFETY: SIOCOUTQ stores one int at the address it is given, which `Getter` provides, and has no
     // other effect.
     #[allow(unsafe_code)]
@@ -92,6 +93,16 @@ mod tests {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let little = taken(&one, BOUND);
         assert!(little <= 4 * BOUND, "{little}");
+    }
+
+    #[test]
+    fn what_the_other_side_has_no_space_for_is_unacknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        assert_eq!(unacknowledged(&socket), 0);
+        let taken = taken(&socket, 64 * 1024);
+        assert!((1..=taken).contains(&unacknowledged(&socket)));
     }
 
     #[test]
