@@ -9,13 +9,13 @@ use std::future::Future;
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_io::Async;
 use async_lock::Semaphore;
-use futures::future::{self, BoxFuture, Either};
-use futures::{FutureExt, ready};
+use futures::future::{self, Either};
 
 pub use async_std::task::JoinHandle;
 
@@ -97,31 +97,34 @@ pub async fn sleep(duration: Duration) {
 }
 
 /// A timer that can be set, set again and cleared; while it is not set it never fires.
-#[derive(Default)]
-pub struct Timer(Option<BoxFuture<'static, ()>>);
+#[derive(Debug)]
+pub struct Timer(async_io::Timer);
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self(async_io::Timer::never())
+    }
+}
 
 impl Timer {
     /// Fires at `when`, instead of whenever it would have fired before.
     pub fn set(&mut self, when: Instant) {
-        self.0 = Some(async_io::Timer::at(when).map(|_| ()).boxed());
+        self.0.set_at(when);
     }
 
-    /// Says whether a time is set that has not been reported yet.
+    /// Returns whether a time is set that has not been reported yet.
     pub fn is_set(&self) -> bool {
-        self.0.is_some()
+        self.0.will_fire()
     }
 
     /// Never fires, until it is set again.
     pub fn clear(&mut self) {
-        self.0 = None;
+        self.0.clear();
     }
 
     /// Ready once when the time has come; then it is clear.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(timer) = &mut self.0 else { return Poll::Pending };
-        ready!(timer.as_mut().poll(cx));
-        self.0 = None;
-        Poll::Ready(())
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 
@@ -172,4 +175,40 @@ pub fn wall_clock() -> jiff::Timestamp {
 /// Lets the other tasks have their turn.
 pub async fn yield_now() {
     async_std::task::yield_now().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use futures::executor::block_on;
+    use futures::future::poll_fn;
+
+    #[test]
+    fn a_timer_fires_once_each_time_it_is_set() {
+        let mut timer = Timer::default();
+        let is_ready = |timer: &mut Timer| poll_fn(|cx| timer.poll(cx)).now_or_never().is_some();
+        assert!(!timer.is_set() && !is_ready(&mut timer));
+        for _ in 0..2 {
+            timer.set(now() + Duration::from_millis(1));
+            assert!(timer.is_set());
+            block_on(poll_fn(|cx| timer.poll(cx)));
+            assert!(!timer.is_set() && !is_ready(&mut timer));
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_cleared_or_set_later_does_not_fire() {
+        let mut timer = Timer::default();
+        let is_ready = |timer: &mut Timer| poll_fn(|cx| timer.poll(cx)).now_or_never().is_some();
+        let past = now();
+        timer.set(past);
+        timer.set(past + Duration::from_secs(3600));
+        assert!(!is_ready(&mut timer) && timer.is_set());
+        timer.clear();
+        assert!(!is_ready(&mut timer) && !timer.is_set());
+        // It was waited for, so the reactor is told of the new time at once.
+        timer.set(past);
+        assert!(is_ready(&mut timer) && !timer.is_set());
+    }
 }
