@@ -188,10 +188,10 @@ impl Form {
     pub fn private(self, from: &Who, to: &Who, text: &str, time: Timestamp, out: &mut Vec<u8>) {
         self.append(out, |out| {
             if self.view == View::Json {
-                let mut object = Object::new("private", out);
-                object.time(time).number("id", from.id).text("from", from.name.as_str());
-                object.flag("verified", from.verified).text("to", to.name.as_str()).text("text", text);
-                return object.end();
+                let time = &json::milliseconds(time);
+                let (id, verified) = (from.id, from.verified);
+                let (from, to) = (from.name.as_str(), to.name.as_str());
+                return Object::Private { time, id, from, verified, to, text }.append(out);
             }
             if self.times {
                 out.extend_from_slice(&clock(time));
@@ -203,7 +203,7 @@ impl Form {
     /// Appends a line of chatd itself: `text` is one line, without what marks it as chatd's.
     pub fn notice(self, text: impl fmt::Display, out: &mut Vec<u8>) {
         self.append(out, |out| match self.view {
-            View::Json => Object::new("notice", out).text("text", &text.to_string()).end(),
+            View::Json => Object::Notice { text: &text.to_string() }.append(out),
             _ => push_line(format_args!("-!- {text}"), out),
         });
     }
@@ -211,7 +211,7 @@ impl Form {
     /// Appends that somebody missed so many lines.
     pub(super) fn skipped(self, lines: u64, words: impl fmt::Display, out: &mut Vec<u8>) {
         if self.view == View::Json {
-            return self.append(out, |out| Object::new("skipped", out).number("lines", lines).end());
+            return self.append(out, |out| Object::Skipped { lines }.append(out));
         }
         self.notice(words, out);
     }
@@ -374,6 +374,34 @@ mod tests {
         );
         let text = told(Form::JSON, Event::Renamed { from: &who("ann"), to: &who("bob") });
         assert!(text.contains("\"name\":\"bob\"") && text.contains("\"from\":\"ann\""), "{text}");
+    }
+
+    #[test]
+    fn every_object_has_its_fields_in_the_order_of_the_manual() {
+        let (ann, bob) = (who("ann"), Who { verified: true, ..who("bob") });
+        let mut out =
+            shown(Form::JSON, Kind::Message, &bob, "a\n\"\n") + &shown(Form::JSON, Kind::Emote, &ann, "a\n");
+        out += &told(Form::JSON, Event::Joined(std::slice::from_ref(&bob)));
+        out += &told(Form::JSON, Event::Left(&[ann.clone(), bob.clone()]));
+        out += &told(Form::JSON, Event::Renamed { from: &ann, to: &bob });
+        let mut out = out.into_bytes();
+        Form::JSON.private(&bob, &ann, "psst", time(), &mut out);
+        Form::JSON.notice("hello", &mut out);
+        Form::JSON.skipped(7, "seven", &mut out);
+        let expected = r#"
+{"type":"message","seq":41,"time":"TIME","room":"main","id":7,"from":"bob","verified":true,"text":"a"}
+{"type":"message","seq":42,"time":"TIME","room":"main","id":7,"from":"bob","verified":true,"text":"\""}
+{"type":"emote","seq":41,"time":"TIME","room":"main","id":7,"from":"ann","verified":false,"text":"a"}
+{"type":"join","time":"TIME","room":"main","id":7,"name":"bob","verified":true,"members":3}
+{"type":"leave","time":"TIME","room":"main","id":7,"name":"ann","verified":false,"members":3}
+{"type":"leave","time":"TIME","room":"main","id":7,"name":"bob","verified":true,"members":3}
+{"type":"rename","time":"TIME","room":"main","id":7,"name":"bob","verified":true,"from":"ann"}
+{"type":"private","time":"TIME","id":7,"from":"bob","verified":true,"to":"ann","text":"psst"}
+{"type":"notice","text":"hello"}
+{"type":"skipped","lines":7}
+"#;
+        let expected = expected.trim_start().replace("TIME", "2026-11-23T15:48:01.500Z");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
