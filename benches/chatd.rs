@@ -31,6 +31,8 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
+use clap::Parser;
+
 use args::Args;
 use cases::CASES;
 use table::Tally;
@@ -39,13 +41,7 @@ use table::Tally;
 const QUIET: f64 = 0.1;
 
 fn main() -> ExitCode {
-    let args = match Args::read(std::env::args().skip(1)) {
-        Ok(args) => args,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            return ExitCode::from(2);
-        }
-    };
+    let args = Args::parse();
     match run(&args) {
         Ok(met) if met || !args.assert => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -56,12 +52,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked, and says whether all targets were measured and are met.
+/// Does what is asked for. Returns whether all targets were measured and are met.
 fn run(args: &Args) -> io::Result<bool> {
-    if args.help {
-        print!("{}", args::HELP);
-        return Ok(true);
-    }
     if args.list {
         CASES.iter().for_each(|case| println!("{}", case.name));
         return Ok(true);
@@ -100,6 +92,6 @@ fn intro(args: &Args) -> String {
          sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and what the kernel does \
          with its bytes is most of what it\ncosts at full load: what chatd itself adds is in the rows for a byte.",
         kernel.trim(),
-        args.rounds
+        args.rounds()
     )
 }

@@ -266,9 +266,9 @@ impl Case {
         let mut others = self.others(args);
         let mut rows: Vec<Row> = self.rows.iter().map(|row| self.row(*row, &others)).collect();
         let rounds = match self.rounds {
-            Rounds::All => args.rounds,
-            Rounds::Thrice => args.rounds * 3,
-            Rounds::Most(most) => args.rounds.min(most),
+            Rounds::All => args.rounds(),
+            Rounds::Thrice => args.rounds() * 3,
+            Rounds::Most(most) => args.rounds().min(most),
         };
         for round in 0..rounds {
             if let Some((who, run)) = self.base(&args.server) {
@@ -277,7 +277,7 @@ impl Case {
             add(&mut rows, self.once(&set_up(&args.server, self.setup), self.run)?, |row| &mut row.chatd);
             for (place, other) in others.iter_mut().enumerate() {
                 // Some take a hundred times as long.
-                if !other.1 || round >= args.rounds {
+                if !other.1 || round >= args.rounds() {
                     continue;
                 }
                 match self.once(&Who::Foreign(other.0), self.run) {

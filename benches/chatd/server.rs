@@ -15,8 +15,8 @@ use crate::foreign::Foreign;
 
 /// What chatd, and the floor, say to whoever connects.
 pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
-/// The hidden argument that makes this program the floor.
-pub(crate) const FLOOR_ARGUMENT: &str = "--be-the-floor";
+/// The hidden option that makes this program the floor.
+pub(crate) const FLOOR_OPTION: &str = "be-the-floor";
 /// The length of a line, with its end.
 pub(crate) const LINE: usize = 64;
 /// What lines consist of: nothing else that a server says has it, neither a name nor a notice.
@@ -153,7 +153,10 @@ impl Who {
 
     pub(crate) fn start(&self) -> io::Result<Server> {
         match self {
-            Self::Floor => named(Command::new(std::env::current_exe()?).arg(FLOOR_ARGUMENT), Wire::chat()),
+            Self::Floor => {
+                let mut command = Command::new(std::env::current_exe()?);
+                named(command.arg(format!("--{FLOOR_OPTION}")), Wire::chat())
+            }
             Self::Chatd(path, setup) => {
                 let mut command = Command::new(path);
                 command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(setup.options);
