@@ -9,8 +9,12 @@
 //! `foreign` says how. Redis alone is always measured where a target is about it; without it the last line says
 //! that this target is unmeasured.
 
+#[path = "chatd/amid.rs"]
+mod amid;
 #[path = "chatd/args.rs"]
 mod args;
+#[path = "chatd/case.rs"]
+mod case;
 #[path = "chatd/cases.rs"]
 mod cases;
 #[path = "chatd/floor.rs"]
@@ -86,11 +90,12 @@ fn intro(args: &Args) -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
-         pairs.\nLines are 64 bytes; CPU is the server's, for one line to one receiver. The base is the floor; for a view \
-         it is chatd with\neverybody in plain, amid something chatd without that, 10 beside 100 receivers chatd with \
-         100. A growth is how many times as\nmuch a delivery costs as with fewer: it costs the kernel more, too, the more \
-         sockets there are, so the base is the floor's\ngrowth. A line in json is three times as long, and what the kernel does \
-         with its bytes is most of what it\ncosts at full load: what chatd itself adds is in the rows for a byte.",
+         pairs.\nLines are 64 bytes unless the case says otherwise; CPU is the server's, for one line to one receiver.\n\
+         The base is the floor. For a view it is chatd with everybody in plain; amid something, and with 10,000 rooms,\n\
+         it is chatd without that; for 10 beside 100 receivers it is chatd with 100.\n\
+         A growth is how many times as much a delivery costs as with fewer receivers. More sockets cost the kernel more,\n\
+         so its base is the floor's growth. A line in json is three times as long, and at full load most of its cost is\n\
+         what the kernel does with the bytes. The rows for a byte show what chatd adds.",
         kernel.trim(),
         args.rounds()
     )

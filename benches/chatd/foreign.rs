@@ -137,7 +137,7 @@ fn redis() -> Wire {
         speaker_greeting: Some(Vec::new()),
         line: format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nroom\r\n${LINE}\r\n{text}\r\n").into_bytes(),
         count: Count::Bytes(heard.len() as u64),
-        ..Wire::chat()
+        ..Wire::chat(LINE)
     }
 }
 
@@ -171,10 +171,10 @@ fn garrulous() -> Wire {
         greeting: None,
         speaker_greeting: None,
         count: Count::Marks(LINE as u64),
-        ..Wire::chat()
+        ..Wire::chat(LINE)
     }
 }
 
 fn ncat() -> Wire {
-    Wire { greeting: None, speaker_greeting: None, count: Count::Ends, ..Wire::chat() }
+    Wire { greeting: None, speaker_greeting: None, count: Count::Ends, ..Wire::chat(LINE) }
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::server::{Count, MARK, Server};
+use crate::server::{Count, MARK, Server, Wire};
 
 /// Silence for this long is a failure.
 pub(crate) const STALL: Duration = Duration::from_secs(20);
@@ -60,12 +60,28 @@ impl Crowd {
         Ok(crowd)
     }
 
+    /// Connects this many listeners, each in a room of its own, and no speaker.
+    pub(crate) fn scatter(server: &Server, listeners: usize) -> io::Result<Self> {
+        let join = |who| format!("/join r{who}\n").into_bytes();
+        let wire = Wire { join, count: Count::Ends, ..server.wire.clone() };
+        let mut crowd = Self::call_as(server, &wire, listeners)?;
+        while crowd.heard.contains(&0) {
+            crowd.expect(|_, _, _| {})?;
+        }
+        crowd.begin()?;
+        Ok(crowd)
+    }
+
     /// Connects so many listeners at once, and no speaker.
     pub(crate) fn call(server: &Server, listeners: usize) -> io::Result<Self> {
+        Self::call_as(server, &server.wire, listeners)
+    }
+
+    fn call_as(server: &Server, wire: &Wire, listeners: usize) -> io::Result<Self> {
         let mut crowd = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             sockets: Vec::with_capacity(listeners + 1),
-            count: server.wire.count,
+            count: wire.count,
             heard: Vec::with_capacity(listeners + 1),
             bytes: 0,
             slowest: (0, 0),
@@ -75,18 +91,18 @@ impl Crowd {
         };
         for who in 0..listeners {
             crowd.connect(server)?;
-            if !server.wire.greets_first {
-                crowd.say(who, &(server.wire.join)(who))?;
+            if !wire.greets_first {
+                crowd.say(who, &(wire.join)(who))?;
             }
             // Who has nothing certain to say to a caller may have a short backlog too: one at a time.
-            let mut is_greeted = server.wire.greeting.is_some();
+            let mut is_greeted = wire.greeting.is_some();
             while !is_greeted {
                 crowd.expect(|from, _, _| is_greeted |= from == who)?;
             }
         }
-        crowd.greet(0..listeners, server.wire.greeting.as_deref())?;
-        if server.wire.greets_first {
-            (0..listeners).try_for_each(|who| crowd.say(who, &(server.wire.join)(who)))?;
+        crowd.greet(0..listeners, wire.greeting.as_deref())?;
+        if wire.greets_first {
+            (0..listeners).try_for_each(|who| crowd.say(who, &(wire.join)(who)))?;
         }
         Ok(crowd)
     }

@@ -3,13 +3,10 @@
 //! Each run says lines in its own way and waits until everybody has heard them, and checks that nobody has
 //! heard more or less. It gives the CPU time that the server has taken, and the time on the wall.
 
-use std::io::{self, Write};
-use std::net::{SocketAddrV4, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::io;
 use std::time::{Duration, Instant};
 
+use crate::amid::Amid;
 use crate::load::Crowd;
 use crate::measure;
 use crate::server::Server;
@@ -20,77 +17,6 @@ const WINDOW: u64 = 2_000;
 const PIECE: usize = 1_024;
 /// Lines before the measuring begins, so that what grows once has grown.
 const WARM_UP: u64 = 200;
-
-/// What happens while a run is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Amid {
-    Calm,
-    /// A thousand a second come and take a name, and a thousand a second go.
-    Comings,
-    /// One says lines as fast as it is let.
-    Flood,
-}
-
-/// Something that happens until this is dropped.
-struct Disturbance {
-    is_over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Amid {
-    fn begin(self, address: SocketAddrV4) -> Disturbance {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&is_over);
-        let thread = match self {
-            Self::Calm => None,
-            Self::Comings => Some(std::thread::spawn(move || come_and_go(address, &seen))),
-            Self::Flood => Some(std::thread::spawn(move || flood(address, &seen))),
-        };
-        Disturbance { is_over, thread }
-    }
-}
-
-impl Drop for Disturbance {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.thread.take().map(JoinHandle::join);
-    }
-}
-
-/// So often somebody comes and goes.
-const COMING: Duration = Duration::from_millis(1);
-
-/// Each connection is one who joins, with a name, and one who leaves: each is gone before the next comes, for those who
-/// stay would hear the lines, too, and that is not what is measured. Says so if fewer have come than should have.
-fn come_and_go(address: SocketAddrV4, is_over: &AtomicBool) {
-    let start = Instant::now();
-    let mut next = start;
-    let mut came = 0;
-    for number in 0_u64.. {
-        if is_over.load(Ordering::Relaxed) {
-            break;
-        }
-        if let Ok(mut caller) = TcpStream::connect(address) {
-            came += u64::from(caller.write_all(format!("/nick c{number}\n").as_bytes()).is_ok());
-        }
-        next += COMING;
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-    let should = start.elapsed().as_secs_f64() / COMING.as_secs_f64();
-    if measure::float(came) < 0.95 * should {
-        eprintln!("bench: {came} have come instead of {should:.0}");
-    }
-}
-
-fn flood(address: SocketAddrV4, is_over: &AtomicBool) {
-    let Ok(mut caller) = TcpStream::connect(address) else { return };
-    let lines = "a line of a flood\n".repeat(1_000);
-    // It waits when it is not read: by the clock, for it has to notice when all is over.
-    let _ = caller.set_write_timeout(Some(Duration::from_millis(20)));
-    while !is_over.load(Ordering::Relaxed) {
-        let _ = caller.write(lines.as_bytes());
-    }
-}
 
 /// What a run took.
 #[derive(Debug, Clone, Copy)]
@@ -160,15 +86,17 @@ impl Speech {
 }
 
 /// One speaks as fast as the slowest listener hears.
-pub(crate) fn full_load(server: &Server, listeners: usize, lines: u64) -> io::Result<Cost> {
+pub(crate) fn full_load(server: &Server, listeners: usize, lines: u64, amid: Amid) -> io::Result<Cost> {
     let mut crowd = Crowd::gather(server, listeners)?;
+    let disturbance = amid.begin(server)?;
     let mut speech = Speech::new(server);
-    let warm = WARM_UP.min(lines / 10);
+    let warm = amid.warm_up().max(WARM_UP.min(lines / 10));
     stream(&mut crowd, &mut speech, warm)?;
     let meter = Meter::start(server, &crowd)?;
     stream(&mut crowd, &mut speech, warm + lines)?;
     let cost = meter.stop(&crowd, lines * listeners as u64)?;
     crowd.check(0..listeners, warm + lines)?;
+    disturbance.end()?;
     Ok(cost)
 }
 
@@ -185,8 +113,9 @@ fn stream(crowd: &mut Crowd, speech: &mut Speech, lines: u64) -> io::Result<()> 
 }
 
 /// One speaks, and says the next line when everybody has heard the last.
-pub(crate) fn one_line(server: &Server, listeners: usize, lines: u64) -> io::Result<Cost> {
+pub(crate) fn one_line(server: &Server, listeners: usize, lines: u64, amid: Amid) -> io::Result<Cost> {
     let mut crowd = Crowd::gather(server, listeners)?;
+    let disturbance = amid.begin(server)?;
     let speaker = crowd.speaker();
     let speak = |crowd: &mut Crowd, from: u64, to: u64| -> io::Result<()> {
         for line in from..to {
@@ -202,6 +131,7 @@ pub(crate) fn one_line(server: &Server, listeners: usize, lines: u64) -> io::Res
     speak(&mut crowd, WARM_UP, WARM_UP + lines)?;
     let cost = meter.stop(&crowd, lines * listeners as u64)?;
     crowd.check(0..listeners, WARM_UP + lines)?;
+    disturbance.end()?;
     Ok(cost)
 }
 
@@ -215,7 +145,7 @@ pub(crate) fn paced(
     amid: Amid,
 ) -> io::Result<Vec<u64>> {
     let mut crowd = Crowd::gather(server, listeners)?;
-    let _disturbance = amid.begin(server.address);
+    let disturbance = amid.begin(server)?;
     let speaker = crowd.speaker();
     let mut said: Vec<Instant> = Vec::new();
     let mut took = Vec::new();
@@ -245,6 +175,7 @@ pub(crate) fn paced(
         }
     }
     crowd.check(0..listeners, lines)?;
+    disturbance.end()?;
     Ok(took)
 }
 

@@ -17,7 +17,7 @@ use crate::foreign::Foreign;
 pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
 /// The hidden option that makes this program the floor.
 pub(crate) const FLOOR_OPTION: &str = "be-the-floor";
-/// The length of a line, with its end.
+/// The length of a line, with its end, unless a case says otherwise.
 pub(crate) const LINE: usize = 64;
 /// What lines consist of: nothing else that a server says has it, neither a name nor a notice.
 pub(crate) const MARK: u8 = b'#';
@@ -151,11 +151,12 @@ impl Who {
         }
     }
 
-    pub(crate) fn start(&self) -> io::Result<Server> {
+    /// Starts it, for lines of this length; the others know lines of [`LINE`] alone.
+    pub(crate) fn start(&self, line: usize) -> io::Result<Server> {
         match self {
             Self::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
-                named(command.arg(format!("--{FLOOR_OPTION}")), Wire::chat())
+                named(command.arg(format!("--{FLOOR_OPTION}")), Wire::chat(line))
             }
             Self::Chatd(path, setup) => {
                 let mut command = Command::new(path);
@@ -165,7 +166,7 @@ impl Who {
                 if let Some(manager) = &manager {
                     command.env("NOTIFY_SOCKET", &manager.path);
                 }
-                let mut server = named(&mut command, Wire::shown(setup.shown))?;
+                let mut server = named(&mut command, Wire::shown(setup.shown, line))?;
                 server.manager = manager;
                 Ok(server)
             }
@@ -210,10 +211,10 @@ impl Drop for Server {
 }
 
 impl Wire {
-    /// That of chatd and of the floor.
-    pub(crate) fn chat() -> Self {
-        let mut line = vec![MARK; LINE];
-        line[LINE - 1] = b'\n';
+    /// That of chatd and of the floor, with lines of this length.
+    pub(crate) fn chat(length: usize) -> Self {
+        let mut line = vec![MARK; length];
+        line[length - 1] = b'\n';
         Self {
             join: Shown::Plain.join(),
             speaker_join: b"",
@@ -221,13 +222,14 @@ impl Wire {
             greeting: Some(GREETING.to_vec()),
             speaker_greeting: Some(GREETING.to_vec()),
             line,
-            count: Count::Bytes(64),
+            count: Count::Bytes(length as u64),
         }
     }
 
     /// What lines are worth does not depend on how they are shown.
-    fn shown(shown: Shown) -> Self {
-        let count = if shown == Shown::Plain { Count::Bytes(64) } else { Count::Marks(LINE as u64 - 1) };
-        Self { join: shown.join(), count, ..Self::chat() }
+    fn shown(shown: Shown, length: usize) -> Self {
+        let chat = Self::chat(length);
+        let count = if shown == Shown::Plain { chat.count } else { Count::Marks(length as u64 - 1) };
+        Self { join: shown.join(), count, ..chat }
     }
 }
