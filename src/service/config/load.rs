@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Origin, Problem};
-use super::file::{FilePart, load_file, parse_file};
-use super::key::{KEYS, Key};
-use super::raw::Raw;
-use super::settings::Config;
+use toml::Value;
+
+use super::error::{ConfigError, Origin};
+use super::file::{load_file, parse_file};
+use super::settings::{Config, KEYS, Key};
 use crate::service::cli::Cli;
 
 /// The file that is read when nothing names another; it may be missing.
@@ -29,20 +29,13 @@ pub const FILE_VARIABLE: &str = "CHATD_CONFIG";
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// A configuration and where it comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// The file that was read; `None` if the default file is not there.
     pub file: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
-}
-
-impl Loaded {
-    /// Where the value of a key comes from.
-    pub fn origin(&self, key: &str) -> &Origin {
-        self.origins.get(key).unwrap_or(&Origin::Default)
-    }
 }
 
 /// Reads the configuration.
@@ -60,9 +53,9 @@ pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
 /// The first mistake found: what a later version has written, say.
 pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let part = parse_file(text, Path::new(BEFORE))?;
-    let mut loaded = Loaded { config: Config::default(), file: None, origins: BTreeMap::new() };
+    let mut loaded = Loaded::default();
     for key in &KEYS {
-        loaded.take(key, from_file(key, Some(&part)))?;
+        loaded.take(key, part.get(key.name).cloned())?;
     }
     loaded.check()?;
     Ok(loaded)
@@ -71,10 +64,10 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
 fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
     let (path, named_by) = file_name(cli, env, default_file);
     let part = load_file(&path, named_by)?;
-    let mut loaded =
-        Loaded { config: Config::default(), file: part.is_some().then_some(path), origins: BTreeMap::new() };
+    let mut loaded = Loaded { file: part.is_some().then_some(path), ..Loaded::default() };
+    let part = part.unwrap_or_default();
     for key in &KEYS {
-        loaded.take(key, from_file(key, part.as_ref()))?;
+        loaded.take(key, part.get(key.name).cloned())?;
         loaded.take(key, from_environment(key, env)?)?;
         loaded.take(key, from_options(key, cli))?;
     }
@@ -92,50 +85,40 @@ fn file_name(cli: &Cli, env: Environment<'_>, default: &Path) -> (PathBuf, Optio
     }
 }
 
-fn from_file(key: &Key, part: Option<&FilePart>) -> Option<(Raw, Origin)> {
-    part?.get(key.name).map(|(raw, origin)| (raw.clone(), origin))
-}
-
-fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Raw, Origin)>, ConfigError> {
+fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Value, Origin)>, ConfigError> {
     let Some(value) = env(&key.variable()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| ConfigError::Value {
-        origin: Origin::Environment,
-        key: key.name,
-        problem: Problem::NotUtf8,
-    })?;
-    let raw = if key.is_list() { Raw::texts(split(&text)) } else { Raw::Text(text) };
-    Ok(Some((raw, Origin::Environment)))
+    let origin = Origin::Environment;
+    let not_utf8 = |_| ConfigError::value(&origin, key.name, "bytes that are not UTF-8; write UTF-8");
+    let text = value.into_string().map_err(not_utf8)?;
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    let value = if key.is_list() { words.collect::<Vec<_>>().into() } else { text.into() };
+    Ok(Some((value, origin)))
 }
 
-fn split(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| c == ',' || c.is_whitespace());
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn from_options(key: &Key, cli: &Cli) -> Option<(Raw, Origin)> {
+fn from_options(key: &Key, cli: &Cli) -> Option<(Value, Origin)> {
     let values = cli.settings.get(key.name)?;
-    let raw = if key.is_list() { Raw::texts(values.iter().cloned()) } else { Raw::Text(values.concat()) };
-    Some((raw, Origin::Option))
+    let value = if key.is_list() { values.to_vec().into() } else { values.concat().into() };
+    Some((value, Origin::Option))
 }
 
 impl Loaded {
-    fn take(&mut self, key: &Key, given: Option<(Raw, Origin)>) -> Result<(), ConfigError> {
-        let Some((raw, origin)) = given else { return Ok(()) };
-        match key.set(&mut self.config, &raw) {
-            Ok(()) => self.origins.insert(key.name, origin),
-            Err(problem) => return Err(ConfigError::Value { origin, key: key.name, problem }),
-        };
+    /// Where the value of a key comes from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    fn take(&mut self, key: &Key, given: Option<(Value, Origin)>) -> Result<(), ConfigError> {
+        let Some((value, origin)) = given else { return Ok(()) };
+        key.set(&mut self.config, &value)
+            .map_err(|problem| ConfigError::value(&origin, key.name, problem))?;
+        self.origins.insert(key.name, origin);
         Ok(())
     }
 
     /// Blames the key that somebody set when two keys do not fit together.
     fn check(&self) -> Result<(), ConfigError> {
         let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
-        self.config.check().map_err(|problem| ConfigError::Value {
-            origin: self.origin(blamed).clone(),
-            key: blamed,
-            problem,
-        })
+        self.config.check().map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))
     }
 }
 
