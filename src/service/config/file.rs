@@ -264,6 +264,7 @@ mod tests {
             ("max_clients = \"1KiB\"", format!("\"1KiB\" {COUNT}")),
             ("max_clients = []", format!("a list {COUNT}")),
             ("max_per_ip = {}", format!("a table {COUNT}")),
+            ("memory = \"15MiB\"", "\"15MiB\" is too small; the least is 16MiB".to_owned()),
             ("log_size = \"1kB\"", "\"1kB\" is too small; the least is 1MiB".to_owned()),
             ("idle_timeout = \"9999h\"", "\"9999h\" is too large; the most is 8760h".to_owned()),
             ("drain = 2026-01-01", format!("a date {TIME}")),

@@ -310,6 +310,7 @@ mod tests {
             "--max-clients=7",
             "--max-per-ip=3",
             "--ipv6-prefix=48",
+            "--memory=2GiB",
             "--log-size=1GiB",
             "--idle-timeout=1h",
             "--drain=0",

@@ -164,6 +164,11 @@ keys! {
     #[serde(with = "Within::<1, 128>")]
     ipv6_prefix: usize = 64, "ipv6-prefix", "BITS", RELOAD;
 
+    /// The most memory that logs, histories and lines that wait for somebody take together, in bytes
+    // With less, a room could not have eight lines of 1 MiB in two forms.
+    #[serde(with = "Within::<{ 16 * MIB }, { 1024 * GIB }>")]
+    memory: Size = Size::new(256 * MIB), "memory", "SIZE", RELOAD;
+
     /// The memory for the recent lines of a room, in bytes; at least 8 times max_line
     #[serde(with = "Within::<MIB, GIB>")]
     log_size: Size = Size::new(4 * MIB), "log-size", "SIZE", RESTART;
@@ -312,7 +317,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 22] = [
+    const OTHER: [(&str, &str); 23] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -324,6 +329,7 @@ mod tests {
         ("max_clients", "5"),
         ("max_per_ip", "5"),
         ("ipv6_prefix", "56"),
+        ("memory", "64MiB"),
         ("log_size", "8MiB"),
         ("history", "5"),
         ("max_rooms", "5"),
