@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
 use super::error::{ConfigError, Origin};
-use super::settings::{Config, KEYS, Key};
+use super::settings::{Config, GONE, KEYS, Key};
 use super::value::quoted;
 
 /// The largest file that is read, in bytes.
@@ -24,7 +24,7 @@ pub const MAX_FILE: u64 = 1 << 20;
 const ALIKE: f64 = 0.8;
 
 /// What other daemons call our keys.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("address", "listen"),
     ("backlog", "log_size"),
     ("banner", "greeting"),
@@ -37,18 +37,25 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("max_users", "max_clients"),
     ("timeout", "idle_timeout"),
     ("verbosity", "log_level"),
-    ("workers", "threads"),
     ("buffer_size", "log_size"),
 ];
 
 /// What a file says: values of known keys, each one that its key can have, and where they stand.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct FilePart(BTreeMap<&'static str, (Value, Origin)>);
+pub struct FilePart {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+    gone: BTreeMap<&'static str, Origin>,
+}
 
 impl FilePart {
     /// The value of a key and where it stands, if the file has one.
     pub fn get(&self, key: &str) -> Option<&(Value, Origin)> {
-        self.0.get(key)
+        self.values.get(key)
+    }
+
+    /// Where a key stands that is gone, if the file has it.
+    pub(super) fn gone(&self, key: &str) -> Option<&Origin> {
+        self.gone.get(key)
     }
 }
 
@@ -117,9 +124,13 @@ pub fn parse_file(text: &str, path: &Path) -> Result<FilePart, ConfigError> {
     let mut part = FilePart::default();
     for (name, value) in entries {
         let origin = in_file(path, text.as_bytes(), name.span().start);
+        if let Some((gone, _)) = GONE.iter().find(|(gone, _)| *gone == name.as_ref()) {
+            part.gone.insert(gone, origin);
+            continue;
+        }
         let key = Key::find(name.as_ref()).ok_or_else(|| unknown(name.as_ref(), &origin))?;
         let value = value_of(key, value).map_err(|problem| ConfigError::value(&origin, key.name, problem))?;
-        part.0.insert(key.name, (value, origin));
+        part.values.insert(key.name, (value, origin));
     }
     Ok(part)
 }
@@ -272,7 +283,7 @@ mod tests {
             ("log = \"file\"", "\"file\" is not a place for the log; write auto, stderr, syslog or none".to_owned()),
             ("log = syslog", "\"syslog\" needs its quotes; write log = \"syslog\"".to_owned()),
             ("log_level = \"INFO\"", "\"INFO\" is not a level; write error, warn, info or debug".to_owned()),
-            ("threads = 65", "\"65\" is too large; the most is 64".to_owned()),
+            ("max_rooms = 10001", "\"10001\" is too large; the most is 10000".to_owned()),
         ] {
             let key = text.split(' ').next().unwrap();
             assert_eq!(refusal(text), format!("chatd.toml:1: {key}: {message}"), "{text}");

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::error::{ConfigError, Origin};
+use super::error::{ConfigError, Origin, variable};
 use super::file::{load_file, parse_file};
-use super::settings::{Config, KEYS, Key};
+use super::settings::{Config, GONE, KEYS, Key};
 use crate::service::cli::Cli;
 
 /// The file that is read when nothing names another; it may be missing.
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file that was read; `None` if the default file is not there.
     pub file: Option<PathBuf>,
+    /// What whoever set it should put right, with its place and on one line each, although nothing fails over it.
+    pub warnings: Vec<String>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -72,6 +74,14 @@ fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loa
         loaded.take(key, from_options(key, cli))?;
     }
     loaded.check()?;
+    for (key, why) in GONE {
+        let file = part.gone(key).cloned();
+        let environment = env(&variable(key)).map(|_| Origin::Environment);
+        let option = cli.settings.get(key).map(|_| Origin::Option);
+        let problem = format!("chatd ignores this key of an earlier version: {why}; remove it");
+        let warning = |origin: Origin| ConfigError::value(&origin, key, &problem).to_string();
+        loaded.warnings.extend([file, environment, option].into_iter().flatten().map(warning));
+    }
     Ok(loaded)
 }
 
@@ -105,6 +115,11 @@ impl Loaded {
     /// Where the value of a key comes from.
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Writes the warnings to the log.
+    pub fn warn(&self) {
+        self.warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
 
     fn take(&mut self, key: &Key, given: Option<(Value, Origin)>) -> Result<(), ConfigError> {
@@ -173,14 +188,14 @@ mod tests {
 
     #[test]
     fn an_option_wins_over_the_environment_over_the_file_over_the_default() {
-        let env = [("CHATD_DRAIN", "3s"), ("CHATD_THREADS", "3")];
-        let text = "drain = \"2s\"\nthreads = 2\nmax_per_ip = 2";
+        let env = [("CHATD_DRAIN", "3s"), ("CHATD_BURST", "3")];
+        let text = "drain = \"2s\"\nburst = 2\nmax_per_ip = 2";
         let loaded = load_from(&["--drain=4s"], &env, Some(text)).unwrap();
         let config = &loaded.config;
-        assert_eq!((config.drain, config.threads), (Duration::from_secs(4), 3));
+        assert_eq!((config.drain, config.burst), (Duration::from_secs(4), 3));
         assert_eq!((config.max_per_ip, config.max_clients), (2, 10_000));
-        let places = ["drain", "threads", "max_clients"].map(|key| loaded.origin(key).place(key));
-        assert_eq!(places, ["--drain", "CHATD_THREADS", "default"]);
+        let places = ["drain", "burst", "max_clients"].map(|key| loaded.origin(key).place(key));
+        assert_eq!(places, ["--drain", "CHATD_BURST", "default"]);
         assert!(loaded.origin("max_per_ip").place("max_per_ip").ends_with("/chatd.toml:3"));
         assert!(loaded.file.unwrap().ends_with("chatd.toml"));
     }
@@ -235,17 +250,40 @@ mod tests {
     #[test]
     fn a_mistake_names_the_place_where_it_was_made() {
         assert_eq!(
-            refusal(&["--threads=0"], &[], ""),
-            ("--threads: \"0\" is too small; the least is 1".into(), Exit::Usage)
+            refusal(&["--burst=0"], &[], ""),
+            ("--burst: \"0\" is too small; the least is 1".into(), Exit::Usage)
         );
         assert_eq!(
             refusal(&[], &[("CHATD_MAX_LINE", "1")], ""),
             ("CHATD_MAX_LINE: \"1\" is too small; the least is 64".into(), Exit::Config)
         );
         assert_eq!(
-            refusal(&["--threads=2"], &[], "threads = 0"),
-            ("chatd.toml:1: threads: \"0\" is too small; the least is 1".into(), Exit::Config)
+            refusal(&["--burst=2"], &[], "burst = 0"),
+            ("chatd.toml:1: burst: \"0\" is too small; the least is 1".into(), Exit::Config)
         );
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_warned_of_wherever_it_stands_and_whatever_its_value() {
+        let env = [("CHATD_THREADS", "")];
+        for value in ["2", "0", "'many'", "99999999999999999999", "[1, 2]"] {
+            let text = format!("raw = true\nthreads = {value}");
+            let loaded = load_from(&["--threads=x", "--burst=5"], &env, Some(&text)).unwrap();
+            assert_eq!(loaded.config, Config { raw: true, burst: 5, ..Config::default() });
+            let problem =
+                "chatd ignores this key of an earlier version: one thread serves everybody; remove it";
+            let [file, rest @ ..] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+            assert!(file.ends_with(&format!("/chatd.toml:2: threads: {problem}")), "{file}");
+            assert_eq!(rest, [format!("CHATD_THREADS: {problem}"), format!("--threads: {problem}")]);
+        }
+        assert!(load_from(&[], &[], Some("raw = true")).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_version_has_had_in_force_is_read_without_a_warning() {
+        let loaded = load_text("threads = 2\nburst = 5\n").unwrap();
+        assert_eq!(loaded, Loaded { origins: loaded.origins.clone(), ..load_text("burst = 5").unwrap() });
+        assert_eq!((loaded.config.burst, loaded.warnings), (5, vec![]));
     }
 
     #[test]
@@ -316,7 +354,7 @@ mod tests {
             "--drain=0",
             "--log=syslog",
             "--log-level=debug",
-            "--threads=64",
+            "--burst=64",
         ];
         for loaded in [load_from(&options, &[], None).unwrap(), load_from(&[], &[], None).unwrap()] {
             let printed = config::print(&loaded);
@@ -326,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_says_where_each_value_comes_from() {
-        let loaded = load_from(&["--raw"], &[("CHATD_DRAIN", "1")], Some("threads = 2")).unwrap();
+        let loaded = load_from(&["--raw"], &[("CHATD_DRAIN", "1")], Some("burst = 2")).unwrap();
         let printed = config::print(&loaded);
         for line in
             ["raw = true # from --raw", "drain = \"1s\" # from CHATD_DRAIN", "max_clients = 10000 # default"]

@@ -6,7 +6,7 @@
 //! To add a key, write one row in `settings`. Its field in [`Config`], its default, its option, its variable, its limits
 //! and its place in `--print-config` come from that row. A new type of value needs an implementation of
 //! `value::Setting` as well. The tests then name the texts that lack the key: `packaging/chatd.toml`, both manual pages,
-//! the changelog.
+//! the changelog. To take one away, move its name to `GONE` there: files and command lines that have it still work.
 
 mod error;
 mod file;
@@ -22,5 +22,6 @@ pub use file::{FilePart, MAX_FILE, parse_file};
 pub use listen::Listen;
 pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_text};
 pub use print::{print, text};
+pub(super) use settings::GONE;
 pub use settings::{Config, KEYS, Key};
 pub use value::Size;

@@ -14,6 +14,9 @@ pub fn print(loaded: &Loaded) -> String {
         None => format!("File: none (there is no {DEFAULT_FILE})"),
     };
     let mut text = format!("# The configuration of chatd in force; chatd.toml(5) explains it.\n# {file}\n");
+    for warning in &loaded.warnings {
+        text.push_str(&format!("# Warning: {}\n", one_line(warning)));
+    }
     for key in &KEYS {
         let origin = match loaded.origin(key.name) {
             Origin::Default => "default".to_owned(),

@@ -38,6 +38,10 @@ const RELOAD: bool = true;
 /// Only a restart changes the key.
 const RESTART: bool = false;
 
+/// Keys that earlier versions had, and why they are gone. Whoever sets one is warned, and its value is not looked at: an
+/// upgrade must not fail over it.
+pub(crate) const GONE: [(&str, &str); 1] = [("threads", "one thread serves everybody")];
+
 /// One key of the configuration.
 pub struct Key {
     /// The key as it stands in the file and in [`Config`].
@@ -212,10 +216,6 @@ keys! {
     /// What is logged: error, warn, info or debug
     #[serde(with = "value")]
     log_level: LevelFilter = LevelFilter::Info, "log-level", "LEVEL", RELOAD;
-
-    /// The number of threads that serve connections, 1 to 64
-    #[serde(with = "Within::<1, 64>")]
-    threads: usize = 1, "threads", "COUNT", RESTART;
 }
 
 impl Key {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 23] = [
+    const OTHER: [(&str, &str); 22] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -340,7 +340,6 @@ mod tests {
         ("drain", "1s"),
         ("log", "stderr"),
         ("log_level", "debug"),
-        ("threads", "2"),
     ];
 
     #[test]
