@@ -41,7 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The options of chatd, with the words that each can have; what takes anything else offers nothing, not even files.
 pub fn chatd() -> Command {
-    service::cli::Cli::command().mut_args(|option| {
+    let command = service::cli::Cli::command();
+    // Options that are hidden are for old command lines; clap_complete would offer them.
+    let options = command.get_arguments().filter(|option| !option.is_hide_set()).cloned();
+    let command = Command::new("chatd").version(env!("CARGO_PKG_VERSION")).args(options);
+    command.mut_args(|option| {
         match KEYS.iter().find(|key| key.name == option.get_id()).map(|key| key.words()) {
             Some(words) if !words.is_empty() => option.value_parser(PossibleValuesParser::new(words)),
             Some(_) => option.value_hint(ValueHint::Other),

@@ -12,6 +12,7 @@
 //! | 1 | [`chat`] | rooms, their logs, the broker | paths, signals; of a socket only how to send |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
 //! | - | [`client`] | the companion: chatc, on floors 0 and 2 | the daemon's insides |
+//! | - | [`duration`] | durations as people write them, for floor 3 and for chatc | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!
 //! # Words
@@ -73,6 +74,7 @@
 
 pub mod chat;
 pub mod client;
+pub mod duration;
 pub mod net;
 pub mod protocol;
 pub mod rt;

@@ -91,6 +91,34 @@ fn check_and_print_config_start_nothing() {
     assert!(printed.contains("max_line = \"1KiB\"") && printed.contains("raw = true"), "{printed}");
 }
 
+/// A package is upgraded and its file stays: that must not stop the daemon.
+#[test]
+fn a_key_that_is_gone_is_a_warning_and_nothing_more() {
+    let folder = Folder::new();
+    let file = folder.write("chatd.toml", "threads = 4\n");
+    let problem = "chatd ignores this key of an earlier version: one thread serves everybody; remove it";
+    let in_file = format!("{}:1: threads: {problem}", text(&file));
+    let options = ["--config", text(&file), "--threads", "2"];
+    let output = chatd(&[&options[..], &["--check"]].concat());
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("warning: {in_file}\nwarning: --threads: {problem}\n{}: ok\n", text(&file)));
+    let mut daemon = Daemon::start(&options);
+    assert!(daemon.log.iter().any(|line| line.contains(&in_file)), "{:?}", daemon.log);
+    assert!(
+        daemon.log.iter().any(|line| line.contains(&format!("--threads: {problem}"))),
+        "{:?}",
+        daemon.log
+    );
+    daemon.join();
+    daemon.signal("HUP");
+    daemon.wait_for_log(&in_file);
+    daemon.wait_for_log("the configuration was read again");
+    daemon.join();
+    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
+    assert!(!help.contains("threads"), "{help}");
+}
+
 #[test]
 fn version_and_help_are_answers_and_no_errors() {
     for (option, text) in [("--version", env!("CARGO_PKG_VERSION")), ("--help", "nc 127.0.0.1 5001")] {
@@ -107,9 +135,9 @@ fn hup_puts_a_good_file_in_force_and_keeps_the_old_one_for_a_bad_one() {
     let mut daemon = Daemon::start(&["--config", text(&file)]);
     let greeting = |daemon: &Daemon| crate::support::Caller::connect(daemon.address).until("\n");
     assert_eq!(greeting(&daemon), "first");
-    folder.write("chatd.toml", "greeting = \"second\"\nthreads = 2\n");
+    folder.write("chatd.toml", "greeting = \"second\"\nmax_rooms = 2\n");
     daemon.signal("HUP");
-    daemon.wait_for_log("\"threads\" cannot change while chatd runs");
+    daemon.wait_for_log("\"max_rooms\" cannot change while chatd runs");
     daemon.wait_for_log("the configuration was read again");
     assert_eq!(greeting(&daemon), "second");
     folder.write("chatd.toml", "greeting = 3\n");

@@ -34,13 +34,14 @@ const TIMED: [(&str, &str, &str); 5] = [
 const CIRCLES_STILL: [&str; 3] = ["src/chat/", "src/net/", "src/service/config/"];
 
 /// What each part of src/ may import of the others; src/bin/ may import everything.
-const FLOORS: [(&str, &[&str]); 6] = [
+const FLOORS: [(&str, &[&str]); 7] = [
+    ("duration", &[]),
     ("rt", &[]),
     ("protocol", &[]),
     ("chat", &["protocol", "rt"]),
     ("net", &["chat", "protocol", "rt"]),
-    ("client", &["net", "protocol", "rt"]),
-    ("service", &["net", "chat", "protocol", "rt"]),
+    ("client", &["net", "protocol", "rt", "duration"]),
+    ("service", &["net", "chat", "protocol", "rt", "duration"]),
 ];
 
 impl Source {

@@ -10,6 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueHint};
 
 use super::target::Target;
+use crate::duration::parse_duration;
 use crate::protocol::{Name, View};
 
 const ABOUT: &str = "Talks to chatd: at the keyboard, with what arrives above the line that is being typed; in a pipe, \
@@ -138,28 +139,18 @@ fn views() -> impl TypedValueParser<Value = View> {
     PossibleValuesParser::new(names).try_map(|name| View::parse(&name).ok_or("no such view"))
 }
 
-/// A time as people write it: `5`, `500ms`, `5m`.
+/// A time with limits that fit a time-out.
 fn duration(text: &str) -> Result<Duration, &'static str> {
-    const REMEDY: &str = "not a time; write a number of seconds, or one with ms, s, m or h";
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: u64 = number.parse().map_err(|_| REMEDY)?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(REMEDY),
-    };
-    match number.checked_mul(milliseconds).filter(|milliseconds| *milliseconds <= MOST_MILLISECONDS) {
-        Some(0) => Err("no time at all; write at least 1ms"),
-        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
-        None => Err("too long a time; write at most 8760h, or leave it out"),
+    match parse_duration(text) {
+        None => Err("not a time; write a number of seconds, or one with ms, s, m or h"),
+        Some(time) if time.is_zero() => Err("no time at all; write at least 1ms"),
+        Some(time) if time > LONGEST => Err("too long a time; write at most 8760h, or leave it out"),
+        Some(time) => Ok(time),
     }
 }
 
-/// The longest time, a year: it can be added to any moment.
-const MOST_MILLISECONDS: u64 = 8760 * 3_600_000;
+/// A year: it can be added to any moment.
+const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -225,7 +216,7 @@ mod tests {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         assert!(
-            ["", "ms", "1.5", "-1", "1 s", "99999999999999999999"]
+            ["", "ms", "1.5", "-1", "1 d", "99999999999999999999"]
                 .into_iter()
                 .all(|text| duration(text).is_err())
         );

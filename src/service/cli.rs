@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
-use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, KEYS, Key, Loaded};
+use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, GONE, KEYS, Key, Loaded};
 
 const ABOUT: &str = "A chat daemon for lines: whoever connects, with nc or telnet, types lines, and every line goes \
                      to everybody else who is connected.";
@@ -84,9 +84,10 @@ impl Cli {
 }
 
 fn checked(loaded: &Loaded) -> String {
+    let warnings: String = loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     match &loaded.file {
-        Some(path) => format!("{}: ok\n", path.display()),
-        None => format!("{DEFAULT_FILE}: ok (it is not there; the defaults hold)\n"),
+        Some(path) => format!("{warnings}{}: ok\n", path.display()),
+        None => format!("{warnings}{DEFAULT_FILE}: ok (it is not there; the defaults hold)\n"),
     }
 }
 
@@ -111,9 +112,9 @@ impl FromArgMatches for Settings {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for key in &KEYS {
-            if let Some(values) = matches.get_many::<String>(key.name) {
-                self.given.insert(key.name, values.cloned().collect());
+        for name in KEYS.iter().map(|key| key.name).chain(GONE.map(|(name, _)| name)) {
+            if let Some(values) = matches.get_many::<String>(name) {
+                self.given.insert(name, values.cloned().collect());
             }
         }
         Ok(())
@@ -122,7 +123,7 @@ impl FromArgMatches for Settings {
 
 impl Args for Settings {
     fn augment_args(command: Command) -> Command {
-        KEYS.iter().fold(command, |command, key| command.arg(option(key)))
+        command.args(KEYS.iter().map(option)).args(GONE.map(|(name, _)| Arg::new(name).long(name).hide(true)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

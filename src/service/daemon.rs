@@ -125,8 +125,9 @@ fn serve(
             return Exit::Failed;
         }
     };
+    loaded.warn();
     descriptors::raise_limit(config.max_clients);
-    let (logging, served) = rt::run(config.threads, async move {
+    let (logging, served) = rt::run(1, async move {
         let served = match passed {
             Ok(passed) => until_told_twice(cli, loaded, passed, refused, &logging, &early).await,
             Err(failure) => Err(failure),
@@ -276,6 +277,7 @@ impl Daemon {
         systemd::notify(Message::Reloading);
         self.told = match self.load(requests).await {
             Some(Ok(loaded)) => {
+                loaded.warn();
                 self.put_in_force(&loaded.config, logging);
                 handover::keep_config(config::text(&self.config));
                 self.refusal = None;

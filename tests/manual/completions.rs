@@ -71,6 +71,14 @@ fn fish_knows_the_words_of_each_option() {
     }
 }
 
+#[test]
+fn no_shell_offers_a_key_that_is_gone() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let script = script(shell);
+        assert!(script.contains("max-line") && !script.contains("threads"), "{shell}");
+    }
+}
+
 /// What bash offers, a word a line, when TAB follows these words; it takes `=` for a word.
 fn offered(words: &[&str]) -> Vec<String> {
     let (last, before) = words.split_last().unwrap();

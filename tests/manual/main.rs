@@ -22,6 +22,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chatd::protocol::Form;
 use chatd::service::Exit;
 use chatd::service::config::{Config, KEYS, parse_file};
 
@@ -224,6 +225,24 @@ fn the_manual_warns_that_newcomers_can_read_what_was_said_before() {
     for warning in [format!("history lines of a room, {history} unless"), "history = 0 turns that off".into()]
     {
         assert!(security.contains(&warning), "{warning:?}: {security}");
+    }
+}
+
+#[test]
+fn the_memory_that_the_manual_speaks_of_is_what_the_defaults_make_of_it() {
+    let limits = words(section(&read("man/chatd.8"), ".Ss Limits", ".Sh "));
+    let config = Config::default();
+    let (memory, log) = (config.memory.bytes(), config.log_size.bytes());
+    let room = |forms: usize| forms * log + log / 4;
+    let [one, all] = [1, Form::ALL.len()].map(room);
+    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+    for said in [
+        format!("Lines take at most memory , {} unless configured", mib(memory)),
+        format!("With {} of log_size , the default", mib(log)),
+        format!("takes {} if it is shown in one way, and {} if", mib(one), mib(all)),
+        format!("space for {} full rooms of the first kind, or {} of the second", memory / one, memory / all),
+    ] {
+        assert!(limits.contains(&said), "{said:?}: {limits}");
     }
 }
 

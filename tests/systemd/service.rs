@@ -145,12 +145,12 @@ pub fn a_reload_takes_a_good_file(machine: &Machine, _: &Packages) {
 
 pub fn each_line_of_the_journal_has_its_priority(machine: &Machine, _: &Packages) {
     let mark = machine.mark();
-    let change = Change::new(machine, FILE, "threads = 2\n");
+    let change = Change::new(machine, FILE, "max_rooms = 2\n");
     machine.run("systemctl reload chatd");
     let journal = || machine.journal(&mark, "-u chatd -o cat");
     machine.wait_until("it is in force", || journal().contains("the configuration was read again"));
     let status = || machine.property("chatd", "StatusText");
-    machine.write(FILE, "threads = \"many\"\n");
+    machine.write(FILE, "max_rooms = \"many\"\n");
     machine.run(HUP);
     machine.wait_until("it is refused", || status().contains("reload refused"));
     drop(change);
@@ -160,7 +160,7 @@ pub fn each_line_of_the_journal_has_its_priority(machine: &Machine, _: &Packages
     machine.wait_until("it is in the journal", || lines("info").contains("try: nc"));
     for (priority, text) in [
         ("err", "/etc/chatd/chatd.toml:1: "),
-        ("warning", "\"threads\" cannot change"),
+        ("warning", "\"max_rooms\" cannot change"),
         ("info", "listening on "),
     ] {
         println!("{priority}: {}", lines(priority).trim());

@@ -4,17 +4,18 @@
 //! option will override, so that `--check` finds every mistake. Never panics, whatever the bytes, and never
 //! reads more than [`MAX_FILE`] bytes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use toml::Spanned;
-use toml::de::{DeInteger, DeString, DeTable, DeValue};
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
 
-use super::error::{ConfigError, Origin, Problem, Unsuitable};
-use super::key::{KEYS, Key};
-use super::raw::Raw;
-use super::settings::Config;
+use super::error::{ConfigError, Origin};
+use super::settings::{Config, GONE, KEYS, Key};
+use super::value::quoted;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -23,7 +24,7 @@ pub const MAX_FILE: u64 = 1 << 20;
 const ALIKE: f64 = 0.8;
 
 /// What other daemons call our keys.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("address", "listen"),
     ("backlog", "log_size"),
     ("banner", "greeting"),
@@ -36,29 +37,25 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("max_users", "max_clients"),
     ("timeout", "idle_timeout"),
     ("verbosity", "log_level"),
-    ("workers", "threads"),
     ("buffer_size", "log_size"),
 ];
 
-/// What a file says: values of known keys, each within its range.
-#[derive(Debug, Clone, PartialEq)]
+/// What a file says: values of known keys, each one that its key can have, and where they stand.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilePart {
-    path: PathBuf,
-    values: Vec<Value>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Value {
-    key: &'static str,
-    raw: Raw,
-    line: usize,
+    values: BTreeMap<&'static str, (Value, Origin)>,
+    gone: BTreeMap<&'static str, Origin>,
 }
 
 impl FilePart {
     /// The value of a key and where it stands, if the file has one.
-    pub fn get(&self, key: &str) -> Option<(&Raw, Origin)> {
-        let value = self.values.iter().find(|value| value.key == key)?;
-        Some((&value.raw, Origin::File { path: self.path.clone(), line: value.line }))
+    pub fn get(&self, key: &str) -> Option<&(Value, Origin)> {
+        self.values.get(key)
+    }
+
+    /// Where a key stands that is gone, if the file has it.
+    pub(super) fn gone(&self, key: &str) -> Option<&Origin> {
+        self.gone.get(key)
     }
 }
 
@@ -71,11 +68,8 @@ pub(super) fn load_file(
 ) -> Result<Option<FilePart>, ConfigError> {
     match read(path) {
         Ok(bytes) => parse_bytes(bytes, path).map(Some),
-        Err(source) if source.kind() == io::ErrorKind::NotFound && named_by.is_none() => Ok(None),
-        Err(source) if source.kind() == io::ErrorKind::IsADirectory => {
-            Err(unsuitable(path, Unsuitable::Directory))
-        }
-        Err(source) => Err(ConfigError::Unreadable { path: path.to_owned(), named_by, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named_by.is_none() => Ok(None),
+        Err(error) => Err(ConfigError::at(path.display(), unreadable(&error, named_by))),
     }
 }
 
@@ -85,21 +79,36 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn unreadable(error: &io::Error, named_by: Option<&str>) -> String {
+    let remedy = match (error.kind(), named_by) {
+        (io::ErrorKind::IsADirectory, _) => return "is a directory; name the file in it".to_owned(),
+        (io::ErrorKind::NotFound, Some(name)) => &format!("correct {name}"),
+        _ => "make it readable for the user that runs chatd",
+    };
+    // The system's words, without the number of the error.
+    let text = error.to_string().to_lowercase();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("cannot be read: {text}; {remedy}")
+}
+
 fn parse_bytes(bytes: Vec<u8>, path: &Path) -> Result<FilePart, ConfigError> {
     ensure_not_too_large(bytes.len(), path)?;
-    let text = String::from_utf8(bytes).map_err(|error| ConfigError::NotUtf8 {
-        path: path.to_owned(),
-        line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let place = in_file(path, error.as_bytes(), error.utf8_error().valid_up_to()).place("");
+        ConfigError::at(place, "bytes that are not UTF-8; save the file as UTF-8")
     })?;
     parse_file(&text, path)
 }
 
 fn ensure_not_too_large(bytes: usize, path: &Path) -> Result<(), ConfigError> {
-    if bytes as u64 > MAX_FILE { Err(unsuitable(path, Unsuitable::TooLarge)) } else { Ok(()) }
+    let problem = "is larger than 1MiB; is this the configuration of chatd?";
+    if bytes as u64 > MAX_FILE { Err(ConfigError::at(path.display(), problem)) } else { Ok(()) }
 }
 
-fn unsuitable(path: &Path, why: Unsuitable) -> ConfigError {
-    ConfigError::Unsuitable { path: path.to_owned(), why }
+/// The place of the byte at `offset`.
+fn in_file(path: &Path, text: &[u8], offset: usize) -> Origin {
+    let line = 1 + memchr::memchr_iter(b'\n', &text[..offset.min(text.len())]).count();
+    Origin::File { path: path.to_owned(), line }
 }
 
 /// Reads the text of a configuration file; `path` is only for the messages.
@@ -111,96 +120,70 @@ pub fn parse_file(text: &str, path: &Path) -> Result<FilePart, ConfigError> {
     ensure_not_too_large(text.len(), path)?;
     let table = DeTable::parse(text).map_err(|error| syntax(&error, text, path))?.into_inner();
     let mut entries: Vec<_> = table.into_iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    let values = entries.into_iter().map(|(key, value)| parse_entry(&key, value.into_inner(), text, path));
-    Ok(FilePart { path: path.to_owned(), values: values.collect::<Result<_, _>>()? })
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let mut part = FilePart::default();
+    for (name, value) in entries {
+        let origin = in_file(path, text.as_bytes(), name.span().start);
+        if let Some((gone, _)) = GONE.iter().find(|(gone, _)| *gone == name.as_ref()) {
+            part.gone.insert(gone, origin);
+            continue;
+        }
+        let key = Key::find(name.as_ref()).ok_or_else(|| unknown(name.as_ref(), &origin))?;
+        let value = value_of(key, value).map_err(|problem| ConfigError::value(&origin, key.name, problem))?;
+        part.values.insert(key.name, (value, origin));
+    }
+    Ok(part)
 }
 
-fn parse_entry(
-    name: &Spanned<DeString<'_>>,
-    value: DeValue<'_>,
-    text: &str,
-    path: &Path,
-) -> Result<Value, ConfigError> {
-    let line = line_at(text.as_bytes(), name.span().start);
-    let key = KEYS
-        .iter()
-        .find(|key| key.name == name.as_ref())
-        .ok_or_else(|| unknown(name.as_ref(), line, path))?;
-    let raw = raw(value);
-    key.set(&mut Config::default(), &raw).map_err(|problem| ConfigError::Value {
-        origin: Origin::File { path: path.to_owned(), line },
-        key: key.name,
-        problem,
-    })?;
-    Ok(Value { key: key.name, raw, line })
-}
-
-fn raw(value: DeValue<'_>) -> Raw {
-    match value {
-        DeValue::String(text) => Raw::Text(text.into_owned()),
-        DeValue::Integer(integer) => whole(&integer),
-        DeValue::Float(_) => Raw::Other("a number with a fraction"),
-        DeValue::Boolean(value) => Raw::Bool(value),
-        DeValue::Datetime(_) => Raw::Other("a date"),
-        DeValue::Table(table) => Raw::Table(fields(table)),
-        DeValue::Array(array) => Raw::List(array.into_iter().map(|item| raw(item.into_inner())).collect()),
+fn value_of(key: &Key, value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+    let refuse = |what| Err(format!("{what} is not {}", key.kind));
+    match Value::deserialize(ValueDeserializer::from(value)) {
+        // serde would hand it on as text.
+        Ok(Value::Datetime(_)) => refuse("a date"),
+        Ok(value) => key.set(&mut Config::default(), &value).map(|()| value),
+        // Nothing else is too much for a `Value`.
+        Err(_) => refuse("a number of more than 64 bits"),
     }
 }
 
-fn fields(table: DeTable<'_>) -> Vec<(String, Raw)> {
-    let mut fields: Vec<_> = table.into_iter().collect();
-    fields.sort_by_key(|(name, _)| name.span().start);
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.into_inner().into_owned(), raw(value.into_inner())))
-        .collect()
-}
-
-fn whole(integer: &DeInteger<'_>) -> Raw {
-    match i64::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(value) => Raw::Integer(value),
-        Err(_) => Raw::Other("a number of more than 64 bits"),
-    }
+fn unknown(name: &str, origin: &Origin) -> ConfigError {
+    let remedy = match meant(name) {
+        Some(meant) => format!("did you mean {meant:?}?"),
+        None => "chatd.toml(5) lists the keys".to_owned(),
+    };
+    ConfigError::at(origin.place(name), format_args!("unknown key {}; {remedy}", quoted(name)))
 }
 
 fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
     let span = error.span().unwrap_or_default();
-    let line = line_at(text.as_bytes(), span.start);
-    if let Some((key, problem)) = text.lines().nth(line - 1).and_then(unquoted) {
-        let origin = Origin::File { path: path.to_owned(), line };
-        return ConfigError::Value { origin, key, problem };
+    let origin = in_file(path, text.as_bytes(), span.start);
+    let start = memchr::memrchr(b'\n', &text.as_bytes()[..span.start.min(text.len())]).map_or(0, |at| at + 1);
+    if let Some((key, problem)) = text[start..].lines().next().and_then(unquoted) {
+        return ConfigError::value(&origin, key, problem);
     }
     if error.message() == "duplicate key" {
-        let key = text.get(span).unwrap_or_default().trim_matches(['"', '\'']).to_owned();
-        return ConfigError::DuplicateKey { path: path.to_owned(), line, key };
+        let key = quoted(text.get(span).unwrap_or_default().trim_matches(['"', '\'']));
+        return ConfigError::at(
+            origin.place(""),
+            format_args!("key {key} stands there twice; leave one out"),
+        );
     }
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
-    ConfigError::Syntax { path: path.to_owned(), line, message }
+    ConfigError::at(origin.place(""), format_args!("{message}; write KEY = VALUE, and text in quotes"))
 }
 
 /// What is wrong with a line like `max_line = 64KiB`, which TOML takes for a broken number.
-fn unquoted(line: &str) -> Option<(&'static str, Problem)> {
+fn unquoted(line: &str) -> Option<(&'static str, String)> {
     let (name, value) = line.split_once('=')?;
-    let key = KEYS.iter().find(|key| key.name == name.trim())?;
+    let key = Key::find(name.trim())?;
     let value = value.split('#').next()?.trim();
     if value.is_empty() || value.starts_with(['"', '\'', '[', '{']) || DeValue::parse(value).is_ok() {
         return None;
     }
-    let as_text = key.set(&mut Config::default(), &Raw::Text(value.to_owned()));
-    Some((
-        key.name,
-        as_text.err().unwrap_or_else(|| Problem::NoQuotes { key: key.name, value: value.to_owned() }),
-    ))
-}
-
-/// The line of the byte at `offset`, counted from 1.
-fn line_at(text: &[u8], offset: usize) -> usize {
-    1 + memchr::memchr_iter(b'\n', &text[..offset.min(text.len())]).count()
-}
-
-fn unknown(key: &str, line: usize, path: &Path) -> ConfigError {
-    ConfigError::UnknownKey { path: path.to_owned(), line, key: key.to_owned(), meant: meant(key) }
+    let as_text = key.set(&mut Config::default(), &value.into());
+    let value = quoted(value);
+    let problem = || format!("{value} needs its quotes; write {} = {value}", key.name);
+    Some((key.name, as_text.err().unwrap_or_else(problem)))
 }
 
 /// The key that `word` was probably meant to be.
@@ -292,6 +275,7 @@ mod tests {
             ("max_clients = \"1KiB\"", format!("\"1KiB\" {COUNT}")),
             ("max_clients = []", format!("a list {COUNT}")),
             ("max_per_ip = {}", format!("a table {COUNT}")),
+            ("memory = \"15MiB\"", "\"15MiB\" is too small; the least is 16MiB".to_owned()),
             ("log_size = \"1kB\"", "\"1kB\" is too small; the least is 1MiB".to_owned()),
             ("idle_timeout = \"9999h\"", "\"9999h\" is too large; the most is 8760h".to_owned()),
             ("drain = 2026-01-01", format!("a date {TIME}")),
@@ -299,7 +283,7 @@ mod tests {
             ("log = \"file\"", "\"file\" is not a place for the log; write auto, stderr, syslog or none".to_owned()),
             ("log = syslog", "\"syslog\" needs its quotes; write log = \"syslog\"".to_owned()),
             ("log_level = \"INFO\"", "\"INFO\" is not a level; write error, warn, info or debug".to_owned()),
-            ("threads = 65", "\"65\" is too large; the most is 64".to_owned()),
+            ("max_rooms = 10001", "\"10001\" is too large; the most is 10000".to_owned()),
         ] {
             let key = text.split(' ').next().unwrap();
             assert_eq!(refusal(text), format!("chatd.toml:1: {key}: {message}"), "{text}");

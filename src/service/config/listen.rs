@@ -2,18 +2,16 @@
 //!
 //! The short form is the address alone; the long one a table, `{ address = "...", view = "names", room = "ops" }`.
 
-use std::fmt;
+use toml::{Table, Value};
 
-use super::error::{Problem, quoted};
-use super::key::quote;
-use super::raw::Raw;
-use crate::net::Address;
+use super::value::{Setting, is_not, quoted, shown};
+use crate::net::{Address, AddressError};
 use crate::protocol::{Name, View};
 
-/// How an address is written.
-const ADDRESS: &str = "\"127.0.0.1:5001\" or a list of such";
-
-const VIEWS: &str = "plain, names or json";
+/// The most addresses to listen on.
+const MAX_LISTEN: usize = 64;
+/// An entry with all that it can have.
+const FULL: &str = "{ address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }";
 
 /// Where to listen, and what those who connect there get.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,70 +31,65 @@ impl From<Address> for Listen {
     }
 }
 
-/// As TOML; it reads back equal.
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = quote(&self.address.to_string());
+impl Listen {
+    fn read(entry: &Value) -> Result<Self, String> {
+        let Value::Table(fields) = entry else { return address(entry).map(Self::from) };
+        let is_known = |name: &String| ["address", "view", "room"].contains(&name.as_str());
+        if let Some(unknown) = fields.keys().find(|name| !is_known(name)) {
+            return Err(format!("{} is not known here; write {FULL}", quoted(unknown)));
+        }
+        let given =
+            fields.get("address").ok_or_else(|| format!("a table without an address; write {FULL}"))?;
+        Ok(Self {
+            address: address(given)?,
+            view: fields.get("view").map_or(Ok(View::Plain), View::read)?,
+            room: fields.get("room").map(room).transpose()?,
+        })
+    }
+
+    fn to_toml(&self) -> Value {
+        let address = Value::String(self.address.to_string());
         if self.view == View::Plain && self.room.is_none() {
-            return f.write_str(&address);
+            return address;
         }
-        write!(f, "{{ address = {address}, view = \"{}\"", self.view.name())?;
-        if let Some(room) = &self.room {
-            write!(f, ", room = {}", quote(room.as_str()))?;
+        let room = self.room.as_ref().map(|room| ("room".to_owned(), room.as_str().into()));
+        let fields = [("address".to_owned(), address), ("view".to_owned(), self.view.to_toml())];
+        fields.into_iter().chain(room).collect::<Table>().into()
+    }
+}
+
+/// One entry, or a list of at least one.
+impl Setting for Vec<Listen> {
+    const KIND: &'static str = "an address; write \"127.0.0.1:5001\" or a list of such";
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let entries = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        match entries.len() {
+            0 => return Err("no address; write at least one, for example \"127.0.0.1:5001\"".to_owned()),
+            1..=MAX_LISTEN => {}
+            count => return Err(format!("{count} addresses are too many; the most is {MAX_LISTEN}")),
         }
-        f.write_str(" }")
-    }
-}
-
-/// One entry, or a list of at least one and at most `max` of them.
-pub(super) fn read_all(raw: &Raw, max: usize) -> Result<Vec<Listen>, Problem> {
-    let entries = match raw {
-        Raw::Text(_) | Raw::Table(_) => std::slice::from_ref(raw),
-        Raw::List(entries) => entries.as_slice(),
-        _ => return Err(raw.not_a("an address", ADDRESS)),
-    };
-    match entries.len() {
-        0 => return Err(Problem::NoAddress),
-        count if count > max => return Err(Problem::ManyAddresses(count)),
-        _ => {}
-    }
-    let mut all: Vec<Listen> = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let one = read(entry)?;
-        if all.iter().any(|other| other.address == one.address) {
-            return Err(Problem::Twice(one.address));
+        let all = entries.iter().map(Listen::read).collect::<Result<Self, _>>()?;
+        for (at, Listen { address, .. }) in all.iter().enumerate() {
+            if all[..at].iter().any(|other| other.address == *address) {
+                return Err(format!("\"{address}\" is listed twice; leave one out"));
+            }
         }
-        all.push(one);
+        Ok(all)
     }
-    Ok(all)
-}
 
-fn read(entry: &Raw) -> Result<Listen, Problem> {
-    let Raw::Table(fields) = entry else { return address(entry).map(Listen::from) };
-    let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, raw)| raw);
-    if let Some((unknown, _)) =
-        fields.iter().find(|(name, _)| !["address", "view", "room"].contains(&&**name))
-    {
-        return Err(Problem::UnknownField(quoted(unknown)));
-    }
-    let mut listen = Listen::from(address(field("address").ok_or(Problem::NoAddressField)?)?);
-    if let Some(raw) = field("view") {
-        listen.view = raw.word("a view", VIEWS, &View::ALL.map(|view| (view.name(), view)))?;
-    }
-    if let Some(raw) = field("room") {
-        listen.room = Some(room(raw)?);
-    }
-    Ok(listen)
-}
-
-fn address(raw: &Raw) -> Result<Address, Problem> {
-    match raw {
-        Raw::Text(text) => text.parse().map_err(Problem::Address),
-        _ => Err(raw.not_a("an address", ADDRESS)),
+    fn to_toml(&self) -> Value {
+        Value::Array(self.iter().map(Listen::to_toml).collect())
     }
 }
 
-fn room(raw: &Raw) -> Result<Name, Problem> {
-    let Raw::Text(text) = raw else { return Err(raw.not_a("a room", "its name in quotes")) };
-    Name::parse(text).map_err(|error| Problem::Room { value: quoted(text), error })
+fn address(value: &Value) -> Result<Address, String> {
+    let text = value.as_str().ok_or_else(|| is_not::<Vec<Listen>>(value))?;
+    text.parse().map_err(|error: AddressError| error.to_string())
+}
+
+fn room(value: &Value) -> Result<Name, String> {
+    let shown = shown(value);
+    let text = value.as_str().ok_or_else(|| format!("{shown} is not a room; write its name in quotes"))?;
+    Name::parse(text).map_err(|error| format!("{shown} cannot be the name of a room: {error}"))
 }

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::{ConfigError, Origin, Problem};
-use super::file::{FilePart, load_file, parse_file};
-use super::key::{KEYS, Key};
-use super::raw::Raw;
-use super::settings::Config;
+use toml::Value;
+
+use super::error::{ConfigError, Origin, variable};
+use super::file::{load_file, parse_file};
+use super::settings::{Config, GONE, KEYS, Key};
 use crate::service::cli::Cli;
 
 /// The file that is read when nothing names another; it may be missing.
@@ -29,20 +29,15 @@ pub const FILE_VARIABLE: &str = "CHATD_CONFIG";
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// A configuration and where it comes from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// The file that was read; `None` if the default file is not there.
     pub file: Option<PathBuf>,
+    /// What whoever set it should put right, with its place and on one line each, although nothing fails over it.
+    pub warnings: Vec<String>,
     origins: BTreeMap<&'static str, Origin>,
-}
-
-impl Loaded {
-    /// Where the value of a key comes from.
-    pub fn origin(&self, key: &str) -> &Origin {
-        self.origins.get(key).unwrap_or(&Origin::Default)
-    }
 }
 
 /// Reads the configuration.
@@ -60,9 +55,9 @@ pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
 /// The first mistake found: what a later version has written, say.
 pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let part = parse_file(text, Path::new(BEFORE))?;
-    let mut loaded = Loaded { config: Config::default(), file: None, origins: BTreeMap::new() };
+    let mut loaded = Loaded::default();
     for key in &KEYS {
-        loaded.take(key, from_file(key, Some(&part)))?;
+        loaded.take(key, part.get(key.name).cloned())?;
     }
     loaded.check()?;
     Ok(loaded)
@@ -71,14 +66,22 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
 fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
     let (path, named_by) = file_name(cli, env, default_file);
     let part = load_file(&path, named_by)?;
-    let mut loaded =
-        Loaded { config: Config::default(), file: part.is_some().then_some(path), origins: BTreeMap::new() };
+    let mut loaded = Loaded { file: part.is_some().then_some(path), ..Loaded::default() };
+    let part = part.unwrap_or_default();
     for key in &KEYS {
-        loaded.take(key, from_file(key, part.as_ref()))?;
+        loaded.take(key, part.get(key.name).cloned())?;
         loaded.take(key, from_environment(key, env)?)?;
         loaded.take(key, from_options(key, cli))?;
     }
     loaded.check()?;
+    for (key, why) in GONE {
+        let file = part.gone(key).cloned();
+        let environment = env(&variable(key)).map(|_| Origin::Environment);
+        let option = cli.settings.get(key).map(|_| Origin::Option);
+        let problem = format!("chatd ignores this key of an earlier version: {why}; remove it");
+        let warning = |origin: Origin| ConfigError::value(&origin, key, &problem).to_string();
+        loaded.warnings.extend([file, environment, option].into_iter().flatten().map(warning));
+    }
     Ok(loaded)
 }
 
@@ -92,50 +95,45 @@ fn file_name(cli: &Cli, env: Environment<'_>, default: &Path) -> (PathBuf, Optio
     }
 }
 
-fn from_file(key: &Key, part: Option<&FilePart>) -> Option<(Raw, Origin)> {
-    part?.get(key.name).map(|(raw, origin)| (raw.clone(), origin))
-}
-
-fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Raw, Origin)>, ConfigError> {
+fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Value, Origin)>, ConfigError> {
     let Some(value) = env(&key.variable()) else { return Ok(None) };
-    let text = value.into_string().map_err(|_| ConfigError::Value {
-        origin: Origin::Environment,
-        key: key.name,
-        problem: Problem::NotUtf8,
-    })?;
-    let raw = if key.is_list() { Raw::texts(split(&text)) } else { Raw::Text(text) };
-    Ok(Some((raw, Origin::Environment)))
+    let origin = Origin::Environment;
+    let not_utf8 = |_| ConfigError::value(&origin, key.name, "bytes that are not UTF-8; write UTF-8");
+    let text = value.into_string().map_err(not_utf8)?;
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    let value = if key.is_list() { words.collect::<Vec<_>>().into() } else { text.into() };
+    Ok(Some((value, origin)))
 }
 
-fn split(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| c == ',' || c.is_whitespace());
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn from_options(key: &Key, cli: &Cli) -> Option<(Raw, Origin)> {
+fn from_options(key: &Key, cli: &Cli) -> Option<(Value, Origin)> {
     let values = cli.settings.get(key.name)?;
-    let raw = if key.is_list() { Raw::texts(values.iter().cloned()) } else { Raw::Text(values.concat()) };
-    Some((raw, Origin::Option))
+    let value = if key.is_list() { values.to_vec().into() } else { values.concat().into() };
+    Some((value, Origin::Option))
 }
 
 impl Loaded {
-    fn take(&mut self, key: &Key, given: Option<(Raw, Origin)>) -> Result<(), ConfigError> {
-        let Some((raw, origin)) = given else { return Ok(()) };
-        match key.set(&mut self.config, &raw) {
-            Ok(()) => self.origins.insert(key.name, origin),
-            Err(problem) => return Err(ConfigError::Value { origin, key: key.name, problem }),
-        };
+    /// Where the value of a key comes from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Writes the warnings to the log.
+    pub fn warn(&self) {
+        self.warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    }
+
+    fn take(&mut self, key: &Key, given: Option<(Value, Origin)>) -> Result<(), ConfigError> {
+        let Some((value, origin)) = given else { return Ok(()) };
+        key.set(&mut self.config, &value)
+            .map_err(|problem| ConfigError::value(&origin, key.name, problem))?;
+        self.origins.insert(key.name, origin);
         Ok(())
     }
 
     /// Blames the key that somebody set when two keys do not fit together.
     fn check(&self) -> Result<(), ConfigError> {
         let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
-        self.config.check().map_err(|problem| ConfigError::Value {
-            origin: self.origin(blamed).clone(),
-            key: blamed,
-            problem,
-        })
+        self.config.check().map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))
     }
 }
 
@@ -190,14 +188,14 @@ mod tests {
 
     #[test]
     fn an_option_wins_over_the_environment_over_the_file_over_the_default() {
-        let env = [("CHATD_DRAIN", "3s"), ("CHATD_THREADS", "3")];
-        let text = "drain = \"2s\"\nthreads = 2\nmax_per_ip = 2";
+        let env = [("CHATD_DRAIN", "3s"), ("CHATD_BURST", "3")];
+        let text = "drain = \"2s\"\nburst = 2\nmax_per_ip = 2";
         let loaded = load_from(&["--drain=4s"], &env, Some(text)).unwrap();
         let config = &loaded.config;
-        assert_eq!((config.drain, config.threads), (Duration::from_secs(4), 3));
+        assert_eq!((config.drain, config.burst), (Duration::from_secs(4), 3));
         assert_eq!((config.max_per_ip, config.max_clients), (2, 10_000));
-        let places = ["drain", "threads", "max_clients"].map(|key| loaded.origin(key).place(key));
-        assert_eq!(places, ["--drain", "CHATD_THREADS", "default"]);
+        let places = ["drain", "burst", "max_clients"].map(|key| loaded.origin(key).place(key));
+        assert_eq!(places, ["--drain", "CHATD_BURST", "default"]);
         assert!(loaded.origin("max_per_ip").place("max_per_ip").ends_with("/chatd.toml:3"));
         assert!(loaded.file.unwrap().ends_with("chatd.toml"));
     }
@@ -252,17 +250,40 @@ mod tests {
     #[test]
     fn a_mistake_names_the_place_where_it_was_made() {
         assert_eq!(
-            refusal(&["--threads=0"], &[], ""),
-            ("--threads: \"0\" is too small; the least is 1".into(), Exit::Usage)
+            refusal(&["--burst=0"], &[], ""),
+            ("--burst: \"0\" is too small; the least is 1".into(), Exit::Usage)
         );
         assert_eq!(
             refusal(&[], &[("CHATD_MAX_LINE", "1")], ""),
             ("CHATD_MAX_LINE: \"1\" is too small; the least is 64".into(), Exit::Config)
         );
         assert_eq!(
-            refusal(&["--threads=2"], &[], "threads = 0"),
-            ("chatd.toml:1: threads: \"0\" is too small; the least is 1".into(), Exit::Config)
+            refusal(&["--burst=2"], &[], "burst = 0"),
+            ("chatd.toml:1: burst: \"0\" is too small; the least is 1".into(), Exit::Config)
         );
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_warned_of_wherever_it_stands_and_whatever_its_value() {
+        let env = [("CHATD_THREADS", "")];
+        for value in ["2", "0", "'many'", "99999999999999999999", "[1, 2]"] {
+            let text = format!("raw = true\nthreads = {value}");
+            let loaded = load_from(&["--threads=x", "--burst=5"], &env, Some(&text)).unwrap();
+            assert_eq!(loaded.config, Config { raw: true, burst: 5, ..Config::default() });
+            let problem =
+                "chatd ignores this key of an earlier version: one thread serves everybody; remove it";
+            let [file, rest @ ..] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
+            assert!(file.ends_with(&format!("/chatd.toml:2: threads: {problem}")), "{file}");
+            assert_eq!(rest, [format!("CHATD_THREADS: {problem}"), format!("--threads: {problem}")]);
+        }
+        assert!(load_from(&[], &[], Some("raw = true")).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_version_has_had_in_force_is_read_without_a_warning() {
+        let loaded = load_text("threads = 2\nburst = 5\n").unwrap();
+        assert_eq!(loaded, Loaded { origins: loaded.origins.clone(), ..load_text("burst = 5").unwrap() });
+        assert_eq!((loaded.config.burst, loaded.warnings), (5, vec![]));
     }
 
     #[test]
@@ -327,12 +348,13 @@ mod tests {
             "--max-clients=7",
             "--max-per-ip=3",
             "--ipv6-prefix=48",
+            "--memory=2GiB",
             "--log-size=1GiB",
             "--idle-timeout=1h",
             "--drain=0",
             "--log=syslog",
             "--log-level=debug",
-            "--threads=64",
+            "--burst=64",
         ];
         for loaded in [load_from(&options, &[], None).unwrap(), load_from(&[], &[], None).unwrap()] {
             let printed = config::print(&loaded);
@@ -342,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_says_where_each_value_comes_from() {
-        let loaded = load_from(&["--raw"], &[("CHATD_DRAIN", "1")], Some("threads = 2")).unwrap();
+        let loaded = load_from(&["--raw"], &[("CHATD_DRAIN", "1")], Some("burst = 2")).unwrap();
         let printed = config::print(&loaded);
         for line in
             ["raw = true # from --raw", "drain = \"1s\" # from CHATD_DRAIN", "max_clients = 10000 # default"]

@@ -1,26 +1,27 @@
 //! The configuration: every key, from default, file, environment and option to one [`Config`].
 //!
-//! Called at the start and on each reload by the server and by `service::cli`. `key` is the one table of keys;
-//! the options, the printed form and the tests walk it, so a new key is one row there and one field in
-//! `settings`. Never reads the process environment itself: [`load`] is handed it. Never keeps a bad value:
-//! the first error refuses the whole configuration.
+//! Called at the start and on each reload by the server and by `service::cli`. Never reads the process environment
+//! itself: [`load`] is handed it. Never keeps a bad value: the first error refuses the whole configuration.
+//!
+//! To add a key, write one row in `settings`. Its field in [`Config`], its default, its option, its variable, its limits
+//! and its place in `--print-config` come from that row. A new type of value needs an implementation of
+//! `value::Setting` as well. The tests then name the texts that lack the key: `packaging/chatd.toml`, both manual pages,
+//! the changelog. To take one away, move its name to `GONE` there: files and command lines that have it still work.
 
 mod error;
 mod file;
-mod key;
 mod listen;
 mod load;
 mod print;
-mod raw;
 mod settings;
-mod unit;
+mod value;
 
-pub use error::{ConfigError, Origin, Problem, Unsuitable};
+pub use crate::duration::show_duration;
+pub use error::{ConfigError, Origin};
 pub use file::{FilePart, MAX_FILE, parse_file};
-pub use key::{KEYS, Key};
 pub use listen::Listen;
 pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_text};
 pub use print::{print, text};
-pub use raw::Raw;
-pub use settings::Config;
-pub use unit::{Size, show_duration};
+pub(super) use settings::GONE;
+pub use settings::{Config, KEYS, Key};
+pub use value::Size;

@@ -1,68 +1,277 @@
-//! [`Config`]: every setting in force, checked and typed.
+//! [`Config`], every setting in force, and the table of keys: one row for each.
 //!
-//! Made by `load`; read by the server and handed down in parts to the floors below. It is a plain value: it knows
-//! nothing of where a setting came from. Limits, units and defaults are in `key`.
+//! Made by `load`; read by the server and handed down in parts to the floors below. serde carries values between TOML
+//! and [`Config`]: the attribute of a row names what reads and writes its value, with its limits (see `value`). Walked
+//! by `file` (which keys exist), `load` (reads each), `print` (writes each), `service::cli` (an option each) and the
+//! tests. The order is that of the printed configuration and of chatd.toml(5). A row never looks at another key: what
+//! two keys must agree on is checked in [`Config::check`].
 
 use std::time::Duration;
 
 use log::LevelFilter;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
-use super::error::Problem;
-use super::key::{KEYS, LINES_IN_LOG};
 use super::listen::Listen;
-use super::unit::Size;
+use super::value::{self, Setting, Size, Within, Word};
+use crate::net::Address;
 use crate::service::logging::LogKind;
 
-/// Every setting in force. The fields are the keys of chatd.toml(5).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Where to listen; at least one, all different. Not used when systemd passes sockets.
-    pub listen: Vec<Listen>,
-    /// The lines that a new session gets, separated by LF and without one at the end; empty means none.
-    pub greeting: String,
-    /// Relay bytes as they are, without showing control bytes and bad UTF-8 as text.
-    pub raw: bool,
-    /// The longest line, without its ending.
-    pub max_line: Size,
-    /// How long a line may stay unfinished before it counts as finished; `None` waits for ever.
-    pub flush_after: Option<Duration>,
-    /// The bytes a second that a member takes at least while the room waits for it.
-    pub min_rate: Size,
-    /// How long a session may take nothing of what is pending for it before it is closed.
-    pub slow_timeout: Duration,
-    /// What the kernel keeps for a connection that does not read.
-    pub send_buffer: Size,
-    /// The most sessions at a time.
-    pub max_clients: usize,
-    /// The most sessions at a time from one IP address; 0 means no limit.
-    pub max_per_ip: usize,
-    /// The first bits of an IPv6 address that count as one address for [`Config::max_per_ip`].
-    pub ipv6_prefix: usize,
-    /// The memory of a room's log; at least 8 times `max_line`.
-    pub log_size: Size,
-    /// The lines that a room keeps for `/last`; 0 for none.
-    pub history: usize,
-    /// The most rooms at a time, `main` counted.
-    pub max_rooms: usize,
-    /// Lines that begin with a slash may be commands.
-    pub commands: bool,
-    /// The lines a second that a session may say, beyond [`Config::burst`] in a row; 0 means no limit.
-    pub rate: usize,
-    /// The lines that a session may say at once, where there is a rate.
-    pub burst: usize,
-    /// How long a session may be silent before it is closed; `None` means for ever.
-    pub idle_timeout: Option<Duration>,
-    /// How long a stop waits for sessions to take what is pending for them.
-    pub drain: Duration,
-    /// Where log lines go.
-    pub log: LogKind,
-    /// The least important log lines that are written: `Error`, `Warn`, `Info` or `Debug`.
-    pub log_level: LevelFilter,
-    /// The number of executor threads.
-    pub threads: usize,
+/// The fewest lines of `max_line` that the log of a room holds.
+///
+/// In a log of about one line, every reader of a long line would be a slow one.
+const LINES_IN_LOG: u64 = 8;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Times are limited in milliseconds.
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+/// Far below where the clock of the system would overflow.
+const YEAR: u64 = 365 * 24 * HOUR;
+/// Descriptors end long before a million.
+const MANY: u64 = 1_000_000;
+
+/// A reload changes the key.
+const RELOAD: bool = true;
+/// Only a restart changes the key.
+const RESTART: bool = false;
+
+/// Keys that earlier versions had, and why they are gone. Whoever sets one is warned, and its value is not looked at: an
+/// upgrade must not fail over it.
+pub(crate) const GONE: [(&str, &str); 1] = [("threads", "one thread serves everybody")];
+
+/// One key of the configuration.
+pub struct Key {
+    /// The key as it stands in the file and in [`Config`].
+    pub name: &'static str,
+    /// The long option, without its dashes: the name with `-` for `_`.
+    pub option: &'static str,
+    /// What the option takes, for the help: `SIZE`.
+    pub takes: &'static str,
+    /// What the key does, with its unit, in a line or two without a full stop.
+    pub about: &'static str,
+    /// Whether a reload changes it; otherwise it takes a restart.
+    pub reloadable: bool,
+    /// What its value is and how that is written, for the message about what is something else.
+    pub(super) kind: &'static str,
+}
+
+/// Makes [`Config`], its defaults and [`KEYS`] of rows like this, whose first line is the help as well:
+///
+/// ```text
+/// /// What the key does
+/// #[serde(what reads and writes its value)]
+/// name: Type = default, "option", "WHAT IT TAKES", RELOAD or RESTART;
+/// ```
+macro_rules! keys {
+    ($(
+        #[doc = $about:literal]
+        $(#[doc = $more:literal])*
+        #[serde($($carrier:tt)*)]
+        $name:ident: $type:ty = $default:expr, $option:literal, $takes:literal, $reloadable:ident;
+    )*) => {
+        /// Every setting in force. The fields are the keys of chatd.toml(5).
+        #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+        // `[IPV6]` is no link.
+        #[allow(rustdoc::broken_intra_doc_links)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $(
+                #[doc = $about]
+                $(#[doc = $more])*
+                #[serde($($carrier)*)]
+                pub $name: $type,
+            )*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Config {
+            /// Takes over from `old` what only a restart changes.
+            fn keep_what_is_fixed(&mut self, old: &Self) {
+                $(if !$reloadable {
+                    self.$name = old.$name.clone();
+                })*
+            }
+        }
+
+        /// Every key.
+        pub static KEYS: [Key; [$(stringify!($name)),*].len()] = [$(Key {
+            name: stringify!($name),
+            option: $option,
+            takes: $takes,
+            about: $about.trim_ascii(),
+            reloadable: $reloadable,
+            kind: <$type as Setting>::KIND,
+        }),*];
+    };
+}
+
+keys! {
+    /// Where to listen: IP:PORT, [IPV6]:PORT or the path of a unix socket; may be given several times
+    ///
+    /// At least one, all different. Not used when systemd passes sockets.
+    #[serde(with = "value")]
+    listen: Vec<Listen> = vec![Address::Tcp(([127, 0, 0, 1], 5001).into()).into()], "listen", "ADDRESS", RESTART;
+
+    /// What a new connection gets first; empty for nothing
+    ///
+    /// Lines separated by LF, and without one at the end.
+    #[serde(with = "value")]
+    greeting: String = "Hello, connection to the server ok!".to_owned(), "greeting", "TEXT", RELOAD;
+
+    /// Relay bytes as they are, control bytes and all; true or false
+    #[serde(with = "value")]
+    raw: bool = false, "raw", "BOOL", RELOAD;
+
+    /// The longest line, in bytes; a longer one is dropped and its sender told
+    ///
+    /// Its ending does not count.
+    // Below 64 bytes not even the notices of chatd would fit; above 1 MiB a "line" is a file.
+    #[serde(with = "Within::<64, MIB>")]
+    max_line: Size = Size::new(16 * KIB), "max-line", "SIZE", RELOAD;
+
+    /// Send an unfinished line after this time; or off
+    // Below 10 ms a line typed by hand over a slow network would be cut at every packet.
+    #[serde(with = "Within::<10, YEAR>")]
+    flush_after: Option<Duration> = None, "flush-after", "TIME", RELOAD;
+
+    /// A room waits for a member that takes at least this much a second, in bytes
+    #[serde(with = "Within::<1, GIB>")]
+    min_rate: Size = Size::new(64 * KIB), "min-rate", "SIZE", RELOAD;
+
+    /// Close a connection that takes nothing of what waits for it for this time
+    // Members are looked at once a second.
+    #[serde(with = "Within::<SECOND, YEAR>")]
+    slow_timeout: Duration = Duration::from_secs(60), "slow-timeout", "TIME", RELOAD;
+
+    /// What the kernel keeps for a connection that does not read, in bytes
+    // Below 16 KiB a reader is woken for every few lines; more than the kernel gives by itself bounds nothing.
+    #[serde(with = "Within::<{ 16 * KIB }, { 64 * MIB }>")]
+    send_buffer: Size = Size::new(128 * KIB), "send-buffer", "SIZE", RELOAD;
+
+    /// The most connections at a time
+    #[serde(with = "Within::<1, MANY>")]
+    max_clients: usize = 10_000, "max-clients", "COUNT", RELOAD;
+
+    /// The most connections at a time from one IP address; 0 for no limit
+    #[serde(with = "Within::<0, MANY>")]
+    max_per_ip: usize = 0, "max-per-ip", "COUNT", RELOAD;
+
+    /// The bits of an IPv6 address that count as one address for max_per_ip, 1 to 128
+    #[serde(with = "Within::<1, 128>")]
+    ipv6_prefix: usize = 64, "ipv6-prefix", "BITS", RELOAD;
+
+    /// The most memory that logs, histories and lines that wait for somebody take together, in bytes
+    // With less, a room could not have eight lines of 1 MiB in two forms.
+    #[serde(with = "Within::<{ 16 * MIB }, { 1024 * GIB }>")]
+    memory: Size = Size::new(256 * MIB), "memory", "SIZE", RELOAD;
+
+    /// The memory for the recent lines of a room, in bytes; at least 8 times max_line
+    #[serde(with = "Within::<MIB, GIB>")]
+    log_size: Size = Size::new(4 * MIB), "log-size", "SIZE", RESTART;
+
+    /// The lines that a room keeps for /last; 0 for none
+    // More than anybody scrolls back.
+    #[serde(with = "Within::<0, 100_000>")]
+    history: usize = 200, "history", "COUNT", RESTART;
+
+    /// The most rooms at a time, main counted
+    // Each room has a log in memory.
+    #[serde(with = "Within::<1, 10_000>")]
+    max_rooms: usize = 100, "max-rooms", "COUNT", RESTART;
+
+    /// Lines that begin with / may be commands; false makes a pure relay
+    #[serde(with = "value")]
+    commands: bool = true, "commands", "BOOL", RELOAD;
+
+    /// The lines a second that a connection may say; more wait unread; 0 for no limit
+    #[serde(with = "Within::<0, MANY>")]
+    rate: usize = 0, "rate", "COUNT", RELOAD;
+
+    /// The lines that a connection may say at once before rate counts
+    // A burst of none would let nobody speak.
+    #[serde(with = "Within::<1, MANY>")]
+    burst: usize = 300, "burst", "COUNT", RELOAD;
+
+    /// Close a connection that says nothing for this time; or off
+    #[serde(with = "Within::<SECOND, YEAR>")]
+    idle_timeout: Option<Duration> = None, "idle-timeout", "TIME", RELOAD;
+
+    /// When stopping, how long to wait until everybody has read what waits for them
+    // 0 closes at once; no unit of systemd waits as long as an hour for a stop.
+    #[serde(with = "Within::<0, HOUR>")]
+    drain: Duration = Duration::from_secs(5), "drain", "TIME", RELOAD;
+
+    /// Where log lines go: auto, stderr, syslog or none
+    #[serde(with = "value")]
+    log: LogKind = LogKind::Auto, "log", "WHERE", RESTART;
+
+    /// What is logged: error, warn, info or debug
+    #[serde(with = "value")]
+    log_level: LevelFilter = LevelFilter::Info, "log-level", "LEVEL", RELOAD;
+}
+
+impl Key {
+    /// The key of this name.
+    pub(super) fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// Puts `value` into `config`; on an error, which says what is wrong with it, `config` is as it was.
+    pub fn set(&self, config: &mut Config, value: &Value) -> Result<(), String> {
+        let mut table = config.table();
+        table.insert(self.name.to_owned(), value.clone());
+        *config = table.try_into().map_err(|error| error.message().to_owned())?;
+        Ok(())
+    }
+
+    /// The value in `config` as TOML; it reads back equal.
+    pub fn value(&self, config: &Config) -> String {
+        config.table()[self.name].to_string()
+    }
+
+    /// The environment variable: `CHATD_MAX_LINE` for `max_line`.
+    pub fn variable(&self) -> String {
+        super::error::variable(self.name)
+    }
+
+    /// Whether the option can be given several times and the variable holds a list.
+    pub fn is_list(&self) -> bool {
+        self.name == "listen"
+    }
+
+    /// Whether the option alone, without a value, means `true`.
+    pub fn is_switch(&self) -> bool {
+        self.takes == "BOOL"
+    }
+
+    /// The words of which the value is one; none if it can be anything else.
+    pub fn words(&self) -> Vec<&'static str> {
+        fn words<T: Word>() -> Vec<&'static str> {
+            T::WORDS.iter().map(|(word, _)| *word).collect()
+        }
+        match self.takes {
+            "BOOL" => vec!["true", "false"],
+            "WHERE" => words::<LogKind>(),
+            "LEVEL" => words::<LevelFilter>(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Config {
+    /// As TOML.
+    fn table(&self) -> Table {
+        Table::try_from(self).expect("every value has a form in TOML")
+    }
+
     /// The keys that differ in `new` and cannot change while chatd runs, in the order of the table of keys.
     ///
     /// `max_line` is one of them only when the log in force is too small for the new one.
@@ -73,15 +282,8 @@ impl Config {
 
     /// What is in force after a reload: `new`, with the old value of each key that [`Config::fixed_changes`] names.
     pub fn reloaded(&self, new: &Config) -> Config {
-        let mut next = Config {
-            listen: self.listen.clone(),
-            log: self.log,
-            log_size: self.log_size,
-            history: self.history,
-            max_rooms: self.max_rooms,
-            threads: self.threads,
-            ..new.clone()
-        };
+        let mut next = new.clone();
+        next.keep_what_is_fixed(self);
         if next.check().is_err() {
             next.max_line = self.max_line;
         }
@@ -89,24 +291,28 @@ impl Config {
     }
 
     /// Checks what no key can check alone: that the log of a room holds a few lines of the longest kind.
-    pub(super) fn check(&self) -> Result<(), Problem> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let (log_size, max_line) = (self.log_size, self.max_line);
         if log_size >= max_line.times(LINES_IN_LOG) {
             return Ok(());
         }
-        Err(Problem::SmallLog { log_size, max_line })
+        Err(format!(
+            "log_size \"{log_size}\" holds less than {LINES_IN_LOG} lines of max_line \"{max_line}\"; \
+             raise log_size to {} or lower max_line to {}",
+            max_line.times(LINES_IN_LOG),
+            log_size.divided_by(LINES_IN_LOG)
+        ))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::config::Raw;
 
     fn with(name: &str, value: &str) -> Config {
         let mut config = Config::default();
         let key = KEYS.iter().find(|key| key.name == name).unwrap();
-        key.set(&mut config, &Raw::Text(value.to_owned())).unwrap();
+        key.set(&mut config, &value.into()).unwrap();
         config
     }
 
@@ -123,6 +329,7 @@ mod tests {
         ("max_clients", "5"),
         ("max_per_ip", "5"),
         ("ipv6_prefix", "56"),
+        ("memory", "64MiB"),
         ("log_size", "8MiB"),
         ("history", "5"),
         ("max_rooms", "5"),
@@ -133,7 +340,6 @@ mod tests {
         ("drain", "1s"),
         ("log", "stderr"),
         ("log_level", "debug"),
-        ("threads", "2"),
     ];
 
     #[test]
@@ -159,5 +365,43 @@ mod tests {
         assert_eq!(new.check(), Ok(()));
         assert_eq!(old.fixed_changes(&new), ["max_line", "log_size"]);
         assert_eq!(old.reloaded(&new), old);
+    }
+
+    #[test]
+    fn every_option_is_its_key_with_dashes() {
+        for key in &KEYS {
+            assert_eq!(key.option, key.name.replace('_', "-"));
+        }
+    }
+
+    #[test]
+    fn every_key_explains_itself_on_a_line_or_two() {
+        for key in &KEYS {
+            assert!((20..=110).contains(&key.about.len()), "{}", key.name);
+            assert!(!key.about.ends_with('.'), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_within_their_ranges() {
+        for key in &KEYS {
+            let mut config = Config::default();
+            let text = key.value(&config);
+            let bare = text.trim_matches(['[', ']', '"']);
+            assert_eq!(key.set(&mut config, &bare.into()), Ok(()), "{}", key.name);
+            assert_eq!(config, Config::default(), "{}", key.name);
+        }
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_has_words_takes_each_of_them_and_nothing_else() {
+        for key in &KEYS {
+            let takes = |word: &str| key.set(&mut Config::default(), &word.into()).is_ok();
+            let wants_words = ["BOOL", "WHERE", "LEVEL"].contains(&key.takes);
+            assert_eq!(!key.words().is_empty(), wants_words, "{}", key.name);
+            assert!(key.words().into_iter().all(takes), "{}", key.name);
+            assert!(!wants_words || !takes("other"), "{}", key.name);
+        }
     }
 }
