@@ -1,4 +1,5 @@
-//! chatd: a line-oriented chat daemon. Whoever connects types lines, and every line goes to everybody else.
+//! chatd: a line-oriented chat daemon. Everybody who connects types lines, and every line goes to everybody else in the
+//! room.
 //!
 //! # The house
 //!
@@ -7,69 +8,115 @@
 //! | floor | where | what lives there | knows nothing about |
 //! |---|---|---|---|
 //! | 4 | `src/bin/chatd.rs`, `src/bin/chatc.rs` | argv to exit code, a few lines each | - |
-//! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, wiring | - |
-//! | 2 | [`net`] | listeners, sessions, sockets | argv, signals, the environment |
-//! | 1 | [`chat`] | rooms, their logs, the broker | paths, signals; of a socket only how to send |
+//! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, handover, wiring | - |
+//! | 3 | [`client`] | the companion chatc, which uses floors 0 and 2 | the daemon's insides |
+//! | 2 | [`net`] | listeners, sessions, sockets, rate limit, deadlines, crash table | argv, signals, the environment |
+//! | 1 | [`chat`] | the hub: rooms, members, names, logs, flow control, commands; the broker task | paths, signals, the clock; of a socket only a [`Sink`](chat::Sink) |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
-//! | - | [`client`] | the companion: chatc, on floors 0 and 2 | the daemon's insides |
-//! | - | [`duration`] | durations as people write them, for floor 3 and for chatc | everything |
+//! | - | [`duration`] | durations as people write them, for floor 3 | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!
 //! # Words
 //!
-//! *Session*: one connection. *Line*: one message without its ending. *Room*: who hears whom. *Member*: a
-//! session in a room. *Name*: what a member is called. *View*: how a member wants lines shown; *form*: the
-//! bytes that makes of them. *Log*: the room's recent lines in one form, in order. *Cursor*: how far a
-//! member has been sent the log. *Notice*: a line from chatd itself. *Broker*: the one task that owns the
-//! rooms. *Drain*: stop listening, deliver, close. *Handover*: what the next process takes over.
+//! Each has one meaning, in code as in the manual. A type has the name of its word.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *session* | one connection, and its task |
+//! | *line* | one message without its ending |
+//! | *room* | who hears whom; the first is `main` |
+//! | *member* | a session in a room |
+//! | *name* | what a member is called |
+//! | *view* | how a member wants lines shown: `plain`, `names` or `json` |
+//! | *form* | the bytes of a line in a view: with times or without, with LF or CR LF |
+//! | *entry* | what has a place in the order of a room: lines, or somebody who comes, goes or takes a name |
+//! | *sequencer* | what gives the entries of a room their one order |
+//! | *log* | the recent lines of a room in one form, in order |
+//! | *feed* | a log with the members who read it |
+//! | *cursor* | how far a member has been sent its log |
+//! | *notice* | a line from chatd itself |
+//! | *answer* | the notices that a command gets |
+//! | *hub* | rooms, members and names together |
+//! | *broker* | the task that owns the hub |
+//! | *input* | what comes into the hub |
+//! | *sink* | where the bytes of a member go |
+//! | *patience* | how much longer a room waits for members that take less than `min_rate` |
+//! | *drain* | stop listening, deliver, say goodbye |
+//! | *handover* | what the next process takes over |
+//! | *snapshot* | the hub in it, as plain values |
+//! | *descriptor store* | where the service manager keeps descriptors for the next process |
+//! | *parcel* | connections in the descriptor store |
+//! | *crash table* | what the next process has to know of them if this one dies |
 //!
 //! # A line's journey
 //!
+//! The hub is the only writer. A session reads, and passes on what it has read, commands among it.
+//!
 //! 1. [`net::session`] reads what the socket has into a buffer that all sessions of a thread share.
-//! 2. [`protocol::foreign`] looks at its beginning, [`protocol::line`] frames it, [`protocol::text`] cleans it.
-//!    What is left of an unfinished line is kept in a small buffer that exists only while it is needed.
-//! 3. All whole lines of one read go as one input through one bounded channel to the [`chat::broker`]. A
-//!    session has at most one input under way; until the room has taken it in it reads nothing more.
-//! 4. [`chat::house`] knows whose they are, and in which room; [`chat::room`] appends them to its
-//!    [`chat::log`]s, one for each form in use: the bytes, once, and from whom they came.
-//! 5. The broker sends each member that had been sent everything before what lies between its cursor and
-//!    the head of the log, without its own lines and without waiting; much of it, to many, lies in pages that
-//!    their sockets refer to. Whoever cannot take it all at once is left to its own session, which goes on when its
-//!    socket is writable.
+//! 2. `net::intake` has [`protocol::foreign`] look at its beginning, [`protocol::line`] frame it and [`protocol::text`]
+//!    clean it. It keeps what is left of an unfinished line in a small buffer, only while there is some.
+//! 3. All whole lines of one read go as one [`Input`](chat::Input) through one bounded channel to the [`chat::broker`].
+//!    A session has one input under way, and reads on when the hub has taken that in.
+//! 4. The [`chat::hub`] takes it in in order, up to the first command; then it is the turn of the next session.
+//!    `chat::interpreter` finds out what comes next, and `chat::commands` does what a command asks for.
+//! 5. Lines become an [`Entry`](chat::Entry) and go through the [`chat::sequencer`]. What it gives back,
+//!    [`chat::room`] encodes once for each form in use, and appends to the [`chat::log`] of each, or to none.
+//! 6. [`chat::delivery`] sends each member what lies between its cursor and the head of its log, without its own lines
+//!    and without waiting. What goes to many lies in pages that their sockets refer to.
+//! 7. A session whose socket was full tells the hub when it takes more ([`Input::Writable`](chat::Input::Writable)).
+//!
+//! # Who is waited for
+//!
+//! * An entry that would overwrite lines that a member has still to get waits in its room, and its session with it.
+//!   Other rooms go on.
+//! * A room waits for a member that takes `min_rate`. For all others together it has patience for a second, which
+//!   comes back within 30 seconds (`chat::flow`).
+//! * When its patience is used up, a room does not wait for newcomers, or for those it has given up on. They lose lines
+//!   only when they fall a whole log behind, and are told how many.
+//! * A log takes memory for what somebody has still to get. Where all of it comes near `memory`, the largest rooms drop
+//!   their oldest lines, and new rooms and forms are refused.
 //!
 //! # Invariants
 //!
-//! * One log, many cursors: a reader that stalls costs a cursor. Nothing is queued for anybody.
-//! * Every member of a room hears the same order, without its own lines.
-//! * In `names` and `json` nothing that anybody sends can seem to come from somebody else or from chatd, and
-//!   a name, with all that looks like it, is held by one session at a time.
-//! * The broker waits for nobody; an append waits for those who read, and for nobody else.
+//! * One log, many cursors: a reader that stalls costs a cursor.
+//! * Every member of a room hears the same order, without its own lines. What is owed to one member alone (answers,
+//!   private messages, notices) has its place in that order.
+//! * What one session says is taken in in order, lines and commands.
+//! * In `names` and `json` nothing that anybody sends can seem to come from somebody else or from chatd.
+//! * A name, with all that looks like it, is held by one session at a time, or by the sessions of one user of the
+//!   machine.
+//! * The hub waits for nobody: what has to wait is a value in a room or a member.
 //! * Nothing a stranger does ends anything but its own session, or is logged above debug level.
-//! * What is sent to a session never contains a control character that the sender chose (but for TAB, and
-//!   with `raw`).
-//! * All that has to be known to go on elsewhere is plain values, which can be taken out at any moment.
+//! * What a session is sent contains no control character that another one chose, except TAB (and except with `raw`).
+//! * All that the next process has to know is plain values, which can be taken out between any two inputs.
 //!
 //! # The handover
 //!
 //! At a restart, connections and all that is known of them go to the next process ([`service::handover`]):
 //!
 //! 1. stop accepting;
-//! 2. every session stops where it stands ([`net::session::KeptSession`]);
-//! 3. the broker takes in what is on its way, and ends ([`chat::KeptHouse`] is what it leaves);
-//! 4. all of that goes to the service manager, which has the connections already;
-//! 5. the process exits with 0; the next one goes on.
+//! 2. every session stops where it stands, and leaves what it has read to the hub ([`chat::Reading`]);
+//! 3. the broker ends with the last session, and the hub becomes a [`chat::HubSnapshot`]: one value for each session
+//!    and for each room;
+//! 4. that goes to the descriptor store, which has the connections already, in parcels ([`net::parcel`]);
+//! 5. the process exits with 0; the next one restores the hub and resumes the sessions.
 //!
-//! After a crash the next process goes on as well, with what is known while chatd runs: the connections, a journal
-//! of who they are ([`chat::journal`]), and marks of what half of a line is where ([`net::marks`]).
+//! A snapshot has version 2. [`chat::version_1`] reads version 1.
+//!
+//! After a crash there are the parcels and the crash table ([`net::crash_table`]): who each session is, whom it
+//! ignores, and whether half a line was being read from it or sent to it. From these the next process makes a snapshot
+//! without lines.
 //!
 //! # The shutdown, in order
 //!
 //! 1. stop accepting;
 //! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
 //!    the broker;
-//! 3. the broker ends when its last input is gone;
-//! 4. sessions write what is pending, up to `drain`;
-//! 5. whoever is shown lines in `names` or `json` is told; each connection is shut down and closed;
+//! 3. the broker says all of it, and then tells whoever is shown lines in `names` or `json` that chatd
+//!    is stopping;
+//! 4. the broker sends what is pending, up to `drain`;
+//! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with
+//!    the last one;
 //! 6. the process exits with 0.
 
 pub mod chat;

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use chatd::chat::SessionId;
-use chatd::net::marks::Marks;
+use chatd::net::crash_table::CrashTable;
 use chatd::net::parcel::Parcel;
 
 use crate::manager::Manager;
@@ -201,11 +201,11 @@ fn what_it_has_failed_to_go_on_with_three_times_is_thrown_away() {
     let mut daemon = manager.start("", &[]);
     let mut ann = manager.join();
     manager.stop_for_restart(&mut daemon);
-    let marks = manager.kept(|kept| {
-        let (_, marks) = kept.iter().find(|(name, _)| name == "marks").unwrap();
-        marks.try_clone().unwrap()
+    let table = manager.kept(|kept| {
+        let (_, table) = kept.iter().find(|(name, _)| name == "table").unwrap();
+        table.try_clone().unwrap()
     });
-    Marks::take_over(marks).unwrap().0.set_attempts(3).unwrap();
+    CrashTable::take_over(table).unwrap().0.set_attempts(3);
     let mut daemon = manager.start("", &[]);
     assert!(daemon.log.iter().any(|line| line.contains("3 times in a row")), "{:#?}", daemon.log);
     ann.expect(UNKNOWN);

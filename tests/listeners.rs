@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use chatd::net::{Address, Listener};
 use chatd::protocol::View;
 use chatd::service::config::{Config, Listen};
-use chatd::service::server;
+use chatd::service::doors;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
@@ -141,7 +141,7 @@ fn what_listen_says_of_a_link_local_address_holds_for_a_socket_that_is_passed() 
         let config = Config { listen, ..Config::default() };
         let listener = Listener::inherit(socket.try_clone().unwrap()).unwrap();
         assert_eq!(listener.address().to_string(), format!("[fe80::7%lo]:{port}"));
-        let doors = server::doors(vec![listener], &config);
+        let doors = doors::inherited_doors(vec![listener], &config);
         assert_eq!(doors[0].1.view, View::Json, "{zone}");
     }
 }

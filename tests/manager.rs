@@ -122,7 +122,7 @@ impl Manager {
         *daemon = self.start("", options);
     }
 
-    /// Waits until so many connections are in parcels, and a journal is kept: a little after they have come.
+    /// Waits until so many connections are in parcels, and the crash table is kept: a little after they have come.
     #[track_caller]
     fn wait_until_kept(&self, sessions: u64) {
         let deadline = Instant::now() + PATIENCE;
@@ -132,7 +132,7 @@ impl Manager {
                     kept.iter().filter(|(name, _)| name.starts_with("parcel-") && name.ends_with("-out"));
                 let bytes: u64 = outlets.map(|(_, fd)| rustix::io::ioctl_fionread(fd).unwrap()).sum();
                 // The number of each goes with it.
-                bytes >= 8 * sessions && kept.iter().any(|(name, _)| name.starts_with("journal-"))
+                bytes >= 8 * sessions && kept.iter().any(|(name, _)| name == "table")
             })
         };
         while !is_kept() {

@@ -26,12 +26,12 @@ const TIMED: [(&str, &str, &str); 5] = [
     ("tests/systemd/machine.rs", "thread::sleep", "a pause between two looks at what is waited for"),
     ("tests/systemd/", "println!", "it is told, and held against nothing"),
     ("tests/names.rs", "let most = ", "the longer it took, the more there may be"),
-    ("src/net/session/handover.rs", "let most = ", "the longer it took, the more there may be"),
+    ("src/net/session.rs", "let most = ", "the longer it took, the more there may be"),
     ("tests/", ".elapsed() >= ", "it may not be earlier, and a busy machine is only later"),
 ];
 
 /// Folders through which circles of imports may still lead. This list must become empty.
-const CIRCLES_STILL: [&str; 3] = ["src/chat/", "src/net/", "src/service/config/"];
+const CIRCLES_STILL: [&str; 1] = ["src/service/config/"];
 
 /// What each part of src/ may import of the others; src/bin/ may import everything.
 const FLOORS: [(&str, &[&str]); 7] = [
@@ -134,7 +134,7 @@ fn nothing_is_left_to_be_done() {
 
 #[test]
 fn no_test_is_ignored() {
-    let ignored = |line: &str| line.contains("#[ignore") || line.contains(", ignore");
+    let ignored = |line: &str| line.trim_start().starts_with("#[") && line.contains("ignore");
     expect_none(bad_lines(|_, _, line| ignored(line).then(|| "run it, or remove it".to_owned())));
 }
 

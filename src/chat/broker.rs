@@ -1,30 +1,23 @@
-//! The broker: the one task that owns the rooms.
+//! The broker: the one task that owns the hub.
 //!
-//! It takes in all inputs that are ready, has the room apply them, and sends what is new to those who
-//! had been sent everything before: sending never waits, and whoever cannot take it all at once is left
-//! to its own task, so no session can hold the broker up. (Waking a task for every member and line
-//! costs a quarter more than the sending itself.) It ends when its last
-//! input is gone, that is, when every sender has been dropped: nothing else needs to be said. What waits for somebody
-//! to read is said before that, unless another process takes it over.
+//! It takes in all inputs that are ready, has the hub apply them, and sends what is new. Sending never waits, so no
+//! session can hold the broker up. (Waking a task for every member and line costs a quarter more than the sending
+//! itself.) It ends when its last input is gone, that is, when every sender has been dropped: nothing else needs to be
+//! said. What waits for somebody to read is said before that, unless another process takes it over.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::{StreamExt, future};
 
-use super::house::{House, Input};
-use super::room_log::RoomLog;
-use super::traffic::Traffic;
-use super::{Effects, Now};
+use super::hub::Hub;
+use super::id::Now;
+use super::input::Input;
 use crate::rt;
 
-/// Most inputs that are applied before the members are woken for them.
-const BATCH_INPUTS: usize = 1024;
-
-/// As how many of those something that is asked for counts: it can take that much longer than a line.
-const ASK_INPUTS: usize = 16;
+/// Most inputs that are applied, and most steps that are gone on with, before what is new is delivered.
+const BATCH: usize = 1024;
 
 /// To how many members the broker sends before the other tasks have their turn.
 const DELIVERIES_IN_A_ROW: usize = 128;
@@ -36,82 +29,69 @@ const CHANNEL_BUFFER: usize = 0;
 /// What the broker is woken for.
 enum Event {
     Input(Input),
-    /// The members have read, or it is time to look at who does not.
+    /// The hub has something to go on with.
+    Work,
+    /// It is time to look at who does not read.
     Tick,
     /// All senders are gone.
     End,
 }
 
-/// The task that owns the rooms.
+/// The task that owns the hub.
 pub struct Broker {
-    house: House,
+    hub: Hub,
     inputs_rx: mpsc::Receiver<Input>,
-    /// All senders are gone; what waits in the room is still to be said.
-    ended: bool,
+    /// All senders are gone; what waits in a room is still to be said.
+    has_ended: bool,
     /// It will be said by another process.
-    frozen: bool,
+    is_frozen: bool,
     timer: rt::Timer,
     /// When it fires.
     next_tick: Option<Instant>,
 }
 
 impl Broker {
-    /// A broker for `house`, and the sender from which each session gets its own.
-    pub fn new(house: House) -> (Self, mpsc::Sender<Input>) {
+    /// A broker for `hub`, and the sender from which each session gets its own.
+    pub fn new(hub: Hub) -> (Self, mpsc::Sender<Input>) {
         let (inputs_tx, inputs_rx) = mpsc::channel(CHANNEL_BUFFER);
-        (
-            Self {
-                house,
-                inputs_rx,
-                ended: false,
-                frozen: false,
-                timer: rt::Timer::default(),
-                next_tick: None,
-            },
-            inputs_tx,
-        )
+        let timer = rt::Timer::default();
+        (Self { hub, inputs_rx, has_ended: false, is_frozen: false, timer, next_tick: None }, inputs_tx)
     }
 
-    /// The log that new sessions read.
-    pub fn entrance(&mut self) -> Arc<RoomLog> {
-        self.house.entrance()
-    }
-
-    /// What goes through all rooms.
-    pub fn traffic(&self) -> Arc<Traffic> {
-        Arc::clone(self.house.traffic())
-    }
-
-    /// Runs until the last input has been said and no more can come; leaves the house as it is then.
-    pub async fn run(mut self) -> House {
-        let mut effects = Effects::default();
+    /// Runs until the last input has been said and no more can come; leaves the hub as it is then.
+    pub async fn run(mut self) -> Hub {
         loop {
-            let event = future::poll_fn(|cx| self.poll_event(cx)).await;
-            match event {
-                Event::End => return self.house,
-                Event::Tick => self.house.tick(now(), &mut effects),
-                Event::Input(first) => self.apply_all(first, &mut effects),
+            match future::poll_fn(|cx| self.poll_event(cx)).await {
+                Event::End => return self.hub,
+                Event::Tick => self.hub.tick(now()),
+                Event::Input(first) => self.apply_all(first),
+                Event::Work => rt::yield_now().await,
             }
-            self.perform(&mut effects).await;
+            self.hub.work(now(), BATCH);
+            self.deliver().await;
         }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if !self.frozen && (self.house.has_space(cx.waker()) || self.poll_tick(cx).is_ready()) {
+        if !self.is_frozen && self.poll_tick(cx).is_ready() {
             return Poll::Ready(Event::Tick);
         }
-        if !self.ended {
+        if !self.has_ended {
             match self.inputs_rx.poll_next_unpin(cx) {
                 Poll::Ready(Some(input)) => return Poll::Ready(Event::Input(input)),
-                Poll::Ready(None) => self.ended = true,
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.has_ended = true,
+                Poll::Pending => {}
             }
         }
-        if self.house.is_waiting() && !self.frozen { Poll::Pending } else { Poll::Ready(Event::End) }
+        if self.hub.has_work() {
+            return Poll::Ready(Event::Work);
+        }
+        let is_over = self.has_ended && (self.is_frozen || !self.hub.is_waiting());
+        if is_over { Poll::Ready(Event::End) } else { Poll::Pending }
     }
 
     fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.house.next_tick() {
+        match self.hub.next_tick() {
             None => self.timer.clear(),
             Some(when) => {
                 // One that fires too early does no harm, and setting it costs a system call.
@@ -125,29 +105,27 @@ impl Broker {
         self.timer.poll(cx)
     }
 
-    fn apply_all(&mut self, first: Input, effects: &mut Effects) {
-        let (now, mut next, mut inputs) = (now(), Some(first), 0);
-        while let Some(input) = next {
-            inputs += if matches!(input, Input::Ask { .. }) { ASK_INPUTS } else { 1 };
-            self.apply(input, now, effects);
-            next = if inputs < BATCH_INPUTS { self.inputs_rx.try_recv().ok() } else { None };
+    fn apply_all(&mut self, first: Input) {
+        let (now, mut next) = (now(), Some(first));
+        for _ in 0..BATCH {
+            let Some(input) = next else { return };
+            self.is_frozen |= matches!(input, Input::Freeze);
+            self.hub.apply(input, now);
+            next = self.inputs_rx.try_recv().ok();
+        }
+        if let Some(input) = next {
+            self.hub.apply(input, now);
         }
     }
 
-    fn apply(&mut self, input: Input, now: Now, effects: &mut Effects) {
-        self.frozen |= matches!(input, Input::Freeze);
-        self.house.apply(input, now, effects);
-    }
-
-    async fn perform(&mut self, effects: &mut Effects) {
-        for member in effects.wake.drain(..) {
-            member.wake();
-        }
-        while let Some(room) = self.house.take_fresh() {
-            let mut next = self.house.deliver(room, (0, None), DELIVERIES_IN_A_ROW);
-            while let Some(after) = next {
-                rt::yield_now().await;
-                next = self.house.deliver(room, after, DELIVERIES_IN_A_ROW);
+    async fn deliver(&mut self) {
+        for room in self.hub.take_fresh() {
+            let mut next = Some((0, None));
+            while let Some(at) = next {
+                next = self.hub.deliver(room, at, DELIVERIES_IN_A_ROW, now());
+                if next.is_some() {
+                    rt::yield_now().await;
+                }
             }
         }
     }

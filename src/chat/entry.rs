@@ -1,13 +1,13 @@
-//! What a room has to append: something that somebody has said, or that has happened, and how it looks in each form.
+//! An entry: what has a place in the order of a room. Something that somebody says, or that happens; and how it looks
+//! in each form.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use memchr::memchr_iter;
+use serde::{Deserialize, Serialize};
 
-use super::Effects;
-use super::member::{Member, SessionId};
-use super::traffic::Traffic;
+use super::id::SessionId;
 use crate::protocol::{Event, Form, Kind, Said, Scene, Who};
 
 /// Most bytes that encoding makes of one byte of clean text (`\` and what follows it, in `json`; with `raw`, a
@@ -15,36 +15,48 @@ use crate::protocol::{Event, Form, Kind, Said, Scene, Who};
 const ENCODED_GROWTH: usize = 6;
 const ENCODED_OVERHEAD: usize = 512;
 
-/// What is to be appended, and waits where there is no space for it.
-#[derive(Debug)]
-pub(super) enum Entry {
+/// What is to be appended to the logs of a room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Entry {
+    /// Somebody says whole lines.
     Said {
+        /// Message or emote.
         kind: Kind,
-        member: Arc<Member>,
+        /// Whose input waits until the entry has its place.
+        from: SessionId,
+        /// Who says it.
         who: Arc<Who>,
+        /// Clean lines, each with its LF.
+        #[serde(with = "serde_bytes")]
         text: Vec<u8>,
+        /// How many.
         lines: u32,
-        /// What is appended already: bytes and lines.
+        /// How much of it is in the logs already: bytes and lines.
         done: (usize, u32),
     },
+    /// They have come in.
     Joined(Vec<Who>),
+    /// They are gone.
     Left(Vec<Who>),
+    /// Somebody is called something else.
     Renamed {
+        /// What it was called.
         from: Arc<Who>,
+        /// What it is called now.
         to: Arc<Who>,
-        /// Who has asked for it, and asks for nothing more until the others are told.
-        asked: Option<Arc<Member>>,
+        /// Whose input waits until the others are told.
+        asked: Option<SessionId>,
     },
 }
 
-/// What an audience is to be sent: the bytes and the number of lines.
+/// How an entry looks in a form: the bytes and the number of lines.
 pub(super) type Encoded<'a> = (Cow<'a, [u8]>, u64);
 
 impl Entry {
     /// Who does not get it.
-    pub(super) fn from(&self) -> SessionId {
+    pub(super) fn author(&self) -> SessionId {
         match self {
-            Self::Said { member, .. } => member.id(),
+            Self::Said { from, .. } => *from,
             Self::Renamed { to, .. } => SessionId(to.id),
             Self::Joined(who) | Self::Left(who) => match &who[..] {
                 [alone] => SessionId(alone.id),
@@ -53,9 +65,35 @@ impl Entry {
         }
     }
 
-    /// Says whether it tells of those who have come, or are gone.
-    pub(super) fn is_coming(&self) -> bool {
+    /// Whose input waits until it has its place.
+    pub(super) fn asked_by(&self) -> Option<SessionId> {
+        match self {
+            Self::Said { from, .. } => Some(*from),
+            Self::Renamed { asked, .. } => *asked,
+            _ => None,
+        }
+    }
+
+    /// Returns whether it tells of those who have come, or are gone.
+    pub(super) fn is_presence(&self) -> bool {
         matches!(self, Self::Joined(_) | Self::Left(_))
+    }
+
+    /// Returns whether what is said of its text is so.
+    pub(super) fn is_sound(&self) -> bool {
+        let Self::Said { text, lines, done, .. } = self else { return true };
+        let ends = memchr_iter(b'\n', text).count();
+        text.last() == Some(&b'\n') && ends == *lines as usize && done.0 < text.len() && done.1 < *lines
+    }
+
+    /// How much memory it uses, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Said { text, .. } => text.len(),
+                Self::Joined(who) | Self::Left(who) => size_of::<Who>() * who.len(),
+                Self::Renamed { .. } => 0,
+            }
     }
 
     /// How many bytes and lines of what is left go in at once: all of it, unless what they become may be more than
@@ -64,7 +102,7 @@ impl Entry {
         let Self::Said { text, lines, done, .. } = self else { return (0, 0) };
         let rest = (&text[done.0..], *lines - done.1);
         let grown = |bytes: usize, lines: usize| ENCODED_GROWTH * bytes + ENCODED_OVERHEAD * lines;
-        if grown(rest.0.len(), rest.1 as usize) <= most {
+        if most == usize::MAX || grown(rest.0.len(), rest.1 as usize) <= most {
             return (rest.0.len(), rest.1);
         }
         let ends = memchr_iter(b'\n', rest.0).map(|at| at + 1).enumerate();
@@ -87,10 +125,8 @@ impl Entry {
                 if form == Form::PLAIN && *kind == Kind::Message {
                     return (text.into(), lines.into());
                 }
-                form.said(
-                    &Said { kind: *kind, who, room: scene.room, time: scene.time, seq, text },
-                    &mut out,
-                );
+                let said = Said { kind: *kind, who, room: scene.room, time: scene.time, seq, text };
+                form.said(&said, &mut out);
                 return (out.into(), lines.into());
             }
             Self::Joined(who) => Event::Joined(who),
@@ -101,26 +137,10 @@ impl Entry {
         (out.into(), lines)
     }
 
-    /// That much of it is appended; says whether that was the rest.
+    /// That much of it is appended; returns whether that was the rest.
     pub(super) fn advance(&mut self, bytes: usize, more: u32) -> bool {
         let Self::Said { text, done, .. } = self else { return true };
         *done = (done.0 + bytes, done.1 + more);
         done.0 == text.len()
-    }
-
-    /// Tells the session that it is taken in.
-    pub(super) fn acknowledge(&self, traffic: &Traffic, effects: &mut Effects) {
-        let member = match self {
-            Self::Said { kind, member, text, .. } => {
-                if *kind == Kind::Message {
-                    traffic.end_input(text.len());
-                }
-                member
-            }
-            Self::Renamed { asked: Some(member), .. } => member,
-            _ => return,
-        };
-        member.acknowledge();
-        effects.wake.push(Arc::clone(member));
     }
 }

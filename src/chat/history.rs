@@ -8,23 +8,31 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use memchr::{memchr_iter, memrchr_iter};
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Form, Kind, Said, Who};
 
 /// Lines that somebody has said at once.
-#[derive(Debug)]
-pub(super) struct Past {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
     pub(super) kind: Kind,
     pub(super) who: Arc<Who>,
+    #[serde(with = "micros")]
     pub(super) time: Timestamp,
     /// The number of the first line.
     pub(super) seq: u64,
     pub(super) lines: usize,
     /// Clean lines, each with its LF.
+    #[serde(with = "serde_bytes")]
     pub(super) text: Vec<u8>,
 }
 
-impl Past {
+impl Record {
+    /// Returns whether what is said of its text is so.
+    pub(super) fn is_sound(&self) -> bool {
+        memchr_iter(b'\n', &self.text).count() == self.lines && self.text.ends_with(b"\n")
+    }
+
     /// Only the last `lines` lines of it.
     fn last(&self, lines: usize) -> (u64, &[u8]) {
         let text = last(&self.text, lines);
@@ -49,6 +57,20 @@ impl Past {
     }
 }
 
+/// A time as microseconds since 1970.
+mod micros {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        time.as_microsecond().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        Timestamp::from_microsecond(i64::deserialize(from)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// How many of the last `lines` lines have `bytes` at most.
 fn fitting(text: &[u8], lines: usize, bytes: usize) -> usize {
     let start = text.len().saturating_sub(bytes);
@@ -70,7 +92,7 @@ const SHOWN_BYTES: usize = 64 * 1024;
 /// What has been said last in a room.
 #[derive(Debug)]
 pub(super) struct History {
-    pasts: VecDeque<Past>,
+    records: VecDeque<Record>,
     lines: usize,
     bytes: usize,
     max_lines: usize,
@@ -80,31 +102,45 @@ pub(super) struct History {
 impl History {
     /// Keeps at least the last `max_lines` lines, unless they have more than `max_bytes`.
     pub(super) fn new(max_lines: usize, max_bytes: usize) -> Self {
-        Self { pasts: VecDeque::new(), lines: 0, bytes: 0, max_lines, max_bytes }
+        Self { records: VecDeque::new(), lines: 0, bytes: 0, max_lines, max_bytes }
+    }
+
+    /// How much memory it uses, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes + self.records.len() * size_of::<Record>()
+    }
+
+    /// Gives up half of what is kept, for want of memory.
+    pub(super) fn shrink(&mut self) {
+        for record in self.records.drain(..self.records.len().div_ceil(2)) {
+            self.lines -= record.lines;
+            self.bytes -= record.text.len();
+        }
+        self.records.shrink_to_fit();
     }
 
     /// All that is kept, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Past> {
-        self.pasts.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter()
     }
 
-    pub(super) fn push(&mut self, mut past: Past) {
+    pub(super) fn push(&mut self, mut record: Record) {
         if self.max_lines == 0 {
             return;
         }
-        if past.lines > self.max_lines {
-            let (seq, text) = past.last(self.max_lines);
-            past = Past { seq, lines: self.max_lines, text: text.to_vec(), ..past };
+        if record.lines > self.max_lines {
+            let (seq, text) = record.last(self.max_lines);
+            record = Record { seq, lines: self.max_lines, text: text.to_vec(), ..record };
         }
-        self.lines += past.lines;
-        self.bytes += past.text.len();
-        self.pasts.push_back(past);
-        while let Some(first) = self.pasts.front()
+        self.lines += record.lines;
+        self.bytes += record.text.len();
+        self.records.push_back(record);
+        while let Some(first) = self.records.front()
             && (self.lines - first.lines >= self.max_lines || self.bytes > self.max_bytes)
         {
             self.lines -= first.lines;
             self.bytes -= first.text.len();
-            self.pasts.pop_front();
+            self.records.pop_front();
         }
     }
 
@@ -120,12 +156,12 @@ impl History {
     ) -> usize {
         let (mut left, mut bytes) = (most.min(self.max_lines), SHOWN_BYTES);
         let mut chosen = Vec::new();
-        for past in self.pasts.iter().rev().filter(|past| is_shown(past.who.id)) {
-            let (lines, shown) = past.show(room, form, left, bytes);
+        for record in self.records.iter().rev().filter(|record| is_shown(record.who.id)) {
+            let (lines, shown) = record.show(room, form, left, bytes);
             left -= lines;
             bytes -= shown.len();
             chosen.push(shown);
-            if lines < past.lines {
+            if lines < record.lines {
                 break;
             }
         }
@@ -143,7 +179,7 @@ mod tests {
         let who = Arc::new(Who { id: 1, name: Name::parse("ann").unwrap(), verified: false });
         let lines = text.matches('\n').count();
         let text = text.as_bytes().to_vec();
-        history.push(Past { kind: Kind::Message, who, time: Timestamp::UNIX_EPOCH, seq, lines, text });
+        history.push(Record { kind: Kind::Message, who, time: Timestamp::UNIX_EPOCH, seq, lines, text });
     }
 
     fn last(history: &History, most: usize) -> String {

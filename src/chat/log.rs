@@ -1,16 +1,15 @@
-//! The log of a room: its recent lines, in order, as they go out on the wire.
+//! The log of a room: its recent lines in one form, in order, as they go out on the wire.
 //!
-//! One ring of bytes with a fixed capacity, and the *stretches*: which run of bytes came from whom.
-//! The room appends and evicts; readers ask for the pieces between their cursor and the head that
-//! others said. A reader costs the log nothing, however far behind it is. The log never waits and
-//! never decides who may be left behind: that is the room's business.
+//! One ring of bytes, and the *stretches*: which run of bytes came from whom. The ring grows with what somebody has
+//! still to get, up to a limit, and is given back when everybody has got everything. A reader costs the log nothing,
+//! however far behind it is. The log never waits and never decides who may be left behind.
 
 use std::collections::VecDeque;
 
 use memmap2::MmapMut;
 use serde::{Deserialize, Serialize};
 
-use super::{Position, SessionId};
+use super::id::{Position, SessionId};
 
 /// One stretch of the log: consecutive whole lines that came from one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +22,9 @@ pub struct Stretch {
     pub from: SessionId,
 }
 
-/// What is kept of a log for the next process: from some stretch on.
+/// A log as it is written down: from some stretch on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct KeptLog {
+pub(super) struct LogSnapshot {
     tail: Position,
     lines: u64,
     stretches: Vec<Stretch>,
@@ -38,17 +37,27 @@ pub(super) struct KeptLog {
 const MERGE_BYTES: u64 = 64 * 1024;
 
 /// Bytes of capacity for each stretch that may be kept: bounds the index (24 bytes a stretch) to
-/// three eighths of the ring even when everybody says empty lines in turn.
+/// three eighths of the log even when everybody says empty lines in turn.
 const BYTES_PER_STRETCH: usize = 64;
 
-/// So many stretches may be kept however small the ring.
+/// So many stretches may be kept however small the log.
 const MIN_STRETCHES: usize = 16;
+
+/// The smallest ring that is mapped, in bytes.
+const MIN_RING: usize = 64 * 1024;
+
+/// A ring up to this size, in bytes, stays when everybody has got everything.
+const KEPT_RING: usize = 512 * 1024;
 
 /// The recent lines of a room.
 #[derive(Debug)]
 pub struct Log {
-    /// Mapped, and not allocated: what an allocator gets back it keeps, and rooms come and go.
-    ring: MmapMut,
+    /// Mapped, and not allocated: an allocator keeps what it gets back, and rooms come and go. `None` while empty.
+    ring: Option<MmapMut>,
+    /// The most that the ring may grow to, in bytes.
+    capacity: usize,
+    /// The position that lies at the beginning of the ring.
+    base: Position,
     tail: Position,
     head: Position,
     lines: u64,
@@ -56,49 +65,52 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log that keeps up to `capacity` bytes. The memory is not touched before it is used.
+    /// An empty log that keeps up to `capacity` bytes.
     ///
     /// # Panics
     /// If `capacity` is 0.
     pub fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a log needs room for something");
-        Self { ring: mapped(capacity), tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
+        Self { ring: None, capacity, base: 0, tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
     }
 
     /// What somebody has still to get whose cursor is at `cursor`, or behind that.
-    pub(super) fn keep(&self, cursor: Position) -> KeptLog {
+    pub(super) fn snapshot(&self, cursor: Position) -> LogSnapshot {
         let first = match cursor < self.head {
             true => self.stretch_after(cursor.max(self.tail)).saturating_sub(1),
             false => self.stretches.len(),
         };
         let stretches: Vec<Stretch> = self.stretches.iter().skip(first).copied().collect();
         let tail = stretches.first().map_or(self.head, |first| first.start);
-        KeptLog { tail, lines: self.lines, stretches, text: self.bytes((tail, self.head)).concat() }
+        LogSnapshot { tail, lines: self.lines, stretches, text: self.bytes((tail, self.head)).concat() }
     }
 
-    /// The log as it was, which keeps `capacity` bytes, or more if there were more. Nothing if it makes no sense.
-    pub(super) fn put_back(kept: &KeptLog, capacity: usize) -> Option<Self> {
-        let head = kept.tail.checked_add(kept.text.len() as u64).filter(|head| *head < Position::MAX / 2)?;
-        let is_ordered = kept
-            .stretches
-            .is_sorted_by(|one, next| one.start < next.start && one.first_line < next.first_line);
-        let first = kept.stretches.first().map_or(head, |first| first.start);
-        let last = kept.stretches.last();
-        let ends = last.is_none_or(|last| last.start < head && last.first_line < kept.lines);
-        if !is_ordered || first != kept.tail || !ends || kept.text.last().is_some_and(|end| *end != b'\n') {
+    /// The log as it was, with another capacity. `None` if the snapshot makes no sense.
+    pub(super) fn restore(snapshot: &LogSnapshot, capacity: usize) -> Option<Self> {
+        let LogSnapshot { tail, lines, stretches, text } = snapshot;
+        let head = tail.checked_add(text.len() as u64).filter(|head| *head < Position::MAX / 2)?;
+        let is_ordered =
+            stretches.is_sorted_by(|one, next| one.start < next.start && one.first_line < next.first_line);
+        let first = stretches.first().map_or(head, |first| first.start);
+        let ends = stretches.last().is_none_or(|last| last.start < head && last.first_line < *lines);
+        let is_whole = text.last().is_none_or(|end| *end == b'\n');
+        let counted = memchr::memchr_iter(b'\n', text).count() as u64;
+        let are_counted =
+            stretches.first().is_none_or(|first| first.first_line.checked_add(counted) == Some(*lines));
+        if !is_ordered || first != *tail || !ends || !is_whole || !are_counted {
             return None;
         }
-        let mut log = Self::new(capacity.max(kept.text.len()));
-        (log.tail, log.head, log.lines) = (kept.tail, head, kept.lines);
-        let start = log.index(kept.tail);
-        let split = kept.text.len().min(log.ring.len() - start);
-        log.ring[start..start + split].copy_from_slice(&kept.text[..split]);
-        log.ring[..kept.text.len() - split].copy_from_slice(&kept.text[split..]);
-        log.stretches.extend(&kept.stretches);
+        let mut log = Self::new(capacity);
+        (log.base, log.tail, log.head, log.lines) = (*tail, *tail, head, *lines);
+        log.fit(0);
+        if let Some(ring) = &mut log.ring {
+            ring[..text.len()].copy_from_slice(text);
+        }
+        log.stretches.extend(stretches);
         Some(log)
     }
 
-    /// Says whether somebody may stand there.
+    /// Returns whether somebody may stand there.
     pub(super) fn has(&self, cursor: Position) -> bool {
         (self.tail..=self.head).contains(&cursor)
     }
@@ -113,30 +125,33 @@ impl Log {
         self.head
     }
 
-    /// How many lines have been appended since the room began.
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
     /// How many bytes it can keep.
     pub fn capacity(&self) -> usize {
-        self.ring.len()
+        self.capacity
+    }
+
+    /// How much memory it has, in bytes.
+    pub fn memory(&self) -> usize {
+        self.ring_len() + size_of::<Stretch>() * self.stretches.capacity()
+    }
+
+    fn ring_len(&self) -> usize {
+        self.ring.as_ref().map_or(0, |ring| ring.len())
     }
 
     /// Where the tail would be after `len` more bytes were appended: what lies before it would be gone.
     pub fn tail_after(&self, len: usize) -> Position {
         let end = self.head + len as u64;
-        let must_go = end.saturating_sub(self.ring.len() as u64);
-        let too_many = self.stretches.len() >= MIN_STRETCHES.max(self.ring.len() / BYTES_PER_STRETCH);
+        let must_go = end.saturating_sub(self.capacity as u64);
+        let too_many = self.stretches.len() >= MIN_STRETCHES.max(self.capacity / BYTES_PER_STRETCH);
         let second = self.stretches.get(1).map_or(self.head, |stretch| stretch.start);
         let by_count = if too_many { second } else { self.tail };
         self.boundary_at_or_after(must_go.max(by_count))
     }
 
-    /// Drops the stretches that [`Log::tail_after`] says must go, and shows each of them to `gone`
-    /// together with the number of its lines.
-    pub fn make_room(&mut self, len: usize, mut gone: impl FnMut(&Stretch, u64)) {
-        let tail = self.tail_after(len);
+    /// Drops the stretches before `tail`, which is where one begins, and shows each of them to `gone` together with the
+    /// number of its lines.
+    pub fn drop_before(&mut self, tail: Position, mut gone: impl FnMut(&Stretch, u64)) {
         while let Some(stretch) = self.stretches.front().copied().filter(|stretch| stretch.start < tail) {
             self.stretches.pop_front();
             let next_line = self.stretches.front().map_or(self.lines, |next| next.first_line);
@@ -145,27 +160,71 @@ impl Log {
         self.tail = tail;
     }
 
-    /// Appends whole lines. The caller has made room. What is longer than all of the ring gets a larger one: a line of
-    /// another process may be, in which lines could be longer.
-    ///
-    /// # Panics
-    /// If `text` does not fit between tail and head: what members have still to get would be overwritten.
+    /// Everybody has got everything: forgets all of it, and gives memory back.
+    pub fn clear(&mut self) {
+        (self.base, self.tail) = (self.head, self.head);
+        self.stretches.clear();
+        if self.ring_len() > KEPT_RING {
+            self.ring = None;
+        }
+        self.stretches.shrink_to(MIN_STRETCHES);
+    }
+
+    /// Gives back the memory of what has been dropped.
+    pub fn compact(&mut self) {
+        if self.needed(0) < self.ring_len() {
+            self.remap(self.needed(0));
+        }
+        self.stretches.shrink_to_fit();
+    }
+
+    /// Appends whole lines. The caller has dropped what lies before [`Log::tail_after`]. What is longer than the capacity
+    /// is kept all the same: in another process lines may have been longer.
     pub fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
         let end = self.head + text.len() as u64;
-        if self.tail == self.head && text.len() > self.ring.len() {
-            self.ring = mapped(text.len());
-        }
-        assert!(end - self.tail <= self.ring.len() as u64, "the caller has made room");
+        self.fit(text.len());
         let start = self.index(self.head);
-        let first = text.len().min(self.ring.len() - start);
-        self.ring[start..start + first].copy_from_slice(&text[..first]);
-        self.ring[..text.len() - first].copy_from_slice(&text[first..]);
+        if let Some(ring) = &mut self.ring {
+            let first = text.len().min(ring.len() - start);
+            ring[start..start + first].copy_from_slice(&text[..first]);
+            ring[..text.len() - first].copy_from_slice(&text[first..]);
+        }
         let merges = |last: &&Stretch| last.from == from && end - last.start <= MERGE_BYTES;
         if self.stretches.back().filter(merges).is_none() {
             self.stretches.push_back(Stretch { start: self.head, first_line: self.lines, from });
         }
         self.lines += lines;
         self.head = end;
+    }
+
+    /// The size of a ring in which `len` more bytes fit.
+    fn needed(&self, len: usize) -> usize {
+        let bytes = (self.head - self.tail) as usize + len;
+        let rounded = bytes.next_power_of_two().max(MIN_RING).min(self.capacity.max(MIN_RING));
+        if bytes == 0 { 0 } else { rounded.max(bytes) }
+    }
+
+    /// Has space for `len` more bytes.
+    fn fit(&mut self, len: usize) {
+        if (self.head - self.tail) as usize + len > self.ring_len() {
+            self.remap(self.needed(len));
+        }
+    }
+
+    /// Moves what there is to a ring of another size.
+    fn remap(&mut self, size: usize) {
+        let mut ring = (size > 0).then(|| {
+            MmapMut::map_anon(size)
+                .expect("without memory for a log there is no room, as without any other memory")
+        });
+        let mut at = 0;
+        for slice in self.bytes((self.tail, self.head)) {
+            if let Some(ring) = &mut ring {
+                ring[at..at + slice.len()].copy_from_slice(slice);
+            }
+            at += slice.len();
+        }
+        (self.ring, self.base) = (ring, self.tail);
     }
 
     /// The pieces between `cursor` and `stop` whose sayers `hides` does not name, in order. `hidden_end` is where the
@@ -185,10 +244,16 @@ impl Log {
 
     /// The bytes of a piece: two slices where it goes over the end of the ring.
     pub fn bytes(&self, piece: (Position, Position)) -> [&[u8]; 2] {
+        let Some(ring) = &self.ring else { return [&[], &[]] };
         let len = (piece.1 - piece.0) as usize;
         let start = self.index(piece.0);
-        let first = len.min(self.ring.len() - start);
-        [&self.ring[start..start + first], &self.ring[..len - first]]
+        let first = len.min(ring.len() - start);
+        [&ring[start..start + first], &ring[..len - first]]
+    }
+
+    /// The byte at a place that is kept.
+    fn byte(&self, at: Position) -> Option<u8> {
+        self.ring.as_ref()?.get(self.index(at)).copied()
     }
 
     /// What is left of the line that `cursor` stands in; nothing if it stands where a line begins.
@@ -197,7 +262,7 @@ impl Log {
         if begins || cursor >= self.head || cursor <= self.tail {
             return Vec::new();
         }
-        if self.ring[self.index(cursor - 1)] == b'\n' {
+        if self.byte(cursor - 1) == Some(b'\n') {
             return Vec::new();
         }
         let mut rest = Vec::new();
@@ -211,13 +276,13 @@ impl Log {
         rest
     }
 
-    /// Says whether what comes before `cursor`, which is kept, is the end of a line.
+    /// Returns whether what comes before `cursor`, which is kept, is the end of a line.
     pub(super) fn ends_line(&self, cursor: Position) -> bool {
-        cursor == 0 || self.ring[self.index(cursor - 1)] == b'\n'
+        cursor <= self.tail || self.byte(cursor - 1) == Some(b'\n')
     }
 
     /// How many lines had begun before `cursor`, since the room began.
-    pub fn line_at(&self, cursor: Position) -> u64 {
+    pub(super) fn line_at(&self, cursor: Position) -> u64 {
         if cursor >= self.head {
             return self.lines;
         }
@@ -226,7 +291,7 @@ impl Log {
         };
         let before = self.bytes((stretch.start, cursor));
         let ended: usize = before.iter().map(|slice| memchr::memchr_iter(b'\n', slice).count()).sum();
-        let inside = cursor > stretch.start && self.ring[self.index(cursor - 1)] != b'\n';
+        let inside = cursor > stretch.start && self.byte(cursor - 1) != Some(b'\n');
         stretch.first_line + ended as u64 + u64::from(inside)
     }
 
@@ -237,7 +302,7 @@ impl Log {
         let here = next.checked_sub(1).map(|at| self.stretches[at]);
         let end = self.stretches.get(next).map_or(self.lines, |stretch| stretch.first_line);
         let is_inside = here.is_some_and(|stretch| stretch.from == from && stretch.start < cursor);
-        if is_inside { end - self.line_at(cursor) } else { 0 }
+        if is_inside { end.saturating_sub(self.line_at(cursor)) } else { 0 }
     }
 
     /// The index of the first stretch that begins after `at`.
@@ -245,20 +310,14 @@ impl Log {
         self.stretches.partition_point(|stretch| stretch.start <= at)
     }
 
-    fn boundary_at_or_after(&self, at: Position) -> Position {
+    pub(super) fn boundary_at_or_after(&self, at: Position) -> Position {
         let next = self.stretches.partition_point(|stretch| stretch.start < at);
         if at <= self.tail { self.tail } else { self.stretches.get(next).map_or(self.head, |s| s.start) }
     }
 
     fn index(&self, at: Position) -> usize {
-        (at % self.ring.len() as u64) as usize
+        ((at - self.base) % self.ring_len().max(1) as u64) as usize
     }
-}
-
-/// Memory that is touched as it is used, and given back at the end.
-fn mapped(capacity: usize) -> MmapMut {
-    MmapMut::map_anon(capacity)
-        .expect("without memory for a log there is no room, as without any other memory")
 }
 
 /// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].
@@ -301,9 +360,9 @@ impl<F: Fn(SessionId) -> bool> Iterator for Pieces<'_, F> {
             self.at = self.end_of(self.next);
             self.next += 1;
         }
-        if self.at >= self.hidden_end {
-            self.at = self.at.max(self.stop);
-        }
+        // What is not hidden goes no further than it was to go, however long the stretch is.
+        self.at =
+            if self.at >= self.hidden_end { self.stop.max(start) } else { self.at.min(self.stop.max(start)) };
         let piece = (start, self.at.min(self.stop));
         (piece.0 < piece.1).then_some(piece)
     }
@@ -318,7 +377,7 @@ mod tests {
     const EVE: SessionId = SessionId(3);
 
     fn say(log: &mut Log, from: SessionId, text: &str) {
-        log.make_room(text.len(), |_, _| {});
+        log.drop_before(log.tail_after(text.len()), |_, _| {});
         log.append(from, text.as_bytes(), text.matches('\n').count() as u64);
     }
 
@@ -359,6 +418,22 @@ mod tests {
     }
 
     #[test]
+    fn pieces_end_where_they_are_to_end_inside_of_a_stretch_too() {
+        let mut log = Log::new(1000);
+        for (from, text) in [(ANN, "a\n"), (BEN, "b\n"), (BEN, "bb\n"), (ANN, "aa\n")] {
+            say(&mut log, from, text);
+        }
+        let mut pieces = log.pieces(0, 4, |from| from == ANN, Position::MAX);
+        assert_eq!((pieces.next(), pieces.next(), pieces.at()), (Some((2, 4)), None, 4));
+        let mut pieces = log.pieces(4, 8, |from| from == ANN, Position::MAX);
+        assert_eq!(
+            (pieces.next(), pieces.next(), pieces.at()),
+            (Some((4, 7)), None, 10),
+            "over what is hidden"
+        );
+    }
+
+    #[test]
     fn the_ring_goes_round_and_keeps_whole_stretches() {
         let mut log = Log::new(64);
         for number in 0..100 {
@@ -370,7 +445,7 @@ mod tests {
                 "{all}"
             );
         }
-        assert_eq!(log.lines(), 100);
+        assert_eq!(log.line_at(log.head()), 100);
     }
 
     #[test]
@@ -404,9 +479,9 @@ mod tests {
         say(&mut log, ANN, "a\nb\n");
         say(&mut log, BEN, "c\n");
         let mut gone = Vec::new();
-        log.make_room(12, |stretch, lines| gone.push((stretch.from, lines)));
+        log.drop_before(log.tail_after(12), |stretch, lines| gone.push((stretch.from, lines)));
         assert_eq!(gone, [(ANN, 2)]);
-        log.make_room(16, |stretch, lines| gone.push((stretch.from, lines)));
+        log.drop_before(log.tail_after(16), |stretch, lines| gone.push((stretch.from, lines)));
         assert_eq!(gone, [(ANN, 2), (BEN, 1)]);
         assert_eq!(log.tail(), log.head());
     }

@@ -1,367 +1,285 @@
-//! What the two sides of a membership share: the room, which decides, and the session, which reads.
-//!
-//! A [`Member`] is a handful of atomics, the waker of the session's task and the [`Outlet`] that its
-//! lines go to. The room changes it while it has the log to itself, the session while it reads the log;
-//! the lock on the log is what makes "I found nothing more, wake me" and "here is more" happen one
-//! after the other.
+//! A member: a session in a room, as the hub knows it. Plain fields; nobody else has a copy of them.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Position;
-use super::outlet::Outlet;
-use super::progress::Progress;
-use super::room_log::RoomLog;
-use crate::protocol::Form;
+use super::flow::Flow;
+use super::id::{Position, SessionId};
+use super::log::Log;
+use super::pending::Pending;
+use super::sink::{Signal, Sink};
+use crate::protocol::{Name, Who};
 
-/// Whom a member ignores, at most.
-pub(super) const MOST_IGNORED: usize = 100;
-
-/// The number of a session: given once, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SessionId(pub u64);
-
-impl SessionId {
-    /// No session has this: what comes from nobody in particular.
-    pub(super) const NOBODY: Self = Self(0);
+/// What is owed to a member alone, and where in the stream of the log it goes out: before the log goes on at `at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owed {
+    pub(super) at: Position,
+    #[serde(with = "serde_bytes")]
+    pub(super) text: Vec<u8>,
 }
 
-/// What is sent to a member, and where to. Nobody takes a lock on a log while holding this.
+/// How far a member has been sent its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// How far it has been sent the log; the byte inside a half-written line counts.
+    pub(super) cursor: Position,
+    /// What is for this member alone: greeting, notices, answers, private messages. In order.
+    pub(super) owed: VecDeque<Owed>,
+    /// How many lines it missed because it did not read, and has not been told of.
+    pub(super) missed: u64,
+    /// What was sent last ends inside of a line.
+    pub(super) torn: bool,
+    /// Where the last stretch ends that it said itself.
+    pub(super) own_end: Position,
+    /// Where its reading ends; `Position::MAX` while it stays.
+    pub(super) end: Position,
+}
+
+/// Where the log moved on over the cursor of a member.
 #[derive(Debug)]
-pub(super) struct Output {
-    /// The log that it reads; the room changes it.
-    pub(super) room: Arc<RoomLog>,
+struct Loss {
+    /// The first line that it lost, counted from the beginning of the log.
+    first_line: u64,
+    /// How many of the lost lines were its own.
+    own_lines: u64,
+}
+
+/// A session in a room.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: SessionId,
+    pub(super) sink: Arc<dyn Sink>,
+    /// Nothing can be sent to it any more.
+    pub(super) is_broken: bool,
+    /// The socket took less than it was offered.
+    pub(super) is_full: bool,
+    /// The session knows that all has been sent.
+    pub(super) is_done: bool,
     pub(super) progress: Progress,
-    /// Gone when the session is.
-    pub(super) outlet: Option<Arc<dyn Outlet>>,
-}
-
-/// A session's membership of a room.
-#[derive(Debug)]
-pub struct Member {
-    id: SessionId,
-    /// It has been sent all there was: what comes next can be sent as soon as it is there.
-    asleep: AtomicBool,
-    /// An input of the session is on its way to the room and has not been acknowledged.
-    outstanding: AtomicBool,
-    /// The room waits for this member to read.
-    awaited: AtomicBool,
-    /// The session should try to write, whatever the reactor has said so far.
-    retry: AtomicBool,
-    /// How far it has been sent the log: a copy of what `output` says, for the room.
-    cursor: AtomicU64,
-    /// How many bytes the log has moved on over its cursor since the room has looked.
-    jumped: AtomicU32,
-    /// How many bytes it has been sent since then that were for it alone.
-    answered: AtomicU32,
-    /// Where the last stretch that it said itself ends.
-    own_end: AtomicU64,
-    /// Where its reading ends: `u64::MAX` while it stays.
-    end: AtomicU64,
-    /// It has a name of its own.
-    named: AtomicBool,
-    /// It ignores somebody.
-    choosy: AtomicBool,
-    output: Mutex<Output>,
-    waker: Mutex<Option<Waker>>,
-    skipped: Mutex<Option<Box<Skipped>>>,
-    ignored: Mutex<Vec<SessionId>>,
-}
-
-/// What a member missed because the log moved on over its cursor.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// The rest of the line that it had been sent half of.
-    pub rest: Vec<u8>,
-    /// The first line that it missed, counted from the room's beginning.
-    pub first_line: u64,
-    /// How many of the lines it missed were its own.
-    pub own_lines: u64,
+    loss: Option<Box<Loss>>,
+    pub(super) flow: Flow,
+    /// What it is called, once it is known to somebody.
+    pub(super) who: Option<Arc<Who>>,
+    /// It wants times in `names`, even while it sees another view.
+    pub(super) times: bool,
+    /// The others have been told that it is there, and will be told when it is gone: it has asked for a name or a
+    /// view. A script that only says or hears something comes and goes unnoticed.
+    pub(super) is_present: bool,
+    /// It has said something, under the name that it has now.
+    pub(super) has_spoken: bool,
+    /// What it has said is waiting for its place in the room.
+    pub(super) is_in_flight: bool,
+    /// It will say nothing more.
+    pub(super) has_stopped: bool,
+    pub(super) ignored: Vec<SessionId>,
+    /// What it has sent that has not been taken in yet.
+    pub(super) input: Option<Box<Pending>>,
 }
 
 impl Member {
-    /// A membership that has not begun: it will read `room`, from where that stands when it joins.
-    pub fn new(id: SessionId, outlet: Arc<dyn Outlet>, room: Arc<RoomLog>) -> Self {
-        Self::with(id, Some(outlet), room)
-    }
-
-    fn with(id: SessionId, outlet: Option<Arc<dyn Outlet>>, room: Arc<RoomLog>) -> Self {
+    /// A member that hears what comes after `head`.
+    pub(super) fn new(id: SessionId, sink: Arc<dyn Sink>, head: Position) -> Self {
+        let progress = Progress {
+            cursor: head,
+            owed: VecDeque::new(),
+            missed: 0,
+            torn: false,
+            own_end: 0,
+            end: Position::MAX,
+        };
         Self {
             id,
-            asleep: AtomicBool::new(false),
-            outstanding: AtomicBool::new(false),
-            awaited: AtomicBool::new(false),
-            retry: AtomicBool::new(false),
-            cursor: AtomicU64::new(0),
-            jumped: AtomicU32::new(0),
-            answered: AtomicU32::new(0),
-            own_end: AtomicU64::new(0),
-            end: AtomicU64::new(Position::MAX),
-            named: AtomicBool::new(false),
-            choosy: AtomicBool::new(false),
-            output: Mutex::new(Output { room, progress: Progress::default(), outlet }),
-            waker: Mutex::new(None),
-            skipped: Mutex::new(None),
-            ignored: Mutex::new(Vec::new()),
+            sink,
+            is_broken: false,
+            is_full: false,
+            is_done: false,
+            progress,
+            loss: None,
+            flow: Flow::new(head),
+            who: None,
+            times: false,
+            is_present: false,
+            has_spoken: false,
+            is_in_flight: false,
+            has_stopped: false,
+            ignored: Vec::new(),
+            input: None,
         }
     }
 
-    /// Of somebody who is gone, and to whom nothing can be sent.
-    pub(super) fn without_outlet(id: SessionId, room: Arc<RoomLog>) -> Self {
-        Self::with(id, None, room)
+    /// What others call it.
+    pub(super) fn who(&self) -> Arc<Who> {
+        self.who.clone().unwrap_or_else(|| self.guest())
     }
 
-    /// Goes on where it stood in another process.
-    pub(super) fn put_back(&self, progress: Progress, own_end: Position, end: Position) {
-        self.set_cursor(progress.cursor);
-        self.set_own_end(own_end);
-        self.set_end(end);
-        self.output().progress = progress;
+    /// What it is called as a guest.
+    pub(super) fn guest(&self) -> Arc<Who> {
+        Arc::new(Who { id: self.id.0, name: Name::guest(self.id.0), verified: false })
     }
 
-    /// Says whether what it has been sent last ends inside of a line.
-    pub fn is_torn(&self) -> bool {
-        self.output().progress.torn
+    /// What it is called, unless it is a guest.
+    pub(super) fn name(&self) -> Option<&Arc<Who>> {
+        self.who.as_ref().filter(|who| !who.name.is_guest())
     }
 
-    /// Whose membership this is.
-    pub fn id(&self) -> SessionId {
-        self.id
+    /// Returns whether it has a name that the others know.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_present && self.name().is_some()
     }
 
-    /// It hears what is said in `room` from now on; it has heard nothing yet.
-    pub(super) fn begin(&self, room: &Arc<RoomLog>) {
-        let head = room.head();
-        self.set_cursor(head);
-        let mut output = self.output();
-        output.progress.cursor = head;
-        output.room = Arc::clone(room);
+    /// Returns whether lines from `from` are hidden from it: its own, and those of whom it ignores.
+    pub(super) fn hides(&self, from: SessionId) -> bool {
+        from == self.id || self.ignored.contains(&from)
     }
 
-    /// Sets the waker of the session's task.
-    pub fn register(&self, waker: &Waker) {
-        let mut mine = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *mine {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+    /// Beyond this place in its log nothing is hidden from it.
+    pub(super) fn hidden_end(&self) -> Position {
+        if self.ignored.is_empty() { self.progress.own_end } else { Position::MAX }
     }
 
-    /// Wakes the session's task.
-    pub fn wake(&self) {
-        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
-            waker.wake_by_ref();
-        }
+    /// Where its reading stops for now.
+    pub(super) fn stop(&self, log: &Log) -> Position {
+        log.head().min(self.progress.end)
     }
 
-    /// Says whether it has been sent all there was.
-    pub fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Acquire)
-    }
-
-    /// Sets whether it has been sent all there was. Only while the log is held for reading.
-    pub(super) fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Ordering::Release);
-    }
-
-    /// The log that it reads now.
-    pub fn room(&self) -> Arc<RoomLog> {
-        Arc::clone(&self.output().room)
-    }
-
-    /// How lines are shown to it now.
-    pub fn form(&self) -> Form {
-        self.output().room.form()
-    }
-
-    /// What is sent to it, and where to. To change what is in it, its log has to be held for reading.
-    pub(super) fn output(&self) -> MutexGuard<'_, Output> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says whether an input has been sent that the room has not taken in yet. Until it has, the
-    /// session reads nothing more: that is what bounds the memory of a room that has to wait.
-    pub fn is_outstanding(&self) -> bool {
-        self.outstanding.load(Ordering::Acquire)
-    }
-
-    /// The session is about to send an input.
-    pub fn begin_input(&self) {
-        self.outstanding.store(true, Ordering::Release);
-    }
-
-    /// The room has taken in the input.
-    pub(super) fn acknowledge(&self) {
-        self.outstanding.store(false, Ordering::Release);
-    }
-
-    /// The session should try to write even if the kernel has not called the socket writable: the kernel
-    /// does that only when a third or more of a full buffer is free, which can take a slow reader longer
-    /// than it has to show that it reads.
-    pub(super) fn retry(&self) {
-        self.retry.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    /// Says once whether to try; the room asks for it while it waits.
-    pub fn take_retry(&self) -> bool {
-        self.retry.swap(false, Ordering::AcqRel)
-    }
-
-    pub(super) fn cursor(&self) -> Position {
-        self.cursor.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_cursor(&self, cursor: Position) {
-        self.cursor.store(cursor, Ordering::Release);
-    }
-
-    /// How many bytes the log has moved on over its cursor since this was last asked.
-    pub(super) fn take_jumped(&self) -> u64 {
-        self.jumped.swap(0, Ordering::AcqRel).into()
-    }
-
-    /// The log has moved on over `bytes` more: all of it, at most. Only while its output is held.
-    pub(super) fn note_jumped(&self, bytes: u64) {
-        self.jumped.fetch_add(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::AcqRel);
-    }
-
-    /// How many bytes it has been sent since this was last asked that were for it alone.
-    pub(super) fn take_answered(&self) -> u64 {
-        self.answered.swap(0, Ordering::AcqRel).into()
-    }
-
-    /// It has been sent `bytes` more that were for it alone. Only while its output is held.
-    pub(super) fn note_answered(&self, bytes: usize) {
-        self.answered.fetch_add(u32::try_from(bytes).unwrap_or(u32::MAX), Ordering::AcqRel);
-    }
-
-    pub(super) fn own_end(&self) -> Position {
-        self.own_end.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_own_end(&self, end: Position) {
-        self.own_end.store(end, Ordering::Release);
-    }
-
-    /// Where the member's reading ends; `Position::MAX` while it stays.
-    pub fn end(&self) -> Position {
-        self.end.load(Ordering::Acquire)
-    }
-
-    /// The member reads no further than `end`.
-    pub fn set_end(&self, end: Position) {
-        self.end.store(end, Ordering::Release);
-    }
-
-    pub(super) fn is_awaited(&self) -> bool {
-        self.awaited.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_awaited(&self, awaited: bool) {
-        self.awaited.store(awaited, Ordering::Release);
-    }
-
-    /// Says whether it has a name of its own.
-    pub fn is_named(&self) -> bool {
-        self.named.load(Ordering::Acquire)
-    }
-
-    pub(super) fn set_named(&self, named: bool) {
-        self.named.store(named, Ordering::Release);
+    /// How far it has been sent what there is for it.
+    pub(super) fn sent(&self) -> (Position, usize) {
+        (self.progress.cursor, self.owed_bytes())
     }
 
     /// How many bytes are owed to it alone.
-    pub(super) fn owed(&self) -> usize {
-        self.output().progress.owed.len()
+    pub(super) fn owed_bytes(&self) -> usize {
+        self.progress.owed.iter().map(|owed| owed.text.len()).sum()
     }
 
-    /// Says whether its session is gone: nothing can be sent to it any more.
-    pub(super) fn is_released(&self) -> bool {
-        self.output().outlet.is_none()
-    }
-
-    /// Says whether it is not shown what that session says: its own lines, and those of whom it ignores.
-    pub(super) fn hides(&self, from: SessionId) -> bool {
-        from == self.id || (self.is_choosy() && self.ignores(from))
-    }
-
-    /// Beyond this place in its log there is nothing that it is not shown.
-    pub(super) fn hidden_end(&self) -> Position {
-        if self.is_choosy() { Position::MAX } else { self.own_end() }
-    }
-
-    /// Says whether it ignores anybody.
-    pub(super) fn is_choosy(&self) -> bool {
-        self.choosy.load(Ordering::Acquire)
-    }
-
-    /// Says whether it ignores that session.
-    pub(super) fn ignores(&self, from: SessionId) -> bool {
-        self.ignored().contains(&from)
-    }
-
-    /// Ignores a session from now on, or no more; says which. Nothing if it ignores [`MOST_IGNORED`] already that are
-    /// there.
-    ///
-    /// Nobody sends to it meanwhile: what is half sent is finished by the same rule by which it was begun.
-    pub(super) fn toggle_ignored(
-        &self,
-        other: SessionId,
-        is_there: impl Fn(SessionId) -> bool,
-    ) -> Option<bool> {
-        let room = self.room();
-        let log = room.read();
-        let output = &mut *self.output();
-        output.progress.finish_begun(&room, &log, self);
-        let mut ignored = self.ignored();
-        let count = ignored.len();
-        ignored.retain(|id| *id != other);
-        let is_new = ignored.len() == count;
-        if is_new && count == MOST_IGNORED {
-            // A session that is gone says nothing more.
-            ignored.retain(|id| is_there(*id));
+    /// How many bytes there are that it has not been sent: none for one to whom nothing can be sent.
+    pub(super) fn unsent_bytes(&self, log: &Log) -> u64 {
+        if self.is_broken {
+            return 0;
         }
-        if is_new && ignored.len() == MOST_IGNORED {
-            return None;
+        self.owed_bytes() as u64 + self.stop(log).saturating_sub(self.progress.cursor)
+    }
+
+    /// Returns whether the room may have to wait for it: not for one that has been sent all it is to hear.
+    pub(super) fn may_hold(&self) -> bool {
+        self.flow.holds && !self.is_broken && self.progress.cursor < self.progress.end
+    }
+
+    /// Returns whether there is something that it has not been sent.
+    pub(super) fn has_more(&self, log: &Log) -> bool {
+        let Progress { cursor, owed, missed, .. } = &self.progress;
+        // Nobody can be told any more what a broken one has missed.
+        *cursor < self.stop(log) || !owed.is_empty() || (*missed > 0 && !self.is_broken)
+    }
+
+    /// Returns whether it has been sent all up to where its reading ends.
+    pub(super) fn has_ended(&self) -> bool {
+        let is_told = self.progress.owed.is_empty() && (self.progress.missed == 0 || self.is_broken);
+        is_told && self.progress.cursor >= self.progress.end
+    }
+
+    /// Returns whether there is something to be done for it: to send, or to say that all has been sent.
+    pub(super) fn wants(&self, log: &Log) -> bool {
+        !self.is_done && (self.progress.end <= log.head() || self.has_more(log))
+    }
+
+    /// It reads another log from now on: `unsent` is what it has still to get, then what it is owed, and then it has
+    /// missed so many lines.
+    pub(super) fn begin_again(&mut self, unsent: Vec<u8>, missed: u64) {
+        self.progress.owed.iter_mut().for_each(|owed| owed.at = 0);
+        self.owe_first(unsent);
+        self.progress.missed += missed;
+        self.progress.own_end = 0;
+        self.loss = None;
+    }
+
+    /// Owes it bytes behind all that was said so far: whole lines, or telnet's answers.
+    pub(super) fn owe(&mut self, log: &Log, bytes: &[u8]) {
+        if self.is_broken || bytes.is_empty() {
+            return;
         }
-        if is_new {
-            ignored.push(other);
+        let at = self.stop(log);
+        match self.progress.owed.back_mut().filter(|last| last.at == at) {
+            Some(last) => last.text.extend_from_slice(bytes),
+            None => self.progress.owed.push_back(Owed { at, text: bytes.to_vec() }),
         }
-        self.choosy.store(!ignored.is_empty(), Ordering::Release);
-        Some(is_new)
     }
 
-    /// Whom it ignores.
-    pub(super) fn all_ignored(&self) -> Vec<SessionId> {
-        self.ignored().clone()
+    /// Owes it what comes before everything else: `text` begins where its stream of bytes stopped.
+    fn owe_first(&mut self, text: Vec<u8>) {
+        if !text.is_empty() {
+            self.progress.owed.push_front(Owed { at: 0, text });
+        }
     }
 
-    pub(super) fn put_back_ignored(&self, mut ignored: Vec<SessionId>) {
-        ignored.truncate(MOST_IGNORED);
-        self.choosy.store(!ignored.is_empty(), Ordering::Release);
-        *self.ignored() = ignored;
+    /// Moves the rest of a half-written line to what is owed, so that it is sent whatever becomes of the log.
+    pub(super) fn finish_line(&mut self, log: &Log) {
+        if !self.is_broken && self.progress.cursor >= log.tail() {
+            let rest = log.rest_of_line(self.progress.cursor);
+            self.progress.cursor += rest.len() as Position;
+            self.owe_first(rest);
+        }
     }
 
-    fn ignored(&self) -> MutexGuard<'_, Vec<SessionId>> {
-        self.ignored.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is sent first in a process that goes on after a crash: whole lines. An LF first of all ends a torn line.
+    pub(super) fn begin_with(&mut self, lines: Vec<u8>) {
+        self.progress.torn |= lines.starts_with(b"\n");
+        self.owe_first(lines);
     }
 
-    /// Takes out what it missed.
-    pub(super) fn take_skipped(&self) -> Option<Box<Skipped>> {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The log is about to drop what lies before `tail`: notes from where on the member loses lines.
+    pub(super) fn note_loss(&mut self, log: &Log, tail: Position) {
+        if self.progress.cursor < log.tail() || self.progress.cursor >= tail {
+            return;
+        }
+        self.finish_line(log);
+        let cursor = self.progress.cursor;
+        if self.loss.is_none() && cursor < tail {
+            let (first_line, own_lines) = (log.line_at(cursor), log.own_lines_at(cursor, self.id));
+            self.loss = Some(Box::new(Loss { first_line, own_lines }));
+        }
     }
 
-    /// Notes what it misses; keeps what was noted before, and adds to its own lines.
-    pub(super) fn note_skipped(&self, own_lines: u64, first: impl FnOnce() -> (Vec<u8>, u64)) {
-        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        let noted = skipped.get_or_insert_with(|| {
-            let (rest, first_line) = first();
-            Box::new(Skipped { rest, first_line, own_lines: 0 })
-        });
-        noted.own_lines += own_lines;
+    /// Some of the lines that it loses were its own.
+    pub(super) fn note_own_loss(&mut self, start: Position, first_line: u64, lines: u64) {
+        if self.progress.cursor <= start {
+            let loss = self.loss.get_or_insert_with(|| Box::new(Loss { first_line, own_lines: 0 }));
+            loss.own_lines += lines;
+        }
+    }
+
+    /// If the log has moved on over the cursor: goes on with the oldest line that is kept. Returns how many lines were
+    /// lost.
+    pub(super) fn catch_up(&mut self, log: &Log) -> u64 {
+        if self.progress.cursor >= log.tail() {
+            return 0;
+        }
+        let missed = self
+            .loss
+            .take()
+            .filter(|_| !self.is_broken)
+            .map_or(0, |loss| log.line_at(log.tail()).saturating_sub(loss.first_line + loss.own_lines));
+        self.progress.missed += missed;
+        self.flow.jump(log.tail() - self.progress.cursor);
+        self.progress.cursor = log.tail();
+        missed
+    }
+
+    /// Its reading ends with what has been said so far.
+    pub(super) fn end_at(&mut self, end: Position) {
+        let end = self.progress.end.min(end);
+        self.progress.end = end;
+        // What is owed to it further on would never have its turn.
+        self.progress.owed.iter_mut().for_each(|owed| owed.at = owed.at.min(end));
+    }
+
+    /// Nothing can be sent to it any more: it holds nobody up.
+    pub(super) fn break_off(&mut self) {
+        (self.is_broken, self.is_full) = (true, false);
+        self.progress.owed = VecDeque::new();
+        self.progress.missed = 0;
+        self.sink.signal(Signal::Broken);
     }
 }

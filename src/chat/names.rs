@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::member::SessionId;
+use super::id::SessionId;
 use crate::protocol::{Name, Who};
 
 /// Who has a name that looks like what: those who came first, first.
@@ -40,7 +40,7 @@ impl Names {
         ids.into_iter().rev()
     }
 
-    /// Says whether somebody else is called that, or something that looks like it.
+    /// Returns whether somebody else is called that, or something that looks like it.
     pub(super) fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
         self.holders(name).any(|id| id != by_others_than)
     }

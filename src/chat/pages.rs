@@ -7,14 +7,14 @@
 //! alone, or a few receivers, are sent to sooner than a file is made.
 //!
 //! It is not one step: the kernel sends 64 KiB at a time, and a signal that kills acts in between. So does it when
-//! send(2) finds no space. Whoever sends has marked it before, for the process that goes on (`outlet::Mark`).
+//! send(2) finds no space. Whoever sends has marked it before, for the process that goes on (`sink::Mark`).
 //!
 //! A page that sockets refer to must never change again, for they would send what it says then. So there is a file for
 //! each time that the broker sends to many in a row, and nobody writes to it a second time: when it is closed, its pages
 //! are gone as soon as the last socket has done with them.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
@@ -34,17 +34,18 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Has `bytes` in pages, if that pays for so many receivers. Nothing if there are no descriptors or no memory left,
+    /// Has what is in `slices` in pages, if that pays for so many receivers. Nothing if there are no descriptors or no memory left,
     /// either: then each has a copy.
-    pub(super) fn for_many(bytes: &[u8], receivers: usize) -> Option<Self> {
-        let pays = bytes.len() >= MIN_BYTES && receivers >= MIN_RECEIVERS;
-        pays.then(|| Self::with(bytes).ok()).flatten()
+    pub(super) fn for_many(slices: &[IoSlice<'_>], receivers: usize) -> Option<Self> {
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        let pays = len >= MIN_BYTES && receivers >= MIN_RECEIVERS;
+        pays.then(|| Self::with(slices, len).ok()).flatten()
     }
 
-    fn with(bytes: &[u8]) -> io::Result<Self> {
+    fn with(slices: &[IoSlice<'_>], len: usize) -> io::Result<Self> {
         let mut file = File::from(memfd_create(c"chatd-broadcast", MemfdFlags::CLOEXEC)?);
-        file.write_all(bytes)?;
-        Ok(Self { file, len: bytes.len() })
+        slices.iter().try_for_each(|slice| file.write_all(slice))?;
+        Ok(Self { file, len })
     }
 
     /// Sends them to a non-blocking stream socket, and says how many bytes it took. Where the peer is gone, that is an
@@ -77,7 +78,7 @@ mod tests {
         let mut sent = Vec::new();
         for seed in 0.. {
             let bytes = text(seed, MIN_BYTES + seed);
-            match Pages::for_many(&bytes, MIN_RECEIVERS).unwrap().send_to(&ours) {
+            match Pages::for_many(&[IoSlice::new(&bytes)], MIN_RECEIVERS).unwrap().send_to(&ours) {
                 Ok(length) => sent.extend_from_slice(&bytes[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn all_of_it_goes_to_each_of_many() {
         let bytes = text(0, MIN_BYTES);
-        let pages = Pages::for_many(&bytes, MIN_RECEIVERS).unwrap();
+        let pages = Pages::for_many(&[IoSlice::new(&bytes)], MIN_RECEIVERS).unwrap();
         for _ in 0..MIN_RECEIVERS {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let reading = thread::spawn(move || {
@@ -110,13 +111,13 @@ mod tests {
     fn whoever_is_gone_is_an_error_and_no_signal() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        let pages = Pages::for_many(&text(0, MIN_BYTES), MIN_RECEIVERS).unwrap();
+        let pages = Pages::for_many(&[IoSlice::new(&text(0, MIN_BYTES))], MIN_RECEIVERS).unwrap();
         assert_eq!(pages.send_to(&ours).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]
     fn little_and_few_have_copies() {
-        assert!(Pages::for_many(&text(0, MIN_BYTES - 1), 10_000).is_none());
-        assert!(Pages::for_many(&text(0, 256 * 1024), MIN_RECEIVERS - 1).is_none());
+        assert!(Pages::for_many(&[IoSlice::new(&text(0, MIN_BYTES - 1))], 10_000).is_none());
+        assert!(Pages::for_many(&[IoSlice::new(&text(0, 256 * 1024))], MIN_RECEIVERS - 1).is_none());
     }
 }

@@ -1,19 +1,20 @@
-//! A house for the tests of this floor: sessions whose sockets take as much as they are told to, and a clock that
+//! A hub for the tests of this floor: sessions whose sockets take as much as they are told to, and a clock that
 //! stands until it is told to go on.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::member::Member;
 use super::{
-    Arrival, Delivery, Effects, House, Input, KeptHouse, Limits, Member, Now, Outlet, Reader, SessionId,
+    Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, SessionId, Signal, Sink,
 };
-use crate::protocol::command::{self, Line};
 
 /// Bytes in each log.
 pub const CAPACITY: usize = 4096;
@@ -21,83 +22,187 @@ pub const CAPACITY: usize = 4096;
 /// `min_rate`, in bytes a second.
 pub const RATE: u64 = 1000;
 
-/// A house and its clock.
-pub struct TestHouse {
-    pub house: House,
-    pub now: Instant,
-    pub effects: Effects,
+/// A hub and its clock.
+pub struct TestHub {
+    shared: Rc<RefCell<Shared>>,
+    pub limits: Limits,
     next: u64,
+}
+
+struct Shared {
+    hub: Hub,
+    now: Instant,
 }
 
 /// A session.
 pub struct Person {
-    pub reader: Reader,
+    id: SessionId,
     pub socket: Arc<Socket>,
+    shared: Rc<RefCell<Shared>>,
 }
 
 /// Takes a set number of bytes, as a socket does whose other side does not read.
 #[derive(Debug, Default)]
 pub struct Socket {
-    room: AtomicUsize,
+    space: AtomicUsize,
     taken: Mutex<Vec<u8>>,
+    /// Its session waits for its input to be taken in.
+    is_outstanding: AtomicBool,
+    is_done: AtomicBool,
+    /// The other side is gone.
+    is_broken: AtomicBool,
 }
 
-impl Outlet for Socket {
+impl Socket {
+    /// Takes up to `most` bytes from now on.
+    pub fn set_space(&self, most: usize) {
+        self.space.store(most, Ordering::Relaxed);
+    }
+
+    /// What it has taken since this was last asked.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.taken.lock().unwrap())
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Relaxed)
+    }
+
+    pub fn is_outstanding(&self) -> bool {
+        self.is_outstanding.load(Ordering::Relaxed)
+    }
+
+    pub fn begin_input(&self) {
+        self.is_outstanding.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Sink for Socket {
     fn send(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let before = self.space.load(Ordering::Relaxed);
         let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
-        let before = self.room.load(Ordering::Relaxed);
         let sent: Vec<u8> = bytes.take(before).collect();
-        self.room.store(before - sent.len(), Ordering::Relaxed);
+        self.space.store(before - sent.len(), Ordering::Relaxed);
         self.taken.lock().unwrap().extend(&sent);
         if sent.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent.len()) }
+    }
+
+    fn signal(&self, signal: Signal) {
+        match signal {
+            Signal::Taken => self.is_outstanding.store(false, Ordering::Relaxed),
+            Signal::Done => self.is_done.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+impl Shared {
+    fn time(&self) -> Now {
+        Now { instant: self.now, wall: Timestamp::UNIX_EPOCH }
+    }
+
+    fn apply(&mut self, input: Input) {
+        let now = self.time();
+        self.hub.apply(input, now);
+        self.settle();
+    }
+
+    /// Goes on with all that can be gone on with, as the broker does.
+    fn settle(&mut self) {
+        let now = self.time();
+        while self.hub.has_work() {
+            self.hub.work(now, 1024);
+            for room in self.hub.take_fresh() {
+                let mut next = Some((0, None));
+                while let Some(at) = next {
+                    next = self.hub.deliver(room, at, 3, now);
+                }
+            }
+        }
     }
 }
 
 impl Person {
     pub fn id(&self) -> SessionId {
-        self.reader.id()
+        self.id
     }
 
     pub fn is_outstanding(&self) -> bool {
-        self.reader.member().is_outstanding()
+        self.socket.is_outstanding()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.socket.is_done()
     }
 
     /// Reads up to `most` bytes.
-    pub fn read(&mut self, most: usize) -> Delivery {
-        self.socket.room.store(most, Ordering::Relaxed);
-        self.reader.deliver().unwrap()
+    pub fn read(&mut self, most: usize) {
+        self.socket.set_space(most);
+        self.shared.borrow_mut().apply(Input::Writable(self.id));
+        self.socket.set_space(0);
     }
 
     pub fn heard(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.socket.taken.lock().unwrap())).unwrap()
+        String::from_utf8(self.socket.take()).unwrap()
     }
 
     pub fn read_all(&mut self) -> String {
-        while self.read(usize::MAX) == Delivery::More {}
+        self.read(usize::MAX);
         self.heard()
+    }
+
+    /// Something of the membership.
+    pub(super) fn member<T>(&self, ask: impl FnOnce(&Member) -> T) -> T {
+        ask(self.shared.borrow().hub.member(self.id).unwrap())
+    }
+
+    /// Its connection fails.
+    pub fn break_off(&self) {
+        self.socket.is_broken.store(true, Ordering::Relaxed);
+        let read = Read { is_broken: true, ..Read::default() };
+        self.shared.borrow_mut().apply(Input::Read(self.id, Box::new(read)));
     }
 }
 
-impl Default for TestHouse {
+impl Default for TestHub {
     fn default() -> Self {
         Self::new(|_| {})
     }
 }
 
-impl TestHouse {
+impl TestHub {
     pub fn new(change: impl FnOnce(&mut Limits)) -> Self {
-        let mut limits = Limits { log_size: CAPACITY, history: 100, max_rooms: 3, min_rate: RATE };
+        let mut limits = Limits {
+            log_size: CAPACITY,
+            history: 100,
+            max_rooms: 3,
+            min_rate: RATE,
+            memory: 1 << 30,
+            commands: true,
+        };
         change(&mut limits);
-        Self { house: House::new(limits), now: Instant::now(), effects: Effects::default(), next: 1 }
+        let hub = Hub::new(limits, Box::<Local>::default());
+        Self { shared: Rc::new(RefCell::new(Shared { hub, now: Instant::now() })), limits, next: 1 }
+    }
+
+    pub fn hub(&self) -> RefMut<'_, Hub> {
+        RefMut::map(self.shared.borrow_mut(), |shared| &mut shared.hub)
     }
 
     pub fn time(&self) -> Now {
-        Now { instant: self.now, wall: Timestamp::UNIX_EPOCH }
+        self.shared.borrow().time()
     }
 
     pub fn apply(&mut self, input: Input) {
-        let now = self.time();
-        self.house.apply(input, now, &mut self.effects);
+        self.shared.borrow_mut().apply(input);
+    }
+
+    /// Goes on with all that can be gone on with.
+    pub fn settle(&mut self) {
+        self.shared.borrow_mut().settle();
     }
 
     pub fn join(&mut self) -> Person {
@@ -105,12 +210,11 @@ impl TestHouse {
     }
 
     pub fn arrive(&mut self, arrival: Arrival) -> Person {
-        let socket = Arc::new(Socket::default());
-        let outlet = Arc::clone(&socket) as Arc<dyn Outlet>;
-        let member = Arc::new(Member::new(SessionId(self.next), outlet, self.house.entrance()));
+        let (id, socket) = (SessionId(self.next), Arc::new(Socket::default()));
         self.next += 1;
-        self.apply(Input::Join { member: Arc::clone(&member), arrival });
-        Person { reader: Reader::new(member), socket }
+        let sink = Arc::clone(&socket) as Arc<dyn Sink>;
+        self.apply(Input::Join { id, sink, arrival: Box::new(arrival) });
+        Person { id, socket, shared: Rc::clone(&self.shared) }
     }
 
     /// Somebody who is called that, and has read all there was to read about it.
@@ -121,85 +225,88 @@ impl TestHouse {
         person
     }
 
-    pub fn say(&mut self, person: &mut Person, text: &str) {
-        let lines = text.matches('\n').count() as u32;
-        person.reader.member().begin_input();
-        person.reader.traffic().begin_input(text.len());
-        self.apply(Input::Say { from: person.id(), text: text.as_bytes().to_vec(), lines });
-        // As its session would, woken by the acknowledgement: it goes past what it said itself.
-        person.read(0);
+    /// Has somebody send what came of one read.
+    pub fn send(&mut self, person: &Person, read: Read) {
+        assert!(!person.is_outstanding(), "a session has one input under way");
+        person.socket.begin_input();
+        self.hub().traffic().begin_input(read.text.len());
+        self.apply(Input::Read(person.id, Box::new(read)));
     }
 
-    /// Sends what is new to all who had been sent everything before, as the broker does.
-    pub fn deliver(&mut self) {
-        while let Some(room) = self.house.take_fresh() {
-            let mut next = self.house.deliver(room, (0, None), usize::MAX);
-            while let Some(after) = next {
-                next = self.house.deliver(room, after, usize::MAX);
-            }
-        }
+    pub fn say(&mut self, person: &mut Person, text: &str) {
+        self.send(person, Read { text: text.as_bytes().to_vec(), ..Read::default() });
     }
 
     /// Has somebody type a command.
     pub fn ask(&mut self, person: &mut Person, line: &str) {
-        let Line::Command(command) = command::read(line.as_bytes()) else { panic!("{line} is no command") };
-        person.reader.member().begin_input();
-        self.apply(Input::Ask { from: person.id(), command });
+        self.say(person, &format!("{line}\n"));
     }
 
-    /// Has somebody type a command, and says what that hears then.
+    /// Has somebody type a command, and returns what that hears then.
     pub fn answer(&mut self, person: &mut Person, line: &str) -> String {
         person.read_all();
         self.ask(person, line);
         person.read_all()
     }
 
-    pub fn leave(&mut self, mut person: Person) {
-        person.reader.release();
-        self.apply(Input::Leave(person.id()));
+    /// Somebody says nothing more.
+    pub fn end(&mut self, person: &Person) {
+        self.send(person, Read { end: End::Closed, ..Read::default() });
+    }
+
+    pub fn leave(&mut self, person: Person) {
+        self.apply(Input::Leave(person.id));
+    }
+
+    /// All that is known of the sessions `ids`.
+    pub fn snapshot(&mut self, ids: &[SessionId]) -> HubSnapshot {
+        ids.iter().for_each(|id| self.apply(Input::Frozen(*id, Box::<Reading>::default())));
+        let limits = self.limits;
+        let hub = std::mem::replace(&mut *self.hub(), Hub::new(limits, Box::<Local>::default()));
+        hub.into_snapshot().0
     }
 
     /// Goes on in another process: with what can be written down, and nothing else.
     pub fn move_on(&mut self, people: &mut [Person]) {
         let sockets: HashMap<_, _> =
-            people.iter().map(|person| (person.id(), Arc::clone(&person.socket))).collect();
-        self.move_on_with(|id| sockets.get(&id).map(|socket| Arc::clone(socket) as Arc<dyn Outlet>));
-        people.iter_mut().for_each(|person| person.reader = Reader::new(self.member(person.id())));
+            people.iter().map(|person| (person.id, Arc::clone(&person.socket))).collect();
+        let ids = self.hub().sessions().collect::<Vec<_>>();
+        let snapshot = self.snapshot(&ids);
+        self.move_to(snapshot, |id| sockets.get(&id).map(|socket| Arc::clone(socket) as Arc<dyn Sink>));
     }
 
-    /// As [`TestHouse::move_on`], with the sockets that `outlet_of` has.
-    pub fn move_on_with(&mut self, outlet_of: impl FnMut(SessionId) -> Option<Arc<dyn Outlet>>) {
+    /// Goes on with a snapshot.
+    pub fn move_to(
+        &mut self,
+        snapshot: HubSnapshot,
+        sink_of: impl FnMut(SessionId) -> Option<Arc<dyn Sink>>,
+    ) -> Vec<(SessionId, Reading)> {
         let mut bytes = Vec::new();
-        ciborium::into_writer(&self.house.keep(), &mut bytes).unwrap();
-        let kept: KeptHouse = ciborium::from_reader(&bytes[..]).unwrap();
-        assert_eq!(kept, self.house.keep());
-        self.house = House::put_back(self.house.limits, kept, self.time(), outlet_of).unwrap();
-    }
-
-    /// The membership of somebody who is there.
-    pub fn member(&self, id: SessionId) -> Arc<Member> {
-        self.house.members().find(|member| member.id() == id).cloned().unwrap()
+        ciborium::into_writer(&snapshot, &mut bytes).unwrap();
+        let read: HubSnapshot = ciborium::from_reader(&bytes[..]).unwrap();
+        let mut again = Vec::new();
+        ciborium::into_writer(&read, &mut again).unwrap();
+        assert!(again == bytes, "what is written is read again");
+        let now = self.time();
+        let (hub, readings) = Hub::restore(self.limits, Box::<Local>::default(), read, now, sink_of).unwrap();
+        *self.hub() = hub;
+        self.settle();
+        readings
     }
 
     pub fn wait(&mut self, time: Duration) {
-        let end = self.now + time;
-        while let Some(tick) = self.house.next_tick().filter(|tick| *tick <= end) {
-            self.now = tick.max(self.now);
-            self.tick();
+        let end = self.shared.borrow().now + time;
+        loop {
+            let tick = self.hub().next_tick().filter(|tick| *tick <= end);
+            let mut shared = self.shared.borrow_mut();
+            shared.now = tick.unwrap_or(end).max(shared.now);
+            let now = shared.time();
+            shared.hub.tick(now);
+            shared.settle();
+            if tick.is_none() {
+                return;
+            }
         }
-        self.now = end;
-    }
-
-    /// As the broker does when the last of those it waits for has read.
-    pub fn notice_space(&mut self) {
-        if self.house.has_space(Waker::noop()) {
-            self.tick();
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = self.time();
-        self.house.tick(now, &mut self.effects);
     }
 }
 

@@ -1,4 +1,7 @@
-//! What goes through all rooms, as numbers that every floor may look at.
+//! Traffic: what goes through all rooms, as numbers that every floor may look at.
+//!
+//! They are counters for the status line, and one gate: [`Traffic::is_crowded`] has sessions read little at a time while
+//! very much waits for the hub already. The hub decides nothing by them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,34 +16,23 @@ pub struct Traffic {
     skipped: AtomicU64,
     lines: AtomicU64,
     rooms: AtomicUsize,
-    min_rate: AtomicU64,
 }
 
 impl Traffic {
-    /// Nothing has been said yet. A room waits for members that read at least `min_rate` bytes a second.
-    pub fn new(min_rate: u64) -> Arc<Self> {
+    /// Nothing has been said yet.
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicUsize::new(0),
             skipped: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             rooms: AtomicUsize::new(0),
-            min_rate: AtomicU64::new(min_rate),
         })
     }
 
     /// Goes on counting where another process has stopped.
-    pub(super) fn put_back(&self, lines: u64, skipped: u64) {
+    pub(super) fn restore(&self, lines: u64, skipped: u64) {
         self.lines.store(lines, Ordering::Relaxed);
         self.skipped.store(skipped, Ordering::Relaxed);
-    }
-
-    /// Changes the rate, in bytes a second, below which a member is not waited for.
-    pub fn set_min_rate(&self, min_rate: u64) {
-        self.min_rate.store(min_rate, Ordering::Relaxed);
-    }
-
-    pub(super) fn min_rate(&self) -> u64 {
-        self.min_rate.load(Ordering::Relaxed)
     }
 
     /// Counts an input on its way to the broker.
@@ -53,7 +45,7 @@ impl Traffic {
         self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Says whether so much is on its way that sessions should read only a little at a time.
+    /// Returns whether so much is on its way that sessions should read only a little at a time.
     pub fn is_crowded(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > MANY_IN_FLIGHT
     }

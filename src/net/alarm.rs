@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use futures::future;
 use futures::task::AtomicWaker;
 
-use crate::chat::{Member, SessionId};
+use super::connection::Connection;
+use crate::chat::SessionId;
 use crate::rt;
 
 /// Alarms that are due within this time of each other are seen to together.
@@ -22,20 +23,20 @@ pub const GRAIN: Duration = Duration::from_millis(10);
 /// The alarms of all sessions.
 #[derive(Debug, Default)]
 pub struct Alarms {
-    pending: Mutex<BTreeMap<(Instant, SessionId), Arc<Member>>>,
+    pending: Mutex<BTreeMap<(Instant, SessionId), Arc<Connection>>>,
     earlier: AtomicWaker,
 }
 
 impl Alarms {
-    /// Wakes `member` at `when`. A session has at most one alarm: `alarm` is what it has so far, and
+    /// Wakes the session of `connection` at `when`. A session has at most one alarm: `alarm` is what it has so far, and
     /// is replaced.
-    pub fn set(&self, alarm: &mut Option<Instant>, when: Instant, member: &Arc<Member>) {
+    pub fn set(&self, alarm: &mut Option<Instant>, when: Instant, connection: &Arc<Connection>) {
         let mut pending = self.pending();
         if let Some(before) = alarm.replace(when) {
-            pending.remove(&(before, member.id()));
+            pending.remove(&(before, connection.id()));
         }
         let is_first = pending.first_key_value().is_none_or(|((first, _), _)| when < *first);
-        pending.insert((when, member.id()), Arc::clone(member));
+        pending.insert((when, connection.id()), Arc::clone(connection));
         drop(pending);
         if is_first {
             self.earlier.wake();
@@ -80,7 +81,7 @@ impl Alarms {
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, BTreeMap<(Instant, SessionId), Arc<Member>>> {
+    fn pending(&self) -> MutexGuard<'_, BTreeMap<(Instant, SessionId), Arc<Connection>>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

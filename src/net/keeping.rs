@@ -7,16 +7,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::channel::mpsc::UnboundedSender;
 
-use super::marks::Marks;
-use super::session::KeptSession;
-use super::stream::Stream;
+use super::connection::Connection;
+use super::crash_table::CrashTable;
 use crate::chat::SessionId;
 
 /// What there is to know for whoever keeps connections. There are at most two of them for each connection.
 #[derive(Debug)]
 pub enum Keep {
     /// A connection has become a session.
-    Came(SessionId, Arc<Stream>),
+    Came(SessionId, Arc<Connection>),
     /// It is over.
     Gone(SessionId),
 }
@@ -25,16 +24,15 @@ pub enum Keep {
 #[derive(Debug, Default)]
 pub struct Keeping {
     keeper: Mutex<Option<UnboundedSender<Keep>>>,
-    marks: OnceLock<Arc<Marks>>,
-    frozen: Mutex<Vec<KeptSession>>,
+    table: OnceLock<Arc<CrashTable>>,
 }
 
 impl Keeping {
     /// From now on `keeper` hears of all connections.
-    pub fn begin(&self, keeper: UnboundedSender<Keep>, marks: Arc<Marks>) {
+    pub fn begin(&self, keeper: UnboundedSender<Keep>, table: Arc<CrashTable>) {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
-        // It is the first time, or the marks are those of before.
-        let _ = self.marks.set(marks);
+        // It is the first time, or the table is that of before.
+        let _ = self.table.set(table);
     }
 
     /// Nobody hears of anything any more: the channel ends.
@@ -42,17 +40,17 @@ impl Keeping {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Says whether connections outlive this process.
+    /// Returns whether connections outlive this process.
     pub fn is_on(&self) -> bool {
-        self.marks.get().is_some()
+        self.table.get().is_some()
     }
 
     /// Tells of a connection.
     pub fn tell(&self, keep: Keep) {
         if let Keep::Came(id, _) = &keep
-            && let Some(marks) = self.marks.get()
+            && let Some(table) = self.table.get()
         {
-            marks.reserve(*id);
+            table.reserve(*id);
         }
         if let Some(keeper) = &*self.keeper.lock().unwrap_or_else(PoisonError::into_inner) {
             // Whoever does not listen any more does not keep anything.
@@ -60,18 +58,8 @@ impl Keeping {
         }
     }
 
-    /// Where connections are marked, if they outlive this process.
-    pub fn marks(&self) -> Option<Arc<Marks>> {
-        self.marks.get().cloned()
-    }
-
-    /// A session has stopped where it stands.
-    pub(super) fn freeze(&self, kept: KeptSession) {
-        self.frozen.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
-    }
-
-    /// All sessions that have stopped.
-    pub fn take_frozen(&self) -> Vec<KeptSession> {
-        std::mem::take(&mut self.frozen.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Where connections are noted, if they outlive this process.
+    pub fn table(&self) -> Option<Arc<CrashTable>> {
+        self.table.get().cloned()
     }
 }

@@ -21,11 +21,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlag
 use backoff::Backoff;
 use socket_file::SocketFile;
 
+use super::close::Origin;
+use super::connection::Connection;
 use super::keeping::Keep;
-use super::session::Origin;
-use super::stream::Stream;
 use super::{Address, Counters, Net, Session, options};
-use crate::chat::{Arrival, Input, Outlet, RoomLog};
+use crate::chat::{Arrival, Input, SessionId, Traffic};
 use crate::protocol::{Form, Notice};
 use crate::rt;
 
@@ -59,10 +59,10 @@ impl Listener {
         match address {
             Address::Tcp(address) => {
                 let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-                Self::bind_tcp(stream_socket(family)?, *address)
+                Self::bind_tcp(options::stream_socket(family)?, *address)
             }
             Address::LinkLocal(address) => {
-                let socket = stream_socket(AddressFamily::INET6)?;
+                let socket = options::stream_socket(AddressFamily::INET6)?;
                 let address = address.resolve(&socket)?;
                 Self::bind_tcp(socket, address.into())
             }
@@ -185,15 +185,11 @@ impl AsFd for Listener {
     }
 }
 
-fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
 /// Where sessions that come in through a listener go.
 #[derive(Debug)]
 pub struct Entrance {
-    /// What they read until the broker has let them in.
-    pub room: Arc<RoomLog>,
+    /// What goes through all rooms.
+    pub traffic: Arc<Traffic>,
     /// The way to the broker, from which each gets its own.
     pub inputs_tx: mpsc::Sender<Input>,
     /// What they come with.
@@ -217,36 +213,38 @@ impl Door {
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address may be missing, for a caller that is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        let settings = self.net.settings();
         // It fails for a caller that is gone already.
-        let _ = options::bound_unsent(&socket, self.net.settings().send_buffer);
-        match Stream::new(socket, self.net.keeping.marks()) {
-            Ok(stream) => self.open(Arc::new(stream), from),
-            Err(error) => log::debug!("a connection failed before it became a session: {error}"),
+        let _ = options::bound_unsent(&socket, settings.send_buffer);
+        match self.net.sessions.admit(from.map(|from| from.ip().to_canonical()), &settings) {
+            Ok(id) => self.open(socket, id, from),
+            Err(refusal) => {
+                Counters::count(&self.net.counters.refused);
+                log::debug!("refused {}: {}", Origin(from), refusal.notice());
+                turn_away(socket, refusal.notice(), self.form());
+            }
         }
+    }
+
+    fn open(&self, socket: OwnedFd, id: SessionId, from: Option<SocketAddr>) {
+        let connection = match Connection::new(socket, id, self.net.keeping.table()) {
+            Ok(connection) => Arc::new(connection),
+            Err(error) => {
+                log::debug!("a connection failed before it became a session: {error}");
+                return self.net.sessions.remove(id);
+            }
+        };
+        Counters::count(&self.net.counters.accepted);
+        self.net.sessions.begin(&connection);
+        self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));
+        let (net, Entrance { traffic, inputs_tx, arrival }) = (Arc::clone(&self.net), &self.entrance);
+        let session = Session::new(net, Arc::clone(traffic), connection, from, inputs_tx.clone());
+        rt::spawn(session.run(Some(Arc::clone(arrival))));
     }
 
     /// How lines are shown to those who come in here.
     fn form(&self) -> Form {
         Form::new(self.entrance.arrival.view, false)
-    }
-
-    fn open(&self, stream: Arc<Stream>, from: Option<SocketAddr>) {
-        let ip = from.map(|from| from.ip().to_canonical());
-        let outlet = Arc::clone(&stream) as Arc<dyn Outlet>;
-        match self.net.sessions.admit(ip, &self.net.settings(), outlet, &self.entrance.room) {
-            Ok(member) => {
-                Counters::count(&self.net.counters.accepted);
-                self.net.keeping.tell(Keep::Came(member.id(), Arc::clone(&stream)));
-                let (net, inputs_tx) = (Arc::clone(&self.net), self.entrance.inputs_tx.clone());
-                let session = Session::new(net, stream, from, member, inputs_tx);
-                rt::spawn(session.run(Some(Arc::clone(&self.entrance.arrival))));
-            }
-            Err(refusal) => {
-                Counters::count(&self.net.counters.refused);
-                log::debug!("refused {}: {}", Origin(from), refusal.notice());
-                turn_away(&*stream, refusal.notice(), self.form());
-            }
-        }
     }
 }
 

@@ -1,22 +1,27 @@
 //! Floor 2: from sockets to rooms and back.
 //!
-//! [`listener`] accepts, [`session`] is one connection's task, [`stream`] its socket; [`address`] is
-//! where one can listen, [`options`] what is set on sockets, `login` who has connected,
-//! [`alarm`] the deadlines of sessions, and [`sessions`] the list of who is there. Nothing here knows
-//! of argv, signals or the environment: floor 3 hands in sockets and [`Settings`], and says when to drain.
+//! [`listener`] accepts, [`session`] is one connection's task, `intake` what it makes of the bytes that arrive, `rate`
+//! its rate limit and [`connection`] its socket; [`address`] is where one can listen, [`options`] what is set on
+//! sockets, `login` who has connected, [`alarm`] the deadlines of sessions, and [`sessions`] the list of who is there.
+//! [`keeping`], [`parcel`] and [`crash_table`] are how connections outlive the process. Nothing here knows of argv,
+//! signals or the environment: floor 3 hands in sockets and [`Settings`], and says when to drain.
 
 pub mod address;
 pub mod alarm;
+mod close;
+pub mod connection;
+pub mod crash_table;
+mod deadlines;
+mod intake;
 pub mod keeping;
 pub mod listener;
 mod login;
-pub mod marks;
 pub mod options;
 pub mod parcel;
+mod rate;
 pub mod session;
 pub mod sessions;
 pub mod settings;
-pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -60,10 +65,8 @@ pub enum Stage {
     Running = 0,
     /// Sessions take what has already arrived and stop reading.
     Draining = 1,
-    /// The broker has ended: the logs are final, what is in them is still written.
-    Final = 2,
-    /// Instead of all that: sessions stop where they stand, and another process goes on with them.
-    Frozen = 3,
+    /// Instead of that: sessions stop where they stand, and another process goes on with them.
+    Frozen = 2,
 }
 
 /// What happened since the start; each only grows.
@@ -146,7 +149,6 @@ impl Net {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Running,
             1 => Stage::Draining,
-            2 => Stage::Final,
             _ => Stage::Frozen,
         }
     }
@@ -158,15 +160,9 @@ impl Net {
         self.sessions.wake_all();
     }
 
-    /// Has all sessions stop where they stand; see [`Keeping::take_frozen`].
+    /// Has all sessions stop where they stand and tell the hub what they have read.
     pub fn freeze(&self) {
         self.stage.store(Stage::Frozen as u8, Ordering::Release);
-        self.sessions.wake_all();
-    }
-
-    /// Tells all sessions that nothing more will be said.
-    pub fn finish(&self) {
-        self.stage.store(Stage::Final as u8, Ordering::Release);
         self.sessions.wake_all();
     }
 

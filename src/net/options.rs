@@ -1,10 +1,10 @@
 //! What chatd sets on sockets, and asks of them.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use socket2::SockRef;
 
 /// A connection on which nothing has arrived for this long is probed (tcp(7), TCP_KEEPIDLE).
@@ -15,6 +15,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 6;
 /// Data that is not acknowledged for this long ends the connection, in milliseconds (TCP_USER_TIMEOUT).
 const USER_TIMEOUT_MS: u32 = 120_000;
+
+/// A new stream socket that is closed on exec.
+///
+/// # Errors
+/// The kernel's, where there are no descriptors or no such family.
+pub fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
 
 /// Sets what chatd wants of TCP connections: small lines go out at once, urgent data (telnet's Ctrl-C)
 /// is read where it stands, and a caller that is gone is found out without being asked. Set on a listening

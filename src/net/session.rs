@@ -1,188 +1,130 @@
-//! One connection, from the greeting to the last byte: one task, no channel of its own, no copy of
-//! what others say.
+//! One connection, from the greeting to the last byte: one task, no channel of its own, no copy of what others say.
 //!
-//! A session reads into a buffer that all sessions of a thread share, frames and cleans what it read,
-//! and hands whole lines to the broker, one input at a time. It writes what lies between its cursor
-//! and the head of the room's log. Reading and writing have wakers of their own in the reactor: being
-//! woken to write does not read. Whatever goes wrong here ends this session and no other.
+//! A session reads into a buffer that all sessions of a thread share, has its intake frame and clean what it read,
+//! and hands that to the hub, one input at a time. The hub sends; the session says when a socket that was full takes
+//! more. Reading and writing have wakers of their own in the reactor: being woken to write does not read. Whatever
+//! goes wrong here ends this session and no other.
 
-mod asking;
-mod deadlines;
-mod handover;
-mod pace;
 mod reading;
-mod writing;
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use asking::Unsaid;
 use futures::SinkExt;
 use futures::channel::mpsc;
-use futures::future::{self, BoxFuture};
-pub use handover::KeptSession;
-use pace::Pace;
-pub use pace::Rate;
-use serde::{Deserialize, Serialize};
+use futures::future;
 
+use super::close::{Close, Origin};
+use super::connection::{Connection, Signals};
+use super::deadlines::{Deadlines, Waits};
+use super::intake::Intake;
 use super::keeping::Keep;
 use super::login;
-use super::stream::Stream;
-use super::{Net, Stage};
-use crate::chat::{Arrival, Input, Member, Reader};
-use crate::protocol::{Framer, Opening, READ_BYTES, View};
+use super::rate::Limiter;
+use super::{Counters, Net, Stage};
+use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal, Sink, Traffic};
+use crate::protocol::READ_BYTES;
 use crate::rt;
 
-/// How many reads and deliveries a session does before the others have their turn.
+/// How many reads a session does before the others have their turn.
 const TURNS: usize = 4;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Where in its life a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Phase {
-    /// The room has not let it in yet.
-    Joining,
-    /// It hears and speaks.
-    Open,
-    /// The daemon stops: what it has said already is passed on, and nothing more is read.
-    Leaving,
-    /// Its input has ended; the room is told so as soon as it has taken in what was said before.
-    Ended,
-    /// It only writes, up to its end.
-    Finishing,
-    /// All has been written; the kernel is getting rid of it.
-    Lingering,
-}
-
-/// Where a session comes from, for the log.
-pub(super) struct Origin(pub(super) Option<SocketAddr>);
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(address) => address.fmt(f),
-            None => f.write_str("a unix socket"),
-        }
-    }
-}
-
-/// Why a session is over.
-#[derive(Debug)]
-enum Close {
-    /// Everything has been written that there was.
-    Done,
-    /// The connection failed.
-    Broken(io::Error),
-    /// Nothing of what there was for it was taken for too long.
-    Slow,
-    /// It was still not done when it had to be.
-    Late,
-    /// Another process goes on with it.
-    Frozen,
-}
-
-impl fmt::Display for Close {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done => f.write_str("it ended"),
-            Self::Broken(error) => write!(f, "the connection failed: {error}"),
-            Self::Slow => f.write_str("it did not read"),
-            Self::Late => f.write_str("it had not read everything within drain"),
-            Self::Frozen => f.write_str("another process goes on with it"),
-        }
-    }
-}
-
-impl From<io::Error> for Close {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
 /// A connection's task.
 #[derive(Debug)]
 pub struct Session {
     net: Arc<Net>,
-    stream: Arc<Stream>,
+    traffic: Arc<Traffic>,
+    connection: Arc<Connection>,
     from: Option<SocketAddr>,
-    /// Its own way to the broker, never cloned; gone when nothing more will be said during a drain.
-    inputs_tx: Option<mpsc::Sender<Input>>,
-    reader: Reader,
-    framer: Framer,
-    opening: Opening,
-    /// Clean lines that have not been passed on yet, of which each may be a command.
-    unsaid: Option<Box<Unsaid>>,
-    /// How much of its rate is used up, where there is one.
-    pace: Option<Box<Pace>>,
+    /// Its own way to the hub, never cloned.
+    inputs_tx: mpsc::Sender<Input>,
+    intake: Intake,
+    limiter: Option<Box<Limiter>>,
     phase: Phase,
+    /// The hub has not taken in its last input: it reads nothing more until then.
+    is_waiting: bool,
     /// The last read filled the buffer: there may be more that the reactor will not speak of again.
     more_to_read: bool,
-    /// The kernel took less than it was offered; since when it has taken nothing.
-    blocked: Option<Instant>,
-    /// When something was last read, or the session began.
-    last_read: Instant,
-    /// The connection failed: nothing more can be sent, but what has arrived is still read.
+    /// The connection failed, which may be known before all that has arrived is read.
     broken: Option<io::Error>,
-    /// When closing began.
-    ending: Option<Instant>,
-    alarm: Option<Instant>,
-    /// It is marked for the case of a crash: half a line has been read.
+    /// Half a line has been read, and that is marked for the case of a crash.
     is_marked: bool,
-    /// Nobody gets what it says any more: it was meant for others than those who would hear it.
-    is_unheard: bool,
-    /// It has just spoken telnet for the first time: the room is to be told before what it says next.
-    is_new_to_telnet: bool,
-    /// It has been told that the daemon stops.
-    is_told_of_the_end: bool,
-    /// The waker that the membership has: it hardly ever changes.
-    waker: Option<Waker>,
+    /// The socket takes more, and the hub does not know yet.
+    is_writable: bool,
+    deadlines: Deadlines,
+    alarm: Option<Instant>,
 }
 
 impl Session {
     /// A session that will join as soon as it runs.
     pub fn new(
         net: Arc<Net>,
-        stream: Arc<Stream>,
+        traffic: Arc<Traffic>,
+        connection: Arc<Connection>,
         from: Option<SocketAddr>,
-        member: Arc<Member>,
         inputs_tx: mpsc::Sender<Input>,
     ) -> Self {
-        let reader = Reader::new(member);
         Self {
             net,
-            stream,
+            traffic,
+            connection,
             from,
-            inputs_tx: Some(inputs_tx),
-            reader,
-            framer: Framer::default(),
-            opening: Opening::default(),
-            unsaid: None,
-            pace: None,
-            phase: Phase::Joining,
+            inputs_tx,
+            intake: Intake::default(),
+            limiter: None,
+            phase: Phase::Open,
+            is_waiting: true,
             more_to_read: false,
-            blocked: None,
-            last_read: rt::now(),
             broken: None,
-            ending: None,
-            alarm: None,
             is_marked: false,
-            is_unheard: false,
-            is_new_to_telnet: false,
-            is_told_of_the_end: false,
-            waker: None,
+            is_writable: false,
+            deadlines: Deadlines::new(),
+            alarm: None,
         }
     }
 
-    /// Runs until the connection is over, and leaves the room; `arrival` is what it comes with, if the room does not
+    /// The same where it has stopped in another process; `is_waiting` says whether the hub has still to take in what it
+    /// has sent.
+    pub fn resume(self, reading: Reading, is_waiting: bool) -> Self {
+        let now = rt::now();
+        let Reading { phase, framer, opening, unsaid, is_telnet, used, idle } = reading;
+        self.connection.note_half_read(framer.is_begun());
+        Self {
+            from: self.connection.caller(),
+            is_marked: framer.is_begun(),
+            intake: Intake::resume(framer, opening, is_telnet),
+            // What waits for the rate limit is followed by the end that has been read.
+            limiter: Limiter::resume(
+                unsaid,
+                if phase == Phase::Open { End::No } else { End::Closed },
+                used,
+                now,
+            ),
+            phase,
+            is_waiting,
+            deadlines: Deadlines {
+                last_read: now.checked_sub(idle).unwrap_or(now),
+                full: None,
+                ending: (phase != Phase::Open).then_some(now),
+            },
+            ..self
+        }
+    }
+
+    fn id(&self) -> SessionId {
+        self.connection.id()
+    }
+
+    /// Runs until the connection is over, and leaves the hub; `arrival` is what it comes with, if the hub does not
     /// know it yet. Nothing that happens to it is an error of the daemon's: strangers can cause it, so it is told to
     /// the log at debug level only.
     #[expect(
@@ -191,66 +133,74 @@ impl Session {
     )]
     pub fn run(mut self, arrival: Option<Arc<Arrival>>) -> impl Future<Output = ()> + Send {
         async move {
-            if let Some(arrival) = arrival {
-                let Some(join) = Box::pin(self.join(arrival)).await else { return self.freeze(true) };
-                // It fails when the broker has ended: then this does, too.
-                self.inputs_tx.take_if(|inputs_tx| inputs_tx.try_send(join).is_err());
-            }
-            if self.inputs_tx.is_some() {
-                let close = future::poll_fn(|cx| self.poll(cx)).await;
-                log::debug!("session {} from {} is over: {close}", self.reader.id().0, Origin(self.from));
-                if matches!(close, Close::Frozen) {
-                    return self.freeze(false);
-                }
-            }
-            if let Some(leave) = self.leave() {
-                leave.await;
-            }
+            let is_in = match arrival {
+                Some(arrival) => Box::pin(self.join(arrival)).await,
+                None => true,
+            };
+            let close = if is_in { future::poll_fn(|cx| self.poll(cx)).await } else { Close::Frozen };
+            log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.from));
+            Box::pin(self.leave(matches!(close, Close::Frozen))).await;
         }
     }
 
-    /// What it says to the broker first; nothing if it is to stop before that.
-    async fn join(&self, arrival: Arc<Arrival>) -> Option<Input> {
-        let mut arrival = Arc::unwrap_or_clone(arrival);
+    /// Tells the hub that it is there; returns false if it is to stop before that.
+    async fn join(&mut self, arrival: Arc<Arrival>) -> bool {
+        let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
+        arrival.greeting.clone_from(&self.net.settings().greeting);
         if self.from.is_none() {
-            let mut login = pin!(login::login_of(&*self.stream));
-            arrival.verified = future::poll_fn(|cx| {
-                self.reader.member().register(cx.waker());
+            let mut login = pin!(login::login_of(&*self.connection));
+            let verified = future::poll_fn(|cx| {
+                self.connection.register(cx);
                 match self.net.stage() {
                     Stage::Frozen => Poll::Ready(None),
                     _ => login.as_mut().poll(cx).map(Some),
                 }
-            })
-            .await?;
+            });
+            let Some(verified) = verified.await else { return false };
+            arrival.verified = verified;
         }
-        let member = Arc::clone(self.reader.member());
-        member.begin_input();
-        Some(Input::Join { member, arrival })
+        let sink = Arc::clone(&self.connection) as Arc<dyn Sink>;
+        self.send(Input::Join { id: self.id(), sink, arrival });
+        true
     }
 
-    /// Closes the connection, and leaves the room if the broker is still there.
-    fn leave(self) -> Option<BoxFuture<'static, ()>> {
-        let Self { net, mut reader, mut alarm, stream, inputs_tx, .. } = self;
-        reader.release();
-        if net.keeping.is_on() {
-            net.keeping.tell(Keep::Gone(reader.id()));
-            stream.end();
-        }
-        net.alarms.clear(&mut alarm, reader.id());
-        net.sessions.remove(reader.id());
-        drop(stream);
-        let (mut inputs_tx, id) = (inputs_tx?, reader.id());
-        Some(Box::pin(async move {
-            // It fails when the broker has ended, and with it all membership.
-            let _ = inputs_tx.send(Input::Leave(id)).await;
-        }))
+    /// Closes the connection, or leaves it to another process; tells the hub which.
+    async fn leave(mut self, is_frozen: bool) {
+        let id = self.id();
+        self.net.alarms.clear(&mut self.alarm, id);
+        let (mut inputs_tx, input) = if is_frozen {
+            let (tx, reading) = self.freeze();
+            (tx, Input::Frozen(id, Box::new(reading)))
+        } else {
+            if self.net.keeping.is_on() {
+                self.net.keeping.tell(Keep::Gone(id));
+                self.connection.end();
+            }
+            self.net.sessions.remove(id);
+            (self.inputs_tx, Input::Leave(id))
+        };
+        // It fails when the broker has ended, and with it all membership.
+        let _ = inputs_tx.send(input).await;
+    }
+
+    /// What the next process has to know of it.
+    fn freeze(self) -> (mpsc::Sender<Input>, Reading) {
+        let now = rt::now();
+        let (unsaid, used) = self.limiter.map_or_else(Limiter::default, |limiter| *limiter).into_parts(now);
+        let reading = Reading {
+            phase: self.phase,
+            framer: self.intake.framer,
+            opening: self.intake.opening,
+            unsaid,
+            is_telnet: self.intake.is_telnet,
+            used,
+            idle: now.saturating_duration_since(self.deadlines.last_read),
+        };
+        (self.inputs_tx, reading)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-            self.reader.member().register(cx.waker());
-        }
+        self.connection.register(cx);
         for _ in 0..TURNS {
             match self.turn(cx) {
                 Ok(true) => {}
@@ -262,20 +212,16 @@ impl Session {
         Poll::Pending
     }
 
-    /// Does what can be done now; says whether there is more that can be done at once.
+    /// Does what can be done now; returns whether there is more that can be done at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         if self.net.stage() == Stage::Frozen {
-            let is_over = self.phase == Phase::Finishing && self.broken.is_some();
-            return Err(self.broken.take_if(|_| is_over).map_or(Close::Frozen, Close::Broken));
+            return Err(Close::Frozen);
         }
+        self.heed(self.connection.take_signals())?;
         self.expire(cx)?;
-        self.let_go();
         let again = match self.phase {
-            Phase::Joining => self.poll_joined()?,
-            Phase::Open => self.write(cx)? | self.go_on(cx) | self.read(cx)?,
-            Phase::Leaving => self.write(cx)? | self.go_on(cx) | self.let_go_of_broker(cx),
-            Phase::Ended => self.write(cx)? | self.go_on(cx) | self.tell_end(cx),
-            Phase::Finishing => self.write(cx)?,
+            Phase::Open => self.tell_writable(cx)? | self.pass_on_limited(cx) | self.read(cx)?,
+            Phase::Ended => self.tell_writable(cx)? | self.pass_on_limited(cx),
             Phase::Lingering => self.linger(cx)?,
         };
         if !again {
@@ -284,34 +230,537 @@ impl Session {
         Ok(again)
     }
 
-    /// What is said first; to a program, as an object for each line.
-    fn greet(&mut self, greeting: &[u8]) {
-        let form = self.reader.member().form();
-        if form.view() != View::Json {
-            return self.reader.owe(greeting);
+    /// Does what the hub has told it.
+    fn heed(&mut self, signals: Signals) -> Result<(), Close> {
+        if signals.has(Signal::Slow) {
+            Counters::count(&self.net.counters.slow);
+            return Err(Close::Slow);
         }
-        let mut objects = Vec::new();
-        String::from_utf8_lossy(greeting).lines().for_each(|line| form.notice(line, &mut objects));
-        self.reader.owe(&objects);
+        if signals.has(Signal::Taken) {
+            self.is_waiting = false;
+        }
+        if signals.has(Signal::Full) {
+            self.deadlines.full = Some(rt::now());
+        }
+        if signals.has(Signal::Broken) {
+            self.broken.get_or_insert_with(|| io::ErrorKind::BrokenPipe.into());
+            (self.deadlines.full, self.is_writable) = (None, false);
+        }
+        if signals.has(Signal::Done) && self.phase != Phase::Lingering {
+            if let Some(error) = self.broken.take() {
+                return Err(Close::Broken(error));
+            }
+            self.connection.end_output();
+            (self.phase, self.deadlines.full, self.is_writable) = (Phase::Lingering, None, false);
+            self.deadlines.ending = Some(rt::now());
+        }
+        Ok(())
     }
 
-    /// The daemon stops, and this session has nothing more to say to the broker: the broker ends when
-    /// the last of its senders is gone.
-    fn let_go(&mut self) {
-        let is_over = matches!(self.phase, Phase::Finishing | Phase::Lingering);
-        if is_over && self.net.stage() != Stage::Running && !self.reader.member().is_outstanding() {
-            self.inputs_tx = None;
+    /// Returns whether the session may hand an input to the hub now; otherwise it will be woken.
+    fn can_send(&mut self, cx: &mut Context<'_>) -> bool {
+        // Where the broker has ended, nothing comes of it.
+        self.inputs_tx.poll_ready(cx).is_ready()
+    }
+
+    fn send(&mut self, input: Input) {
+        // There is space for it: `can_send` came before. If the broker has ended, so has the conversation.
+        let _ = self.inputs_tx.try_send(input);
+    }
+
+    /// Tells the hub when a socket that was full takes more.
+    fn tell_writable(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        if self.deadlines.full.is_some() && !self.is_writable {
+            self.is_writable = match self.connection.poll_writable(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Pending => false,
+            };
+        }
+        if self.is_writable && self.can_send(cx) {
+            (self.deadlines.full, self.is_writable) = (None, false);
+            self.send(Input::Writable(self.id()));
+        }
+        Ok(false)
+    }
+
+    /// Waits until what was written has arrived. Closing while there is unread input would make the
+    /// kernel reset the connection and throw away what it has not sent yet.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        let is_emptied = match READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Close::Done),
+            is_emptied => is_emptied?,
+        };
+        if is_emptied && self.connection.unacknowledged() == 0 {
+            return Err(Close::Done);
+        }
+        Ok(!is_emptied || self.connection.poll_readable(cx)?.is_ready())
+    }
+
+    fn set_alarm(&mut self) {
+        let waits = Waits {
+            for_input: self.phase == Phase::Open && !self.is_limited(),
+            for_rest: self.intake.has_half_line(),
+            for_kernel: self.phase == Phase::Lingering,
+        };
+        let next_line = self.limiter.as_ref().and_then(|limiter| limiter.next);
+        let deadlines = [self.deadlines.next(&self.net.settings(), waits), next_line, self.net.drain_until()];
+        if let Some(when) = deadlines.into_iter().flatten().min() {
+            // One that rings too early is set again then; that is cheaper than moving it each time.
+            if self.alarm.is_none_or(|set| when < set) {
+                self.net.alarms.set(&mut self.alarm, when, &self.connection);
+            }
         }
     }
 
-    fn poll_joined(&mut self) -> Result<bool, Close> {
-        if self.reader.member().is_outstanding() {
-            // The broker always answers; if it has ended, there is nothing to join.
-            return if self.net.stage() == Stage::Final { Err(Close::Done) } else { Ok(false) };
-        }
+    /// Does what is due if the alarm has rung.
+    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        let Some(now) = self.alarm.map(|_| rt::now()).filter(|now| self.alarm.is_some_and(|set| set <= *now))
+        else {
+            return Ok(());
+        };
+        self.alarm = None;
         let settings = self.net.settings();
-        self.greet(&settings.greeting);
-        self.phase = Phase::Open;
-        Ok(true)
+        let is_late = self.phase == Phase::Lingering && self.deadlines.is_late(&settings, now);
+        if is_late || self.net.drain_until().is_some_and(|until| now >= until) {
+            return Err(Close::Late);
+        }
+        if self.deadlines.is_stalled(&settings, now) && self.can_send(cx) {
+            // It may be chatd that has not run for so long: the hub tries once more.
+            self.send(Input::Stalled(self.id()));
+            self.deadlines.full = Some(now);
+        }
+        self.expire_input(cx, now, &settings);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::chat::testing::{Person, TestHub};
+    use crate::net::crash_table::{CrashTable, READING, WRITING};
+    use crate::net::deadlines::CHECK;
+    use crate::net::settings::{Rate, Settings};
+    use crate::net::testing::settings;
+    use crate::protocol::Telnet;
+
+    /// How often a session is polled before a test fails.
+    const MOST_POLLS: usize = 10_000;
+
+    /// The session of these tests; who hears what it says has another number.
+    const ID: SessionId = SessionId(1000);
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A session that is polled by hand, so that it can be stopped anywhere, and what it is between.
+    struct Passage {
+        hub: TestHub,
+        settings: Settings,
+        net: Arc<Net>,
+        inputs: mpsc::Receiver<Input>,
+        table: Arc<CrashTable>,
+        session: Session,
+        caller: UnixStream,
+        /// Who hears what it says.
+        witness: Person,
+    }
+
+    impl Passage {
+        fn new(settings: Settings) -> Self {
+            let (caller, own) = UnixStream::pair().unwrap();
+            caller.set_nonblocking(true).unwrap();
+            rustix::net::sockopt::set_socket_send_buffer_size(&own, 4096).unwrap();
+            let table = Arc::new(CrashTable::new().unwrap());
+            let connection = Arc::new(Connection::new(own.into(), ID, Some(Arc::clone(&table))).unwrap());
+            let mut hub = TestHub::new(|limits| limits.log_size = 256 * 1024);
+            let witness = hub.join();
+            let (net, inputs, session) = Self::begin(&hub, &settings, &connection);
+            let arrival = Box::new(Arrival { greeting: settings.greeting.clone(), ..Arrival::default() });
+            let sink = Arc::clone(&connection) as Arc<dyn Sink>;
+            hub.apply(Input::Join { id: ID, sink, arrival });
+            Self { hub, settings, net, inputs, table, session, caller, witness }
+        }
+
+        fn begin(
+            hub: &TestHub,
+            settings: &Settings,
+            connection: &Arc<Connection>,
+        ) -> (Arc<Net>, mpsc::Receiver<Input>, Session) {
+            let (inputs_tx, inputs) = mpsc::channel(1);
+            let (net, traffic) = (Net::new(settings.clone()), Arc::clone(hub.hub().traffic()));
+            let session = Session::new(Arc::clone(&net), traffic, Arc::clone(connection), None, inputs_tx);
+            (net, inputs, session)
+        }
+
+        /// Somebody who has been greeted.
+        fn greeted(settings: Settings) -> Self {
+            let mut passage = Self::new(settings);
+            passage.expect("hello\n");
+            passage
+        }
+
+        fn say(&mut self, bytes: impl AsRef<[u8]>) {
+            self.caller.write_all(bytes.as_ref()).unwrap();
+        }
+
+        fn poll(&mut self) -> Poll<Close> {
+            self.session.poll(&mut Context::from_waker(Waker::noop()))
+        }
+
+        /// Polls the session until it is so, and no longer; says whether it came to that. Nothing here takes time: the
+        /// reactor, which would say that there may be something to read and space to write, is not asked.
+        fn comes_to(&mut self, mut is_so: impl FnMut(&mut Self) -> bool) -> bool {
+            (0..MOST_POLLS).any(|_| {
+                if is_so(self) {
+                    return true;
+                }
+                self.session.more_to_read = true;
+                self.session.is_writable |= self.session.deadlines.full.is_some();
+                // It may be over already, with all that it had to say on its way.
+                let _ = self.poll();
+                false
+            })
+        }
+
+        /// Polls the session until it is so, and no longer.
+        #[track_caller]
+        fn until(&mut self, is_so: impl FnMut(&mut Self) -> bool) {
+            assert!(self.comes_to(is_so), "it does not come to that in phase {:?}", self.session.phase);
+        }
+
+        /// Has the hub take in what the session has said, as the broker does.
+        fn serve(&mut self) {
+            while let Ok(input) = self.inputs.try_recv() {
+                self.hub.apply(input);
+            }
+        }
+
+        /// Fails unless this is all that the session is sent next.
+        #[track_caller]
+        fn expect(&mut self, expected: impl AsRef<[u8]>) {
+            let (expected, mut heard) = (expected.as_ref(), Vec::new());
+            self.comes_to(|passage| {
+                passage.serve();
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = passage.caller.read(&mut buffer) {
+                    heard.extend_from_slice(&buffer[..count]);
+                }
+                heard.len() >= expected.len()
+            });
+            assert!(heard == expected, "heard \"{}\"", heard.escape_ascii());
+        }
+
+        /// Fails unless this is all that the room is told next.
+        #[track_caller]
+        fn expect_said(&mut self, expected: &str) {
+            assert_eq!(self.said(expected.len()), expected);
+        }
+
+        /// What the room is told next, up to so many bytes and perhaps more.
+        fn said(&mut self, len: usize) -> String {
+            let mut said = String::new();
+            self.comes_to(|passage| {
+                passage.serve();
+                said.push_str(&passage.witness.read_all());
+                said.len() >= len
+            });
+            said
+        }
+
+        /// What another process would find in the table.
+        fn marks(&self) -> u64 {
+            let left = CrashTable::take_over(self.table.as_fd().try_clone_to_owned().unwrap()).unwrap().1;
+            left.sessions.iter().find(|session| session.id == ID).map_or(0, |session| session.marks)
+        }
+
+        /// Goes on in another process: with what can be written down, and nothing else.
+        fn move_on(mut self) -> Self {
+            // What has been handed to the hub is taken in before that ends.
+            self.serve();
+            let connection = Arc::clone(&self.session.connection);
+            let (_, reading) = self.session.freeze();
+            let mut bytes = Vec::new();
+            ciborium::into_writer(&reading, &mut bytes).unwrap();
+            let read: Reading = ciborium::from_reader(&bytes[..]).unwrap();
+            assert_eq!(read, reading);
+            let socket = connection.as_fd().try_clone_to_owned().unwrap();
+            let connection = Arc::new(Connection::new(socket, ID, Some(Arc::clone(&self.table))).unwrap());
+            let snapshot = self.hub.snapshot(&[ID, self.witness.id()]);
+            let (sink, other) = (Arc::clone(&connection), Arc::clone(&self.witness.socket));
+            self.hub.move_to(snapshot, |id| {
+                Some(if id == ID { Arc::clone(&sink) as _ } else { Arc::clone(&other) as _ })
+            });
+            let (net, inputs, session) = Self::begin(&self.hub, &self.settings, &connection);
+            let is_waiting = self.hub.hub().has_input(ID);
+            Self { net, inputs, session: session.resume(read, is_waiting), ..self }
+        }
+    }
+
+    #[test]
+    fn half_a_line_is_finished_in_the_next_process() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("half a l");
+        passage.until(|passage| passage.session.intake.framer.has_unfinished());
+        let mut passage = passage.move_on();
+        passage.say("ine\nanother\n");
+        passage.expect_said("half a line\nanother\n");
+    }
+
+    #[test]
+    fn half_a_line_is_marked_as_soon_as_it_has_been_read() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("half a l");
+        let is_read = (0..MOST_POLLS).any(|_| {
+            passage.session.more_to_read = true;
+            // No more than that: it may die at any moment.
+            passage.session.turn(&mut Context::from_waker(Waker::noop())).unwrap();
+            passage.session.intake.framer.has_unfinished()
+        });
+        assert!(is_read);
+        assert_eq!(passage.marks(), READING);
+    }
+
+    #[test]
+    fn half_a_line_is_marked_as_soon_as_it_has_been_written() {
+        let mut passage = Passage::greeted(settings());
+        let text = format!("{}\n", "x".repeat(5000)).repeat(20);
+        let Passage { hub, witness, .. } = &mut passage;
+        hub.say(witness, &text);
+        let (mut heard, mut torn, mut buffer) = (0, 0, [0; 1000]);
+        let mut last = b'\n';
+        passage.until(|passage| {
+            passage.serve();
+            torn += usize::from(passage.marks() == WRITING);
+            if let Ok(count) = passage.caller.read(&mut buffer) {
+                heard += count;
+                last = buffer[count - 1];
+            }
+            heard == text.len()
+        });
+        assert!(torn > 0 && passage.marks() == 0 && last == b'\n', "{torn}");
+    }
+
+    #[test]
+    fn an_answer_to_telnet_is_not_half_a_line() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(b"\xff\xfd\x06");
+        passage.expect(b"\xff\xfc\x06");
+        assert_eq!(passage.marks(), 0);
+    }
+
+    #[test]
+    fn who_has_just_spoken_telnet_gets_cr_lf_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("hi\n");
+        passage.expect_said("hi\n");
+        passage.session.intake.is_telnet = true;
+        let mut passage = passage.move_on();
+        passage.say("there\n");
+        passage.expect_said("there\n");
+        let Passage { hub, witness, .. } = &mut passage;
+        hub.say(witness, "hello\n");
+        passage.expect("hello\r\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_is_too_long_is_dropped_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(vec![b'x'; settings().rules.max_line + 1]);
+        passage.expect("-!- line too long (over 16384 bytes), nobody got it\n");
+        let mut passage = passage.move_on();
+        passage.say("its end\nanother\n");
+        passage.expect_said("another\n");
+    }
+
+    #[test]
+    fn half_a_negotiation_is_answered_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say(b"a\xff\xfd");
+        passage.until(|passage| passage.session.intake.framer.telnet != Telnet::Text);
+        let mut passage = passage.move_on();
+        passage.say(b"\x01b\n");
+        passage.expect(b"\xff\xfc\x01");
+        passage.expect_said("ab\n");
+    }
+
+    #[test]
+    fn what_comes_after_a_command_is_said_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("/nick ann\none\ntwo\n");
+        // The command is on its way to the broker, which has not taken it in.
+        passage.until(|passage| passage.session.is_waiting);
+        let mut passage = passage.move_on();
+        passage.expect_said("one\ntwo\n");
+        passage.expect("-!- you are ann now; /help says what else there is\n");
+    }
+
+    #[test]
+    fn who_has_used_up_a_rate_has_used_it_up_there() {
+        const BURST: u32 = 60;
+        let rate = Some(Rate { per_second: 1, burst: BURST });
+        let text: String = (0..100).map(|number| format!("line {number:02}\n")).collect();
+        let burst = &text[..8 * BURST as usize];
+        let mut passage = Passage::greeted(Settings { rate, ..settings() });
+        let start = Instant::now();
+        passage.say(&text);
+        let mut said = passage.said(burst.len());
+        let mut passage = passage.move_on();
+        // As often as it takes for all, if nothing held it back.
+        said.push_str(&passage.said(text.len()));
+        let most = BURST as usize + 1 + start.elapsed().as_secs() as usize;
+        assert!(said.lines().count() <= most, "{} lines, and {most} would be right", said.lines().count());
+        // Nothing but the rate has held the others back.
+        passage.net.set_settings(settings());
+        passage.expect_said(&text[said.len()..]);
+    }
+
+    #[test]
+    fn a_greeting_that_is_partly_sent_is_sent_on_there() {
+        let greeting: String = (0..10_000).map(|number| format!("greeting {number}\n")).collect();
+        let mut passage = Passage::new(Settings { greeting: greeting.clone().into(), ..settings() });
+        passage.until(|passage| passage.session.deadlines.full.is_some());
+        let mut passage = passage.move_on();
+        passage.expect(&greeting);
+        let Passage { hub, witness, .. } = &mut passage;
+        hub.say(witness, "hello\n");
+        passage.expect("hello\n");
+    }
+
+    #[test]
+    fn the_time_that_it_has_said_nothing_goes_on_there() {
+        let mut passage = Passage::greeted(Settings { idle_timeout: Some(2 * HOUR), ..settings() });
+        passage.session.deadlines.last_read -= HOUR;
+        let last_read = passage.session.deadlines.last_read;
+        let mut passage = passage.move_on();
+        // However long that took: not more than it was, and no less than an hour.
+        let since = passage.session.deadlines.last_read;
+        assert!(since >= last_read && since <= Instant::now() - HOUR);
+        passage.say("still here\n");
+        passage.expect_said("still here\n");
+        passage.session.deadlines.last_read -= 2 * HOUR;
+        let mut passage = passage.move_on();
+        passage.expect("-!- closing: you were idle for too long\n");
+    }
+
+    #[test]
+    fn a_request_in_two_processes_is_one() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("GET / HT");
+        passage.until(|passage| passage.session.intake.opening.begun.len() == 8);
+        let mut passage = passage.move_on();
+        passage.say("TP/1.1\r\n");
+        passage.expect("-!- this is chatd, a chat and not a web server: use nc or telnet\n");
+        assert_eq!(passage.witness.read_all(), "");
+    }
+
+    #[test]
+    fn who_has_been_heard_before_may_say_anything_there() {
+        let mut passage = Passage::greeted(settings());
+        passage.say("hi\n");
+        passage.expect_said("hi\n");
+        let mut passage = passage.move_on();
+        passage.say("GET / HTTP/1.1\n");
+        passage.expect_said("GET / HTTP/1.1\n");
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn half_a_line_that_is_due_while_the_room_waits_is_looked_at_only_now_and_then() {
+        let mut passage = Passage::greeted(Settings { flush_after: Some(CHECK), ..settings() });
+        passage.say("half");
+        passage.until(|passage| passage.session.intake.framer.has_unfinished());
+        let Passage { session, .. } = &mut passage;
+        // What was said before is on its way to the room, which does not take it in.
+        session.is_waiting = true;
+        session.deadlines.last_read -= HOUR;
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        for _ in 0..3 {
+            let now = rt::now();
+            session.alarm = Some(now);
+            assert!(session.poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(session.alarm.is_some_and(|when| when >= now + CHECK));
+        }
+        assert!(session.intake.framer.has_unfinished());
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "it does not wake itself");
+    }
+
+    #[test]
+    fn a_pause_ends_a_line_that_is_dropped_as_well() {
+        let mut passage = Passage::greeted(Settings { flush_after: Some(HOUR), ..settings() });
+        passage.say(vec![b'x'; settings().rules.max_line + 1]);
+        passage.expect("-!- line too long (over 16384 bytes), nobody got it\n");
+        passage.session.deadlines.last_read -= HOUR;
+        passage.session.alarm = Some(rt::now());
+        passage.until(|passage| {
+            passage.serve();
+            !passage.session.intake.framer.is_begun()
+        });
+        passage.say("and this\n");
+        passage.expect_said("and this\n");
+    }
+
+    /// A session whose socket has been full for an hour; its caller has read all that the kernel has, if it reads.
+    /// Returns what becomes of it when it looks.
+    fn after_an_hour(reads: bool) -> Poll<Close> {
+        let mut passage = Passage::greeted(Settings { slow_timeout: HOUR, ..settings() });
+        let Passage { hub, witness, .. } = &mut passage;
+        hub.say(witness, &format!("{}\n", "x".repeat(999)).repeat(100));
+        while passage.session.deadlines.full.is_none() {
+            let _ = passage.poll();
+        }
+        while reads && passage.caller.read(&mut [0; 4096]).is_ok() {}
+        passage.session.deadlines.full = Some(rt::now() - HOUR);
+        passage.session.alarm = passage.session.deadlines.full;
+        let _ = passage.poll();
+        passage.serve();
+        let poll = passage.poll();
+        assert!(!reads || passage.caller.read(&mut [0; 4096]).is_ok(), "it is sent more");
+        poll
+    }
+
+    #[test]
+    fn who_takes_nothing_for_slow_timeout_is_closed() {
+        assert!(matches!(after_an_hour(false), Poll::Ready(Close::Slow)));
+    }
+
+    #[test]
+    fn nobody_is_closed_who_has_read_while_chatd_did_not_look() {
+        assert!(after_an_hour(true).is_pending());
+    }
+
+    #[test]
+    fn the_end_behind_what_waits_for_the_rate_limit_is_told_there() {
+        let rate = Some(Rate { per_second: 1, burst: 1 });
+        let mut passage = Passage::greeted(Settings { rate, ..settings() });
+        passage.say("a\nb");
+        passage.caller.shutdown(std::net::Shutdown::Write).unwrap();
+        passage.until(|passage| {
+            passage.serve();
+            passage.session.phase == Phase::Ended && passage.session.is_limited()
+        });
+        let mut passage = passage.move_on();
+        passage.net.set_settings(settings());
+        passage.until(|passage| {
+            passage.serve();
+            passage.session.phase == Phase::Lingering
+        });
     }
 }

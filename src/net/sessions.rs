@@ -5,14 +5,10 @@ use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-
-use futures::future;
-use futures::task::AtomicWaker;
-
-use crate::chat::{Member, Outlet, RoomLog, SessionId};
 
 use super::Settings;
+use super::connection::Connection;
+use crate::chat::SessionId;
 use crate::protocol::Notice;
 
 /// Who is there.
@@ -20,12 +16,11 @@ use crate::protocol::Notice;
 pub struct Sessions {
     next: AtomicU64,
     present: Mutex<Present>,
-    empty: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
 struct Present {
-    members: HashMap<SessionId, (Arc<Member>, Option<IpAddr>)>,
+    sessions: HashMap<SessionId, (Option<Arc<Connection>>, Option<IpAddr>)>,
     /// How many there are from each network.
     per_ip: HashMap<IpAddr, usize>,
     /// The bits of an IPv6 address that make a network: those by which `per_ip` is counted.
@@ -33,15 +28,15 @@ struct Present {
 }
 
 impl Present {
-    fn insert(&mut self, member: &Arc<Member>, from: Option<IpAddr>) {
+    fn insert(&mut self, id: SessionId, connection: Option<Arc<Connection>>, from: Option<IpAddr>) {
         if let Some(ip) = from {
             *self.per_ip.entry(network(ip, self.ipv6_prefix)).or_default() += 1;
         }
-        self.members.insert(member.id(), (Arc::clone(member), from));
+        self.sessions.insert(id, (connection, from));
     }
 
     fn remove(&mut self, id: SessionId) {
-        let Some((_, Some(ip))) = self.members.remove(&id) else { return };
+        let Some((_, Some(ip))) = self.sessions.remove(&id) else { return };
         if let Entry::Occupied(mut count) = self.per_ip.entry(network(ip, self.ipv6_prefix)) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -57,7 +52,7 @@ impl Present {
         }
         self.ipv6_prefix = ipv6_prefix;
         self.per_ip.clear();
-        for ip in self.members.values().filter_map(|(_, from)| *from) {
+        for ip in self.sessions.values().filter_map(|(_, from)| *from) {
             *self.per_ip.entry(network(ip, ipv6_prefix)).or_default() += 1;
         }
     }
@@ -99,20 +94,14 @@ impl Refusal {
 }
 
 impl Sessions {
-    /// Lets a caller in and gives it a number of its own; what is said in `room` goes to `outlet`.
+    /// Lets a caller in and returns its number; [`Sessions::begin`] comes next, or [`Sessions::remove`].
     ///
     /// # Errors
     /// The limit that stands against it.
-    pub fn admit(
-        &self,
-        from: Option<IpAddr>,
-        settings: &Settings,
-        outlet: Arc<dyn Outlet>,
-        room: &Arc<RoomLog>,
-    ) -> Result<Arc<Member>, Refusal> {
+    pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<SessionId, Refusal> {
         let mut present = self.present();
         present.count_by(settings.ipv6_prefix);
-        if present.members.len() >= settings.max_clients {
+        if present.sessions.len() >= settings.max_clients {
             return Err(Refusal::Full);
         }
         let is_full = |ip| settings.max_per_ip > 0 && present.count_from(ip) >= settings.max_per_ip;
@@ -120,15 +109,21 @@ impl Sessions {
             return Err(Refusal::TooManyFromThere);
         }
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        let member = Arc::new(Member::new(id, outlet, Arc::clone(room)));
-        present.insert(&member, from);
-        Ok(member)
+        present.insert(id, None, from);
+        Ok(id)
+    }
+
+    /// A caller that has been let in has this connection.
+    pub fn begin(&self, connection: &Arc<Connection>) {
+        if let Some((slot, _)) = self.present().sessions.get_mut(&connection.id()) {
+            *slot = Some(Arc::clone(connection));
+        }
     }
 
     /// Lets in a session that another process has let in, whatever the limits are, with the number that it has.
-    pub fn readmit(&self, member: &Arc<Member>, from: Option<IpAddr>) {
-        self.present().insert(member, from);
-        self.next.fetch_max(member.id().0, Ordering::Relaxed);
+    pub fn readmit(&self, connection: &Arc<Connection>, from: Option<IpAddr>) {
+        self.present().insert(connection.id(), Some(Arc::clone(connection)), from);
+        self.next.fetch_max(connection.id().0, Ordering::Relaxed);
     }
 
     /// Gives no number up to `last`.
@@ -143,32 +138,22 @@ impl Sessions {
 
     /// A session is gone.
     pub fn remove(&self, id: SessionId) {
-        let mut present = self.present();
-        present.remove(id);
-        if present.members.is_empty() {
-            self.empty.wake();
-        }
+        self.present().remove(id);
     }
 
     /// How many are there.
     pub fn count(&self) -> usize {
-        self.present().members.len()
-    }
-
-    /// Waits until nobody is there. For one task at a time.
-    pub async fn all_gone(&self) {
-        future::poll_fn(|cx| {
-            self.empty.register(cx.waker());
-            if self.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await
+        self.present().sessions.len()
     }
 
     /// Wakes every session, so that it looks at what has changed.
     pub fn wake_all(&self) {
-        for (member, _) in self.present().members.values() {
-            member.wake();
-        }
+        let present = self.present();
+        present
+            .sessions
+            .values()
+            .filter_map(|(connection, _)| connection.as_ref())
+            .for_each(|one| one.wake());
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -179,28 +164,27 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::testing::{Socket, TestHouse};
+    use std::os::unix::net::UnixStream;
 
-    /// A list of sessions, and what they come into.
+    /// A list of sessions, and who may come in.
     struct Porch {
         sessions: Sessions,
-        room: Arc<RoomLog>,
         settings: Settings,
     }
 
     impl Porch {
         fn new() -> Self {
             let settings = Settings { max_clients: 2, max_per_ip: 1, ..crate::net::testing::settings() };
-            Self { sessions: Sessions::default(), room: TestHouse::default().house.entrance(), settings }
+            Self { sessions: Sessions::default(), settings }
         }
 
-        fn member(&self, id: u64) -> Arc<Member> {
-            Arc::new(Member::new(SessionId(id), Arc::<Socket>::default(), Arc::clone(&self.room)))
+        fn connection(&self, id: u64) -> Arc<Connection> {
+            let (socket, _) = UnixStream::pair().unwrap();
+            Arc::new(Connection::new(socket.into(), SessionId(id), None).unwrap())
         }
 
         fn admit(&self, from: Option<IpAddr>) -> Result<u64, Refusal> {
-            let admitted = self.sessions.admit(from, &self.settings, Arc::<Socket>::default(), &self.room);
-            admitted.map(|member| member.id().0)
+            self.sessions.admit(from, &self.settings).map(|id| id.0)
         }
     }
 
@@ -222,7 +206,7 @@ mod tests {
     fn nor_is_one_that_another_process_has_given() {
         let porch = Porch::new();
         for id in [10, 7] {
-            porch.sessions.readmit(&porch.member(id), None);
+            porch.sessions.readmit(&porch.connection(id), None);
             porch.sessions.remove(SessionId(id));
         }
         assert_eq!(porch.admit(None), Ok(11));
@@ -265,7 +249,7 @@ mod tests {
         porch.settings = Settings { max_clients: 100, max_per_ip: 2, ipv6_prefix: 128, ..porch.settings };
         let [one, other] = [ip("2001:db8::1"), ip("2001:db8::2")];
         // One of them was let in by another process.
-        porch.sessions.readmit(&porch.member(7), one);
+        porch.sessions.readmit(&porch.connection(7), one);
         assert_eq!(porch.admit(other), Ok(8));
         porch.settings.ipv6_prefix = 64;
         assert_eq!(porch.admit(ip("2001:db8::3")), Err(Refusal::TooManyFromThere));
@@ -279,8 +263,8 @@ mod tests {
         assert!(porch.sessions.present().per_ip.is_empty(), "nobody is left");
         // What is restored counts before anybody has been let in.
         let porch = Porch { sessions: Sessions::default(), ..porch };
-        porch.sessions.readmit(&porch.member(1), one);
-        porch.sessions.readmit(&porch.member(2), one);
+        porch.sessions.readmit(&porch.connection(1), one);
+        porch.sessions.readmit(&porch.connection(2), one);
         assert_eq!([porch.admit(one), porch.admit(other)], [Err(Refusal::TooManyFromThere), Ok(3)]);
     }
 
@@ -290,7 +274,7 @@ mod tests {
         let (one, other) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
         assert_eq!(porch.admit(one), Ok(1));
         assert_eq!(porch.admit(one), Err(Refusal::TooManyFromThere));
-        porch.sessions.readmit(&porch.member(5), other);
+        porch.sessions.readmit(&porch.connection(5), other);
         assert_eq!(porch.admit(None), Err(Refusal::Full));
         porch.sessions.remove(SessionId(1));
         assert_eq!(porch.admit(other), Err(Refusal::TooManyFromThere));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use super::session::Rate;
+pub use super::rate::Rate;
 use crate::protocol::Rules;
 
 /// The settings of sessions and listeners that can change while they run.
@@ -12,8 +12,6 @@ pub struct Settings {
     pub greeting: Vec<u8>,
     /// How lines are framed and cleaned.
     pub rules: Rules,
-    /// Lines that begin with a slash may be commands.
-    pub commands: bool,
     /// How fast a session may say lines.
     pub rate: Option<Rate>,
     /// A line to which nothing is added for this long counts as finished.

@@ -11,7 +11,6 @@ pub fn settings() -> Settings {
     Settings {
         greeting: b"hello\n".to_vec(),
         rules: Rules { max_line: DEFAULT_MAX_LINE, raw: false },
-        commands: true,
         rate: None,
         flush_after: None,
         slow_timeout: LONG,

@@ -67,6 +67,8 @@ pub enum Answer {
     AlreadyThere,
     /// There are as many as there may be.
     TooManyRooms(usize),
+    /// There is no memory for another room, or for a view that nobody there has.
+    NoMemory,
     /// To `/rooms`.
     Rooms {
         /// How many there are.
@@ -147,6 +149,7 @@ impl fmt::Display for Answer {
             Self::AlreadyThere => f.write_str("you are there"),
             Self::TooManyRooms(1) => f.write_str("there is 1 room already; see /rooms"),
             Self::TooManyRooms(most) => write!(f, "there are {most} rooms already; see /rooms"),
+            Self::NoMemory => f.write_str("chatd has little memory left; try again later"),
             Self::Rooms { count, rooms } => {
                 let texts: Vec<_> =
                     rooms.iter().map(|(name, members)| format!("{name} ({members})")).collect();

@@ -1,6 +1,6 @@
 //! Commands: what a line that begins with a slash asks for.
 //!
-//! [`COMMANDS`] is the one list of them: `/help`, chatd-protocol(7) and the house are held against it. [`read`] is called
+//! [`COMMANDS`] is the one list of them: `/help`, chatd-protocol(7) and the hub are held against it. [`read`] is called
 //! for each line of a session; who it is that speaks, and what is done, is decided elsewhere. Never fails: what is not
 //! understood is said to be so.
 
@@ -49,9 +49,9 @@ impl Command {
         matches!(self, Self::Nick(_) | Self::View(_) | Self::Time(_) | Self::Join(_))
     }
 
-    /// Says whether it changes who hears what comes after it, or under which name.
-    pub fn changes_who_hears(&self) -> bool {
-        matches!(self, Self::Nick(_) | Self::Join(_))
+    /// Returns whether all that comes of it is an answer, which may be long.
+    pub fn is_question(&self) -> bool {
+        matches!(self, Self::Help | Self::Who | Self::Rooms | Self::Last(_))
     }
 }
 

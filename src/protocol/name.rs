@@ -2,7 +2,7 @@
 //!
 //! A name has letters and digits of one script, `-` and `_`, and stands for everything that looks like it (Unicode
 //! TR 39): whoever holds it can be mistaken for nobody else. This says what a name may be and what it looks like; who
-//! holds it is the house's to know. No name contains anything that has a meaning in a line of chatd's own.
+//! holds it is the hub's to know. No name contains anything that has a meaning in a line of chatd's own.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Notices: the words of the lines that chatd says itself, to one session or to all.
 //!
 //! Every notice is one line that starts with `-!- `, so that people and scripts can tell it from what others say.
-//! Sessions and the broker say which notice; how it reads is decided here and nowhere else. Never contains
+//! Sessions and the hub say which notice; how it reads is decided here and nowhere else. Never contains
 //! anything that a stranger has typed.
 
 use std::fmt;
@@ -41,12 +41,6 @@ pub enum Notice {
     Idle,
     /// Another protocol was spoken.
     Foreign(Foreign),
-    /// The daemon stops, and what the session has said last was for others than those who would hear it: a command
-    /// before it could not be done any more.
-    Unsaid {
-        /// How many lines nobody got.
-        lines: usize,
-    },
     /// The daemon stops, and has said all that there was to say.
     Stopping,
     /// The daemon has crashed, and the connection lives on.
@@ -90,12 +84,6 @@ impl fmt::Display for Notice {
             }
             Notice::Idle => f.write_str("closing: you were idle for too long"),
             Notice::Foreign(foreign) => f.write_str(foreign.notice()),
-            Notice::Unsaid { lines: 1 } => {
-                f.write_str("chatd is stopping: nobody got the last line that you said")
-            }
-            Notice::Unsaid { lines } => {
-                write!(f, "chatd is stopping: nobody got the last {lines} lines that you said")
-            }
             Notice::Stopping => f.write_str("closing: chatd is stopping"),
             Notice::Crashed => f.write_str("chatd has crashed and gone on: lines of that moment may be lost"),
             Notice::Unknown => f.write_str(
@@ -121,7 +109,6 @@ mod tests {
             Notice::AddressFull,
             Notice::CannotStart,
             Notice::Idle,
-            Notice::Unsaid { lines: usize::MAX },
         ];
         all.extend(Foreign::all().map(Notice::Foreign));
         for notice in &all {

@@ -12,14 +12,15 @@ use futures::channel::mpsc;
 use futures::future::{self, Either};
 
 use super::Exit;
+use super::bind_error::BindError;
 use super::cli::{Cli, Task};
 use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
 use super::descriptors;
-use super::doors;
+use super::doors::{self, Door};
 use super::handover::{self, Stored};
 use super::logging::{self, Logging};
-use super::server::{BindError, Door, Server};
+use super::server::Server;
 use super::signals::{Early, Heard, Request};
 use super::systemd::{self, Message, Passed};
 use super::watchdog;
@@ -278,7 +279,7 @@ impl Daemon {
         self.told = match self.load(requests).await {
             Some(Ok(loaded)) => {
                 loaded.warn();
-                self.put_in_force(&loaded.config, logging);
+                self.put_in_force(&loaded.config, logging).await;
                 handover::keep_config(config::text(&self.config));
                 self.refusal = None;
                 format!("{}; configuration read again", self.status())
@@ -316,12 +317,12 @@ impl Daemon {
         }
     }
 
-    fn put_in_force(&mut self, new: &Config, logging: &Logging) {
+    async fn put_in_force(&mut self, new: &Config, logging: &Logging) {
         for key in self.config.fixed_changes(new) {
             log::warn!("\"{key}\" cannot change while chatd runs: restart it for the new value");
         }
         self.config = self.config.reloaded(new);
-        self.server.reload(&self.config);
+        self.server.reload(&self.config).await;
         logging.set_level(self.config.log_level);
         log::info!("the configuration was read again");
     }
@@ -389,7 +390,7 @@ async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
         return Server::start_at(doors, config);
     }
     match handover::take_over(stored).await {
-        Ok(taken) => Server::go_on(doors, config, taken).await,
+        Ok(taken) => Server::go_on(doors, config, taken),
         Err(error) => {
             log::error!("cannot keep connections for the next process: {error}");
             Server::start_at(doors, config)

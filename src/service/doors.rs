@@ -1,14 +1,19 @@
-//! Where callers come in: sockets that the service manager has passed, or else the addresses of the configuration; and
-//! what the log is told of that.
+//! The doors, where callers come in: sockets that the service manager has passed, or else the addresses of the
+//! configuration; and what the log is told of that.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 
-use super::config::{Listen, Loaded, Origin};
-use super::server::{self, BindError, Door};
+use super::bind_error::BindError;
+use super::config::{Config, Listen, Loaded, Origin};
 use super::systemd::{self, Message, Passed};
+use crate::chat::Arrival;
 use crate::net::address::{Address, LinkLocal};
 use crate::net::{Listener, listener};
 use crate::protocol::Notice;
+
+/// A socket that is listened on, and what those come with who connect there.
+pub type Door = (Listener, Arrival);
 
 /// Takes the sockets that were passed, if any of them can be accepted from; otherwise binds what `loaded` names.
 ///
@@ -17,10 +22,45 @@ use crate::protocol::Notice;
 pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
     let inherited = inherit(passed);
     if inherited.is_empty() {
-        return server::bind_all(&loaded.config);
+        return bind_all(&loaded.config);
     }
     tell_what_is_not_used(loaded, &inherited);
-    Ok(server::doors(inherited, &loaded.config))
+    Ok(inherited_doors(inherited, &loaded.config))
+}
+
+/// Binds all addresses of `config`.
+///
+/// # Errors
+/// The first that cannot be listened on; then none is.
+pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
+    let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
+        Ok(listener) => Ok((listener, arrival(listen))),
+        Err(error) => {
+            let before = config.listen[..at].iter().map(|listen| &listen.address);
+            Err(BindError::new(&listen.address, before, error))
+        }
+    };
+    config.listen.iter().enumerate().map(bind).collect()
+}
+
+/// What `config` says of those who connect to sockets that somebody else has bound: it holds for the same address.
+pub fn inherited_doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
+    let door = |listener: Listener| {
+        let arrival = arrival_at(&listener, config);
+        (listener, arrival)
+    };
+    listeners.into_iter().map(door).collect()
+}
+
+/// What `config` says of those who come in at the address of `socket`.
+pub fn arrival_at(socket: impl AsFd, config: &Config) -> Arrival {
+    let listen = config.listen.iter().find(|listen| listen.address.is_of(&socket));
+    listen.map_or_else(Arrival::default, arrival)
+}
+
+/// What those come with who connect there.
+fn arrival(listen: &Listen) -> Arrival {
+    Arrival { view: listen.view, room: listen.room.clone(), ..Arrival::default() }
 }
 
 /// Tells those who wait at the passed sockets that nobody will serve them: one of them may be why the service manager has

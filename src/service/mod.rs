@@ -14,6 +14,7 @@ pub mod exit;
 pub mod handover;
 pub mod logging;
 pub mod server;
+mod settings;
 pub mod signals;
 pub mod status;
 pub mod systemd;

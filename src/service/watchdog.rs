@@ -45,7 +45,8 @@ mod tests {
     use futures::{FutureExt, StreamExt};
 
     use super::*;
-    use crate::chat::{Broker, House, Limits};
+    use crate::chat::testing::TestHub;
+    use crate::chat::{Broker, Hub, Local};
 
     /// How often a task is polled that is to get no further.
     const POLLS: usize = 100;
@@ -81,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_probe_comes_back_only_through_the_broker() {
-        let house = || House::new(Limits { log_size: 4096, history: 0, max_rooms: 1, min_rate: 1 });
-        let (broker, inputs_tx) = Broker::new(house());
+        let hub = Hub::new(TestHub::default().limits, Box::<Local>::default());
+        let (broker, inputs_tx) = Broker::new(hub);
         let mut probe = Probe::new(inputs_tx);
         let mut trip = Box::pin(probe.round_trip());
         (0..POLLS).for_each(|_| assert!(poll(&mut trip).is_pending(), "the broker does not run"));

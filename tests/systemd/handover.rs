@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chatd::service::handover::TABLE;
 use rustix::net::sockopt;
 use rustix::process::Signal;
 
@@ -313,23 +314,21 @@ pub fn without_a_store_a_restart_drains(machine: &Machine, _: &Packages) {
 
 /// What is put into the store between two processes under the name of what chatd keeps there, whether people go on
 /// then, and what is said of it.
-const DAMAGES: [(&str, &str, bool, &str); 7] = [
+const DAMAGES: [(&str, &str, bool, &str); 6] = [
     ("state", "memory", true, "state"),
     ("state", "device", true, "state"),
-    ("marks", "memory", true, "\"marks\""),
-    ("journal-500", "memory", true, "\"journal-500\""),
+    (TABLE, "memory", true, "\"table\""),
     ("mystery", "socket", true, "\"mystery\""),
     (EVERYTHING, "nothing", false, "it is not known who"),
     ("parcel-999999-out", "memory", true, "parcel-999999-out"),
 ];
 
 /// Whatever is in the store, the next process starts, says what was wrong, and everybody goes on or is told.
-fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine)) {
+fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine), needs_table: bool) {
     let _storer = Storer::install(machine);
-    // The numbers of journals begin anew.
-    machine.run("systemctl stop chatd 2>&1");
-    machine.run("systemctl start chatd");
     for (name, kind, can_go_on, said) in DAMAGES {
+        // After a crash the table is all that is known.
+        let can_go_on = can_go_on && !(needs_table && name == TABLE);
         let mark = machine.mark();
         let (mut ann, mut ben) = (named("ann"), join());
         let drop_in = format!("[Service]\nNotifyAccess=all\nExecStartPre=+{STORER} {STORE} {name} {kind}\n");
@@ -349,11 +348,11 @@ fn whatever_is_in_the_store(machine: &Machine, end: fn(&Machine)) {
 }
 
 pub fn whatever_is_in_the_store_at_a_restart(machine: &Machine, _: &Packages) {
-    whatever_is_in_the_store(machine, restart);
+    whatever_is_in_the_store(machine, restart, false);
 }
 
 pub fn whatever_is_in_the_store_after_a_crash(machine: &Machine, _: &Packages) {
-    whatever_is_in_the_store(machine, crash);
+    whatever_is_in_the_store(machine, crash, true);
 }
 
 /// Somebody over the unix socket is who the kernel says it is, and stays that.

@@ -30,7 +30,7 @@ pub fn store_a_descriptor(name: &str, kind: &str) -> ExitCode {
         sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]).unwrap();
     };
     if name == EVERYTHING {
-        (1..1000).for_each(|number| forget(&format!("journal-{number}")));
+        forget("table");
         forget("state");
     }
     forget(name);

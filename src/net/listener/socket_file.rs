@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::net::options;
+
 /// How often the lock of the folder is tried. With [`LOCK_PAUSE`] between, that is a second; a start needs it for less
 /// than a millisecond.
 const LOCK_ATTEMPTS: u32 = 100;
@@ -37,7 +39,7 @@ impl SocketFile {
         // Between the check and listen(2), somebody else who starts would take this file for a stale one, and remove it.
         let _lock = lock_folder(path);
         remove_stale(path)?;
-        let socket = super::stream_socket(AddressFamily::UNIX)?;
+        let socket = options::stream_socket(AddressFamily::UNIX)?;
         match rustix::net::bind(&socket, &SocketAddrUnix::new(path)?) {
             Err(Errno::ADDRINUSE) => return Err(answered()),
             bound => bound?,
@@ -131,7 +133,7 @@ mod tests {
             let folder = std::env::temp_dir().join(format!("chatd-{name}-{}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
             // Nobody has listened there: a process that another test starts may have the descriptor for a moment.
-            let socket = super::super::stream_socket(AddressFamily::UNIX).unwrap();
+            let socket = crate::net::options::stream_socket(AddressFamily::UNIX).unwrap();
             rustix::net::bind(&socket, &SocketAddrUnix::new(folder.join("sock")).unwrap()).unwrap();
             Self(folder)
         }

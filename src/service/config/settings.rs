@@ -168,7 +168,7 @@ keys! {
     #[serde(with = "Within::<1, 128>")]
     ipv6_prefix: usize = 64, "ipv6-prefix", "BITS", RELOAD;
 
-    /// The most memory that logs, histories and lines that wait for somebody take together, in bytes
+    /// The most memory that logs, histories and what waits for somebody take together, in bytes
     // With less, a room could not have eight lines of 1 MiB in two forms.
     #[serde(with = "Within::<{ 16 * MIB }, { 1024 * GIB }>")]
     memory: Size = Size::new(256 * MIB), "memory", "SIZE", RELOAD;

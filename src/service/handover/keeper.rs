@@ -17,9 +17,9 @@ use futures::{StreamExt, future};
 
 use super::stored::names_of;
 use crate::chat::SessionId;
+use crate::net::connection::Connection;
 use crate::net::keeping::Keep;
 use crate::net::parcel::{self, Parcel};
-use crate::net::stream::Stream;
 use crate::rt;
 use crate::service::logging::Throttle;
 use crate::service::systemd;
@@ -44,7 +44,7 @@ pub(super) struct Slot {
     /// How many messages it has.
     messages: usize,
     /// Those that are in it, and are there.
-    kept: Vec<(SessionId, Arc<Stream>)>,
+    kept: Vec<(SessionId, Arc<Connection>)>,
     /// How many of those that are in it are over.
     over: usize,
 }
@@ -57,7 +57,7 @@ pub struct Keeper {
     /// Which of `slots` has it, by number.
     place: HashMap<SessionId, u64>,
     /// Those that are in none, for the kernel has not taken them: it is tried again.
-    unkept: Vec<(SessionId, Arc<Stream>)>,
+    unkept: Vec<(SessionId, Arc<Connection>)>,
     failures: Throttle,
 }
 
@@ -67,17 +67,17 @@ impl Slot {
         number: u64,
         parcel: Parcel,
         messages: usize,
-        kept: Vec<(SessionId, Arc<Stream>)>,
+        kept: Vec<(SessionId, Arc<Connection>)>,
         over: usize,
     ) -> Self {
         Self { number, parcel: Arc::new(parcel), messages, kept, over }
     }
 
     fn room(&self) -> usize {
-        parcel::MOST - self.kept.len()
+        parcel::MOST.saturating_sub(self.kept.len())
     }
 
-    fn put(&mut self, sessions: &[(SessionId, Arc<Stream>)]) -> io::Result<()> {
+    fn put(&mut self, sessions: &[(SessionId, Arc<Connection>)]) -> io::Result<()> {
         let sockets: Vec<_> = sessions.iter().map(|(id, stream)| (*id, stream.as_fd())).collect();
         self.parcel.put(&sockets)?;
         self.messages += 1;
@@ -107,11 +107,11 @@ impl Slot {
 }
 
 /// Connections that are in no parcel, and why.
-type Lost = (io::Error, Vec<(SessionId, Arc<Stream>)>);
+type Lost = (io::Error, Vec<(SessionId, Arc<Connection>)>);
 
 impl Keeper {
     /// A keeper of what is in these parcels already, and of what is in none yet. Numbers up to `last` are taken.
-    pub(super) fn of(slots: Vec<Slot>, last: u64, unkept: Vec<(SessionId, Arc<Stream>)>) -> Self {
+    pub(super) fn of(slots: Vec<Slot>, last: u64, unkept: Vec<(SessionId, Arc<Connection>)>) -> Self {
         let place = slots.iter().flat_map(|one| one.kept.iter().map(|(id, _)| (*id, one.number))).collect();
         Self { slots, last, place, unkept, failures: Throttle::default() }
     }
@@ -188,7 +188,7 @@ impl Keeper {
     }
 
     /// Puts connections into parcels.
-    fn keep(&mut self, mut rest: &[(SessionId, Arc<Stream>)]) {
+    fn keep(&mut self, mut rest: &[(SessionId, Arc<Connection>)]) {
         while !rest.is_empty() {
             let Some(number) = self.place_for(rest.len()) else { break };
             let Some(one) = self.slots.iter_mut().find(|one| one.number == number) else { break };
@@ -204,7 +204,7 @@ impl Keeper {
         self.unkept.extend_from_slice(rest);
     }
 
-    fn gone(&mut self, id: SessionId, came: &mut Vec<(SessionId, Arc<Stream>)>) {
+    fn gone(&mut self, id: SessionId, came: &mut Vec<(SessionId, Arc<Connection>)>) {
         let Some(number) = self.place.remove(&id) else {
             // It has come and gone before there was time to look, or has never been kept.
             self.unkept.retain(|(other, _)| *other != id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use super::{CONFIG, MARKS, STATE};
+use super::{CONFIG, STATE, TABLE};
 use crate::net::parcel::Parcel;
 use crate::service::systemd::Passed;
 
@@ -12,8 +12,9 @@ use crate::service::systemd::Passed;
 pub struct Stored {
     pub(super) inlets: BTreeMap<u64, OwnedFd>,
     pub(super) outlets: BTreeMap<u64, OwnedFd>,
-    pub(super) journals: BTreeMap<u64, OwnedFd>,
-    pub(super) marks: Option<OwnedFd>,
+    pub(super) table: Option<OwnedFd>,
+    /// What only older versions know: it is to be forgotten.
+    pub(super) old: Vec<String>,
     pub(super) state: Option<OwnedFd>,
     pub(super) config: Option<OwnedFd>,
 }
@@ -38,11 +39,12 @@ impl Stored {
         let before = match kind {
             STATE if rest.is_empty() => self.state.replace(passed.fd),
             CONFIG if rest.is_empty() => self.config.replace(passed.fd),
-            MARKS if rest.is_empty() => self.marks.replace(passed.fd),
-            "journal" => match number(rest) {
-                Some(number) => self.journals.insert(number, passed.fd),
-                None => return Some(passed),
-            },
+            TABLE if rest.is_empty() => self.table.replace(passed.fd),
+            // Version 0.1.0 stored these.
+            "journal" | "marks" => {
+                self.old.push(passed.name);
+                return None;
+            }
             "parcel" => match rest.split_once('-').map(|(digits, end)| (number(digits), end)) {
                 Some((Some(number), "in")) => self.inlets.insert(number, passed.fd),
                 Some((Some(number), "out")) => self.outlets.insert(number, passed.fd),
@@ -63,10 +65,10 @@ impl Stored {
         String::from_utf8(super::memory::read(config).ok()?).ok()
     }
 
-    /// Says whether there is nothing.
+    /// Returns whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        let is_none = self.marks.is_none() && self.state.is_none();
-        is_none && self.inlets.is_empty() && self.outlets.is_empty() && self.journals.is_empty()
+        let is_none = self.table.is_none() && self.state.is_none() && self.old.is_empty();
+        is_none && self.inlets.is_empty() && self.outlets.is_empty()
     }
 
     /// The parcels, by number; and the names of ends without another, which are told to the log.
@@ -90,11 +92,6 @@ impl Stored {
         }
         (parcels, odd)
     }
-
-    /// The names of all journals.
-    pub(super) fn journal_names(&self) -> Vec<String> {
-        self.journals.keys().copied().map(super::journal::name_of).collect()
-    }
 }
 
 #[cfg(test)]
@@ -111,9 +108,9 @@ mod tests {
             "chatd",
             "state",
             "config",
+            "table",
             "marks",
             "journal-3",
-            "journal-x",
             "parcel-1-in",
             "parcel-1-out",
             "parcel-2-out",
@@ -123,8 +120,8 @@ mod tests {
         ];
         let (mut stored, rest) = Stored::take_from(names.map(passed).into());
         let rest: Vec<_> = rest.into_iter().map(|passed| passed.name).collect();
-        assert_eq!(rest, ["chatd", "journal-x", "parcel-1-up", "state-2", "unknown"]);
-        assert_eq!(stored.journal_names(), ["journal-3"]);
+        assert_eq!(rest, ["chatd", "parcel-1-up", "state-2", "unknown"]);
+        assert_eq!(stored.old, ["marks", "journal-3"], "of version 0.1.0");
         let (parcels, odd) = stored.take_parcels();
         assert_eq!(parcels.into_keys().collect::<Vec<_>>(), [1]);
         assert_eq!(odd, ["parcel-2-out"]);

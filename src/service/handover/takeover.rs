@@ -1,10 +1,10 @@
 //! Going on with what another process has left: finds out what there is, and what can be done with it.
 //!
-//! A planned restart leaves a state, and everybody goes on where they stood. A crash leaves the journal and the marks,
-//! and everybody goes on who is there. Of whom nothing is known is told so, and closed. Nothing that is found here keeps
-//! chatd from starting: what it stumbles over three times in a row it throws away.
+//! A planned restart leaves a state, and everybody goes on where they stood. A crash leaves the crash table, and everybody
+//! goes on who is there. Of whom nothing is known is told so, and closed. Nothing that is found here keeps chatd from
+//! starting: what it stumbles over three times in a row it throws away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -12,13 +12,12 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::crash::Remains;
 use super::keeper::{Keeper, Slot};
-use super::{Handover, MARKS, STATE, Stored, journal};
-use crate::chat::{Note, SessionId};
-use crate::net::marks::{Left, Marks};
+use super::{Handover, STATE, Stored, TABLE, crash};
+use crate::chat::{Hub, Limits, Local, Now, Reading, SessionId, Sink};
+use crate::net::connection::Connection;
+use crate::net::crash_table::{CrashTable, Left};
 use crate::net::parcel::Parcel;
-use crate::net::stream::Stream;
 use crate::protocol::{Form, Notice};
 use crate::service::systemd;
 
@@ -28,28 +27,38 @@ const MOST_ATTEMPTS: u64 = 3;
 /// Most messages that are read from one parcel: more than fit.
 const MOST_MESSAGES: usize = 4096;
 
-/// What to go on with.
+/// What another process has left, found out step by step.
 #[derive(Debug)]
 pub struct TakenOver {
-    /// Everybody, and where they stand; nothing if nobody is there to go on with.
-    pub handover: Option<Handover>,
-    /// How to go on if that turns out to make no sense.
-    pub fallback: Option<Handover>,
-    /// Their connections.
-    pub streams: HashMap<SessionId, Arc<Stream>>,
-    /// The number of the last journal, and the names of all.
-    pub journals: (u64, Vec<String>),
-    pub(super) parcels: Vec<Found>,
+    /// How to go on: the first of them that makes sense.
+    handovers: Vec<Handover>,
+    connections: HashMap<SessionId, Arc<Connection>>,
+    parcels: Vec<Found>,
     /// Those that are in no parcel any more.
     unkept: Vec<SessionId>,
-    pub(super) odd: Vec<String>,
-    /// Where connections are marked.
-    pub marks: Arc<Marks>,
+    /// What the service manager is to forget.
+    odd: Vec<String>,
+    table: Arc<CrashTable>,
+}
+
+/// How to go on with everybody.
+#[derive(Debug)]
+pub struct GoingOn {
+    /// The rooms, and who is in them.
+    pub hub: Hub,
+    /// The last number that a session was given.
+    pub last: u64,
+    /// The sessions: their connections, and what they had read.
+    pub sessions: Vec<(Arc<Connection>, Reading)>,
+    /// Keeps their connections for the next process.
+    pub keeper: Keeper,
+    /// What the next process knows if this one crashes.
+    pub table: Arc<CrashTable>,
 }
 
 /// A parcel that was found, and what was in it.
 #[derive(Debug)]
-pub(super) struct Found {
+struct Found {
     number: u64,
     parcel: Parcel,
     messages: usize,
@@ -63,74 +72,58 @@ pub(super) struct Found {
 pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
     let is_new = stored.is_empty();
     let state = stored.state.take();
-    let (marks, left, are_marks_new) = take_marks(stored.marks.take())?;
-    let has_state = state.is_some();
-    let copy = marks.as_fd().try_clone_to_owned()?;
+    let (table, left) = take_table(stored.table.take())?;
+    let (has_state, is_table_new) = (state.is_some(), left.is_none());
+    let copy = table.as_fd().try_clone_to_owned()?;
     // Where the service manager hangs, it is said later.
     let _ = systemd::ask(move || {
         // First of all: a state is good once.
         if has_state {
             systemd::forget(STATE);
         }
-        if are_marks_new {
-            systemd::forget(MARKS);
-            systemd::keep(MARKS, &[copy.as_fd()]);
+        if is_table_new {
+            systemd::forget(TABLE);
+            systemd::keep(TABLE, &[copy.as_fd()]);
         }
     })
     .await;
-    let journals = (stored.journals.keys().copied().max().unwrap_or(0), stored.journal_names());
-    let (parcels, odd) = stored.take_parcels();
+    let mut odd = std::mem::take(&mut stored.old);
+    let (parcels, unpaired) = stored.take_parcels();
+    odd.extend(unpaired);
     let mut taken = TakenOver {
-        handover: None,
-        fallback: None,
-        streams: HashMap::new(),
-        journals,
+        handovers: Vec::new(),
+        connections: HashMap::new(),
         parcels: Vec::new(),
         unkept: Vec::new(),
         odd,
-        marks: Arc::new(marks),
+        table: Arc::new(table),
     };
     if is_new {
         return Ok(taken);
     }
-    let _ = taken.marks.set_attempts(left.attempts + 1);
+    let attempts = left.as_ref().map_or(0, |left| left.attempts);
+    taken.table.set_attempts(attempts + 1);
     for (number, parcel) in parcels {
         taken.unpack(number, parcel);
     }
-    if left.attempts >= MOST_ATTEMPTS {
-        log::error!(
-            "cannot go on with what was stored, {} times in a row: everybody is closed",
-            left.attempts
-        );
+    if attempts >= MOST_ATTEMPTS {
+        log::error!("cannot go on with what was stored, {attempts} times in a row: everybody is closed");
         return Ok(taken);
     }
-    let notes = read_journal(&stored);
-    taken.find_out(state, notes, left);
+    taken.find_out(state, left);
     Ok(taken)
 }
 
-/// The marks of another process, or new ones; says whether they are new.
-fn take_marks(file: Option<OwnedFd>) -> io::Result<(Marks, Left, bool)> {
-    match file.map(Marks::take_over) {
-        Some(Ok((marks, left))) => return Ok((marks, left, false)),
+/// The crash table of another process and what is in it, or a new one.
+fn take_table(file: Option<OwnedFd>) -> io::Result<(CrashTable, Option<Left>)> {
+    match file.map(CrashTable::take_over) {
+        Some(Ok((table, left))) => return Ok((table, Some(left))),
         Some(Err(error)) => {
-            log::warn!("the service manager has passed \"{MARKS}\", which is of no use: {error}")
+            log::warn!("the service manager has passed \"{TABLE}\", which is of no use: {error}")
         }
         None => {}
     }
-    Ok((Marks::new()?, Left::default(), true))
-}
-
-/// The notes in the newest journal that can be read; nothing if there is none.
-fn read_journal(stored: &Stored) -> Option<Vec<Note>> {
-    stored.journals.iter().rev().find_map(|(number, file)| match journal::read(file) {
-        Ok(notes) => Some(notes),
-        Err(error) => {
-            let name = journal::name_of(*number);
-            log::warn!("the service manager has passed \"{name}\", which is of no use: {error}");
-            None
-        }
-    })
+    Ok((CrashTable::new()?, None))
 }
 
 impl TakenOver {
@@ -169,87 +162,101 @@ impl TakenOver {
     }
 
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
-        match Stream::new(socket, Some(Arc::clone(&self.marks))) {
-            Ok(stream) => drop(self.streams.insert(id, Arc::new(stream))),
+        match Connection::new(socket, id, Some(Arc::clone(&self.table))) {
+            Ok(connection) => drop(self.connections.insert(id, Arc::new(connection))),
             Err(error) => log::warn!("cannot go on with session {}: {error}", id.0),
         }
     }
 
-    /// Decides how to go on.
-    fn find_out(&mut self, state: Option<OwnedFd>, notes: Option<Vec<Note>>, left: Left) {
-        let ids: Vec<SessionId> =
-            self.streams.iter().filter(|(_, stream)| !is_over(stream)).map(|(id, _)| *id).collect();
-        let remains = notes.map(|notes| Remains::new(notes, left.marks, left.next).handover(&ids));
-        self.handover = match state.map(Handover::read) {
-            Some(Ok(handover)) => {
-                self.fallback = remains;
-                Some(handover)
-            }
+    /// Finds out how to go on.
+    fn find_out(&mut self, state: Option<OwnedFd>, left: Option<Left>) {
+        let there = self.connections.values().filter(|connection| !is_over(connection));
+        let ids: Vec<SessionId> = there.map(|connection| connection.id()).collect();
+        let has_left = left.is_some();
+        match state.map(Handover::read) {
+            Some(Ok(handover)) => self.handovers.push(handover),
             Some(Err(error)) => {
                 log::error!("cannot read the state that was stored: {error}; going on as after a crash");
-                remains
             }
-            None => {
-                if remains.is_some() && !ids.is_empty() {
-                    log::error!("chatd has crashed: going on with {} connections", ids.len());
-                }
-                remains
+            None if has_left && !ids.is_empty() => {
+                log::error!("chatd has crashed: going on with {} connections", ids.len());
             }
-        };
-        if self.handover.is_none() && !ids.is_empty() {
+            None => {}
+        }
+        self.handovers.extend(left.map(|left| crash::handover(left, &ids)));
+        if self.handovers.is_empty() && !ids.is_empty() {
             log::error!("it is not known who {} connections are: they are closed", ids.len());
         }
     }
 
-    /// Closes the connections that nobody goes on with, and says why. Returns the keeper of the others, which are those
-    /// in `known`, each with its mark.
-    pub async fn settle(self, known: &HashMap<SessionId, u64>) -> (Keeper, Arc<Marks>) {
-        let Self { mut streams, parcels, unkept, odd, marks, .. } = self;
-        for (_, stream) in streams.extract_if(|id, _| !known.contains_key(id)) {
-            say_goodbye(&stream);
+    /// Goes on with what makes sense of it, and closes the connections that nobody goes on with.
+    pub fn go_on(mut self, limits: Limits, now: Now) -> GoingOn {
+        let (hub, last, readings) = self.restore(limits, now);
+        let readings: HashMap<SessionId, Reading> = readings.into_iter().collect();
+        let known: HashSet<SessionId> = readings.keys().copied().collect();
+        for (_, connection) in self.connections.extract_if(|id, _| !known.contains(id)) {
+            say_goodbye(&connection);
         }
-        // Another process may have to go on with them at once.
-        let marked = streams.iter().filter_map(|(id, stream)| Some((stream.socket(), *id, *known.get(id)?)));
-        if let Err(error) = marks.replace(marked) {
-            log::warn!("half a line may be taken for a line after a crash: {error}");
+        let sessions = readings
+            .into_iter()
+            .filter_map(|(id, reading)| Some((Arc::clone(self.connections.get(&id)?), reading)));
+        let (sessions, table) = (sessions.collect(), Arc::clone(&self.table));
+        GoingOn { hub, last, sessions, table, keeper: self.into_keeper() }
+    }
+
+    /// The hub as another process has left it, the last number that a session had, and what the sessions had read. What
+    /// makes no sense is told to the log, and done without.
+    fn restore(&mut self, limits: Limits, now: Now) -> (Hub, u64, Vec<(SessionId, Reading)>) {
+        for Handover { last, hub } in std::mem::take(&mut self.handovers) {
+            let sink_of = |id: SessionId| Some(Arc::clone(self.connections.get(&id)?) as Arc<dyn Sink>);
+            match Hub::restore(limits, Box::<Local>::default(), hub, now, sink_of) {
+                Ok((hub, readings)) => return (hub, last, readings),
+                Err(error) => log::error!("cannot go on with what was stored: {error}"),
+            }
         }
+        (Hub::new(limits, Box::<Local>::default()), 0, Vec::new())
+    }
+
+    /// The keeper of the connections that are left.
+    fn into_keeper(self) -> Keeper {
+        let Self { mut connections, parcels, unkept, odd, table, .. } = self;
         let last = parcels.iter().map(|found| found.number).max().unwrap_or(0);
         let slots = parcels.into_iter().map(|found| {
             let in_it = found.ids.len();
             let kept: Vec<_> =
-                found.ids.into_iter().filter_map(|id| Some((id, streams.remove(&id)?))).collect();
+                found.ids.into_iter().filter_map(|id| Some((id, connections.remove(&id)?))).collect();
             let over = in_it - kept.len();
             Slot::found(found.number, found.parcel, found.messages, kept, over)
         });
         let slots = slots.collect();
-        let unkept = unkept.into_iter().filter_map(|id| Some((id, streams.remove(&id)?))).collect();
-        let keeper = Keeper::of(slots, last, unkept);
+        let unkept = unkept.into_iter().filter_map(|id| Some((id, connections.remove(&id)?))).collect();
         // What has been taken over has been taken over.
-        let _ = marks.set_attempts(0);
+        table.forget_left();
+        table.set_attempts(0);
         if !odd.is_empty() {
             systemd::tell(move || odd.iter().for_each(|name| systemd::forget(name)));
         }
-        (keeper, marks)
+        Keeper::of(slots, last, unkept)
     }
 }
 
-/// Says whether a connection was over before a crash, and in a parcel because nobody had thrown it away yet: nothing can
+/// Returns whether a connection was over before a crash, and in a parcel because nobody had thrown it away yet: nothing can
 /// be sent to it, and there is nothing to be read. (To a unix socket whose other side is gone nothing can be sent, either,
 /// but what it has said is still there.)
-fn is_over(stream: &Stream) -> bool {
-    let sent = rustix::net::send(stream, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    let received = rustix::net::recv(stream, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+fn is_over(connection: &Connection) -> bool {
+    let sent = rustix::net::send(connection, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let received = rustix::net::recv(connection, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     let is_there = matches!(received, Ok((count, _)) if count > 0);
     matches!(sent, Err(Errno::PIPE | Errno::NOTSOCK)) && !is_there
 }
 
 /// Tells somebody why this is the end, if the kernel takes it at once.
-fn say_goodbye(stream: &Stream) {
+fn say_goodbye(connection: &Connection) {
     let mut line = Vec::new();
     Notice::Unknown.encode(Form::PLAIN, &mut line);
     // It fails where the connection is over.
-    let _ = rustix::net::send(stream, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    stream.end();
+    let _ = rustix::net::send(connection, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    connection.end();
 }
 
 #[cfg(test)]
@@ -258,43 +265,61 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::net::marks::{READING, WRITING};
+    use crate::chat::Standing;
+    use crate::chat::testing::TestHub;
+    use crate::net::crash_table::READING;
     use crate::rt;
 
     #[test]
-    fn who_goes_on_is_marked_where_it_is_now_and_nobody_else_is() {
-        let marks = Marks::new().unwrap();
-        let file = marks.as_fd().try_clone_to_owned().unwrap();
-        let (reading, strange) = (SessionId(1), SessionId(2));
-        let pairs = [reading, strange].map(|id| (id, UnixStream::pair().unwrap()));
+    fn who_goes_on_is_known_in_the_next_process_too_and_nobody_else_is() {
+        let table = CrashTable::new().unwrap();
+        let file = table.as_fd().try_clone_to_owned().unwrap();
+        let (known, strange) = (SessionId(1), SessionId(2));
+        let pairs = [known, strange].map(|id| (id, UnixStream::pair().unwrap()));
         // That is what the process before has left.
-        marks.of(pairs[1].1.1.as_fd(), reading, READING).unwrap().set(true);
-        marks.of(pairs[1].1.1.as_fd(), reading, WRITING).unwrap().set(true);
-        marks.of(pairs[0].1.1.as_fd(), strange, WRITING).unwrap().set(true);
-        let mut taken = TakenOver {
-            handover: None,
-            fallback: None,
-            streams: HashMap::new(),
-            journals: (0, Vec::new()),
-            parcels: Vec::new(),
-            unkept: vec![reading, strange],
-            odd: Vec::new(),
-            marks: Arc::new(marks),
-        };
+        for (id, (_, there)) in &pairs {
+            table.own(there.as_fd(), *id);
+            table.mark(there.as_fd(), *id, READING).unwrap().set(true);
+        }
+        drop(table);
         let sockets =
             pairs.each_ref().map(|(id, (socket, _))| (*id, OwnedFd::from(socket.try_clone().unwrap())));
+        let again = file.try_clone().unwrap();
         let left = rt::run(1, async move {
+            let (table, mut left) = CrashTable::take_over(again).unwrap();
+            left.sessions.retain(|session| session.id == known);
+            let mut taken = TakenOver {
+                handovers: Vec::new(),
+                connections: HashMap::new(),
+                parcels: Vec::new(),
+                unkept: vec![known, strange],
+                odd: Vec::new(),
+                table: Arc::new(table),
+            };
             sockets.into_iter().for_each(|(id, socket)| taken.connect(id, socket));
-            let settled = taken.settle(&HashMap::from([(reading, READING)])).await;
+            taken.find_out(None, Some(left));
+            let hub = TestHub::default();
+            let going_on = taken.go_on(hub.limits, hub.time());
             // Here it may die.
-            let (_, left) = Marks::take_over(file).unwrap();
-            drop(settled);
+            let (_, left) = CrashTable::take_over(file).unwrap();
+            assert_eq!(going_on.sessions.len(), 1);
+            assert!(going_on.sessions[0].1.framer.dropping, "half a line is dropped");
             left
         });
-        assert_eq!(left.marks, [(reading, READING)]);
+        let ids: Vec<_> = left.sessions.iter().map(|session| (session.id, session.marks)).collect();
+        assert_eq!(ids, [(known, READING)]);
         let [_, (_, (_, mut stranger))] = pairs;
         let mut heard = String::new();
         stranger.read_to_string(&mut heard).unwrap();
         assert!(heard.starts_with("-!- closing: "), "{heard}");
+    }
+
+    #[test]
+    fn the_longest_names_fit_into_a_record() {
+        let name = crate::protocol::Name::parse(&"\u{4e00}".repeat(24)).unwrap();
+        let who = crate::protocol::Who { id: u64::MAX, name: name.clone(), verified: true };
+        let standing = Standing { who: Some(who), room: name, ..Standing::plain(SessionId(u64::MAX)) };
+        let (record, _) = standing.encode();
+        assert!(record.len() <= crate::net::crash_table::RECORD_BYTES, "{}", record.len());
     }
 }

@@ -1,0 +1,337 @@
+//! The dispatcher: has entries put in order and appended, sends what is new, and looks after the rooms: when they are due,
+//! how much memory they use, and what is kept of them for the case of a crash.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::delivery::Delivered;
+use super::directory::Directory;
+use super::id::{Now, RoomId, SessionId};
+use super::limits::Limits;
+use super::member::Member;
+use super::room::{Placed, Room};
+use super::sequencer::Sequencer;
+use super::sink::Signal;
+use super::snapshot::Standing;
+use super::traffic::Traffic;
+use crate::protocol::Name;
+
+/// With fewer bytes than this in its lines a room gives none of them up.
+const LEAST_RELIEF: usize = 128 * 1024;
+
+/// Where the numbers of lines are kept for the case of a crash.
+pub trait Numbers: Debug + Send {
+    /// The numbers of the lines of that room are below `below`.
+    fn set(&mut self, room: &Name, below: u64);
+    /// That room is gone.
+    fn forget(&mut self, room: &Name);
+}
+
+/// The rooms and who is in them, and what is to be done for them.
+#[derive(Debug)]
+pub(super) struct Dispatcher {
+    pub(super) directory: Directory,
+    pub(super) sequencer: Box<dyn Sequencer>,
+    pub(super) traffic: Arc<Traffic>,
+    /// Sessions with something to be taken in now.
+    pub(super) ready: VecDeque<SessionId>,
+    /// Rooms with something to deliver.
+    pub(super) fresh: BTreeSet<RoomId>,
+    /// When which room wants to be looked at.
+    due: BTreeSet<(Instant, RoomId)>,
+    /// How many bytes all rooms use.
+    memory: usize,
+    /// Up to this many bytes there is nothing to be given up.
+    unrelieved: usize,
+    /// Who everybody is, is kept for the case of a crash.
+    is_recording: bool,
+    numbers: Option<Box<dyn Numbers>>,
+}
+
+impl Dispatcher {
+    /// A dispatcher with one empty room.
+    pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>) -> Self {
+        let traffic = Traffic::new();
+        traffic.set_rooms(1);
+        Self {
+            directory: Directory::new(limits),
+            sequencer,
+            traffic,
+            ready: VecDeque::new(),
+            fresh: BTreeSet::new(),
+            due: BTreeSet::new(),
+            memory: 0,
+            unrelieved: 0,
+            is_recording: false,
+            numbers: None,
+        }
+    }
+
+    /// From now on, keeps who everybody is and the numbers of lines for the case of a crash.
+    pub(super) fn record(&mut self, numbers: Box<dyn Numbers>) {
+        (self.is_recording, self.numbers) = (true, Some(numbers));
+        self.directory.changed = self.directory.sessions().collect();
+        let rooms: Vec<RoomId> = self.directory.rooms().keys().copied().collect();
+        rooms.into_iter().for_each(|room| self.note_number(room));
+        self.record_changes();
+    }
+
+    /// Returns whether something waits for members to read.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.directory.rooms().values().any(|room| room.is_waiting())
+    }
+
+    /// When [`Dispatcher::tick`] wants to be called.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        self.due.first().map(|(when, _)| *when)
+    }
+
+    /// Looks after those who do not read, and tells who has come and gone; to be called at [`Hub::next_tick`].
+    pub(super) fn tick(&mut self, now: Now) {
+        while let Some((_, id)) = self.due.first().copied().filter(|(when, _)| *when <= now.instant) {
+            self.due.pop_first();
+            let min_rate = self.directory.limits.min_rate;
+            let Some(room) = self.directory.get_room(id) else { continue };
+            room.due = None;
+            let mut delivered = Delivered::default();
+            room.tick(now, min_rate, &mut delivered);
+            self.directory.tell_presence(id, now);
+            self.delivered(id, delivered, now);
+            self.flush(now);
+        }
+    }
+
+    /// Sends what is new in a room to up to `most` members. Returns where to go on, if there are more.
+    pub(super) fn deliver(
+        &mut self,
+        id: RoomId,
+        at: (usize, Option<SessionId>),
+        most: usize,
+        now: Now,
+    ) -> Option<(usize, Option<SessionId>)> {
+        let mut delivered = Delivered::default();
+        let next = self.directory.get_room(id)?.deliver(at, most, &mut delivered);
+        self.delivered(id, delivered, now);
+        next
+    }
+
+    /// Members of a room have been sent something.
+    pub(super) fn delivered(&mut self, id: RoomId, delivered: Delivered, now: Now) {
+        self.traffic.count_skipped(delivered.lost);
+        self.ready.extend(delivered.ready);
+        if delivered.has_more {
+            self.fresh.insert(id);
+        }
+        let mut placed = Placed::default();
+        let min_rate = self.directory.limits.min_rate;
+        if let Some(room) = self.directory.get_room(id).filter(|room| room.is_waiting()) {
+            room.resume(now, min_rate, &mut placed);
+        }
+        self.placed(id, placed);
+    }
+
+    /// Entries of a room have got their place: those who asked for them go on.
+    pub(super) fn placed(&mut self, id: RoomId, placed: Placed) {
+        for asked in placed.asked {
+            if let Some(member) = self.directory.member_mut(asked) {
+                member.is_in_flight = false;
+                self.ready.push_back(asked);
+            }
+        }
+        if placed.lines > 0 {
+            self.traffic.count_lines(placed.lines);
+            self.note_number(id);
+        }
+        self.touch(id);
+    }
+
+    /// Notes whether a room has something to deliver, when it is due, and how much memory it uses.
+    pub(super) fn touch(&mut self, id: RoomId) {
+        let Some(room) = self.directory.get_room(id) else { return };
+        if room.take_news() {
+            self.fresh.insert(id);
+        }
+        let memory = room.memory();
+        self.memory = self.memory - room.counted + memory;
+        room.counted = memory;
+        let due = room.next_tick();
+        if due != room.due {
+            if let Some(before) = room.due {
+                self.due.remove(&(before, id));
+            }
+            self.due.extend(due.map(|due| (due, id)));
+            room.due = due;
+        }
+    }
+
+    /// Has what is outgoing put in order, takes in what has its place, and sends what is owed.
+    pub(super) fn flush(&mut self, now: Now) {
+        for (id, entry) in std::mem::take(&mut self.directory.outgoing) {
+            if let Some(room) = self.directory.get_room(id) {
+                let name = Arc::clone(room.name());
+                self.sequencer.submit(name, entry);
+            }
+        }
+        self.take_sequenced(now);
+        for id in std::mem::take(&mut self.directory.told) {
+            match self.directory.member(id).map(|member| member.is_full) {
+                Some(false) => self.send_to(id, now),
+                // What is owed to it uses memory all the same.
+                Some(true) => self.directory.touched.extend(self.directory.place(id).map(|place| place.room)),
+                None => {}
+            }
+        }
+        for id in std::mem::take(&mut self.directory.touched) {
+            // Perhaps the room waited for one that is gone to another, or reads another log.
+            self.delivered(id, Delivered::default(), now);
+        }
+        for (id, room) in std::mem::take(&mut self.directory.gone) {
+            self.forget(id, &room);
+        }
+        self.traffic.set_rooms(self.directory.rooms().len());
+        self.record_changes();
+        self.relieve();
+    }
+
+    /// A room is gone.
+    pub(super) fn forget(&mut self, id: RoomId, room: &Room) {
+        self.memory -= room.counted;
+        self.fresh.remove(&id);
+        if let Some(due) = room.due {
+            self.due.remove(&(due, id));
+        }
+        if let Some(numbers) = &mut self.numbers {
+            numbers.forget(room.name());
+        }
+    }
+
+    /// Takes in what the sequencer has given a place.
+    pub(super) fn take_sequenced(&mut self, now: Now) {
+        let min_rate = self.directory.limits.min_rate;
+        while let Some((name, entry)) = self.sequencer.next() {
+            let mut placed = Placed::default();
+            let id = self.directory.room_called(&name);
+            match id.and_then(|id| self.directory.get_room(id)) {
+                Some(room) => room.take_in(entry, now, min_rate, &mut placed),
+                // Nobody is there any more.
+                None => placed.asked.extend(entry.asked_by()),
+            }
+            self.placed(id.unwrap_or(RoomId::MAIN), placed);
+        }
+    }
+
+    /// Gives up old lines of the largest rooms while there is little memory left, and lines use it.
+    pub(super) fn relieve(&mut self) {
+        let limit = self.directory.limits.memory;
+        while self.memory > (limit - limit / 16).max(self.unrelieved) {
+            let largest = self.directory.rooms().iter().max_by_key(|(_, room)| room.lines_memory());
+            let Some((id, lines)) = largest.map(|(id, room)| (*id, room.lines_memory())) else { return };
+            if lines < LEAST_RELIEF {
+                // What is owed to members alone cannot be given up.
+                self.unrelieved = self.memory + LEAST_RELIEF;
+                break;
+            }
+            if let Some(room) = self.directory.get_room(id) {
+                self.traffic.count_skipped(room.shrink());
+            }
+            self.touch(id);
+        }
+        if self.memory <= limit - limit / 16 {
+            self.unrelieved = 0;
+        }
+        self.directory.is_crowded = self.memory > limit - limit / 8;
+    }
+
+    /// The socket of a session takes more; if it does not, the session is told so again.
+    pub(super) fn writable(&mut self, id: SessionId, now: Now) {
+        if let Some(member) = self.directory.member_mut(id) {
+            member.is_full = false;
+        }
+        self.send_to(id, now);
+    }
+
+    /// A session has not read for `slow_timeout`: it may be the hub that has not run for so long.
+    pub(super) fn stalled(&mut self, id: SessionId, now: Now) {
+        let sent = |dispatcher: &Self| dispatcher.directory.member(id).map(Member::sent);
+        let before = sent(self);
+        self.send_to(id, now);
+        if let Some(member) = self.directory.member(id).filter(|member| member.is_full) {
+            let has_taken = sent(self) != before;
+            member.sink.signal(if has_taken { Signal::Full } else { Signal::Slow });
+        }
+    }
+
+    /// Sends a member what there is for it.
+    pub(super) fn send_to(&mut self, id: SessionId, now: Now) {
+        let Some(place) = self.directory.place(id) else { return };
+        let mut delivered = Delivered::default();
+        if let Some(feed) = self.directory.feed(id) {
+            feed.deliver_to(id, &mut delivered);
+        }
+        self.delivered(place.room, delivered, now);
+    }
+
+    pub(super) fn note_number(&mut self, id: RoomId) {
+        let Some(numbers) = &mut self.numbers else { return };
+        let Some(room) = self.directory.get_room(id) else { return };
+        if let Some(below) = room.number_to_note() {
+            numbers.set(room.name(), below);
+        }
+    }
+
+    /// Keeps who those are who have changed, for the case of a crash.
+    pub(super) fn record_changes(&mut self) {
+        for id in std::mem::take(&mut self.directory.changed) {
+            let standing = self
+                .is_recording
+                .then(|| Standing::of(&self.directory, self.directory.member(id)?))
+                .flatten();
+            if let (Some(standing), Some(member)) = (standing, self.directory.member(id)) {
+                let (standing, ignored) = standing.encode();
+                member.sink.record(&standing, &ignored);
+            }
+        }
+    }
+
+    /// How many bytes all rooms use: as counted, and counted again. And how many of them are owed to members alone, and
+    /// how many logs there are.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> (usize, usize, usize, usize) {
+        let rooms = || self.directory.rooms().values();
+        let owed = rooms().flat_map(Room::members).map(Member::owed_bytes).sum();
+        (self.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
+    }
+
+    /// For each member that has not been sent all there is: its number, whether it is full, broken, done, held.
+    #[cfg(test)]
+    pub(super) fn behind(&self) -> Vec<String> {
+        let feeds = self.directory.rooms().values().flat_map(Room::feeds);
+        let behind = feeds.flat_map(|feed| {
+            feed.members().filter(|member| member.wants(feed.log())).map(|member| {
+                let progress = &member.progress;
+                let owed: Vec<_> = progress.owed.iter().map(|owed| (owed.at, owed.text.len())).collect();
+                let state = (member.is_full, member.is_broken, member.is_done, member.flow.holds);
+                let log = (feed.log().tail(), feed.log().head());
+                format!(
+                    "#{} {state:?} at {} to {} in {log:?}, owed {owed:?}, missed {}",
+                    member.id.0, progress.cursor, progress.end, progress.missed
+                )
+            })
+        });
+        let rooms = self.directory.rooms().values().filter(|room| room.is_waiting());
+        behind
+            .chain(rooms.map(|room| {
+                let feeds: Vec<String> = room.feeds().map(|feed| feed.awaited_in()).collect();
+                format!(
+                    "room {} waits with {} entries, due {:?}: {feeds:?}, ready {}",
+                    room.name(),
+                    room.waiting().len(),
+                    room.next_tick().is_some(),
+                    self.ready.len()
+                )
+            }))
+            .collect()
+    }
+}

@@ -1,0 +1,23 @@
+//! A simulated house: a hub, many members and a clock, driven by a seed, against a model of what each member may hear.
+//!
+//! `run` has the tests, and says how a failure is run again. A `world` is one run: what people do, and when. It hands
+//! each input to the hub and each byte that a `socket` took to a `reader`, which checks it against the `order` of the
+//! rooms as the `sequencer` gave it back. The model knows what is submitted, given back, sent and signalled. It knows
+//! nothing of logs, cursors and feeds.
+
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod reader;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
+mod sequencer;
+#[cfg(test)]
+mod socket;
+#[cfg(test)]
+mod talk;
+#[cfg(test)]
+mod world;

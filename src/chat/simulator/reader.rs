@@ -1,0 +1,560 @@
+//! A reader: what one member has been sent, held against the order of the room that it is in.
+//!
+//! It follows the stream line by line. It keeps every place in the order at which the member may stand, and how many
+//! lines it may have missed and not been told of; a line that fits to none of them is a failure. Where a member joins a
+//! room or leaves one is known to within the input that asked for it.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use serde_json::Value;
+
+use super::order::{Order, Unit, What};
+use crate::protocol::View;
+
+/// Up to where each room may have come when something happened: at least, at most.
+#[derive(Clone, Debug)]
+pub struct Window {
+    pub low: Vec<usize>,
+    pub high: Option<Vec<usize>>,
+    /// The input that it belongs to.
+    pub input: usize,
+}
+
+impl Window {
+    fn of(&self, room: usize, order: &Order) -> (usize, usize) {
+        let high = self.high.as_ref().map_or_else(|| order.units(room).len(), |high| high[room]);
+        (self.low[room], high)
+    }
+}
+
+/// A session is ignored, or may be, until a step.
+#[derive(Debug)]
+struct Ignoring {
+    author: u64,
+    to: Option<usize>,
+}
+
+/// A private message that was read.
+#[derive(Debug)]
+pub struct Private {
+    pub from: String,
+    pub to: Option<String>,
+    pub text: String,
+}
+
+/// How many lines it has missed and not been told of: at least, at most; negative for what it has been told too early.
+type Debt = (i64, i64);
+
+#[derive(Debug)]
+pub struct Reader {
+    id: u64,
+    pub room: usize,
+    pub view: View,
+    pub times: bool,
+    pub is_named: bool,
+    has_crlf: bool,
+    pub may_have_crlf: bool,
+    partial: Vec<u8>,
+    /// The line that is being read was begun before a crash.
+    is_cut: bool,
+    /// The first line that is read must tell of a crash.
+    pub wants_crash: bool,
+    places: BTreeMap<usize, Debt>,
+    pub moves: VecDeque<Window>,
+    /// So many lines of `/last` are still to come; the last of them.
+    last: (usize, usize),
+    hidden: HashSet<u64>,
+    ignoring: Vec<Ignoring>,
+    /// How often it has asked to ignore whom, and has not been answered.
+    asked: HashMap<u64, usize>,
+    /// The number of the first line of the room, as `json` has it.
+    base: Option<i64>,
+    pub floor: Vec<u64>,
+    pub seqs: Vec<u64>,
+    pub privates: Vec<Private>,
+    pub heard: usize,
+    pub skipped: u64,
+    /// The last lines that it read, for the one who looks into a failure.
+    recent: VecDeque<(usize, String)>,
+}
+
+/// A line of a room, as it was read.
+enum Line {
+    Said { is_emote: bool, who: Option<String>, text: String },
+    Told(String),
+    Object(Value),
+}
+
+impl Reader {
+    pub fn new(
+        id: u64,
+        room: usize,
+        view: View,
+        is_named: bool,
+        start: (usize, usize),
+        rooms: usize,
+    ) -> Self {
+        Self {
+            id,
+            room,
+            view,
+            times: false,
+            is_named,
+            has_crlf: false,
+            may_have_crlf: false,
+            partial: Vec::new(),
+            is_cut: false,
+            wants_crash: false,
+            places: (start.0..=start.1).map(|place| (place, (0, 0))).collect(),
+            moves: VecDeque::new(),
+            last: (0, 0),
+            hidden: HashSet::new(),
+            ignoring: Vec::new(),
+            asked: HashMap::new(),
+            base: None,
+            floor: vec![0; rooms],
+            seqs: vec![0; rooms],
+            privates: Vec::new(),
+            heard: 0,
+            skipped: 0,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The hub is gone, and another one knows who it is: its reading goes on at `place`.
+    pub fn crash(&mut self, room: usize, view: View, times: bool, is_named: bool, place: usize) {
+        (self.room, self.view, self.times, self.is_named) = (room, view, times, is_named);
+        self.is_cut = !self.partial.is_empty();
+        self.wants_crash = view != View::Plain;
+        self.places = [(place, (0, 0))].into();
+        self.moves.clear();
+        (self.last, self.base) = ((0, 0), None);
+    }
+
+    /// Whom it ignores after a crash.
+    pub fn ignores(&mut self, ids: &[u64], step: usize) {
+        self.hidden = ids.iter().copied().collect();
+        self.asked.clear();
+        for one in self.ignoring.iter_mut().filter(|one| one.to.is_none() && !ids.contains(&one.author)) {
+            one.to = Some(step);
+        }
+        for id in ids {
+            if !self.ignoring.iter().any(|one| one.author == *id && one.to.is_none()) {
+                self.ignoring.push(Ignoring { author: *id, to: None });
+            }
+        }
+    }
+
+    /// It asks to ignore somebody, or to hear that session again.
+    pub fn ask_to_ignore(&mut self, author: u64) {
+        self.hidden.remove(&author);
+        *self.asked.entry(author).or_default() += 1;
+        if !self.ignoring.iter().any(|one| one.author == author && one.to.is_none()) {
+            self.ignoring.push(Ignoring { author, to: None });
+        }
+    }
+
+    pub fn is_inside_of_a_line(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Reads what was sent to it.
+    pub fn read(&mut self, bytes: &[u8], order: &Order, step: usize) {
+        for byte in bytes {
+            if std::mem::take(&mut self.is_cut) {
+                assert_eq!(*byte, b'\n', "half a line is ended by an LF: {:?}", self.partial_text());
+                self.partial.clear();
+                continue;
+            }
+            if *byte != b'\n' {
+                self.partial.push(*byte);
+                continue;
+            }
+            let mut line = String::from_utf8(std::mem::take(&mut self.partial)).unwrap();
+            let has_crlf = line.ends_with('\r');
+            assert!(self.may_have_crlf || !has_crlf, "a CR without telnet: {line:?}");
+            assert!(has_crlf || !self.has_crlf, "an LF where CR LF was before: {line:?}");
+            self.has_crlf = has_crlf;
+            line.truncate(line.len() - usize::from(has_crlf));
+            self.read_line(&line, order, step);
+        }
+    }
+
+    fn partial_text(&self) -> String {
+        String::from_utf8_lossy(&self.partial).into_owned()
+    }
+
+    fn read_line(&mut self, line: &str, order: &Order, step: usize) {
+        self.recent.push_back((step, line.chars().take(100).collect()));
+        if self.recent.len() > 8 {
+            self.recent.pop_front();
+        }
+        // The answer to /view is shown in the new view.
+        let is_object = line.starts_with(r#"{"type":"notice","text":"lines are shown in json now"#);
+        if is_object || (self.view == View::Json && !line.starts_with("-!- lines are shown in ")) {
+            return self.read_object(line, order, step);
+        }
+        if let Some(notice) = line.strip_prefix("-!- ")
+            && !is_event(notice)
+        {
+            return self.notice(notice, order, step);
+        }
+        let line = self.without_clock(line);
+        assert!(!self.wants_crash, "not told of the crash: {line:?}");
+        if let Some((from, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once(" -> you] ")) {
+            return self.privates.push(Private { from: from.to_owned(), to: None, text: text.to_owned() });
+        }
+        let line = match (self.view, line.strip_prefix("* ").and_then(|rest| rest.split_once(' '))) {
+            (_, Some((who, text))) => {
+                Line::Said { is_emote: true, who: Some(who.to_owned()), text: text.to_owned() }
+            }
+            (View::Plain, None) => Line::Said { is_emote: false, who: None, text: line.to_owned() },
+            _ if is_event(line) => {
+                let end = if line.contains(" is now ") { line.len() } else { line.rfind(" (").unwrap() };
+                Line::Told(line[..end].to_owned())
+            }
+            _ => {
+                let said = line.strip_prefix('<').and_then(|rest| rest.split_once("> "));
+                let (who, text) = said.unwrap_or_else(|| panic!("what is this? {line:?}"));
+                Line::Said { is_emote: false, who: Some(who.to_owned()), text: text.to_owned() }
+            }
+        };
+        self.room_line(&line, order, step);
+    }
+
+    fn without_clock<'a>(&self, line: &'a str) -> &'a str {
+        if self.view != View::Names || !self.times {
+            return line;
+        }
+        let bytes = line.as_bytes();
+        assert!(bytes.len() > 6 && bytes[2] == b':' && bytes[5] == b' ', "no time: {line:?}");
+        &line[6..]
+    }
+
+    fn read_object(&mut self, line: &str, order: &Order, step: usize) {
+        let object: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no object: {line:?}"));
+        let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        match object["type"].as_str().unwrap() {
+            "notice" => return self.notice(&text("text"), order, step),
+            "skipped" => return self.told_of_gap(object["lines"].as_u64().unwrap()),
+            "private" => {
+                return self.privates.push(Private {
+                    from: text("from"),
+                    to: Some(text("to")),
+                    text: text("text"),
+                });
+            }
+            _ => {}
+        }
+        assert!(!self.wants_crash, "not told of the crash: {line:?}");
+        self.room_line(&Line::Object(object), order, step);
+    }
+
+    fn told_of_gap(&mut self, lines: u64) {
+        assert!(!self.wants_crash && lines > 0);
+        self.skipped += lines;
+        let lines = lines as i64;
+        self.places.values_mut().for_each(|debt| *debt = (debt.0 - lines, debt.1 - lines));
+    }
+
+    /// A line of the room, or of what `/last` shows.
+    fn room_line(&mut self, line: &Line, order: &Order, step: usize) {
+        if self.last.0 > 0 {
+            return self.line_of_last(line, order);
+        }
+        let places = std::mem::take(&mut self.places);
+        let units = order.units(self.room);
+        for (place, debt) in &places {
+            let mut debt = *debt;
+            for (at, unit) in units.iter().enumerate().skip(*place) {
+                if debt.0 > 0 {
+                    break;
+                }
+                if self.is_for_me(unit)
+                    && debt.0 <= 0
+                    && debt.1 >= 0
+                    && fits(unit, line, order.name(self.room))
+                {
+                    self.places.insert(at + 1, (0, 0));
+                    self.check(unit, line);
+                    if debt.1 == 0 {
+                        break;
+                    }
+                }
+                self.miss(unit, &mut debt);
+            }
+        }
+        if self.places.is_empty() {
+            self.complain(line, &places, order, step);
+        }
+        self.heard += 1;
+    }
+
+    fn is_for_me(&self, unit: &Unit) -> bool {
+        unit.author != self.id && unit.is_in(self.view)
+    }
+
+    /// It goes past a unit that it was not sent.
+    fn miss(&self, unit: &Unit, debt: &mut Debt) {
+        if self.is_for_me(unit) {
+            let since =
+                |one: &&Ignoring| one.author == unit.author && one.to.is_none_or(|to| to >= unit.step);
+            let may_be_hidden = self.ignoring.iter().any(|one| since(&one));
+            *debt = (debt.0 + i64::from(!may_be_hidden), debt.1 + 1);
+        }
+    }
+
+    /// What more is to be said of a line that fits.
+    fn check(&mut self, unit: &Unit, line: &Line) {
+        assert!(!self.hidden.contains(&unit.author), "it ignores #{}: {unit:?}", unit.author);
+        if let (Line::Object(object), What::Said { .. }) = (line, &unit.what) {
+            let seq = object["seq"].as_u64().unwrap();
+            let base = seq as i64 - unit.said as i64;
+            assert_eq!(*self.base.get_or_insert(base), base, "numbers go on one by one: {object}");
+            assert!(seq > self.floor[self.room], "a number that was used before a crash: {object}");
+            self.seqs[self.room] = self.seqs[self.room].max(seq);
+        }
+    }
+
+    fn complain(&self, line: &Line, places: &BTreeMap<usize, Debt>, order: &Order, step: usize) {
+        let shown = match line {
+            Line::Said { who, text, .. } => format!("{who:?}: {text}"),
+            Line::Told(text) => text.clone(),
+            Line::Object(object) => object.to_string(),
+        };
+        let units = order.units(self.room);
+        let place = places.keys().next().copied().unwrap_or(0);
+        let near: Vec<String> = units
+            .iter()
+            .enumerate()
+            .skip(place.saturating_sub(3))
+            .take(12)
+            .map(|(at, unit)| {
+                format!("    {at}: #{} {:?} {:?} step {}", unit.author, unit.what, unit.told, unit.step)
+            })
+            .collect();
+        let text = if let Line::Said { text, .. } = line { order.find(text) } else { None };
+        panic!(
+            "#{} in {} sees {:?}, at {places:?}, reads in step {step}: {shown}, which is {text:?} of {}; ignoring {:?}\n{}\nit read {:#?}",
+            self.id,
+            order.name(self.room),
+            self.view,
+            units.len(),
+            self.ignoring,
+            near.join("\n"),
+            self.recent
+        );
+    }
+
+    fn line_of_last(&mut self, line: &Line, order: &Order) {
+        self.last.0 -= 1;
+        let text = match line {
+            Line::Said { text, .. } => text.clone(),
+            Line::Told(text) => panic!("/last shows {text}"),
+            Line::Object(object) => object["text"].as_str().unwrap().to_owned(),
+        };
+        let Some((room, at)) = order.find(&text) else { panic!("/last shows what nobody said: {text}") };
+        let unit = &order.units(room)[at];
+        assert!(room == self.room && fits(unit, line, order.name(room)), "/last shows {text}");
+        assert!(at >= self.last.1, "/last shows {text} again, or too late");
+        assert!(!self.hidden.contains(&unit.author), "/last shows whom it ignores: {text}");
+        self.last.1 = at + 1;
+    }
+
+    fn notice(&mut self, text: &str, order: &Order, step: usize) {
+        if std::mem::take(&mut self.wants_crash) {
+            return assert!(text.starts_with("chatd has crashed"), "not told of the crash: {text}");
+        }
+        let words: Vec<&str> = text.split(' ').collect();
+        if text.ends_with("skipped (you were not reading)") {
+            self.told_of_gap(words[0].parse().unwrap());
+        } else if text.starts_with("the last ") {
+            self.last = (if words[2] == "line:" { 1 } else { words[2].parse().unwrap() }, 0);
+        } else if text == "that was the last" {
+            assert_eq!(self.last.0, 0, "/last shows less than it says");
+        } else if let Some(rest) = text.strip_prefix("you do not hear ") {
+            let id = number_of(rest.split(' ').next().unwrap());
+            let id = id.filter(|id| self.has_no_more_asked(*id));
+            self.hidden.extend(id);
+        } else if let Some(rest) = text.strip_prefix("you hear ") {
+            let id = number_of(rest.split(' ').next().unwrap());
+            let Some(id) = id.filter(|id| self.has_no_more_asked(*id)) else { return };
+            let open = self.ignoring.iter_mut().filter(|one| one.author == id && one.to.is_none());
+            open.for_each(|one| one.to = Some(step));
+        } else if text.contains(" has come, a user of this machine: you are ") {
+            self.is_named = false;
+        } else {
+            self.answer(text, order);
+        }
+    }
+
+    /// It is answered once; returns whether that was the last answer to come.
+    fn has_no_more_asked(&mut self, author: u64) -> bool {
+        let left = self.asked.get_mut(&author).map_or(0, |asked| {
+            *asked = asked.saturating_sub(1);
+            *asked
+        });
+        left == 0
+    }
+
+    /// The answer to something that moves it, or another.
+    fn answer(&mut self, text: &str, order: &Order) {
+        if let Some(room) = text.strip_prefix("you are in ") {
+            let room = order.room(room.split(' ').next().unwrap());
+            self.relocate(room, self.view, order);
+        } else if let Some(view) = text.strip_prefix("lines are shown in ") {
+            let view = View::parse(view.split(' ').next().unwrap()).unwrap();
+            self.relocate(self.room, view, order);
+        } else if text.starts_with("you are ") && text.contains(" now; /help") {
+            let is_first = !std::mem::replace(&mut self.is_named, true) && self.view == View::Plain;
+            self.relocate(self.room, if is_first { View::Names } else { self.view }, order);
+        } else if matches!(text, "times are shown" | "times will be shown in names") {
+            self.times = true;
+            self.relocate(self.room, self.view, order);
+        } else if text == "times are not shown" {
+            self.times = false;
+            self.relocate(self.room, self.view, order);
+        } else if is_refusal(text) {
+            assert!(self.moves.pop_front().is_some(), "an answer that nobody asked for: {text}");
+        } else {
+            assert!(is_known(text), "what is this? {text:?}");
+        }
+    }
+
+    /// It goes to another place within the window of what it asked for first.
+    fn relocate(&mut self, room: usize, view: View, order: &Order) {
+        let window = self.moves.pop_front().expect("somebody asked for that");
+        let (low, high) = window.of(self.room, order);
+        let is_same = room == self.room;
+        let left = self.leave(low, high, order);
+        assert!(
+            !left.is_empty(),
+            "it was sent more than there was when it asked: {:?} {window:?}",
+            self.places
+        );
+        if is_same {
+            self.places = left;
+        } else {
+            let debt =
+                left.values().fold((i64::MAX, i64::MIN), |one, next| (one.0.min(next.0), one.1.max(next.1)));
+            let (low, high) = window.of(room, order);
+            self.places = (low..=high).map(|place| (place, debt)).collect();
+            self.base = None;
+        }
+        (self.room, self.view) = (room, view);
+    }
+
+    /// The places from `low` to `high` that it may have come to, and what it has missed before them.
+    fn leave(&self, low: usize, high: usize, order: &Order) -> BTreeMap<usize, Debt> {
+        let units = order.units(self.room);
+        let mut left: BTreeMap<usize, Debt> = BTreeMap::new();
+        for (place, debt) in &self.places {
+            let mut debt = *debt;
+            for at in *place..=high {
+                if at >= low {
+                    let one = left.entry(at).or_insert(debt);
+                    *one = (one.0.min(debt.0), one.1.max(debt.1));
+                }
+                if let Some(unit) = units.get(at) {
+                    self.miss(unit, &mut debt);
+                }
+            }
+        }
+        left
+    }
+
+    /// It has been sent all there is, up to a place in that window.
+    pub fn assert_complete(&self, window: &Window, order: &Order) {
+        let (low, high) = window.of(self.room, order);
+        let left = self.leave(low, high, order);
+        let is_complete = left.values().any(|debt| debt.0 <= 0 && debt.1 >= 0);
+        assert!(
+            is_complete && !self.is_inside_of_a_line() && !self.wants_crash && self.last.0 == 0,
+            "#{} has not been sent all of {}: of {low}..={high}, half a line {:?}, crash {}, last {}, at {:?}, first {:?}\nit read {:#?}",
+            self.id,
+            order.name(self.room),
+            self.partial_text(),
+            self.wants_crash,
+            self.last.0,
+            self.places.iter().next(),
+            left.iter().next(),
+            self.recent
+        );
+    }
+}
+
+fn is_event(line: &str) -> bool {
+    line.contains(" joined (") || line.contains(" left (") || line.contains(" is now ")
+}
+
+/// The number of a session in a name that nobody else can have.
+pub fn number_of(name: &str) -> Option<u64> {
+    name.strip_prefix("guest").or_else(|| name.strip_prefix('u')?.split('x').next())?.parse().ok()
+}
+
+fn fits(unit: &Unit, line: &Line, room: &str) -> bool {
+    match (line, &unit.what) {
+        (Line::Said { is_emote, who, text }, What::Said { is_emote: emote, text: said }) => {
+            is_emote == emote && text == said && who.as_ref().is_none_or(|who| *who == unit.who.to_string())
+        }
+        (Line::Told(told), _) => {
+            let told = told.strip_prefix("-!- ").unwrap_or(told);
+            unit.told.strip_prefix("-!- ") == Some(told)
+        }
+        (Line::Object(object), what) => fits_object(unit, what, object, room),
+        _ => false,
+    }
+}
+
+fn fits_object(unit: &Unit, what: &What, object: &Value, room: &str) -> bool {
+    let is_it = |key: &str, value: &str| object[key].as_str() == Some(value);
+    let is_who = |key: &str| {
+        object["id"].as_u64() == Some(unit.who.id)
+            && is_it(key, unit.who.name.as_str())
+            && object["verified"].as_bool() == Some(unit.who.verified)
+    };
+    let kind = match what {
+        What::Said { is_emote: false, .. } => "message",
+        What::Said { .. } => "emote",
+        What::Joined => "join",
+        What::Left => "leave",
+        What::Renamed { .. } => "rename",
+    };
+    let is_same = match what {
+        What::Said { text, .. } => is_who("from") && is_it("text", text),
+        What::Renamed { from } => is_who("name") && is_it("from", from.name.as_str()),
+        _ => is_who("name"),
+    };
+    is_it("type", kind) && is_it("room", room) && is_same
+}
+
+/// Returns whether somebody who asked to be moved stays.
+fn is_refusal(text: &str) -> bool {
+    text == "you are there"
+        || text.ends_with(" rooms already; see /rooms")
+        || text == "there is 1 room already; see /rooms"
+        || text.starts_with("chatd has little memory left")
+        || text.contains(" is taken, or looks like a name that is")
+        || text.contains(": this machine says so, and nobody can change it")
+}
+
+fn is_known(text: &str) -> bool {
+    let is_help = text.starts_with('/');
+    let parts = [
+        " here: ",
+        "told ",
+        "nobody is called ",
+        "that is you",
+        " ignores you, and did not get it",
+        " does not read, and did not get it",
+        " rooms: ",
+        " room: ",
+        "nothing has been said yet",
+        "nothing is kept here",
+        "you ignore 100 already",
+        "closing: chatd is stopping",
+        "welcome",
+        "server full",
+    ];
+    is_help || parts.iter().any(|part| text.contains(part))
+}

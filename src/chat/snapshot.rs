@@ -1,0 +1,704 @@
+//! The snapshot: all that is known of the hub, as one value, for the next process to go on with.
+//!
+//! A session is one value in it, and so is a room. It is taken when nothing more is said, and put back before anything
+//! is. Nothing is lost on the way: not a line that waits for somebody to read, not the byte inside of one. The sinks,
+//! which cannot be written down, come from elsewhere. What is put back may come from another version, or from nobody
+//! knows where: it is checked as far as anything here relies on it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::commands::MOST_IGNORED;
+use super::directory::{Directory, MAIN_NAME, Place};
+use super::entry::Entry;
+use super::feed::Feed;
+use super::flow::Flow;
+use super::history;
+use super::id::{Now, SessionId};
+use super::log::{Log, LogSnapshot};
+use super::member::{Member, Progress};
+use super::pending::Pending;
+use super::presence::Presence;
+use super::reading::Reading;
+use super::room::Room;
+use super::sink::Sink;
+use crate::protocol::{Form, Name, View, Who};
+
+/// All that is known of the hub.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HubSnapshot {
+    /// How many lines have been said.
+    pub lines: u64,
+    /// How many have been skipped for those who did not read.
+    pub skipped: u64,
+    /// The main room first.
+    pub rooms: Vec<RoomSnapshot>,
+    /// Everybody.
+    pub sessions: Vec<SessionSnapshot>,
+}
+
+/// All that is known of a room but for who is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoomSnapshot {
+    /// What it is called.
+    pub name: Name,
+    /// How many lines have been said in it.
+    pub said: u64,
+    /// What somebody has still to get, in each form.
+    pub(super) logs: Vec<(Form, LogSnapshot)>,
+    pub(super) waiting: Vec<Entry>,
+    pub(super) history: Vec<history::Record>,
+    pub(super) joined: Vec<Who>,
+    pub(super) left: Vec<Who>,
+}
+
+/// All that is known of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionSnapshot {
+    /// Its number.
+    pub id: SessionId,
+    /// Who it is and where it stands; `None` for one that has only just connected.
+    pub member: Option<MemberSnapshot>,
+    /// What it has read and not passed on.
+    pub reading: Reading,
+}
+
+/// A member, and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberSnapshot {
+    pub(super) standing: Standing,
+    /// How far it has been sent its log; `None` for one that goes on at the head.
+    pub(super) progress: Option<Progress>,
+    /// The room waits for it.
+    pub(super) holds: bool,
+    pub(super) is_broken: bool,
+    pub(super) input: Option<Pending>,
+    /// What it is to be sent before anything else: whole lines.
+    #[serde(with = "serde_bytes")]
+    pub(super) told: Vec<u8>,
+}
+
+/// Who a session is, where, and how lines are shown to it: what is known of it even after a crash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its number.
+    pub id: SessionId,
+    /// What it is called, if anybody knows.
+    pub who: Option<Who>,
+    /// Where it is.
+    pub room: Name,
+    /// How lines are shown to it.
+    pub view: View,
+    /// With times.
+    pub times: bool,
+    /// It has spoken telnet: its lines end with CR LF.
+    #[serde(default)]
+    pub is_telnet: bool,
+    /// The others know that it is there.
+    pub is_present: bool,
+    /// It has said something under the name that it has.
+    pub has_spoken: bool,
+    /// Whom it ignores.
+    pub ignored: Vec<SessionId>,
+}
+
+/// A [`Standing`] as it is kept for the case of a crash, without whom the session ignores: number, name, whether the
+/// kernel says so, room, view, times, telnet, presence.
+type Record = (u64, Option<(Name, bool)>, Name, View, bool, bool, bool);
+
+/// A snapshot makes no sense: what, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged(pub &'static str);
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl Standing {
+    /// That of somebody who has asked for nothing, in the main room.
+    pub fn plain(id: SessionId) -> Self {
+        Self {
+            id,
+            who: None,
+            room: Name::known(MAIN_NAME),
+            view: View::Plain,
+            times: false,
+            is_telnet: false,
+            is_present: false,
+            has_spoken: false,
+            ignored: Vec::new(),
+        }
+    }
+
+    /// How lines look that are shown to it.
+    pub fn form(&self) -> Form {
+        let form = Form::new(self.view, self.times);
+        if self.is_telnet { form.with_crlf() } else { form }
+    }
+
+    pub(super) fn of(directory: &Directory, member: &Member) -> Option<Self> {
+        let Place { room, form } = directory.place(member.id)?;
+        Some(Self {
+            id: member.id,
+            who: member.who.as_deref().cloned(),
+            room: Name::clone(directory.rooms().get(&room)?.name()),
+            view: form.view(),
+            times: member.times,
+            is_telnet: form.has_crlf(),
+            is_present: member.is_present,
+            has_spoken: member.has_spoken,
+            ignored: member.ignored.clone(),
+        })
+    }
+
+    /// What is kept of it for the case of a crash, and whom it ignores. What a guest is called follows from its number,
+    /// and of one that has asked for nothing nothing is kept.
+    pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        let who = self.who.as_ref().filter(|who| !who.name.is_guest());
+        let is_plain = who.is_none() && self.ignored.is_empty() && !self.is_present;
+        if is_plain && self.form() == Form::PLAIN && !self.times && self.room.as_str() == MAIN_NAME {
+            return (Vec::new(), Vec::new());
+        }
+        let who = who.map(|who| (who.name.clone(), who.verified));
+        let Self { id, room, view, times, is_telnet, is_present, .. } = self;
+        let record: Record = (id.0, who, room.clone(), *view, *times, *is_telnet, *is_present);
+        let mut bytes = Vec::new();
+        // Neither memory nor these types refuse anything.
+        let _ = ciborium::into_writer(&record, &mut bytes);
+        (bytes, self.ignored.iter().flat_map(|id| id.0.to_le_bytes()).collect())
+    }
+
+    /// What has been encoded; `None` for what makes no sense.
+    pub fn decode(record: &[u8], ignored: &[u8]) -> Option<Self> {
+        let (id, who, room, view, times, is_telnet, is_present): Record =
+            ciborium::from_reader(record).ok()?;
+        Some(Self {
+            id: SessionId(id),
+            who: who.map(|(name, verified)| Who { id, name, verified }),
+            room,
+            view,
+            times,
+            is_telnet,
+            is_present,
+            has_spoken: false,
+            ignored: Self::decode_ignored(ignored),
+        })
+    }
+
+    /// Whom a session ignores, as it was encoded.
+    pub fn decode_ignored(ignored: &[u8]) -> Vec<SessionId> {
+        ignored.as_chunks().0.iter().map(|bytes| SessionId(u64::from_le_bytes(*bytes))).collect()
+    }
+}
+
+impl RoomSnapshot {
+    /// A room of which only its name is known, and that the numbers of its lines were below `said`.
+    pub fn without_lines(name: Name, said: u64) -> Self {
+        let (logs, waiting, history) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name, said, logs, waiting, history, joined: Vec::new(), left: Vec::new() }
+    }
+
+    fn of(room: &Room) -> Self {
+        let (joined, left) = room.presence.untold();
+        Self {
+            name: Name::clone(room.name()),
+            said: room.said(),
+            logs: room.feeds().filter_map(Feed::snapshot).collect(),
+            waiting: room.waiting().iter().cloned().collect(),
+            history: room.history.iter().cloned().collect(),
+            joined: joined.to_vec(),
+            left: left.to_vec(),
+        }
+    }
+
+    /// Puts it back, without what waits: that comes when the members are there.
+    fn restore(&self, directory: &mut Directory, now: Now) -> Result<(), Damaged> {
+        if !self.waiting.iter().all(Entry::is_sound) {
+            return Err(Damaged("what waits in a room is not what it is said to be"));
+        }
+        let id = match directory.room_called(&self.name) {
+            Some(id) if directory.room(id).feeds().next().is_some() || directory.room(id).said() > 0 => {
+                return Err(Damaged("two rooms are one"));
+            }
+            Some(id) => id,
+            None => directory.add_room(self.name.clone(), self.said),
+        };
+        let log_size = directory.limits.log_size;
+        let room = directory.room(id);
+        room.go_on_after(self.said);
+        for (form, log) in &self.logs {
+            let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
+            room.restore_log(*form, log);
+        }
+        self.history.iter().filter(|record| record.is_sound()).for_each(|one| room.history.push(one.clone()));
+        let waiting = self.waiting.iter().filter(|entry| entry.is_presence()).count();
+        room.presence = Presence::restore(self.joined.clone(), self.left.clone(), waiting, now.instant);
+        Ok(())
+    }
+}
+
+impl MemberSnapshot {
+    /// A member of which is known who it is, and that it is first to be told something.
+    pub fn after_crash(standing: Standing, told: Vec<u8>) -> Self {
+        let (progress, input) = (None, None);
+        Self { standing, progress, holds: true, is_broken: false, input, told }
+    }
+
+    /// Returns whether what it was sent last ends inside of a line.
+    pub fn is_torn(&self) -> bool {
+        self.progress.as_ref().is_some_and(|progress| progress.torn)
+    }
+
+    fn of(directory: &Directory, member: &Member) -> Option<Self> {
+        Some(Self {
+            standing: Standing::of(directory, member)?,
+            progress: Some(member.progress.clone()),
+            holds: member.flow.holds,
+            is_broken: member.is_broken,
+            input: member.input.as_deref().cloned(),
+            told: Vec::new(),
+        })
+    }
+
+    /// Puts it back, with its lines going to `sink`.
+    fn restore(self, directory: &mut Directory, sink: Arc<dyn Sink>) -> Result<(), Damaged> {
+        let standing = self.standing;
+        let id = standing.id;
+        if id == SessionId::NOBODY || directory.place(id).is_some() {
+            return Err(Damaged("two members are one"));
+        }
+        if self.input.as_ref().is_some_and(|input| !input.is_sound()) {
+            return Err(Damaged("what a member has sent is not whole lines"));
+        }
+        let room = directory.room_or_new(&standing.room);
+        let form = standing.form();
+        let log = directory.room(room).feed(form).log();
+        let mut member = Box::new(Member::new(id, sink, log.head()));
+        if let Some(mut progress) = self.progress {
+            if !log.has(progress.cursor) {
+                return Err(Damaged("a member stands beside its log"));
+            }
+            progress.owed.iter_mut().for_each(|owed| owed.at = owed.at.min(log.head()));
+            member.flow =
+                if self.holds { Flow::new(progress.cursor) } else { Flow::given_up(progress.cursor) };
+            member.progress = progress;
+        }
+        member.begin_with(self.told);
+        member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
+        (member.times, member.is_present) = (standing.times, standing.is_present);
+        member.has_spoken = standing.has_spoken;
+        member.ignored = standing.ignored;
+        member.ignored.truncate(MOST_IGNORED);
+        member.input = self.input.map(Box::new);
+        member.is_broken = self.is_broken;
+        directory.restore(member, Place { room, form });
+        Ok(())
+    }
+}
+
+/// All that is known of everybody, together with what the sessions have read.
+pub(super) fn take(
+    directory: &Directory,
+    counted: (u64, u64),
+    readings: Vec<(SessionId, Box<Reading>)>,
+) -> HubSnapshot {
+    let session = |(id, reading): (SessionId, Box<Reading>)| {
+        let member = directory.member(id).and_then(|member| MemberSnapshot::of(directory, member));
+        SessionSnapshot { id, member, reading: *reading }
+    };
+    let mut sessions: Vec<SessionSnapshot> = readings.into_iter().map(session).collect();
+    sessions.sort_by_key(|session| session.id);
+    let rooms = directory.rooms().values().map(RoomSnapshot::of).collect();
+    HubSnapshot { lines: counted.0, skipped: counted.1, rooms, sessions }
+}
+
+/// A directory as it was. Lines go to what `sink_of` has for each member; one for whom it has nothing is not there any
+/// more, but what it has said still is. Returns what the others had read.
+///
+/// # Errors
+/// What makes no sense.
+pub(super) fn restore(
+    directory: &mut Directory,
+    snapshot: HubSnapshot,
+    now: Now,
+    mut sink_of: impl FnMut(SessionId) -> Option<Arc<dyn Sink>>,
+) -> Result<Vec<(SessionId, Reading)>, Damaged> {
+    for room in &snapshot.rooms {
+        room.restore(directory, now)?;
+    }
+    let mut readings = Vec::new();
+    for SessionSnapshot { id, member, reading } in snapshot.sessions {
+        match (member, sink_of(id)) {
+            (Some(member), Some(sink)) => member.restore(directory, sink)?,
+            (Some(member), None) => tell_of_gone(directory, &member.standing, now),
+            (None, _) => {}
+        }
+        readings.push((id, reading));
+    }
+    let min_rate = directory.limits.min_rate;
+    for RoomSnapshot { name, waiting, .. } in snapshot.rooms {
+        for id in waiting.iter().filter_map(Entry::asked_by) {
+            if let Some(member) = directory.member_mut(id) {
+                member.is_in_flight = true;
+                member.input.get_or_insert_default();
+            }
+        }
+        let room = directory.room_or_new(&name);
+        directory.room(room).restore_waiting(waiting, now, min_rate);
+    }
+    Ok(readings)
+}
+
+/// Others are told of somebody who is gone meanwhile.
+fn tell_of_gone(directory: &mut Directory, standing: &Standing, now: Now) {
+    if !standing.is_present {
+        return;
+    }
+    let id = standing.id.0;
+    let who = standing.who.clone().unwrap_or_else(|| Who { id, name: Name::guest(id), verified: false });
+    let room = directory.room_or_new(&standing.room);
+    let presence = &mut directory.room(room).presence;
+    presence.left(who);
+    presence.begin(now.instant);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chat::testing::{Person, TestHub, lines};
+    use crate::chat::{End, Hub, Local};
+
+    /// One thing that happens.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Say(usize, usize),
+        Ask(usize, &'static str),
+        Read(usize, usize),
+        Wait(u64),
+    }
+
+    /// What nobody is told of who does not ask; but for the names, of which everybody is told at once.
+    const QUIET: [&str; 12] = [
+        "/nick alice",
+        "/nick bob",
+        "/nick carol",
+        "/view plain",
+        "/view names",
+        "/view json",
+        "/time on",
+        "/time off",
+        "/me waves",
+        "/ignore guest1",
+        "/msg guest2 psst",
+        "/last 5",
+    ];
+
+    /// Those who come into a room, and go, are told of a little later.
+    const COMING: [&str; 3] = ["/join attic", "/join main", "/last 5"];
+
+    /// People who ask for such things, and say too little for anybody to have to wait.
+    fn small_talk(
+        commands: Vec<&'static str>,
+        bytes: BoxedStrategy<usize>,
+    ) -> impl Strategy<Value = Vec<Step>> {
+        let who = 0..4_usize;
+        let step = prop_oneof![
+            4 => (who.clone(), 1..4_usize).prop_map(|(who, count)| Step::Say(who, count)),
+            3 => (who.clone(), proptest::sample::select(commands)).prop_map(|(who, what)| Step::Ask(who, what)),
+            4 => (who, bytes).prop_map(|(who, bytes)| Step::Read(who, bytes)),
+            2 => (0..1500_u64).prop_map(Step::Wait),
+        ];
+        proptest::collection::vec(step, 0..60)
+    }
+
+    /// Some bytes of what there is to read, or all of it.
+    fn pieces() -> BoxedStrategy<usize> {
+        prop_oneof![0..40_usize, 0..6000_usize].boxed()
+    }
+
+    /// People who say more than some of them read.
+    fn much_talk() -> impl Strategy<Value = Vec<Step>> {
+        let who = 0..4_usize;
+        let step = prop_oneof![
+            4 => (who.clone(), 1..100_usize).prop_map(|(who, count)| Step::Say(who, count)),
+            3 => (who, pieces()).prop_map(|(who, bytes)| Step::Read(who, bytes)),
+            3 => (0..1500_u64).prop_map(Step::Wait),
+        ];
+        proptest::collection::vec(step, 0..60)
+    }
+
+    /// Four people in a hub.
+    struct Conversation {
+        hub: TestHub,
+        people: Vec<Person>,
+        heard: [String; 4],
+        said: [usize; 4],
+        /// Something has had to wait for somebody to read.
+        has_waited: bool,
+    }
+
+    impl Conversation {
+        fn new() -> Self {
+            let mut hub = TestHub::default();
+            let people = (0..4).map(|_| hub.join()).collect();
+            Self { hub, people, heard: Default::default(), said: [0; 4], has_waited: false }
+        }
+
+        /// Everybody is known to everybody.
+        fn among_friends() -> Self {
+            let mut conversation = Self::new();
+            for (who, command) in
+                ["/nick ann", "/nick ben", "/view json", "/view names"].into_iter().enumerate()
+            {
+                conversation.take(Step::Ask(who, command));
+            }
+            conversation.take(Step::Wait(5000));
+            conversation
+        }
+
+        fn take(&mut self, step: Step) {
+            match step {
+                Step::Say(who, count) if !self.people[who].is_outstanding() => {
+                    let before = self.said.iter().sum();
+                    let text = lines(before, before + count);
+                    self.said[who] += count;
+                    self.hub.say(&mut self.people[who], &text);
+                }
+                Step::Ask(who, what) if !self.people[who].is_outstanding() => {
+                    self.hub.ask(&mut self.people[who], what);
+                }
+                Step::Read(who, bytes) => {
+                    self.people[who].read(bytes);
+                }
+                Step::Wait(time) => self.hub.wait(Duration::from_millis(time)),
+                _ => {}
+            }
+            self.has_waited |= self.hub.hub().is_waiting();
+            for (heard, person) in self.heard.iter_mut().zip(&self.people) {
+                heard.push_str(&person.heard());
+            }
+        }
+
+        /// Everybody reads all that there is.
+        fn end(&mut self) -> &[String; 4] {
+            for _ in 0..20 {
+                for (heard, person) in self.heard.iter_mut().zip(&mut self.people) {
+                    heard.push_str(&person.read_all());
+                }
+                self.hub.wait(Duration::from_millis(500));
+            }
+            assert!(!self.hub.hub().is_waiting());
+            &self.heard
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_house_that_goes_on_in_another_process_at_every_step_sends_the_same_bytes(
+            steps in small_talk(QUIET.to_vec(), pieces())
+        ) {
+            let (mut stays, mut moves) = both(Conversation::among_friends, steps)?;
+            prop_assert_eq!(stays.end(), moves.end());
+        }
+
+        #[test]
+        fn whoever_comes_and_goes_is_where_they_are_in_another_process_too(
+            steps in small_talk([&QUIET[..], &COMING].concat(), Just(usize::MAX).boxed())
+        ) {
+            let (mut stays, mut moves) = both(Conversation::new, steps)?;
+            for (one, other) in stays.end().iter().zip(moves.end()) {
+                prop_assert_eq!(without_comings(one), without_comings(other));
+            }
+        }
+
+        #[test]
+        fn nobody_misses_a_line_unnoticed_because_the_house_goes_on_elsewhere(steps in much_talk()) {
+            let mut moves = Conversation::new();
+            for step in steps {
+                moves.take(step);
+                moves.hub.move_on(&mut moves.people);
+            }
+            let heard = moves.end().clone();
+            for (who, heard) in heard.iter().enumerate() {
+                let (numbers, skipped) = numbers_and_skipped(heard);
+                prop_assert!(numbers.is_sorted_by(|one, next| one < next), "{}", heard);
+                let others: usize = (0..4).filter(|other| *other != who).map(|other| moves.said[other]).sum();
+                prop_assert_eq!(numbers.len() + skipped, others, "{}", heard);
+            }
+        }
+    }
+
+    /// The same conversation in a hub that stays where it is, and in one that goes on in another process at every step.
+    fn both(
+        begin: impl Fn() -> Conversation,
+        steps: Vec<Step>,
+    ) -> Result<(Conversation, Conversation), TestCaseError> {
+        let (mut stays, mut moves) = (begin(), begin());
+        for step in steps {
+            stays.take(step);
+            moves.take(step);
+            moves.hub.move_on(&mut moves.people);
+        }
+        // Then somebody may not have said something yet; and who reads nothing for long may have missed a line.
+        prop_assume!(!stays.has_waited && !moves.has_waited);
+        prop_assume!(![&mut stays, &mut moves].into_iter().any(|one| one.end().concat().contains("skipped")));
+        Ok((stays, moves))
+    }
+
+    /// All but those who come and go: they may be told of in another line, by the name that they have by then.
+    fn without_comings(heard: &str) -> Vec<&str> {
+        let is_coming = |line: &&str| {
+            [" here)", " is now ", "\"members\"", "\"rename\""].iter().any(|part| line.contains(part))
+        };
+        heard.lines().filter(|line| !is_coming(line)).collect()
+    }
+
+    /// Which lines somebody has heard, in order, and how many it was told that it has missed.
+    fn numbers_and_skipped(heard: &str) -> (Vec<&str>, usize) {
+        let numbers = heard.lines().filter_map(|line| line.strip_prefix("line ")).collect();
+        let told = heard.lines().filter_map(|line| line.strip_prefix("-!- ")?.split_once(" line"));
+        (numbers, told.map(|(count, _)| count.parse::<usize>().unwrap()).sum())
+    }
+
+    #[test]
+    fn it_goes_on_at_every_byte_of_what_is_sent() {
+        for cut in 0..200 {
+            let mut hub = TestHub::default();
+            let mut people = vec![hub.join(), hub.join(), hub.join()];
+            hub.ask(&mut people[1], "/nick ben");
+            hub.say(&mut people[0], &lines(0, 6));
+            hub.say(&mut people[2], &lines(6, 10));
+            people[1].read(cut);
+            people[2].read(cut / 2);
+            hub.move_on(&mut people);
+            hub.say(&mut people[0], "after\n");
+            let heard: Vec<String> = people.iter_mut().map(Person::read_all).collect();
+            let names: String =
+                (0..10).map(|n| format!("<guest{}> line {n:010}\n", if n < 6 { 1 } else { 3 })).collect();
+            assert_eq!(
+                heard[1],
+                format!("-!- you are ben now; /help says what else there is\n{names}<guest1> after\n")
+            );
+            assert_eq!(heard[2], lines(0, 6) + "after\n");
+            assert_eq!(heard[0], lines(6, 10));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_somebody_to_read_waits_there_too_and_its_sayer_with_it() {
+        let mut hub = TestHub::default();
+        let mut people = vec![hub.join(), hub.join()];
+        hub.say(&mut people[0], &lines(0, 250));
+        hub.say(&mut people[0], &lines(250, 260));
+        assert!(people[0].is_outstanding());
+        hub.move_on(&mut people);
+        assert!(people[0].is_outstanding() && hub.hub().is_waiting());
+        assert_eq!(people[1].read_all(), lines(0, 260));
+        assert!(!people[0].is_outstanding() && !hub.hub().is_waiting());
+    }
+
+    #[test]
+    fn who_is_not_there_any_more_is_told_of_and_what_it_said_is_said() {
+        let mut hub = TestHub::default();
+        let mut people = vec![hub.join_as("ann"), hub.join_as("ben"), hub.join_as("eve")];
+        hub.wait(Duration::from_secs(2));
+        people[0].read_all();
+        let mut said = 0;
+        while !people[1].is_outstanding() {
+            hub.say(&mut people[1], &lines(said, said + 1));
+            said += 1;
+        }
+        assert!(hub.hub().is_waiting());
+        let ben = people.remove(1);
+        hub.move_on(&mut people);
+        drop(ben);
+        people[1].read_all();
+        let mut heard = people[0].read_all();
+        hub.wait(Duration::from_secs(2));
+        heard.push_str(&people[0].read_all());
+        let last = format!("<ben> {}-!- ben left (2 here)\n", lines(said - 1, said));
+        assert!(heard.ends_with(&last), "{heard}");
+    }
+
+    #[test]
+    fn in_a_quiet_room_others_are_told_of_who_is_not_there_any_more() {
+        let mut hub = TestHub::default();
+        let mut people = vec![hub.join_as("ann"), hub.join_as("ben")];
+        hub.wait(Duration::from_secs(5));
+        people[0].read_all();
+        drop(people.pop());
+        hub.move_on(&mut people);
+        hub.wait(Duration::from_secs(5));
+        assert_eq!(people[0].read_all(), "-!- ben left (1 here)\n");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let mut hub = TestHub::default();
+        let mut people = [hub.join(), hub.join()];
+        hub.say(&mut people[0], "hello\n");
+        let snapshot = hub.snapshot(&[people[0].id(), people[1].id()]);
+        let restore = |snapshot| {
+            let sink_of = |id| people.iter().find(|one| one.id() == id).map(|one| one.socket.clone() as _);
+            Hub::restore(hub.limits, Box::<Local>::default(), snapshot, hub.time(), sink_of).map(drop)
+        };
+        assert_eq!(restore(snapshot.clone()), Ok(()));
+        let mut twice = snapshot.clone();
+        twice.sessions.push(twice.sessions[0].clone());
+        assert_eq!(restore(twice), Err(Damaged("two members are one")));
+        let mut half = snapshot.clone();
+        half.sessions[0].member.as_mut().unwrap().input =
+            Some(Pending::new(b"half a line".to_vec(), false, End::No));
+        assert_eq!(restore(half), Err(Damaged("what a member has sent is not whole lines")));
+        let mut beside = snapshot;
+        beside.sessions[0].member.as_mut().unwrap().progress.as_mut().unwrap().cursor = 1000;
+        assert_eq!(restore(beside), Err(Damaged("a member stands beside its log")));
+    }
+
+    #[test]
+    fn who_has_missed_lines_is_told_how_many_there() {
+        let [stays, moves] = [false, true].map(|moves| {
+            let mut hub = TestHub::default();
+            let mut people = vec![hub.join(), hub.join()];
+            (0..25).for_each(|ten| hub.say(&mut people[0], &lines(10 * ten, 10 * ten + 10)));
+            people[1].read(7);
+            let mut heard = people[1].heard();
+            hub.say(&mut people[0], &lines(250, 260));
+            hub.wait(Duration::from_secs(2));
+            for ten in 26..40 {
+                hub.say(&mut people[0], &lines(10 * ten, 10 * ten + 10));
+                if moves {
+                    hub.move_on(&mut people);
+                }
+            }
+            heard.push_str(&people[1].read_all());
+            heard
+        });
+        assert!(stays.contains(" lines skipped (you were not reading)\n"), "{stays}");
+        assert_eq!(stays, moves);
+    }
+
+    #[test]
+    fn an_end_stays_where_it_was() {
+        let mut hub = TestHub::default();
+        let mut people = vec![hub.join(), hub.join()];
+        hub.say(&mut people[0], "before\n");
+        hub.end(&people[1]);
+        hub.say(&mut people[0], "after\n");
+        hub.move_on(&mut people);
+        assert_eq!(people[1].read_all(), "before\n");
+        assert!(people[1].is_done());
+    }
+}
