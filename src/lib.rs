@@ -3,7 +3,8 @@
 //!
 //! # The house
 //!
-//! Five floors; imports point down only, and no files import each other in a circle (`tests/tidy.rs` checks both).
+//! Five floors; imports point down only, and no files import each other in a circle, except `service/config` and the
+//! command line (`tests/tidy.rs` checks both).
 //!
 //! | floor | where | what lives there | knows nothing about |
 //! |---|---|---|---|

@@ -15,7 +15,7 @@ use circles::Imports;
 use source::{Source, after_word, end_of_block, entries, names, sources};
 
 /// The longest function, in lines, by the folder it is in; the first entry that fits counts.
-const MAX_FUNCTION: [(&str, usize); 3] = [("src/chat/", 80), ("src/net/", 80), ("", 80)];
+const MAX_FUNCTION: [(&str, usize); 3] = [("src/chat/", 50), ("src/net/", 50), ("", 80)];
 /// The longest file without its tests, in lines.
 const MAX_FILE: usize = 400;
 /// How far above an unsafe block its reason may begin, in lines.
@@ -134,7 +134,10 @@ fn nothing_is_left_to_be_done() {
 
 #[test]
 fn no_test_is_ignored() {
-    let ignored = |line: &str| line.trim_start().starts_with("#[") && line.contains("ignore");
+    // The attribute, alone or behind a condition, wherever its lines are broken; not a word that begins like it.
+    let is_attribute =
+        |line: &str| line.contains("#[") || line.contains(", ignore") || line.trim() == "ignore";
+    let ignored = |line: &str| is_attribute(line) && names(line, "ignore");
     expect_none(bad_lines(|_, _, line| ignored(line).then(|| "run it, or remove it".to_owned())));
 }
 
