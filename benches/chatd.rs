@@ -6,7 +6,8 @@
 //!
 //! `cargo bench -- --others` measures redis, nats, ngircd and ncat as well, where they are installed (`apt install
 //! redis-server nats-server ngircd ncat`): at full load, with one line at a time, with 500 lines a second, and idle.
-//! `foreign` says how. Redis alone is always measured where a target is about it; without it the last line says
+//! `foreign` says how. With `--plot DIR` the figures that README.md shows are drawn from what was measured:
+//! `cargo bench -- --others --plot docs "load, 100" "one line, 100" restart` makes those that are there. Redis alone is always measured where a target is about it; without it the last line says
 //! that this target is unmeasured.
 
 #[path = "chatd/amid.rs"]
@@ -25,12 +26,24 @@ mod foreign;
 mod load;
 #[path = "chatd/measure.rs"]
 mod measure;
+#[path = "chatd/plot.rs"]
+mod plot;
+#[path = "chatd/restart.rs"]
+mod restart;
 #[path = "chatd/runs.rs"]
 mod runs;
 #[path = "chatd/server.rs"]
 mod server;
 #[path = "chatd/table.rs"]
 mod table;
+
+// The service manager of the tests, and what it needs.
+#[allow(dead_code, clippy::unwrap_used)]
+#[path = "../tests/manager.rs"]
+mod manager;
+#[allow(dead_code, unused_imports, clippy::unwrap_used)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::io;
 use std::process::ExitCode;
@@ -71,11 +84,15 @@ fn run(args: &Args) -> io::Result<bool> {
     load::raise_descriptors()?;
     table::head(&intro(args));
     let neighbours = measure::Neighbours::watch()?;
-    let mut tally = Tally::default();
+    let (mut tally, mut rows) = (Tally::default(), Vec::new());
     for case in CASES.iter().filter(|case| args.wants(case.name)) {
         for row in case.measure(args)? {
             row.print(&mut tally);
+            rows.push(row);
         }
+    }
+    if let Some(folder) = &args.plot {
+        plot::write(folder, &rows, &plot::about(args.rounds()))?;
     }
     let busy = neighbours.busy()?;
     if busy > QUIET {

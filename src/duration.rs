@@ -1,13 +1,14 @@
 //! Durations as people write them: `60`, `500ms`, `5m`, `1h 30m`.
 //!
-//! Both programs read and write them here: `service::config` and `client::cli`. Pure text; what is written reads back to
-//! the same value. It knows no limits: those are the caller's.
+//! Used by `service::config` and `client::cli`. A duration that is written reads back as the same value. Limits are
+//! up to the caller.
 
 use std::time::Duration;
 
 use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 
-/// Reads a duration: a whole number of seconds, or numbers with their units. `None` if the text is neither.
+/// Reads a duration: a whole number of seconds, or numbers with units, as in `1h 30m` or `1.5s`. Returns `None` for
+/// any other text.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -15,7 +16,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// Writes a duration so that [`parse_duration`] reads it: `500ms`, `60s`, `5m`, `2h`.
+/// Writes a duration so that [`parse_duration`] reads it back: `500ms`, `60s`, `5m`, `2h`.
 pub fn show_duration(duration: Duration) -> String {
     match duration.as_secs() {
         _ if duration.subsec_nanos() != 0 => SpanPrinter::new().unsigned_duration_to_string(&duration),

@@ -1,7 +1,6 @@
-//! chatd: a line-oriented chat daemon. Everybody who connects types lines, and every line goes to everybody else in the
-//! room.
+//! chatd: a line-oriented chat daemon. Clients connect and send lines, and every line goes to everybody else in the room.
 //!
-//! # The house
+//! # The floors
 //!
 //! Five floors; imports point down only, and no files import each other in a circle, except `service/config` and the
 //! command line (`tests/tidy.rs` checks both).
@@ -30,7 +29,7 @@
 //! | *name* | what a member is called |
 //! | *view* | how a member wants lines shown: `plain`, `names` or `json` |
 //! | *form* | the bytes of a line in a view: with times or without, with LF or CR LF |
-//! | *entry* | what has a place in the order of a room: lines, or somebody who comes, goes or takes a name |
+//! | *entry* | what has a place in the order of a room: lines, or a member that joins, leaves or takes a name |
 //! | *sequencer* | what gives the entries of a room their one order |
 //! | *log* | the recent lines of a room in one form, in order |
 //! | *feed* | a log with the members who read it |
@@ -66,16 +65,16 @@
 //!    and without waiting. What goes to many lies in pages that their sockets refer to.
 //! 7. A session whose socket was full tells the hub when it takes more ([`Input::Writable`](chat::Input::Writable)).
 //!
-//! # Who is waited for
+//! # Flow control
 //!
-//! * An entry that would overwrite lines that a member has still to get waits in its room, and its session with it.
+//! * An entry that would overwrite lines that a member has not got yet waits in its room, and its session waits too.
 //!   Other rooms go on.
 //! * A room waits for a member that takes `min_rate`. For all others together it has patience for a second, which
 //!   comes back within 30 seconds (`chat::flow`).
-//! * When its patience is used up, a room does not wait for newcomers, or for those it has given up on. They lose lines
-//!   only when they fall a whole log behind, and are told how many.
-//! * A log takes memory for what somebody has still to get. Where all of it comes near `memory`, the largest rooms drop
-//!   their oldest lines, and new rooms and forms are refused.
+//! * When its patience is used up, a room does not wait for newcomers, or for members that it has given up on. They lose
+//!   lines only when they fall a whole log behind, and are told how many.
+//! * A log takes memory for lines that somebody has not got yet. When all of it comes near `memory`, the largest rooms
+//!   drop their oldest lines, and the hub refuses new rooms and forms.
 //!
 //! # Invariants
 //!
@@ -99,7 +98,7 @@
 //! 2. every session stops where it stands, and leaves what it has read to the hub ([`chat::Reading`]);
 //! 3. the broker ends with the last session, and the hub becomes a [`chat::HubSnapshot`]: one value for each session
 //!    and for each room;
-//! 4. that goes to the descriptor store, which has the connections already, in parcels ([`net::parcel`]);
+//! 4. the snapshot goes to the descriptor store, which already has the connections, in parcels ([`net::parcel`]);
 //! 5. the process exits with 0; the next one restores the hub and resumes the sessions.
 //!
 //! A snapshot has version 2. [`chat::version_1`] reads version 1.
@@ -113,7 +112,7 @@
 //! 1. stop accepting;
 //! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
 //!    the broker;
-//! 3. the broker says all of it, and then tells whoever is shown lines in `names` or `json` that chatd
+//! 3. the broker delivers all of it, and then tells members in the views `names` and `json` that chatd
 //!    is stopping;
 //! 4. the broker sends what is pending, up to `drain`;
 //! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with

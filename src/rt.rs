@@ -19,11 +19,11 @@ use futures::future::{self, Either};
 
 pub use async_std::task::JoinHandle;
 
-/// Starts the executor with `threads` threads (at least one) and blocks until `main` is done.
+/// Starts the executor with `threads` threads (at least one) and blocks until `main` is done. Only the first call in a
+/// process sets the number of threads.
 ///
-/// The calling thread only waits: it takes no part in the reactor. A thread that waits in the reactor
+/// The calling thread only waits and takes no part in the reactor: a thread that waits in the reactor
 /// for others would have to wake them for every event, which costs more than the event itself.
-/// The number of threads counts only at the first call in a process.
 pub fn run<T: Send + 'static>(threads: usize, main: impl Future<Output = T> + Send + 'static) -> T {
     let config = async_global_executor::GlobalExecutorConfig::default()
         .with_min_threads(threads.max(1))
@@ -43,7 +43,7 @@ const HAND_OVER_SLACK: NonZeroU64 = NonZeroU64::new(5_000_000).expect("five mill
 
 /// Calls `start` with that much timer slack, in nanoseconds, which the threads that it starts inherit.
 fn with_timer_slack(slack: NonZeroU64, start: impl FnOnce()) {
-    // A kernel that refuses leaves the threads as they are: nothing depends on it but time.
+    // If the kernel refuses, everything still works, more slowly.
     let _ = rustix::thread::set_current_timer_slack(Some(slack));
     start();
     let _ = rustix::thread::set_current_timer_slack(None);
@@ -59,21 +59,20 @@ pub async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'stati
     async_std::task::spawn_blocking(job).await
 }
 
-/// Runs a bounded number of jobs that may block for long, so that however many are asked for, there are threads left for
-/// [`blocking`].
+/// Runs a bounded number of jobs at a time that may block for long, so that threads are left for [`blocking`].
 #[derive(Debug)]
 pub struct BlockingJobs {
     permits: Semaphore,
 }
 
 impl BlockingJobs {
-    /// At most `most` at a time.
+    /// Makes one that runs at most `most` jobs at a time.
     pub const fn new(most: usize) -> Self {
         Self { permits: Semaphore::new(most) }
     }
 
-    /// Runs `job` when it is its turn. Returns nothing if that has not come to an end `within` the time; a job that has
-    /// begun goes on, and counts, until it ends.
+    /// Runs `job` when it is its turn. Returns `None` if it has not ended `within` this time. A job that has begun
+    /// goes on, and counts, until it ends.
     pub async fn run<T: Send + 'static>(
         &'static self,
         within: Duration,
@@ -90,7 +89,7 @@ impl BlockingJobs {
     }
 }
 
-/// Completes after `duration`. Each call is a timer of its own in the reactor: for a few tasks, not
+/// Completes after `duration`. Each call is a timer of its own in the reactor: use it for a few tasks, not
 /// for every session (see [`crate::net::alarm`]).
 pub async fn sleep(duration: Duration) {
     async_io::Timer::after(duration).await;
@@ -107,7 +106,7 @@ impl Default for Timer {
 }
 
 impl Timer {
-    /// Fires at `when`, instead of whenever it would have fired before.
+    /// Sets it to fire at `when`, and only then.
     pub fn set(&mut self, when: Instant) {
         self.0.set_at(when);
     }
@@ -117,12 +116,12 @@ impl Timer {
         self.0.will_fire()
     }
 
-    /// Never fires, until it is set again.
+    /// Clears it: it does not fire until it is set again.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Ready once when the time has come; then it is clear.
+    /// Returns `Ready` once when the time has come; then it is clear.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.0).poll(cx).map(drop)
     }
@@ -142,10 +141,10 @@ impl Io {
         Ok(Self(Async::new_nonblocking(fd)?))
     }
 
-    /// Ready when the descriptor has become readable since it was last said to be; reading it is
-    /// up to the caller. Until then `cx` is woken by readability alone.
+    /// Returns `Ready` when the descriptor has become readable since the last `Ready`. The caller reads it. Until
+    /// then only readability wakes `cx`.
     ///
-    /// At most one task may wait: a second one would wake the first, and so for ever.
+    /// Only one task may wait: two would wake each other for ever.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_readable(cx)
     }
@@ -162,17 +161,17 @@ impl AsFd for Io {
     }
 }
 
-/// The time now. Everything that can be told the time as an argument is told it instead.
+/// Returns the time. Prefer to take the time as an argument.
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The time of day, which somebody may set.
+/// Returns the time of day, which the operator may set forward or back.
 pub fn wall_clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// Lets the other tasks have their turn.
+/// Lets the other tasks run first.
 pub async fn yield_now() {
     async_std::task::yield_now().await;
 }

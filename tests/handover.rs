@@ -249,7 +249,7 @@ fn without_a_store_everybody_is_told_goodbye() {
     ann.expect("-!- closing: chatd is stopping\n");
     ann.expect_end();
     assert!(daemon.wait().success());
-    assert!(daemon.log.iter().any(|line| line.contains("keeps no connections")));
+    assert!(daemon.log.iter().any(|line| line.contains("stores no descriptors")));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn where_nothing_can_be_written_down_everybody_is_told_goodbye() {
     // As with LimitFSIZE=0 in the unit: it holds for files in memory, too.
     let manager = Manager::with_store();
     let mut daemon = manager.start("ulimit -f 0;", &[]);
-    assert!(daemon.log.iter().any(|line| line.contains("cannot keep connections")), "{:#?}", daemon.log);
+    assert!(daemon.log.iter().any(|line| line.contains("cannot store connections")), "{:#?}", daemon.log);
     let mut ann = daemon.join();
     ann.say("/nick ann\n");
     ann.expect("-!- you are ann now; /help says what else there is\n");

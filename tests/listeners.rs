@@ -84,10 +84,10 @@ fn what_can_be_done_about_an_address_is_said() {
     for (address, expected) in [
         (
             "192.0.2.77:5001",
-            "cannot assign requested address: this machine does not have it, or not yet; choose one that it has, start \
+            "cannot assign requested address; this machine does not have that address, or not yet: choose another, start \
              chatd when the network is up (After=network-online.target), or use chatd.socket with FreeBind=yes",
         ),
-        ("/nonexistent/chat.sock", "no such file or directory; make its folder first, or choose another one"),
+        ("/nonexistent/chat.sock", "no such file or directory; create its folder, or choose another path"),
     ] {
         let (code, stderr) = run(&["--listen", address]);
         assert_eq!(code, Some(1));
@@ -154,7 +154,7 @@ fn two_addresses_of_which_one_has_the_other_in_it_are_both_named() {
         let [all, one] = ["0.0.0.0", "127.0.0.1"].map(|ip| format!("{ip}:{port}"));
         let (code, stderr) = run(&["--listen", &all, "--listen", &one]);
         let expected =
-            format!("listen on {one}: address already in use; chatd itself listens on {all} already");
+            format!("listen on {one}: address already in use; chatd itself already listens on {all}");
         (code == Some(1) && stderr.contains(&expected), stderr)
     });
     let failed: Vec<_> = attempts.take_while(|(is_as_expected, _)| !is_as_expected).collect();

@@ -112,7 +112,7 @@ fn passed_sockets_are_served_and_stay_open_when_it_ends() {
     let start = || Daemon::run(passing(one.try_clone().unwrap(), two.try_clone().unwrap()));
     let mut daemon = start();
     assert_eq!(daemon.address, first);
-    let not_used = "--listen: \"listen\" is not used, for the service manager passes the sockets; change the addresses \
+    let not_used = "--listen: \"listen\" is not used, because the service manager passes the sockets; change the addresses \
                     with: systemctl edit chatd.socket";
     assert!(daemon.log.iter().any(|line| line.ends_with(not_used)), "{:#?}", daemon.log);
     let (mut ann, mut ben) = (daemon.join(), Caller::connect(second));
@@ -132,7 +132,7 @@ fn what_cannot_be_accepted_from_is_closed_and_named() {
     let (good, datagram) = (listener(), UdpSocket::bind("127.0.0.1:0").unwrap());
     let address = good.local_addr().unwrap();
     let mut daemon = Daemon::run(passing(datagram, good));
-    assert!(daemon.log.iter().any(|line| line.contains("is of no use: it is not a stream socket")));
+    assert!(daemon.log.iter().any(|line| line.contains(": it is not a stream socket")));
     assert_eq!(daemon.address, address);
     daemon.join();
     daemon.signal("TERM");
@@ -144,7 +144,7 @@ fn without_a_socket_to_accept_from_it_listens_by_itself() {
     let connected = std::net::TcpStream::connect(listener().local_addr().unwrap()).unwrap();
     let mut daemon = Daemon::run(passing(File::open("/dev/null").unwrap(), connected));
     let said = |text: &str| daemon.log.iter().any(|line| line.contains(text));
-    assert!(said("is of no use: it is not a socket") && said("does not listen"), "{:#?}", daemon.log);
+    assert!(said(": it is not a socket") && said("does not listen"), "{:#?}", daemon.log);
     daemon.join();
     daemon.signal("TERM");
     assert_eq!(daemon.wait().code(), Some(0));
@@ -165,7 +165,7 @@ fn a_promise_that_is_not_kept_is_an_error_that_names_it() {
         let output = clean(&mut shell(&script, &[])).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("cannot take the sockets that LISTEN_FDS promises"), "{stderr}");
+        assert!(stderr.contains("cannot take the sockets that LISTEN_FDS names"), "{stderr}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// Measure redis, nats, ngircd and ncat too: those that are installed, in the cases that they can take
     #[arg(long)]
     pub(crate) others: bool,
+    /// Write plots of what was measured to this folder: cpu.svg (with --others) and restart.svg
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plot: Option<PathBuf>,
     /// Exit with 1 if a target is missed, or could not be measured
     #[arg(long)]
     pub(crate) assert: bool,

@@ -10,6 +10,7 @@ use crate::amid::Amid;
 use crate::args::Args;
 use crate::foreign::{self, Foreign};
 use crate::measure::{float, peak_rss, percentile};
+use crate::restart;
 use crate::runs;
 use crate::server::{Server, Setup, Who};
 use crate::table::{Row, Target, Unit};
@@ -23,6 +24,7 @@ pub(crate) enum Run {
     AllTalk { sessions: usize, lines: u64 },
     Idle { sessions: usize },
     Storm { sessions: usize },
+    Restart { sessions: usize },
 }
 
 /// Which others are measured beside the floor and chatd.
@@ -151,6 +153,9 @@ impl Case {
     /// Measures one server once, or twice for its growth: one value for each row.
     fn once(&self, who: &Who, run: Run, amid: Amid) -> io::Result<Vec<f64>> {
         let fail = |error| Error::other(format!("{}, {}: {error}", self.name, who.name()));
+        if let Run::Restart { sessions } = run {
+            return Ok(vec![restart::pause(sessions).map_err(fail)?]);
+        }
         let values = |run: Run| run.values(&who.start(self.line).map_err(fail)?, amid).map_err(fail);
         let Base::Growth(few) = self.base else { return values(run) };
         let (few, many) = (values(run.to(few))?, values(run)?);
@@ -183,7 +188,10 @@ impl Run {
             Self::FullLoad { listeners, .. }
             | Self::OneLine { listeners, .. }
             | Self::Paced { listeners, .. } => listeners + 1,
-            Self::AllTalk { sessions, .. } | Self::Idle { sessions } | Self::Storm { sessions } => sessions,
+            Self::AllTalk { sessions, .. }
+            | Self::Idle { sessions }
+            | Self::Storm { sessions }
+            | Self::Restart { sessions } => sessions,
         }
     }
 
@@ -200,6 +208,8 @@ impl Run {
                 let (empty, each) = runs::idle(server, sessions)?;
                 return Ok(vec![each, empty]);
             }
+            // Several servers take part in it.
+            Run::Restart { .. } => return Err(Error::other("a restart is not measured on one server")),
             Run::Storm { sessions } => {
                 let (wall, refused) = runs::storm(server, sessions)?;
                 return Ok(vec![wall, refused]);

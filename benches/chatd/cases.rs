@@ -19,7 +19,8 @@ const TICK: Duration = Duration::from_millis(2);
 /// What is measured, and the target for it.
 type Rows = &'static [(&'static str, Unit, Target)];
 
-const CPU: &str = "CPU/delivery";
+pub(crate) const CPU: &str = "CPU/delivery";
+pub(crate) const PAUSE: &str = "pause";
 const WALL: (&str, Unit, Target) = ("wall", Unit::Time, Target::None);
 const PEAK: (&str, Unit, Target) = ("peak RSS", Unit::Bytes, Target::None);
 const FREE: Rows = &[(CPU, Unit::Time, Target::None), WALL, PEAK];
@@ -128,6 +129,12 @@ const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static s
     Case { setup, base: Base::Calm, amid, ..plain(name, run, DISTURBED) }
 }
 
+/// With a service manager that keeps connections: nobody hears anything until the next process goes on.
+const fn restart(name: &'static str, sessions: usize) -> Case {
+    let rows = &[(PAUSE, Unit::Time, Target::None)];
+    Case { base: Base::Nothing, rounds: Rounds::Thrice, ..plain(name, Run::Restart { sessions }, rows) }
+}
+
 /// All of them, in the order in which they are measured.
 pub(crate) const CASES: &[Case] = &[
     full("full load, 10 receivers", 10, 500_000, FREE),
@@ -188,4 +195,9 @@ pub(crate) const CASES: &[Case] = &[
     kept("kept, 1,000 receivers", Run::FullLoad { listeners: 1_000, lines: 10_000 }, KEPT),
     Case { rounds: Rounds::Most(3), ..kept("kept, 9,990 idle", Run::Idle { sessions: MANY }, KEPT_IDLE) },
     Case { rounds: Rounds::All, ..kept("kept, 9,990 at once", Run::Storm { sessions: MANY }, KEPT_STORM) },
+    restart("restart, 10 connections", 10),
+    restart("restart, 100 connections", 100),
+    restart("restart, 1,000 connections", 1_000),
+    restart("restart, 3,000 connections", 3_000),
+    restart("restart, 9,000 connections", 9_000),
 ];

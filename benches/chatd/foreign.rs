@@ -65,7 +65,7 @@ static NCAT: Foreign = Foreign {
 /// All of them.
 pub(crate) static ALL: [&Foreign; 4] = [&REDIS, &NATS, &NGIRCD, &NCAT];
 
-/// Nothing is looked up, and nothing is limited: a penalty would make whoever speaks wait.
+/// It looks nothing up and limits nothing: a penalty would make speakers wait.
 const NGIRCD_CONF: &str = "\
 [Global]
 Name = bench.example.net
@@ -88,7 +88,7 @@ PAM = no
 ";
 
 impl Foreign {
-    /// Says whether it is installed here.
+    /// Returns whether it is installed here.
     pub(crate) fn is_there(&self) -> bool {
         let mut command = Command::new(self.program);
         command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -164,7 +164,7 @@ fn irc() -> Wire {
     }
 }
 
-/// Something is said to whoever comes, and to those who are there, that is no line.
+/// Newcomers and others are sent things that are no lines.
 fn garrulous() -> Wire {
     Wire {
         greets_first: false,

@@ -128,7 +128,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Waits until those have got the greeting; whoever gets something else, or is hung up on, is refused.
+    /// Waits until those have got the greeting. One that gets something else, or is closed, counts as refused.
     fn greet(&mut self, who: std::ops::Range<usize>, greeting: Option<&[u8]>) -> io::Result<()> {
         let Some(greeting) = greeting else {
             while self.receive(QUIET, |_, _, _| {})? {}

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::foreign::Foreign;
 
-/// What chatd, and the floor, say to whoever connects.
+/// The greeting of chatd and of the floor.
 pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
 /// The hidden option that makes this program the floor.
 pub(crate) const FLOOR_OPTION: &str = "be-the-floor";

@@ -156,7 +156,7 @@ impl Tally {
 }
 
 /// A number as people read it.
-fn show(unit: Unit, value: f64) -> String {
+pub(crate) fn show(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Count => format!("{value:.0}"),
         Unit::Times => format!("{value:.2} x"),

@@ -1,9 +1,8 @@
-//! Where chatd listens: the address of a TCP or unix socket, as text and as a value.
+//! An address to listen on: of a TCP or unix socket, as text and as a value.
 //!
-//! Called by `service::config` (which reads addresses from the file, the environment and the options) and by the
-//! listeners (which bind them). Parsing never resolves the name of a host and never opens a socket: what it accepts is
-//! what will be bound, on every start, with or without a name server. Nor does it look for an interface: that is
-//! looked up through the socket that is bound to it.
+//! Used by `service::config`, which parses addresses, and by the listeners, which bind them. Parsing never resolves a
+//! host name and never opens a socket, so an address means the same at every start. The interface of a link-local
+//! address is looked up when the socket is bound.
 
 mod link_local;
 
@@ -40,11 +39,11 @@ pub enum Address {
 }
 
 impl Address {
-    /// The address of a socket, as the kernel has it; an abstract one is shown with `@`, as ss(8) does. `None` for
-    /// what is of neither kind.
+    /// Returns the address of a socket, as the kernel has it; `None` if it is neither TCP nor a unix socket. An
+    /// abstract unix socket begins with `@`, as in ss(8).
     ///
     /// # Errors
-    /// That of getsockname(2), for what is no socket.
+    /// That of getsockname(2), if it is not a socket.
     pub fn of(socket: impl AsFd) -> io::Result<Option<Self>> {
         let address = rustix::net::getsockname(&socket)?;
         if let Ok(address) = SocketAddr::try_from(address.clone()) {
@@ -136,7 +135,7 @@ fn parse_unix(path: &str) -> Result<Address, AddressProblem> {
     Ok(Address::Unix(Path::new(path).to_owned()))
 }
 
-/// Why `text` is not a socket address: the standard parser only says that it is not.
+/// Returns why `text` is not a socket address; the standard parser only fails.
 fn explain(text: &str) -> AddressProblem {
     if text.is_empty() {
         return AddressProblem::Empty;
@@ -175,11 +174,11 @@ fn is_ip(host: &str) -> bool {
 pub struct AddressError {
     /// The text as it was given.
     pub value: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: AddressProblem,
 }
 
-/// What can be wrong with an address.
+/// A problem of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressProblem {
     /// Nothing was written.
@@ -194,7 +193,7 @@ pub enum AddressProblem {
     NoBrackets,
     /// A link-local IPv6 address without an interface.
     NoZone,
-    /// What cannot be an interface, after `%`.
+    /// A text after `%` that cannot be an interface.
     BadZone,
     /// An interface after an address that has none.
     NeedlessZone,

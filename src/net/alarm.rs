@@ -1,4 +1,4 @@
-//! The deadlines of sessions, kept by one task with one timer.
+//! The deadlines of all sessions, in one task with one timer.
 //!
 //! A timer per session would wake the reactor each time it is set. Sessions set alarms here instead;
 //! the task of [`Alarms::run`] sleeps until the first is due and wakes those whose time has come. An
@@ -17,7 +17,7 @@ use super::connection::Connection;
 use crate::chat::SessionId;
 use crate::rt;
 
-/// Alarms that are due within this time of each other are seen to together.
+/// Alarms that are due within this time of each other fire together.
 pub const GRAIN: Duration = Duration::from_millis(10);
 
 /// The alarms of all sessions.
@@ -43,7 +43,7 @@ impl Alarms {
         }
     }
 
-    /// Takes back what [`Alarms::set`] set.
+    /// Removes the alarm of a session.
     pub fn clear(&self, alarm: &mut Option<Instant>, id: SessionId) {
         if let Some(before) = alarm.take() {
             self.pending().remove(&(before, id));

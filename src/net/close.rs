@@ -1,10 +1,10 @@
-//! Where a session comes from, and why it is over, for the log.
+//! The origin of a session, and the reason for its end, for the log.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Where a session comes from, for the log.
+/// The origin of a session, for the log.
 pub(super) struct Origin(pub(super) Option<SocketAddr>);
 
 impl fmt::Display for Origin {
@@ -16,16 +16,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why a session is over.
+/// The reason for the end of a session.
 #[derive(Debug)]
 pub(super) enum Close {
-    /// Everything has been sent that there was.
+    /// It has been sent everything.
     Done,
     /// The connection failed.
     Broken(io::Error),
-    /// Nothing of what there was for it was taken for too long.
+    /// It did not read for `slow_timeout`.
     Slow,
-    /// It was still not done when it had to be.
+    /// It had not read everything within `drain`.
     Late,
     /// Another process goes on with it.
     Frozen,

@@ -17,7 +17,7 @@ use crate::chat::sink;
 use crate::chat::{Mark, SessionId, Signal, Sink};
 use crate::rt;
 
-/// How often input is read away in a row from a connection that is closing.
+/// How often in a row the input of a closing connection is read and dropped.
 const READS_IN_A_ROW: usize = 16;
 
 /// A connected stream socket.
@@ -25,18 +25,18 @@ const READS_IN_A_ROW: usize = 16;
 pub struct Connection {
     io: rt::Io,
     id: SessionId,
-    /// Where it is noted for the case of a crash.
+    /// The crash table, if connections outlive the process.
     table: Option<Arc<CrashTable>>,
-    /// It could not be noted there.
+    /// A record could not be written there.
     has_failed: AtomicBool,
     is_tcp: bool,
-    /// What the hub has told the session since it last looked: a bit for each [`Signal`].
+    /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`].
     signals: AtomicU8,
     /// Wakes the session's task.
     waker: AtomicWaker,
 }
 
-/// What the hub has told a session.
+/// A signal of the hub to a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signals(u8);
 
@@ -51,10 +51,10 @@ fn bit(signal: Signal) -> u8 {
 }
 
 impl Connection {
-    /// Takes over the connected socket of a session, which is noted in `table` if it outlives the process.
+    /// Takes over the connected socket of a session, and gives it a slot in `table`, if there is one.
     ///
     /// # Errors
-    /// The kernel's, where the descriptor cannot be waited for.
+    /// The kernel's, if epoll(7) refuses the descriptor.
     pub fn new(socket: OwnedFd, id: SessionId, table: Option<Arc<CrashTable>>) -> io::Result<Self> {
         let is_tcp = sockopt::socket_domain(&socket).is_ok_and(|domain| domain != AddressFamily::UNIX);
         let connection = Self {
@@ -72,12 +72,12 @@ impl Connection {
         Ok(connection)
     }
 
-    /// The number of its session.
+    /// Returns the number of its session.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Has `cx` woken by [`Connection::wake`] and by what the hub tells the session.
+    /// Registers `cx` to be woken by [`Connection::wake`] and by signals of the hub.
     pub(super) fn register(&self, cx: &Context<'_>) {
         self.waker.register(cx.waker());
     }
@@ -87,12 +87,12 @@ impl Connection {
         self.waker.wake();
     }
 
-    /// Takes out what the hub has told the session.
+    /// Takes the signals of the hub.
     pub(super) fn take_signals(&self) -> Signals {
         Signals(self.signals.swap(0, Ordering::AcqRel))
     }
 
-    /// Half a line has been read, or the other half as well.
+    /// Marks in the crash table whether half a line has been read.
     pub fn note_half_read(&self, is_half: bool) {
         if let Some(mark) = self.mark(READING) {
             mark.set(is_half);
@@ -103,26 +103,26 @@ impl Connection {
         self.table.as_ref()?.mark(self.as_fd(), self.id, which)
     }
 
-    /// Ready when there is something to receive, or the end of it.
+    /// Returns `Ready` when there is something to receive, or the end of input.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_readable(cx)
     }
 
-    /// Ready when the kernel takes more.
+    /// Returns `Ready` when the kernel takes more.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_writable(cx)
     }
 
-    /// Receives what there is, without waiting; 0 is the end of input.
+    /// Receives what has arrived, without waiting. Returns the number of bytes; 0 is the end of input.
     ///
     /// # Errors
-    /// `WouldBlock` where there is nothing yet, otherwise the connection's.
+    /// `WouldBlock` if nothing has arrived; otherwise the connection's.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (received, _) = rustix::net::recv(&self.io, &mut *buffer, RecvFlags::empty())?;
         Ok(received)
     }
 
-    /// Reads away what has arrived, into `buffer`; returns whether that was all. Bounded, for there may be no end to it.
+    /// Reads and drops what has arrived, in at most [`READS_IN_A_ROW`] reads. Returns whether that was all.
     ///
     /// # Errors
     /// `UnexpectedEof` at the end of input, otherwise the connection's.
@@ -140,11 +140,12 @@ impl Connection {
 
     /// Tells the other side that nothing more will be sent (a FIN, after what is still in the kernel).
     pub fn end_output(&self) {
-        // It fails where the connection is gone already: then there is nobody to be told.
+        // It fails if the connection has ended already.
         let _ = rustix::net::shutdown(&self.io, Shutdown::Write);
     }
 
-    /// Ends the connection in both directions, whoever else holds its descriptor. It is known no more after a crash.
+    /// Ends the connection in both directions, even if another process holds its descriptor, and frees its slot in
+    /// the crash table.
     pub fn end(&self) {
         if let Some(table) = &self.table {
             table.disown(self.as_fd(), self.id);
@@ -153,13 +154,13 @@ impl Connection {
         let _ = rustix::net::shutdown(&self.io, Shutdown::Both);
     }
 
-    /// Where the other side is; `None` for a unix socket, or where it is gone already.
+    /// Returns the address of the other side; `None` for a unix socket, or if the connection has ended.
     pub fn caller(&self) -> Option<SocketAddr> {
         let address = rustix::net::getpeername(&self.io).ok()??;
         SocketAddr::try_from(address).ok()
     }
 
-    /// How many bytes are in the kernel that the other side has not acknowledged; 0 where it is not known.
+    /// Returns how many bytes are in the kernel that the other side has not acknowledged; 0 if that is not known.
     pub fn unacknowledged(&self) -> usize {
         options::unacknowledged(&self.io)
     }
@@ -184,12 +185,12 @@ impl Sink for Connection {
         let recorded = table
             .record(self.as_fd(), self.id, standing)
             .and_then(|()| table.set_ignored(self.as_fd(), self.id, ignored));
-        // It is not in the table any more when it is over.
+        // It has no slot any more when it has ended.
         if let Err(error) = &recorded
             && error.kind() != io::ErrorKind::InvalidInput
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            log::warn!("session {} would be a guest after a crash: {error}", self.id.0);
+            log::warn!("cannot record session {}: {error}; after a crash it would be a guest", self.id.0);
         }
     }
 

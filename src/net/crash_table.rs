@@ -1,15 +1,16 @@
 //! The crash table: what the next process has to know of connections if this process dies at any instruction.
 //!
-//! The table is a file in memory (memfd_create(2)) that the service manager holds as well. This process maps it, so a write
-//! costs stores and no system call. Each session has a slot, with its number and its marks. A slot has up to two entries of
-//! bytes, which mean nothing here: the record says who the session is, the ignored list says whom it ignores.
+//! The table is a file in memory (memfd_create(2)) that the service manager holds as well. This process maps it, so a
+//! write costs stores and no system call. Each session has a slot, with its number and its marks. A slot has up to
+//! two entries of bytes, which mean nothing here: the record says who the session is, the ignored list says whom it
+//! ignores.
 //!
-//! An entry has two copies. A write goes to the copy that is not in force, then one store puts it in force. So a death in
-//! the middle of a write leaves the entry before.
+//! An entry has two copies. A write goes to the copy that is not in force, then one store puts it in force. So a
+//! death in the middle of a write leaves the entry before.
 //!
 //! A descriptor gets a slot with its first session, and later sessions of this descriptor have the same slot. After a
-//! takeover a session has another descriptor, but it keeps its slot. So a takeover writes nothing, and a second crash loses
-//! nothing. The file does not say which descriptor has which slot.
+//! takeover a session has another descriptor, but it keeps its slot. So a takeover writes nothing, and a second crash
+//! loses nothing. The file does not say which descriptor has which slot.
 //!
 //! Slots are allocated at the start, so setting a mark cannot fail. An entry is allocated when it is first written.
 
@@ -44,7 +45,7 @@ pub const WRITING: u64 = 2;
 /// Session numbers are reserved this many at a time.
 const RESERVED: u64 = 64;
 
-/// What the process before has left.
+/// The content of the table of the previous process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Left {
     /// No session has had this number, or a greater one.
@@ -57,16 +58,16 @@ pub struct Left {
     pub rooms: Vec<(String, u64)>,
 }
 
-/// What is left of a session.
+/// A session of the previous process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftSession {
     /// Its number.
     pub id: SessionId,
     /// [`READING`] and [`WRITING`], or 0.
     pub marks: u64,
-    /// Who it is, if that was noted.
+    /// The record of who it is, if there is one.
     pub record: Option<Vec<u8>>,
-    /// Whom it ignores, if that was noted.
+    /// The list of whom it ignores, if there is one.
     pub ignored: Option<Vec<u8>>,
 }
 
@@ -101,8 +102,8 @@ impl CrashTable {
         Ok(table)
     }
 
-    /// Takes over the table of a process that is gone. Returns what that process left, except what is damaged. A session
-    /// that is there twice counts once.
+    /// Takes over the table of a process that is gone. Returns what that process left, except what is damaged. A
+    /// session that is there twice counts once.
     ///
     /// Call [`CrashTable::own`] for each session that goes on, then [`CrashTable::forget_left`]. If this process dies
     /// before that, the next one finds all sessions again.
@@ -161,7 +162,8 @@ impl CrashTable {
         self.head(ATTEMPTS_AT).store(attempts, Ordering::Release);
     }
 
-    /// Notes that a session has this number. No process gives it again; after a crash the next one skips up to 63 numbers.
+    /// Notes that a session has this number. No process gives it again; after a crash the next one skips up to 63
+    /// numbers.
     pub fn reserve(&self, id: SessionId) {
         let next = self.head(NEXT_AT);
         if id.0 >= next.load(Ordering::Relaxed) {
@@ -169,11 +171,12 @@ impl CrashTable {
         }
     }
 
-    /// Gives a descriptor's slot to a session, whose number is not 0. If another process left the session, it keeps its marks, record and ignored
-    /// list. Otherwise it has none. Call it again as often as you like.
+    /// Gives a descriptor's slot to a session, whose number is not 0. If another process left the session, it keeps
+    /// its marks, record and ignored list. Otherwise it has none. Call it again as often as you like.
     ///
-    /// Does nothing if there is no slot: [`CrashTable::mark`] returns `None` then, and after a crash nothing is known of the
-    /// session. That happens for a descriptor above the limit at the start, or while left sessions have all slots.
+    /// Does nothing if there is no slot: [`CrashTable::mark`] returns `None` then, and after a crash nothing is known
+    /// of the session. That happens for a descriptor above the limit at the start, or while left sessions have all
+    /// slots.
     pub fn own(&self, socket: BorrowedFd<'_>, id: SessionId) {
         let Some(bound) = self.slots.get(socket.as_raw_fd() as usize) else { return };
         if self.slot_of(socket, id).is_some() {
@@ -194,8 +197,8 @@ impl CrashTable {
         bound.store(slot + 1, Ordering::Release);
     }
 
-    /// Forgets a session that is over. Does nothing if the session does not own the descriptor. Call it before you close
-    /// the descriptor: otherwise the next process finds the session until another one owns that descriptor.
+    /// Forgets a session that is over. Does nothing if the session does not own the descriptor. Call it before you
+    /// close the descriptor: otherwise the next process finds the session until another one owns that descriptor.
     pub fn disown(&self, socket: BorrowedFd<'_>, id: SessionId) {
         if let Some(slot) = self.slot_of(socket, id) {
             self.clear(slot);
@@ -208,16 +211,16 @@ impl CrashTable {
         free.extend(left.drain().map(|(_, slot)| slot).inspect(|slot| self.clear(*slot)));
     }
 
-    /// Returns the mark [`READING`] or [`WRITING`] of a session; `None` if it does not own the descriptor. Two threads may
-    /// set the two marks at the same time. Do not set a mark when the descriptor is closed.
+    /// Returns the mark [`READING`] or [`WRITING`] of a session; `None` if it does not own the descriptor. Two
+    /// threads may set the two marks at the same time. Do not set a mark when the descriptor is closed.
     pub fn mark(&self, socket: BorrowedFd<'_>, id: SessionId, which: u64) -> Option<Mark<'_>> {
         let slot = self.slot(self.slot_of(socket, id)?);
         Some(Mark::new(&slot[if which == READING { READING } else { WRITING } as usize], which))
     }
 
-    /// Notes who a session is. This replaces the record before; an empty one removes it. The first record of a session takes
-    /// a system call that allocates 672 bytes; later ones are only stores. Do not call this or [`CrashTable::disown`] for
-    /// one session in two threads at the same time.
+    /// Notes who a session is. This replaces the record before; an empty one removes it. The first record of a
+    /// session takes a system call that allocates 672 bytes; later ones are only stores. Do not call this or
+    /// [`CrashTable::disown`] for one session in two threads at the same time.
     ///
     /// # Errors
     /// `InvalidInput` if the session does not own the descriptor, or if the record is longer than [`RECORD_BYTES`]. The
@@ -227,8 +230,8 @@ impl CrashTable {
         self.write(&RECORD, socket, id, record)
     }
 
-    /// Notes whom a session ignores, in the same way as [`CrashTable::record`]. The first list allocates 1648 bytes. Other
-    /// threads may call `record` at the same time.
+    /// Notes whom a session ignores, in the same way as [`CrashTable::record`]. The first list allocates 1648 bytes.
+    /// Other threads may call `record` at the same time.
     ///
     /// # Errors
     /// Those of `record`, with [`IGNORED_BYTES`]. Then the session has no list: after a crash it ignores nobody.

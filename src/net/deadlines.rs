@@ -1,15 +1,15 @@
-//! The deadlines of a session: since when what has been so, and when something has to be done though nothing happens.
+//! The deadlines of a session: since when it has been in which state, and when it must act although nothing happens.
 
 use std::time::{Duration, Instant};
 
 use super::settings::Settings;
 use crate::rt;
 
-/// How often a session looks again for what nobody tells it: whether the kernel of a closing connection has got rid of
-/// what it was given, and whether half a line that has waited long enough can be taken in by now.
+/// How often a session polls for what it is not told: whether the kernel of a closing connection has sent everything,
+/// and whether the hub can take half a line that has waited for `flush_after`.
 pub(super) const CHECK: Duration = Duration::from_millis(20);
 
-/// Since when what has been so.
+/// Times of a session.
 #[derive(Debug)]
 pub(super) struct Deadlines {
     /// When something was last read, or the session began.
@@ -20,24 +20,24 @@ pub(super) struct Deadlines {
     pub(super) ending: Option<Instant>,
 }
 
-/// What a session waits for.
+/// The reasons why a session waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waits {
-    /// The next bytes of its caller.
+    /// For the next bytes of its client.
     pub(super) for_input: bool,
-    /// The rest of a line.
+    /// For the rest of a line.
     pub(super) for_rest: bool,
-    /// The kernel to get rid of what it was given.
+    /// For the kernel to send what it was given.
     pub(super) for_kernel: bool,
 }
 
 impl Deadlines {
-    /// Those of a session that begins now.
+    /// Makes those of a session that begins now.
     pub(super) fn new() -> Self {
         Self { last_read: rt::now(), full: None, ending: None }
     }
 
-    /// How long the socket may be full.
+    /// Returns how long the socket may be full.
     fn patience(&self, settings: &Settings) -> Duration {
         if self.ending.is_some() { settings.drain } else { settings.slow_timeout }
     }
@@ -52,7 +52,7 @@ impl Deadlines {
         self.ending.is_some_and(|since| now >= since + settings.drain)
     }
 
-    /// The next time at which something has to be done though nothing happens.
+    /// Returns the next time at which the session must act although nothing happens.
     pub(super) fn next(&self, settings: &Settings, waits: Waits) -> Option<Instant> {
         let soon = rt::now() + CHECK;
         let last_read = Some(self.last_read).filter(|_| waits.for_input);

@@ -1,23 +1,23 @@
-//! The intake of a session: from the bytes that arrive to what the hub is told of them.
+//! The intake of a session: turns the bytes that arrive into input for the hub.
 
 use super::settings::Settings;
 use crate::chat::{End, Read};
 use crate::protocol::{Foreign, Framed, Framer, Notice, Opening, SHOWN_GROWTH};
 
-/// What comes after the bytes that are taken in.
+/// What follows the bytes that are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// More has arrived.
+    /// More bytes, which have arrived.
     More,
     /// Nothing for now.
     Pause,
-    /// Nothing for so long that what is unfinished counts as a line.
+    /// Nothing for `flush_after`, so an unfinished line counts as finished.
     Flush,
-    /// Nothing at all.
+    /// The end of input.
     End,
 }
 
-/// Unfinished input, and what is known of who sends it.
+/// The unfinished input of a client, and the protocol that it speaks.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     pub(super) framer: Framer,
@@ -26,18 +26,18 @@ pub(super) struct Intake {
     pub(super) is_telnet: bool,
     /// The hub has been told that it speaks telnet.
     is_telnet_known: bool,
-    /// What the other side speaks, if that is not for this port.
+    /// Another protocol that the client speaks, if any.
     pub(super) foreign: Option<Foreign>,
 }
 
 impl Intake {
-    /// That of a session that goes on in another process.
+    /// Makes that of a session of another process.
     pub(super) fn resume(framer: Framer, opening: Opening, is_telnet: bool) -> Self {
         Self { framer, opening, is_telnet, ..Self::default() }
     }
 
-    /// Takes bytes in. What comes of them is for the hub; `end` in it is [`End::SentAway`] or [`End::Closed`] where
-    /// nothing more is to be read.
+    /// Frames and cleans bytes. Returns what the hub must get; its `end` is [`End::SentAway`] or [`End::Closed`] if
+    /// the session must read no more.
     pub(super) fn take(&mut self, bytes: &[u8], then: Then, settings: &Settings) -> Read {
         let rules = settings.rules;
         if !rules.raw

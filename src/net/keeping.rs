@@ -1,7 +1,7 @@
-//! What is kept of connections while they are in use, so that another process can go on with them.
+//! The way from sessions and listeners to the task that stores connections for the next process.
 //!
-//! Sessions and listeners tell it who comes and who goes; whoever keeps connections hears of it through a channel. Where
-//! nobody does, all of it does nothing.
+//! Sessions and listeners report new and ended connections; the task gets them through a channel. Without that task,
+//! all of this does nothing.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,16 +11,16 @@ use super::connection::Connection;
 use super::crash_table::CrashTable;
 use crate::chat::SessionId;
 
-/// What there is to know for whoever keeps connections. There are at most two of them for each connection.
+/// A report for the task that stores connections. There are at most two for each connection.
 #[derive(Debug)]
 pub enum Keep {
     /// A connection has become a session.
     Came(SessionId, Arc<Connection>),
-    /// It is over.
+    /// It has ended.
     Gone(SessionId),
 }
 
-/// Who keeps connections, if anybody does.
+/// The way to the task that stores connections, if there is one.
 #[derive(Debug, Default)]
 pub struct Keeping {
     keeper: Mutex<Option<UnboundedSender<Keep>>>,
@@ -28,14 +28,14 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// From now on `keeper` hears of all connections.
+    /// Reports all connections to `keeper` from now on.
     pub fn begin(&self, keeper: UnboundedSender<Keep>, table: Arc<CrashTable>) {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
-        // It is the first time, or the table is that of before.
+        // It fails at a second call, which has the same table.
         let _ = self.table.set(table);
     }
 
-    /// Nobody hears of anything any more: the channel ends.
+    /// Ends the channel; later reports are dropped.
     pub fn end(&self) {
         *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -45,7 +45,7 @@ impl Keeping {
         self.table.get().is_some()
     }
 
-    /// Tells of a connection.
+    /// Reports a connection.
     pub fn tell(&self, keep: Keep) {
         if let Keep::Came(id, _) = &keep
             && let Some(table) = self.table.get()
@@ -53,12 +53,12 @@ impl Keeping {
             table.reserve(*id);
         }
         if let Some(keeper) = &*self.keeper.lock().unwrap_or_else(PoisonError::into_inner) {
-            // Whoever does not listen any more does not keep anything.
+            // It fails if the task has ended.
             let _ = keeper.unbounded_send(keep);
         }
     }
 
-    /// Where connections are noted, if they outlive this process.
+    /// Returns the crash table, if connections outlive this process.
     pub fn table(&self) -> Option<Arc<CrashTable>> {
         self.table.get().cloned()
     }

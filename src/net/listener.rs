@@ -1,8 +1,8 @@
 //! Listening sockets: binding them, and accepting from them whatever happens.
 //!
-//! An error of accept(2) never ends the accepting, and one that lasts does not make it spin: the next attempt
-//! waits. Where descriptors have run out, the newcomer is told so through a spare one.
-//! Nothing is read from or written to a new connection here, but for the line that turns it away.
+//! A listener goes on after every error of accept(2). It waits between attempts if the error lasts. If descriptors
+//! run out, it tells newcomers so through a spare one. It never reads from a new connection, and writes only the
+//! notice that turns it away.
 
 mod backoff;
 mod socket_file;
@@ -32,29 +32,30 @@ use crate::rt;
 /// How many connections may wait to be accepted; the kernel's net.core.somaxconn bounds it further.
 const BACKLOG: i32 = 4096;
 
-/// How many connections are accepted before others get their turn. Many, for when thousands connect at
-/// once the kernel drops those that find its queue full, and they try again only a second later.
+/// How many connections are accepted before other tasks run. It is large, because the kernel drops connections that
+/// find its queue full, and they try again only a second later.
 const ACCEPTS_IN_A_ROW: usize = 1024;
 
 /// A socket that is bound and listens.
 #[derive(Debug)]
 pub struct Listener {
-    /// The socket file, if it is this listener's. It goes before the socket: nobody is to take it for a stale one.
+    /// The socket file, if this listener made it. It is removed before the socket closes, so that nobody finds it
+    /// stale.
     _file: Option<SocketFile>,
     io: rt::Io,
     address: Address,
-    /// Somebody else has bound it: what waits to be accepted may be older than the options of the socket.
+    /// Another process has bound it: waiting connections may be older than the options of the socket.
     inherited: bool,
 }
 
 impl Listener {
-    /// Binds `address` and listens. Port 0 stands for any free port; [`Listener::address`] has the real one.
-    /// A socket file on which nobody answers is replaced; where somebody holds a lock on its folder, that may block for
-    /// a second.
+    /// Binds `address` and listens. Port 0 is any free port; [`Listener::address`] has the real one. Replaces a
+    /// socket file on which nobody answers. Blocks for a second at most, if another process holds the lock of the
+    /// folder.
     ///
     /// # Errors
-    /// The kernel's; `NotFound` for an interface that is not there; `AddrInUse` also for a socket file on which somebody
-    /// answers, and for a path at which there is something else than a socket.
+    /// The kernel's. `NotFound` if there is no such interface. `AddrInUse` also if another program answers on the
+    /// socket file, or if the path is something other than a socket.
     pub fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => {
@@ -70,10 +71,10 @@ impl Listener {
         }
     }
 
-    /// Takes over a socket that somebody else has bound, a service manager say: it may be blocking.
+    /// Takes over a socket that another process has bound, for example the service manager. It may be blocking.
     ///
     /// # Errors
-    /// `InvalidInput` for what is not a listening stream socket of IP or the unix domain, otherwise the kernel's.
+    /// `InvalidInput` if it is not a listening stream socket of IP or the unix domain; otherwise the kernel's.
     pub fn inherit(fd: OwnedFd) -> io::Result<Self> {
         let unfit = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_string()));
         match sockopt::socket_type(&fd) {
@@ -91,14 +92,14 @@ impl Listener {
         if address.is_tcp() {
             options::set_tcp(&fd)?;
         }
-        // Its file, if it has one, belongs to whoever has bound it.
+        // Its file, if it has one, belongs to the process that has bound it.
         Ok(Self { _file: None, io: rt::Io::new(fd)?, address, inherited: true })
     }
 
     fn bind_tcp(socket: OwnedFd, address: SocketAddr) -> io::Result<Self> {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
-            // Each address stands for itself: [::] next to 0.0.0.0 is no conflict.
+            // [::] must not include 0.0.0.0, so that both can be bound.
             sockopt::set_ipv6_v6only(&socket, true)?;
         }
         options::set_tcp(&socket)?;
@@ -114,18 +115,18 @@ impl Listener {
         Ok(Self { _file: Some(file), io: rt::Io::new(socket)?, address, inherited: false })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Accepts for ever, each connection as a session of its own.
+    /// Accepts for ever, and starts a session for each connection.
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
         let door = Door { net, entrance };
         let mut backoff = Backoff::new();
         let mut set_options = self.inherited && self.address.is_tcp();
         loop {
-            // It fails where epoll(7) does not take the descriptor, which may last as well.
+            // It fails if epoll(7) does not take the descriptor, which may last as well.
             if let Err(error) = future::poll_fn(|cx| self.io.poll_readable(cx)).await {
                 self.endure(&mut backoff, &error, &door).await;
             }
@@ -135,7 +136,7 @@ impl Listener {
                     Ok((socket, from)) => {
                         door.end_backoff(&mut backoff);
                         if set_options {
-                            // It fails for a caller that is gone already.
+                            // It fails if the client is gone already.
                             let _ = options::set_tcp(&socket);
                         }
                         door.admit(socket, from);
@@ -158,7 +159,7 @@ impl Listener {
         }
     }
 
-    /// Says that nobody can be accepted, tells one newcomer, and waits before the next attempt.
+    /// Logs an error that lasts, tells one newcomer, and waits before the next attempt.
     async fn endure(&self, backoff: &mut Backoff, error: &io::Error, door: &Door) {
         let errno = backoff.begin(error);
         door.net.accept_failure.set(errno);
@@ -185,18 +186,18 @@ impl AsFd for Listener {
     }
 }
 
-/// Where sessions that come in through a listener go.
+/// What a listener gives its sessions.
 #[derive(Debug)]
 pub struct Entrance {
-    /// What goes through all rooms.
+    /// The bytes under way to the hub, and its counters.
     pub traffic: Arc<Traffic>,
-    /// The way to the broker, from which each gets its own.
+    /// The channel to the broker; each session gets a sender of its own.
     pub inputs_tx: mpsc::Sender<Input>,
-    /// What they come with.
+    /// The view and the room in which they begin.
     pub arrival: Arc<Arrival>,
 }
 
-/// Where connections become sessions.
+/// Makes sessions of connections.
 struct Door {
     net: Arc<Net>,
     entrance: Entrance,
@@ -211,7 +212,7 @@ impl Door {
     }
 
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
-        // The address may be missing, for a caller that is gone already.
+        // The address is missing if the client is gone already.
         let from = from.and_then(|address| SocketAddr::try_from(address).ok());
         let settings = self.net.settings();
         // It fails for a caller that is gone already.
@@ -242,16 +243,16 @@ impl Door {
         rt::spawn(session.run(Some(Arc::clone(arrival))));
     }
 
-    /// How lines are shown to those who come in here.
+    /// Returns the form in which clients here begin.
     fn form(&self) -> Form {
         Form::new(self.entrance.arrival.view, false)
     }
 }
 
-/// Tells those who wait at a listening socket why nobody lets them in, and closes their connections; others who come are
-/// not waited for. Where the socket does not listen, nothing happens.
+/// Sends a notice to the clients that wait at a listening socket, and closes their connections. Does not wait for
+/// others. Does nothing if the socket does not listen.
 pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
-    // Somebody else has made it: it may be blocking.
+    // Another process has made it: it may be blocking.
     if !sockopt::socket_acceptconn(&listening).unwrap_or(false)
         || rustix::io::ioctl_fionbio(&listening, true).is_err()
     {
@@ -269,8 +270,8 @@ pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
     }
 }
 
-/// Reads away what has arrived, up to 64 KiB: with unread input a connection is reset when it is closed, and what was sent
-/// is lost.
+/// Reads and drops what has arrived, up to 64 KiB. The kernel resets a connection that is closed with unread input,
+/// and the notice would be lost.
 fn discard(socket: impl AsFd) {
     for _ in 0..16 {
         let received = rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT);
@@ -280,11 +281,11 @@ fn discard(socket: impl AsFd) {
     }
 }
 
-/// Tells a caller why it is not let in, if the kernel takes it at once.
+/// Sends a client the reason why it cannot connect. The notice is lost if the kernel does not take it at once.
 fn turn_away(socket: impl AsFd, notice: Notice, form: Form) {
     let mut line = Vec::new();
     notice.encode(form, &mut line);
-    // A caller that is gone already need not be told.
+    // It fails if the client is gone already.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
 }

@@ -1,4 +1,4 @@
-//! Who has connected a unix socket: the kernel's word for it (unix(7), SO_PEERCRED).
+//! Finds the user at the other end of a unix socket, as the kernel says (unix(7), SO_PEERCRED).
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use rustix::net::sockopt;
 use crate::protocol::Name;
 use crate::rt::BlockingJobs;
 
-/// What the kernel shows for a user that does not exist where chatd runs (user_namespaces(7), overflowuid).
+/// The user that the kernel shows for one that does not exist where chatd runs (user_namespaces(7), overflowuid).
 const OVERFLOW_UID: u32 = 65_534;
 
-/// The user who has connected a unix socket; nothing for other sockets, and where the kernel cannot tell.
+/// Returns the user at the other end of a unix socket; `None` for other sockets, and if the kernel cannot tell.
 fn user_of(socket: impl AsFd) -> Option<u32> {
     let uid = sockopt::socket_peercred(socket).ok()?.uid.as_raw();
     (uid != OVERFLOW_UID).then_some(uid)
 }
 
-/// The names of users may come from a network service that hangs. Nobody waits longer than this for one.
+/// How long a client waits for its login name, which may come from a network service that hangs.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many are looked up at a time; the others wait for their turn, which counts.
+/// At most eight lookups at a time. The time in the queue counts against [`LOOKUP_TIMEOUT`].
 static LOOKUPS: BlockingJobs = BlockingJobs::new(8);
 
-/// The login name of the user who has connected a unix socket, or `uid1000` for one that has none, none that can be shown, or
-/// none that is found within [`LOOKUP_TIMEOUT`]. Nothing where the kernel cannot tell.
+/// Returns the login name of the user at the other end of a unix socket. It is `uid1000` if the user has no name that
+/// can be shown, or if the lookup takes longer than [`LOOKUP_TIMEOUT`]; `None` if the kernel cannot tell the user.
 pub(super) async fn login_of(socket: impl AsFd) -> Option<Name> {
     let uid = user_of(socket)?;
     let lookup = move || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
     Some(name_of(uid, &LOOKUPS, LOOKUP_TIMEOUT, lookup).await)
 }
 
-/// What `lookup` finds, if that is a name.
+/// Returns the result of `lookup`, if it is a valid name.
 async fn name_of(
     uid: u32,
     lookups: &'static BlockingJobs,

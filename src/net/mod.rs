@@ -1,10 +1,10 @@
 //! Floor 2: from sockets to rooms and back.
 //!
-//! [`listener`] accepts, [`session`] is one connection's task, `intake` what it makes of the bytes that arrive, `rate`
-//! its rate limit and [`connection`] its socket; [`address`] is where one can listen, [`options`] what is set on
-//! sockets, `login` who has connected, [`alarm`] the deadlines of sessions, and [`sessions`] the list of who is there.
-//! [`keeping`], [`parcel`] and [`crash_table`] are how connections outlive the process. Nothing here knows of argv,
-//! signals or the environment: floor 3 hands in sockets and [`Settings`], and says when to drain.
+//! [`listener`] accepts. [`session`] is the task of one connection, [`connection`] its socket, `intake` frames its
+//! input, and `rate` limits it. [`address`] parses addresses, [`options`] sets socket options, `login` finds the user
+//! of a unix socket, [`alarm`] wakes sessions at their deadlines, and [`sessions`] lists them. [`keeping`],
+//! [`parcel`] and [`crash_table`] let connections outlive the process. Nothing here knows of argv, signals or the
+//! environment: floor 3 passes sockets and [`Settings`], and calls [`Net::drain`].
 
 pub mod address;
 pub mod alarm;
@@ -44,32 +44,32 @@ use sessions::Sessions;
 #[derive(Debug)]
 pub struct Net {
     settings: RwLock<Arc<Settings>>,
-    /// Who is there.
+    /// All sessions.
     pub sessions: Sessions,
-    /// When sessions want to be woken.
+    /// The deadlines of sessions.
     pub alarms: Alarms,
-    /// What happened so far.
+    /// The counters since the start.
     pub counters: Counters,
-    /// Why a listener cannot accept connections.
+    /// The error of accept(2) that lasts, if any.
     pub accept_failure: AcceptFailure,
-    /// Who keeps connections for another process.
+    /// The way to the task that stores connections for the next process.
     pub keeping: Keeping,
     stage: AtomicU8,
     drain_until: RwLock<Option<Instant>>,
 }
 
-/// How far the shutdown has come, in order.
+/// The stage of the shutdown, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Everything as usual.
+    /// Not stopping.
     Running = 0,
     /// Sessions take what has already arrived and stop reading.
     Draining = 1,
-    /// Instead of that: sessions stop where they stand, and another process goes on with them.
+    /// Sessions have stopped where they are, for another process to go on with them. This replaces `Draining`.
     Frozen = 2,
 }
 
-/// What happened since the start; each only grows.
+/// Counters since the start; each only grows.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections that became sessions.
@@ -119,7 +119,7 @@ impl AcceptFailure {
 }
 
 impl Net {
-    /// Nobody is there yet.
+    /// Makes one without sessions.
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
@@ -133,18 +133,18 @@ impl Net {
         })
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force, for what happens from now on; all sessions look at their deadlines again.
+    /// Puts other settings in force from now on. All sessions look at their deadlines again.
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         self.sessions.wake_all();
     }
 
-    /// How far the shutdown has come.
+    /// Returns the stage of the shutdown.
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Running,
@@ -153,20 +153,21 @@ impl Net {
         }
     }
 
-    /// Has all sessions take what has already arrived and stop reading; they are to be done by `until`.
+    /// Makes all sessions take what has already arrived and stop reading. They close at `until` at the latest; what is
+    /// pending then is lost.
     pub fn drain(&self, until: Instant) {
         *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.stage.store(Stage::Draining as u8, Ordering::Release);
         self.sessions.wake_all();
     }
 
-    /// Has all sessions stop where they stand and tell the hub what they have read.
+    /// Makes all sessions stop where they are and pass their unfinished input to the hub.
     pub fn freeze(&self) {
         self.stage.store(Stage::Frozen as u8, Ordering::Release);
         self.sessions.wake_all();
     }
 
-    /// When all sessions are to be done.
+    /// Returns when all sessions must be closed; `None` if chatd is not stopping.
     pub fn drain_until(&self) -> Option<Instant> {
         *self.drain_until.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What chatd sets on sockets, and asks of them.
+//! Socket options that chatd sets and reads.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,20 +16,20 @@ const KEEPALIVE_PROBES: u32 = 6;
 /// Data that is not acknowledged for this long ends the connection, in milliseconds (TCP_USER_TIMEOUT).
 const USER_TIMEOUT_MS: u32 = 120_000;
 
-/// A new stream socket that is closed on exec.
+/// Makes a stream socket that is closed on exec.
 ///
 /// # Errors
-/// The kernel's, where there are no descriptors or no such family.
+/// The kernel's, if there are no descriptors or no such family.
 pub fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Sets what chatd wants of TCP connections: small lines go out at once, urgent data (telnet's Ctrl-C)
-/// is read where it stands, and a caller that is gone is found out without being asked. Set on a listening
-/// socket, all of it holds for the connections that are accepted from it.
+/// Sets the TCP options: short lines go out at once (TCP_NODELAY), urgent data (telnet's Ctrl-C) is read inline
+/// (SO_OOBINLINE), and keep-alive finds dead clients. Set on a listening socket, they hold for the connections that are
+/// accepted from it.
 ///
 /// # Errors
-/// The kernel's, for a socket that is not TCP, say.
+/// The kernel's, for example if the socket is not TCP.
 pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_oobinline(&socket, true)?;
@@ -41,12 +41,12 @@ pub fn set_tcp(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Bounds what the kernel keeps for a connection that does not read, to about `bytes`. Over TCP that is what has not been
-/// sent yet (tcp(7), TCP_NOTSENT_LOWAT), so it slows down nobody who reads, however far away; over a unix socket all of
-/// it (socket(7), SO_SNDBUF).
+/// Limits what the kernel buffers for a connection that does not read, to about `bytes`. Over TCP the limit is for
+/// unsent bytes only (tcp(7), TCP_NOTSENT_LOWAT), so it does not slow down distant readers. Over a unix socket it is
+/// for all of them (socket(7), SO_SNDBUF).
 ///
 /// # Errors
-/// The kernel's, where the connection is over already.
+/// The kernel's, if the connection has ended.
 pub fn bound_unsent(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     if sockopt::socket_domain(&socket)? == AddressFamily::UNIX {
         return Ok(sockopt::set_socket_send_buffer_size(&socket, bytes)?);
@@ -54,8 +54,8 @@ pub fn bound_unsent(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     SockRef::from(&socket).set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
-/// How many bytes a stream socket has taken that the other side has not acknowledged (tcp(7), SIOCOUTQ);
-/// 0 where the kernel cannot tell, and for a unix socket: what that has taken is on the other side at once.
+/// Returns how many bytes a stream socket has taken that the other side has not acknowledged (tcp(7), SIOCOUTQ).
+/// Returns 0 if the kernel cannot tell, and for a unix socket, whose bytes are on the other side at once.
 pub fn unacknowledged(socket: impl AsFd) -> usize {
     if sockopt::socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX) {
         return 0;

@@ -1,8 +1,8 @@
 //! A parcel: connections that wait inside the kernel, in a pair of unix sockets, with the numbers of their sessions.
 //!
-//! A connection that is in a parcel lives on when its process dies, as long as somebody holds both ends; who that is,
-//! is decided elsewhere. Putting connections in and taking them out costs a system call for hundreds (unix(7),
-//! SCM_RIGHTS). A parcel never waits.
+//! A connection in a parcel stays open when its process dies, as long as another process holds both ends: the service
+//! manager does. One system call puts in or takes out up to 253 connections (unix(7), SCM_RIGHTS). A parcel never
+//! blocks.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,23 +19,23 @@ use crate::chat::SessionId;
 /// Most connections in a message: SCM_MAX_FD of the kernel.
 pub const MOST: usize = 253;
 
-/// Bytes of a number of a session.
+/// Bytes of a session number.
 const NUMBER: usize = size_of::<u64>();
 
-/// Two connected sockets and what is on its way between them.
+/// Two connected sockets, and the messages between them.
 #[derive(Debug)]
 pub struct Parcel {
-    /// Where connections are put in.
+    /// The end for [`Parcel::put`].
     pub inlet: OwnedFd,
-    /// Where they come out, the first first.
+    /// The end for [`Parcel::take`], in the order in which they were put in.
     pub outlet: OwnedFd,
 }
 
 impl Parcel {
-    /// An empty parcel.
+    /// Makes an empty parcel.
     ///
     /// # Errors
-    /// The kernel's, where there are no descriptors or no memory.
+    /// The kernel's, if there are no descriptors or no memory.
     pub fn new() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (inlet, outlet) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -45,8 +45,8 @@ impl Parcel {
     /// Puts up to [`MOST`] connections in, as one message.
     ///
     /// # Errors
-    /// `WouldBlock` if too many messages are in it; ETOOMANYREFS if this user has as many descriptors on their way as
-    /// it may have open (LimitNOFILE=). Then none has been put in.
+    /// `WouldBlock` if too many messages are in it. `ETOOMANYREFS` if this user has more descriptors in messages than
+    /// it may have open (LimitNOFILE=). Then none is put in.
     pub fn put(&self, sessions: &[(SessionId, BorrowedFd<'_>)]) -> io::Result<()> {
         let numbers: Vec<u8> = sessions.iter().flat_map(|(id, _)| id.0.to_le_bytes()).collect();
         let sockets: Vec<BorrowedFd<'_>> = sessions.iter().map(|(_, socket)| *socket).collect();
@@ -61,15 +61,15 @@ impl Parcel {
         if sent == numbers.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Takes out the connections of the message that was put in first; none if the parcel is empty.
+    /// Takes out the connections of the oldest message; none if the parcel is empty.
     ///
     /// # Errors
-    /// `InvalidData` for a message that [`Parcel::put`] has not written: its descriptors are closed.
+    /// `InvalidData` for a message that [`Parcel::put`] has not written; its descriptors are closed.
     pub fn take(&self) -> io::Result<Vec<(SessionId, OwnedFd)>> {
         self.receive(RecvFlags::empty())
     }
 
-    /// The same, and leaves them in it as well.
+    /// Returns the same as [`Parcel::take`], and leaves the message in the parcel.
     ///
     /// # Errors
     /// As [`Parcel::take`].

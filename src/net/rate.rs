@@ -1,7 +1,7 @@
-//! The rate limit: how fast a session may say lines: a burst at once, and then so many a second.
+//! The rate limiter of a session: a burst of lines at once, and then so many lines per second.
 //!
-//! What comes faster is not refused: it waits, and the session is not read meanwhile, so the sender is slowed down by
-//! its own connection. This is the generic cell rate algorithm (ITU-T I.371), which needs one number a session.
+//! It refuses nothing. Faster lines wait, and the session does not read meanwhile, so TCP slows the sender down.
+//! This is the generic cell rate algorithm (ITU-T I.371), which needs one number per session.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use memchr::memchr_iter;
 
 use crate::chat::End;
 
-/// How fast lines may be said.
+/// How fast a session may send lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Lines a second; at least one.
+    /// Lines per second; at least one.
     pub per_second: u32,
     /// Lines at once; at least one.
     pub burst: u32,
 }
 
 impl Rate {
-    /// The time in which one line is earned.
+    /// Returns the time in which a session earns one line.
     fn interval(self) -> Duration {
         Duration::from_secs(1) / self.per_second
     }
@@ -28,25 +28,25 @@ impl Rate {
 /// How much of its rate a session has used up.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
-    /// When the whole burst is free again, if it is not.
+    /// When the whole burst is free again; `None` if it is.
     whole: Option<Instant>,
 }
 
 impl Used {
-    /// So much that it takes `left` until the whole burst is free.
+    /// Makes one for which the whole burst is free after `left`.
     fn until(left: Duration, now: Instant) -> Self {
         Self { whole: now.checked_add(left).filter(|_| !left.is_zero()) }
     }
 
-    /// How long it takes until the whole burst is free.
+    /// Returns how long it takes until the whole burst is free.
     fn left(&self, now: Instant) -> Duration {
         self.whole.map_or(Duration::ZERO, |whole| whole.saturating_duration_since(now))
     }
 
-    /// How many lines may be said at `now`: at least one.
+    /// Returns how many lines the session may send at `now`: at least one.
     ///
     /// # Errors
-    /// When the next may be said, if none may.
+    /// The time of the next line, if it may send none.
     fn allowed(&self, rate: Rate, now: Instant) -> Result<u32, Instant> {
         let interval = rate.interval();
         let used = self.whole.map_or(Duration::ZERO, |whole| whole.saturating_duration_since(now));
@@ -57,38 +57,38 @@ impl Used {
         }
     }
 
-    /// So many lines have been said at `now`.
+    /// Records that the session has sent this many lines at `now`.
     fn use_up(&mut self, lines: u32, rate: Rate, now: Instant) {
         let from = self.whole.map_or(now, |whole| whole.max(now));
         self.whole = Some(from + rate.interval() * lines);
     }
 }
 
-/// The rate limit of a session, and the clean lines that wait for it.
+/// The rate limiter of a session, and the clean lines that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
     used: Used,
-    /// When the next line may be passed on, if it was too early.
+    /// When the next line may go to the hub, if it was too early.
     pub(super) next: Option<Instant>,
     text: Vec<u8>,
-    /// What comes behind them.
+    /// What follows the waiting lines.
     end: End,
 }
 
 impl Limiter {
-    /// That of a session that goes on in another process, where `text` waits and it takes `used` until the whole burst is
-    /// free; `None` if there is nothing of that.
+    /// Makes that of a session of another process: `text` waits, and the whole burst is free after `used`. Returns
+    /// `None` if both are empty.
     pub(super) fn resume(text: Vec<u8>, end: End, used: Duration, now: Instant) -> Option<Box<Self>> {
         let is_limited = !text.is_empty() || !used.is_zero();
         is_limited.then(|| Box::new(Self { used: Used::until(used, now), text, end, next: None }))
     }
 
-    /// What waits, and how long it takes until the whole burst is free.
+    /// Returns the waiting lines, and how long it takes until the whole burst is free.
     pub(super) fn into_parts(self, now: Instant) -> (Vec<u8>, Duration) {
         (self.text, self.used.left(now))
     }
 
-    /// Has these lines wait, and what comes behind them.
+    /// Makes these lines wait, with what follows them.
     pub(super) fn hold(&mut self, text: Vec<u8>, end: End) {
         (self.text, self.end) = (text, end);
     }
@@ -98,8 +98,8 @@ impl Limiter {
         self.text.is_empty()
     }
 
-    /// Takes out as many of the lines that wait as `rate` allows, if there is one, and what comes behind the last of them;
-    /// `None` if it is too early for any.
+    /// Takes out as many waiting lines as `rate` allows, all without a rate. Also returns what follows the last line.
+    /// Returns `None` if it is too early for any.
     pub(super) fn take(&mut self, rate: Option<Rate>, now: Instant) -> Option<(Vec<u8>, End)> {
         let allowed = rate.map_or(Ok(u32::MAX), |rate| self.used.allowed(rate, now));
         self.next = allowed.err();

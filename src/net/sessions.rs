@@ -1,4 +1,4 @@
-//! The list of sessions that are there: admits them within the limits, and can wake them all.
+//! The list of all sessions: admits them within the limits, and wakes them all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use super::connection::Connection;
 use crate::chat::SessionId;
 use crate::protocol::Notice;
 
-/// Who is there.
+/// All sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
     next: AtomicU64,
@@ -21,9 +21,9 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Present {
     sessions: HashMap<SessionId, (Option<Arc<Connection>>, Option<IpAddr>)>,
-    /// How many there are from each network.
+    /// Number of sessions from each network.
     per_ip: HashMap<IpAddr, usize>,
-    /// The bits of an IPv6 address that make a network: those by which `per_ip` is counted.
+    /// How many bits of an IPv6 address make a network in `per_ip`.
     ipv6_prefix: usize,
 }
 
@@ -45,7 +45,7 @@ impl Present {
         }
     }
 
-    /// Counts everybody again if a reload has changed what a network is.
+    /// Counts all sessions again if a reload has changed the prefix.
     fn count_by(&mut self, ipv6_prefix: usize) {
         if self.ipv6_prefix == ipv6_prefix {
             return;
@@ -62,8 +62,8 @@ impl Present {
     }
 }
 
-/// What counts as one address: of IPv6 the first `ipv6_prefix` bits, of IPv4 all, also where it is mapped to IPv6. One
-/// machine commonly has 2^64 addresses of IPv6.
+/// Returns the network that counts as one address: the first `ipv6_prefix` bits of an IPv6 address, and the whole
+/// IPv4 address, also if it is mapped to IPv6.
 fn network(ip: IpAddr, ipv6_prefix: usize) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
@@ -74,17 +74,17 @@ fn network(ip: IpAddr, ipv6_prefix: usize) -> IpAddr {
     }
 }
 
-/// Why a caller cannot become a session now.
+/// The reason why a connection cannot become a session now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// `max_clients` are there.
+    /// There are `max_clients` sessions.
     Full,
-    /// `max_per_ip` are there from the same address, or the same network of IPv6.
+    /// There are `max_per_ip` sessions from the same address, or the same IPv6 network.
     TooManyFromThere,
 }
 
 impl Refusal {
-    /// What the caller is told.
+    /// Returns the notice for the client.
     pub fn notice(self) -> Notice {
         match self {
             Self::Full => Notice::ServerFull,
@@ -94,10 +94,10 @@ impl Refusal {
 }
 
 impl Sessions {
-    /// Lets a caller in and returns its number; [`Sessions::begin`] comes next, or [`Sessions::remove`].
+    /// Admits a connection and returns its number. Call [`Sessions::begin`] or [`Sessions::remove`] next.
     ///
     /// # Errors
-    /// The limit that stands against it.
+    /// The limit that is reached.
     pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<SessionId, Refusal> {
         let mut present = self.present();
         present.count_by(settings.ipv6_prefix);
@@ -113,40 +113,40 @@ impl Sessions {
         Ok(id)
     }
 
-    /// A caller that has been let in has this connection.
+    /// Sets the connection of an admitted session.
     pub fn begin(&self, connection: &Arc<Connection>) {
         if let Some((slot, _)) = self.present().sessions.get_mut(&connection.id()) {
             *slot = Some(Arc::clone(connection));
         }
     }
 
-    /// Lets in a session that another process has let in, whatever the limits are, with the number that it has.
+    /// Admits a session of another process, with the number that it has. The limits do not apply.
     pub fn readmit(&self, connection: &Arc<Connection>, from: Option<IpAddr>) {
         self.present().insert(connection.id(), Some(Arc::clone(connection)), from);
         self.next.fetch_max(connection.id().0, Ordering::Relaxed);
     }
 
-    /// Gives no number up to `last`.
+    /// Gives only numbers above `last` from now on.
     pub fn go_on_after(&self, last: u64) {
         self.next.fetch_max(last, Ordering::Relaxed);
     }
 
-    /// The last number that was given.
+    /// Returns the last number that was given.
     pub fn last(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// A session is gone.
+    /// Removes a session.
     pub fn remove(&self, id: SessionId) {
         self.present().remove(id);
     }
 
-    /// How many are there.
+    /// Returns the number of sessions.
     pub fn count(&self) -> usize {
         self.present().sessions.len()
     }
 
-    /// Wakes every session, so that it looks at what has changed.
+    /// Wakes every session, so that it looks at the stage and the settings again.
     pub fn wake_all(&self) {
         let present = self.present();
         present

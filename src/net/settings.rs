@@ -1,4 +1,4 @@
-//! What floor 3 sets for sessions and listeners; see chatd.toml(5) for each.
+//! The settings of sessions and listeners, from floor 3; chatd.toml(5) explains each.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use crate::protocol::Rules;
 /// The settings of sessions and listeners that can change while they run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What a new session is sent first, with its line endings; may be empty.
+    /// The bytes that a new session is sent first, with line endings; may be empty.
     pub greeting: Vec<u8>,
     /// How lines are framed and cleaned.
     pub rules: Rules,
-    /// How fast a session may say lines.
+    /// How fast a session may send lines; `None` for no limit.
     pub rate: Option<Rate>,
     /// A line to which nothing is added for this long counts as finished.
     pub flush_after: Option<Duration>,
-    /// A session that takes nothing for this long, though there is something for it, is closed.
+    /// A session that reads nothing of what is pending for it for this long is closed.
     pub slow_timeout: Duration,
-    /// A session that says nothing for this long is closed.
+    /// A session that sends nothing for this long is closed.
     pub idle_timeout: Option<Duration>,
-    /// How long what is pending for a session may take to be written once its input has ended.
+    /// How long chatd goes on sending to a session whose input has ended.
     pub drain: Duration,
-    /// Bytes that the kernel keeps for a session that does not read, about; for those who connect from then on.
+    /// About how many bytes the kernel buffers for a session that does not read; applies to new sessions.
     pub send_buffer: usize,
     /// Most sessions at a time.
     pub max_clients: usize,

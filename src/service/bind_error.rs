@@ -1,4 +1,4 @@
-//! Why an address cannot be listened on, and what to do about it.
+//! Why chatd cannot listen on an address, and what to do about it.
 //!
 //! Made by `server` and `doors`, shown by `daemon`. It never binds anything itself.
 
@@ -9,17 +9,17 @@ use std::net::IpAddr;
 use crate::net::Address;
 
 /// What to do about an address that the machine does not have. At boot, the network may come later than chatd.
-const NOT_THERE: &str = ": this machine does not have it, or not yet; choose one that it has, start chatd when the network \
-                         is up (After=network-online.target), or use chatd.socket with FreeBind=yes";
+const NOT_THERE: &str = "; this machine does not have that address, or not yet: choose another, start chatd when the network is up \
+                         (After=network-online.target), or use chatd.socket with FreeBind=yes";
 
-/// An address that cannot be listened on.
+/// An address on which chatd cannot listen.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which one.
+    /// The address.
     pub address: Address,
-    /// Another one of the same configuration that may be the reason.
+    /// Another address of the same configuration that may be the reason.
     pub other: Option<Address>,
-    /// Why not.
+    /// The error of the kernel.
     pub error: io::Error,
 }
 
@@ -41,18 +41,18 @@ impl fmt::Display for BindError {
         let reason = reason.split(" (os error").next().unwrap_or_default();
         write!(f, "cannot listen on {}: {}", self.address, lower_first(reason))?;
         if let (io::ErrorKind::AddrInUse, Some(other)) = (self.error.kind(), &self.other) {
-            return write!(f, "; chatd itself listens on {other} already: leave one of them out");
+            return write!(f, "; chatd itself already listens on {other}: remove one of the two");
         }
         match (self.error.kind(), &self.address) {
             (io::ErrorKind::AddrInUse, address) if address.is_tcp() => {
                 f.write_str("; stop the program that listens there, or choose another address with --listen")
             }
             (io::ErrorKind::PermissionDenied, address) if address.is_tcp() => {
-                f.write_str("; choose a port above 1023")
+                f.write_str("; choose a port above 1023, or use chatd.socket")
             }
             (io::ErrorKind::AddrNotAvailable, _) => f.write_str(NOT_THERE),
             (io::ErrorKind::NotFound, Address::Unix(_)) => {
-                f.write_str("; make its folder first, or choose another one")
+                f.write_str("; create its folder, or choose another path")
             }
             (io::ErrorKind::PermissionDenied, _) => f.write_str("; choose a path that chatd may use"),
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! The command line of `chatd`: what was typed, and what is asked for.
+//! The command line of `chatd`: the options as typed, and the task that they mean.
 //!
 //! `src/bin/chatd.rs` calls `Cli::parse()` and then [`Cli::task`]. Command line options and the configuration are
 //! different types: [`Cli`] is what was typed, unread, `config::Config` is what it means. The options for
@@ -11,43 +11,43 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 
 use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, GONE, KEYS, Key, Loaded};
 
-const ABOUT: &str = "A chat daemon for lines: whoever connects, with nc or telnet, types lines, and every line goes \
-                     to everybody else who is connected.";
+const ABOUT: &str = "A chat server for nc, telnet, chatc and scripts. Every line that somebody types goes to everybody \
+                     else in the room.";
 
 /// At most 78 columns, so that no terminal breaks a line of it.
 const AFTER: &str = "\
 Each setting is also a key of the configuration file (max_line for --max-line)
-and an environment variable (CHATD_MAX_LINE). An option wins over the
-environment, the environment over the file, the file over the default.
+and an environment variable (CHATD_MAX_LINE). An option overrides the
+environment, which overrides the file, which overrides the default.
 SIZE is in bytes or has a unit: 16KiB, 4MiB. TIME is in seconds or has a unit:
 500ms, 60s, 5m, 1h.
 
 Examples:
   chatd                                   start it, on 127.0.0.1 port 5001
-  nc 127.0.0.1 5001                       join it, in two windows, and type
+  nc 127.0.0.1 5001                       connect, in two windows, and type
   chatd --listen 0.0.0.0:5001 --listen '[::]:5001'
-                                          start it for every network
-  chatd --check                           is the configuration right?
+                                          listen on every network
+  chatd --check                           find mistakes in the configuration
 
 Exit status: 0 stopped as asked, 1 failed, 2 wrong usage, 78 wrong
 configuration.
 
-Manual: chatd(8) for running it, chatd.toml(5) for the settings,
+Manual: chatd(8) to run it, chatd.toml(5) for the settings,
 chatd-protocol(7) for what goes over the wire.";
 
-/// What was typed.
+/// The options as typed.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "chatd", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
 pub struct Cli {
-    /// Read this configuration file, which must be there [default: /etc/chatd/chatd.toml if it is there]
+    /// Read this configuration file, which must exist [default: /etc/chatd/chatd.toml if it exists]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Check the configuration, say what is wrong with it, and end
+    /// Check the configuration, print the first mistake with a remedy, and exit
     #[arg(long)]
     pub check: bool,
 
-    /// Print the configuration in force and where each value comes from, and end
+    /// Print the configuration in force, with the source of each value, and exit
     #[arg(long, conflicts_with = "check")]
     pub print_config: bool,
 
@@ -56,7 +56,7 @@ pub struct Cli {
     pub settings: Settings,
 }
 
-/// What chatd is asked to do.
+/// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
     /// Serve, with this configuration.
@@ -66,10 +66,10 @@ pub enum Task {
 }
 
 impl Cli {
-    /// What is asked for; reads the configuration, since every task needs it.
+    /// Returns the task. Reads the configuration, since every task needs it.
     ///
     /// # Errors
-    /// A configuration that is refused; `src/bin/chatd.rs` writes `chatd: ERROR` to standard error and ends with
+    /// A mistake in the configuration; `src/bin/chatd.rs` writes `chatd: ERROR` to standard error and exits with
     /// [`ConfigError::exit`].
     pub fn task(&self, env: Environment<'_>) -> Result<Task, ConfigError> {
         let loaded = config::load(self, env)?;
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_example_for_every_network_is_for_ipv4_and_for_ipv6() {
-        let (before, _) = AFTER.split_once("start it for every network").unwrap();
+        let (before, _) = AFTER.split_once("listen on every network").unwrap();
         let example = before.trim_end().lines().last().unwrap().replace('\'', "");
         let cli = Cli::try_parse_from(example.split_whitespace()).unwrap();
         let addresses = ["0.0.0.0:5001", "[::]:5001"].map(str::to_owned);

@@ -26,13 +26,13 @@ use super::systemd::{self, Message, Passed};
 use super::watchdog;
 use crate::rt::{self, JoinHandle};
 
-/// How often the service manager is told how things are, if they have changed.
+/// How often a changed status is sent to the service manager.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What stopping may take on top of `drain` before the service manager loses its patience.
+/// How much longer than `drain` a stop may take before the service manager kills the process.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
+/// Runs the command line. Usage errors, `--help` and `--version` exit here.
 pub fn main() -> Exit {
     let early = match Early::begin() {
         Ok(early) => early,
@@ -63,8 +63,8 @@ pub fn main() -> Exit {
     }
 }
 
-/// The configuration has a mistake. If the process before has left connections, they are not closed for that: what was in
-/// force before stays in force.
+/// Starts although the configuration has a mistake, if the previous process has stored connections: then its
+/// configuration stays in force. Otherwise tells waiting clients that nobody will serve them, and fails.
 fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit {
     console::complain(&error);
     if cli.check || cli.print_config {
@@ -90,7 +90,7 @@ enum Failure {
     Bind(BindError),
     Passed(std::io::Error),
     Signals(std::io::Error),
-    /// The file has a mistake, and nobody is there for whom it would be worth going on.
+    /// The configuration has a mistake, and nobody is connected.
     Config(ConfigError),
 }
 
@@ -101,16 +101,16 @@ impl fmt::Display for Failure {
             Self::Passed(error) => {
                 write!(
                     f,
-                    "cannot take the sockets that LISTEN_FDS promises: {error}; unset it, or start chatd with chatd.socket"
+                    "cannot take the sockets that LISTEN_FDS names: {error}; unset LISTEN_FDS, or start chatd with chatd.socket"
                 )
             }
             Self::Config(error) => error.fmt(f),
-            Self::Signals(error) => write!(f, "cannot listen to signals: {error}"),
+            Self::Signals(error) => write!(f, "cannot wait for signals: {error}"),
         }
     }
 }
 
-/// Serves until it is told to stop.
+/// Starts the log, and serves until told to stop.
 fn serve(
     cli: Cli,
     loaded: Loaded,
@@ -138,7 +138,7 @@ fn serve(
     if let Err(failure) = &served {
         log::error!("{failure}");
         if !logging.is_on_stderr() {
-            // Whoever started it should not have to look for the reason in a log, or in none.
+            // You should see the reason where you started it, not have to look for it in a log.
             console::complain(failure);
         }
     }
@@ -150,7 +150,7 @@ fn serve(
     }
 }
 
-/// Serves until told to stop; told so a second time, until then, whatever is being done.
+/// Serves until told to stop. A second signal ends it at once; pending lines are lost then.
 async fn until_told_twice(
     cli: Cli,
     loaded: Loaded,
@@ -166,25 +166,25 @@ async fn until_told_twice(
     match future::select(served, at_once).await {
         Either::Left((served, _)) => served,
         Either::Right(_) => {
-            log::warn!("stopped at once: told to stop a second time");
+            log::warn!("stopped at once after a second signal: lines that were still pending are lost");
             Ok(())
         }
     }
 }
 
-/// What the daemon is asked for, in order.
+/// Requests of signals, in order.
 type Requests = mpsc::UnboundedReceiver<Request>;
 
-/// What the daemon needs to follow its signals.
+/// The running daemon.
 struct Daemon {
     cli: Cli,
     config: Config,
     server: Server,
-    /// What the service manager was told last.
+    /// The status that the service manager was told last.
     told: String,
-    /// What is wrong with the file, if what was in force before stays in force: for as long as that is so.
+    /// The mistake in the configuration, while the previous configuration stays in force because of it.
     refusal: Option<String>,
-    /// What is to be done before the next signal is looked at.
+    /// Requests to handle before the next signal.
     waiting: VecDeque<Request>,
     watchdog: Option<JoinHandle<()>>,
 }
@@ -207,7 +207,7 @@ impl Daemon {
             if server.status().sessions == 0 {
                 return Err(Failure::Config(error));
             }
-            log::error!("{error}; for those who are connected, what was in force before stays in force");
+            log::error!("{error}; the configuration of the previous process stays in force");
             refusal = Some(format!("configuration refused: {error}"));
         }
         handover::keep_config(config::text(&loaded.config));
@@ -235,7 +235,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Does what the signals ask for, until one says stop.
+    /// Handles signals until one stops the daemon.
     async fn follow(mut self, mut requests: Requests, logging: &Logging) {
         loop {
             match self.next(&mut requests).await {
@@ -247,13 +247,13 @@ impl Daemon {
         }
     }
 
-    /// How things are, for `systemctl status`.
+    /// Returns the status line for `systemctl status`.
     fn status(&self) -> String {
         let status = self.server.status();
         self.refusal.as_ref().map_or_else(|| status.to_string(), |refusal| format!("{status}; {refusal}"))
     }
 
-    /// The next request; meanwhile the service manager is kept informed.
+    /// Waits for the next request. Sends a changed status every [`STATUS_INTERVAL`] meanwhile.
     async fn next(&mut self, requests: &mut Requests) -> Option<Request> {
         if let Some(request) = self.waiting.pop_front() {
             return Some(request);
@@ -273,7 +273,7 @@ impl Daemon {
         }
     }
 
-    /// Puts the configuration in force as it is now; one with a mistake changes nothing.
+    /// Reads the configuration again and puts it in force. If it has a mistake, changes nothing and logs it.
     async fn reload(&mut self, requests: &mut Requests, logging: &Logging) {
         systemd::notify(Message::Reloading);
         self.told = match self.load(requests).await {
@@ -294,8 +294,8 @@ impl Daemon {
         systemd::notify(Message::Ready(self.told.clone()));
     }
 
-    /// Reads the configuration, from a disk that may hang or a pipe that nobody writes to: what else is asked for
-    /// meanwhile is done later. None if that is to stop.
+    /// Reads the configuration on another thread, because the disk may hang. Queues other requests meanwhile. Returns
+    /// `None` if one of them is to stop.
     async fn load(&mut self, requests: &mut Requests) -> Option<Result<Loaded, ConfigError>> {
         let cli = self.cli.clone();
         let mut loading = Box::pin(rt::blocking(move || config::load(&cli, &environment)));
@@ -319,7 +319,7 @@ impl Daemon {
 
     async fn put_in_force(&mut self, new: &Config, logging: &Logging) {
         for key in self.config.fixed_changes(new) {
-            log::warn!("\"{key}\" cannot change while chatd runs: restart it for the new value");
+            log::warn!("\"{key}\" cannot change while chatd runs: restart chatd to use the new value");
         }
         self.config = self.config.reloaded(new);
         self.server.reload(&self.config).await;
@@ -327,22 +327,22 @@ impl Daemon {
         log::info!("the configuration was read again");
     }
 
-    /// Stops everybody where they stand, and has the service manager keep all that the next process needs to go on.
-    /// Where it keeps nothing, drains.
+    /// Freezes all sessions, and stores what the next process needs in the descriptor store. Drains instead if there is
+    /// no store.
     async fn hand_over(mut self) {
         let can_keep = systemd::ask(systemd::can_keep).await;
         if can_keep != Some(true) {
             log::warn!(
-                "the service manager keeps no connections ({}): everybody is closed",
+                "the service manager stores no descriptors ({}): this restart disconnects everybody",
                 match can_keep {
-                    Some(_) => "FileDescriptorStoreMax= is too low, or there is none",
+                    Some(_) => "FileDescriptorStoreMax= is 0 or too low",
                     None => "it does not answer",
                 }
             );
             return self.stop().await;
         }
         if !self.server.keeps_connections() {
-            log::warn!("no connections could be kept, as was said at the start: everybody is closed");
+            log::warn!("this restart disconnects everybody: see the error at the start");
             return self.stop().await;
         }
         let status = self.server.status();
@@ -361,14 +361,14 @@ impl Daemon {
         });
         match stored.await.unwrap_or(Ok(false)) {
             Ok(true) => log::info!("handed over"),
-            Ok(false) => log::error!("the service manager has not said that it has everything"),
-            Err(error) => log::error!(
-                "cannot write down where everybody stands: {error}; the next process goes on as after a crash"
-            ),
+            Ok(false) => log::error!("the service manager did not confirm the handover in time"),
+            Err(error) => {
+                log::error!("cannot write the snapshot: {error}; the next process goes on as after a crash")
+            }
         }
     }
 
-    /// Drains.
+    /// Drains and stops.
     async fn stop(self) {
         let status = self.server.status();
         log::info!("stopping: {status}");
@@ -383,8 +383,8 @@ impl Daemon {
     }
 }
 
-/// Starts the server, and goes on with what was stored. Where there is a service manager, connections are kept for the
-/// next process from then on.
+/// Starts the server, and takes over what was stored. With a service manager, stores connections for the next process
+/// from then on; if that fails, logs it and serves all the same.
 async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
     if !systemd::is_listening() {
         return Server::start_at(doors, config);
@@ -392,7 +392,7 @@ async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
     match handover::take_over(stored).await {
         Ok(taken) => Server::go_on(doors, config, taken),
         Err(error) => {
-            log::error!("cannot keep connections for the next process: {error}");
+            log::error!("cannot store connections: {error}; a restart will disconnect everybody");
             Server::start_at(doors, config)
         }
     }

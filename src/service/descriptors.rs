@@ -1,17 +1,17 @@
-//! The limit of open files (RLIMIT_NOFILE in getrlimit(2)): raised at the start as far as it goes.
+//! The limit of open files (RLIMIT_NOFILE in getrlimit(2)): raised at the start to the hard limit.
 
 use rustix::process::Resource;
 
-/// Descriptors that are needed besides one for each session: listeners, epoll, signals, log, the spare one.
+/// Descriptors that chatd needs besides one for each session: listeners, epoll, signals, log, the spare one.
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// Raises the limit of open files as far as this process may, for shells and service managers set it low for
-/// the sake of programs that use select(2). Says so where it is too low for `max_clients` all the same.
+/// Raises the soft limit of open files to the hard one. Shells and service managers set it low for programs that use
+/// select(2). Logs a warning if it is still too low for `max_clients` connections.
 pub fn raise_limit(max_clients: usize) {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     let is_low = limit.current != limit.maximum;
     limit.current = limit.maximum;
-    // Where nothing is to be changed, nothing is asked for: the unit forbids the system call.
+    // Only if it changes something: the unit forbids the system call.
     if is_low && let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
         log::warn!("cannot raise the limit of open files: {error}");
     }

@@ -1,5 +1,5 @@
-//! The doors, where callers come in: sockets that the service manager has passed, or else the addresses of the
-//! configuration; and what the log is told of that.
+//! The listeners: sockets that the service manager has passed, or else the addresses of the configuration; and what the
+//! log says about them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -12,13 +12,13 @@ use crate::net::address::{Address, LinkLocal};
 use crate::net::{Listener, listener};
 use crate::protocol::Notice;
 
-/// A socket that is listened on, and what those come with who connect there.
+/// A listener, and the view and room in which its clients begin.
 pub type Door = (Listener, Arrival);
 
-/// Takes the sockets that were passed, if any of them can be accepted from; otherwise binds what `loaded` names.
+/// Takes the sockets that were passed, if chatd can accept from any of them. Otherwise binds the addresses of `loaded`.
 ///
 /// # Errors
-/// The first address that cannot be listened on; then none is.
+/// The first address that cannot be bound; then none is.
 pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
     let inherited = inherit(passed);
     if inherited.is_empty() {
@@ -31,7 +31,7 @@ pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError
 /// Binds all addresses of `config`.
 ///
 /// # Errors
-/// The first that cannot be listened on; then none is.
+/// The first that cannot be bound; then none is.
 pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
     let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
         Ok(listener) => Ok((listener, arrival(listen))),
@@ -43,7 +43,7 @@ pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
     config.listen.iter().enumerate().map(bind).collect()
 }
 
-/// What `config` says of those who connect to sockets that somebody else has bound: it holds for the same address.
+/// Pairs passed listeners with the view and room that `config` has for the same address.
 pub fn inherited_doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
     let door = |listener: Listener| {
         let arrival = arrival_at(&listener, config);
@@ -52,24 +52,24 @@ pub fn inherited_doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
     listeners.into_iter().map(door).collect()
 }
 
-/// What `config` says of those who come in at the address of `socket`.
+/// Returns the view and room that `config` has for the address of `socket`; the defaults if it has none.
 pub fn arrival_at(socket: impl AsFd, config: &Config) -> Arrival {
     let listen = config.listen.iter().find(|listen| listen.address.is_of(&socket));
     listen.map_or_else(Arrival::default, arrival)
 }
 
-/// What those come with who connect there.
+/// Returns the view and room in which clients of this address begin.
 fn arrival(listen: &Listen) -> Arrival {
     Arrival { view: listen.view, room: listen.room.clone(), ..Arrival::default() }
 }
 
-/// Tells those who wait at the passed sockets that nobody will serve them: one of them may be why the service manager has
-/// started this process, and would be why it starts the next one at once.
+/// Tells clients that wait at the passed sockets that nobody will serve them, and closes them. Otherwise they would
+/// make the service manager start the next process at once.
 pub fn turn_away(passed: &[Passed]) {
     passed.iter().for_each(|passed| listener::turn_away_waiting(&passed.fd, Notice::CannotStart));
 }
 
-/// Those of the passed descriptors that can be accepted from; closes the others, and says why.
+/// Returns the passed listeners. Closes the other descriptors, logs why, and has the service manager forget them.
 fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
     let mut inherited = Vec::new();
     for Passed { fd, name } in passed {
@@ -77,7 +77,7 @@ fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
             Ok(listener) => inherited.push(listener),
             Err(error) => {
                 let shown = name.escape_default();
-                log::warn!("the service manager has passed \"{shown}\", which is of no use: {error}");
+                log::warn!("cannot use the passed descriptor \"{shown}\": {error}");
                 systemd::notify(Message::Forget(name));
             }
         }
@@ -85,19 +85,19 @@ fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
     inherited
 }
 
-/// Says that the addresses somebody has set are not those that count.
+/// Logs that `listen` is set but not used.
 fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
     let origin = loaded.origin("listen");
     let is_used = |listen: &Listen| inherited.iter().any(|listener| listen.address.is_of(listener));
     if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
         log::warn!(
-            "{}: \"listen\" is not used, for the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
+            "{}: \"listen\" is not used, because the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
             origin.place("listen")
         );
     }
 }
 
-/// Tells where chatd listens, and how to try it.
+/// Logs where chatd listens, and how to try it.
 pub fn announce(addresses: &[Address]) {
     for address in addresses {
         match address {
@@ -113,7 +113,7 @@ pub fn announce(addresses: &[Address]) {
     }
 }
 
-/// An address under which a program on this machine reaches a socket bound to `ip`.
+/// Returns an address at which a program on this machine reaches a socket that is bound to `ip`.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

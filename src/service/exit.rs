@@ -1,7 +1,7 @@
 //! The exit codes of chatd: the one place where they are numbers.
 //!
-//! `src/bin/chatd.rs` ends with one of them; chatd(8) lists them under EXIT STATUS and the systemd unit names
-//! two (`RestartPreventExitStatus=2 78`: neither goes away by starting again). Never use a number elsewhere.
+//! `src/bin/chatd.rs` exits with one of them. chatd(8) lists them under EXIT STATUS, and the systemd unit names
+//! two (`RestartPreventExitStatus=2 78`, because another start would fail the same way). Never use a number elsewhere.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Stopped as asked, or printed what was asked for.
     Ok = 0,
-    /// Something failed that another start may not meet: an address in use, no memory.
+    /// Something failed that may work at another start: an address in use, no memory.
     Failed = 1,
     /// The command line is wrong. The number is clap's and the shell's; `EX_USAGE` of sysexits(3) is 64.
     Usage = 2,

@@ -1,12 +1,12 @@
 //! The server: wires the floors up, and unwires them in order.
 //!
-//! Whoever starts it decides what "stop" means: the daemon passes on its signals, a test calls
+//! The caller decides when to stop: the daemon does at a signal, a test calls
 //! [`Server::stop`]. The order of the shutdown is that of chatd(8):
 //!
 //! 1. stop accepting;
 //! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
 //!    the broker;
-//! 3. the broker says all of it, and then tells whoever is shown lines in `names` or `json` that chatd
+//! 3. the broker delivers all of it, and then tells members in the views `names` and `json` that chatd
 //!    is stopping;
 //! 4. the broker sends what is pending, up to `drain`;
 //! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with
@@ -35,7 +35,7 @@ use crate::net::listener::Entrance;
 use crate::net::{Address, Net, Session};
 use crate::rt::{self, JoinHandle};
 
-/// What sessions get on top of `drain` to notice that it is over.
+/// How much longer than `drain` sessions get to notice that it is over.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// A running server.
@@ -47,13 +47,13 @@ pub struct Server {
     accepting: Vec<JoinHandle<()>>,
     broker: JoinHandle<Hub>,
     alarms: JoinHandle<()>,
-    /// The task that keeps connections for the next process, if anybody does.
+    /// The task that stores connections for the next process; `None` without a descriptor store.
     keeper: Option<JoinHandle<()>>,
     inputs_tx: mpsc::Sender<Input>,
 }
 
 impl Server {
-    /// Binds all addresses of `config` and accepts. To be called on the executor.
+    /// Binds all addresses of `config` and accepts. Call it on the executor.
     ///
     /// # Errors
     /// The first address that cannot be listened on; then none is.
@@ -61,19 +61,22 @@ impl Server {
         Ok(Self::start_at(doors::bind_all(config)?, config))
     }
 
-    /// Accepts at these doors, whatever addresses `config` has. To be called on the executor.
+    /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
     pub fn start_at(doors: Vec<Door>, config: &Config) -> Self {
         let hub = Hub::new(limits(config), Box::<Local>::default());
         Self::start_with(doors, Net::new(settings(config)), hub)
     }
 
-    /// The same, and goes on with what another process has left; from then on everything is kept for the next one.
+    /// Accepts on these listeners, and goes on with the sessions of another process. Stores all connections for the
+    /// next process from then on.
     pub fn go_on(doors: Vec<Door>, config: &Config, taken: TakenOver) -> Self {
         let now = Now { instant: rt::now(), wall: rt::wall_clock() };
         let GoingOn { mut hub, last, sessions, keeper, table } = taken.go_on(limits(config), now);
         match table.room_numbers() {
             Ok(numbers) => hub.record(Box::new(numbers)),
-            Err(error) => log::warn!("a crash would make everybody a guest: {error}"),
+            Err(error) => {
+                log::warn!("cannot record sessions: {error}; after a crash everybody would be a guest")
+            }
         }
         let waiting: HashSet<SessionId> =
             sessions.iter().map(|(connection, _)| connection.id()).filter(|id| hub.has_input(*id)).collect();
@@ -127,30 +130,30 @@ impl Server {
         Self { net, traffic, addresses, accepting, broker, alarms, keeper: None, inputs_tx }
     }
 
-    /// What can tell whether the broker works, for as long as it is kept. The server does not stop before it is
-    /// dropped.
+    /// Returns a probe that tells whether the broker works. The server does not stop before you drop the probe.
     pub fn probe(&self) -> Probe {
         Probe::new(self.inputs_tx.clone())
     }
 
-    /// Where it listens, with the real ports.
+    /// Returns the addresses that it listens on, with the real ports.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// Says whether connections outlive this process, as far as it depends on that.
+    /// Returns whether this process stores its connections for the next one. The service manager may still have no
+    /// store.
     pub fn keeps_connections(&self) -> bool {
         self.net.keeping.is_on()
     }
 
-    /// Puts the settings of `config` in force that can change while it runs.
+    /// Puts the settings of `config` in force that can change while it runs. The others stay as they were.
     pub async fn reload(&mut self, config: &Config) {
         self.net.set_settings(settings(config));
         // It fails when the broker has ended: then there is nothing to be limited.
         let _ = self.inputs_tx.send(Input::Limits(limits(config))).await;
     }
 
-    /// How things are, in one line.
+    /// Returns the status, for one line.
     pub fn status(&self) -> Status {
         Status {
             sessions: self.net.sessions.count(),
@@ -160,7 +163,7 @@ impl Server {
         }
     }
 
-    /// How things are and what happened so far, in a few lines.
+    /// Returns the status and the counters since the start, in a few lines.
     pub fn summary(&self) -> Vec<String> {
         let counters = &self.net.counters;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -185,7 +188,7 @@ impl Server {
         ]
     }
 
-    /// Stops everybody where they stand, for the next process to go on with; nobody is waited for.
+    /// Freezes all sessions where they are, for the next process to go on with. Waits for no reader; loses nothing.
     pub async fn hand_over(self) -> Handover {
         let Self { net, accepting, broker, alarms, keeper, mut inputs_tx, .. } = self;
         for task in accepting {
@@ -204,7 +207,8 @@ impl Server {
         Handover { last: net.sessions.last(), hub: hub.into_snapshot().0 }
     }
 
-    /// Stops in the order that the head of this file gives; takes at most `drain` and a little more.
+    /// Stops in the order that the head of this file gives. Takes at most `drain` and 0.2 s. What a reader has not
+    /// taken by then is lost, and the log has the number of such connections.
     pub async fn stop(self, drain: Duration) {
         let Self { net, accepting, broker, alarms, mut inputs_tx, .. } = self;
         for task in accepting {
@@ -217,7 +221,7 @@ impl Server {
         let late = rt::sleep(drain + GRACE);
         if let Either::Right(_) = future::select(broker, Box::pin(late)).await {
             let (count, drain) = (net.sessions.count(), show_duration(drain));
-            log::warn!("{count} sessions had not read everything within drain ({drain}): closed");
+            log::warn!("closed {count} connections that had not read everything within drain ({drain})");
         }
         alarms.cancel().await;
     }

@@ -1,4 +1,4 @@
-//! What the configuration means for the floors below.
+//! The settings of the floors below, from the configuration.
 
 use super::config::Config;
 use crate::chat::Limits;
@@ -6,7 +6,7 @@ use crate::net::Settings;
 use crate::net::settings::Rate;
 use crate::protocol::Rules;
 
-/// What the hub is to keep to.
+/// Returns the limits of the hub.
 pub fn limits(config: &Config) -> Limits {
     Limits {
         log_size: config.log_size.bytes(),
@@ -24,7 +24,7 @@ fn rate(config: &Config) -> Option<Rate> {
     (per_second > 0).then_some(Rate { per_second, burst })
 }
 
-/// What sessions and listeners are to keep to.
+/// Returns the settings of sessions and listeners.
 pub fn settings(config: &Config) -> Settings {
     let mut greeting = config.greeting.clone().into_bytes();
     if !greeting.is_empty() {

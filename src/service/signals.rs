@@ -1,7 +1,7 @@
 //! The signals that chatd listens to, as a stream of what they mean; chatd(8) lists them.
 //!
-//! A task of its own takes them in, so they are heard whatever the daemon waits for. Before that task runs there is
-//! nobody to be served: see [`Early`].
+//! A task of its own reads them, so chatd reacts whatever the daemon is waiting for. Before that task runs, see
+//! [`Early`].
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use signal_hook_async_std::Signals;
 use super::Exit;
 use crate::rt;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// TERM, INT: drain and exit; the second time, exit now.
@@ -29,18 +29,18 @@ pub enum Request {
     HandOver,
 }
 
-/// What signals do before chatd listens to them: TERM, INT and USR2 end it as if it had stopped, for it has nothing to
-/// stop; HUP and USR1 do nothing.
+/// What signals do before [`Heard::listen`]: TERM, INT and USR2 make chatd exit with 0, because it has nothing to
+/// stop yet. HUP and USR1 do nothing.
 #[derive(Debug)]
 pub struct Early {
-    /// It is to be so.
+    /// Signals do this.
     is_on: Arc<AtomicBool>,
     /// Signals do what the kernel has them do.
     is_off: Arc<AtomicBool>,
 }
 
 impl Early {
-    /// From now on. The first thing that a process does.
+    /// Begins. Call this first in the process.
     ///
     /// # Errors
     /// The kernel's, for a signal that cannot be handled.
@@ -55,7 +55,7 @@ impl Early {
         Ok(early)
     }
 
-    /// Not from now on: a check that is ended by a signal has not come to a result.
+    /// Ends. A signal that ends `--check` must not look like a good result.
     pub fn end(&self) {
         self.is_on.store(false, Ordering::Relaxed);
         self.is_off.store(true, Ordering::Relaxed);
@@ -65,18 +65,17 @@ impl Early {
 /// The signals that were heard.
 #[derive(Debug)]
 pub struct Heard {
-    /// What they ask for, in order.
+    /// Their requests, in order.
     pub requests: mpsc::UnboundedReceiver<Request>,
     at_once: oneshot::Receiver<()>,
 }
 
 impl Heard {
     /// Listens to the signals from now on. Each counts at least once; several of the same kind that come
-    /// together may count as one. To be called on the executor.
+    /// together may count as one. Call it on the executor.
     ///
-    /// From now on, too, a write beyond the limit of file sizes (RLIMIT_FSIZE in setrlimit(2); `LimitFSIZE=` in a unit) is
-    /// an error of that write, `EFBIG`, and not the end of chatd: the limit counts for files in memory, which chatd can do
-    /// without.
+    /// It also makes a write beyond the limit of file sizes (RLIMIT_FSIZE in setrlimit(2); `LimitFSIZE=` in a unit)
+    /// fail with `EFBIG` instead of killing chatd. The limit holds for files in memory, which chatd can do without.
     ///
     /// # Errors
     /// The kernel's, where there are no descriptors.
@@ -91,7 +90,7 @@ impl Heard {
         Ok(Self { requests, at_once })
     }
 
-    /// Takes out what completes when chatd is told to stop for the second time, whatever it is doing then.
+    /// Returns a future that completes at the second signal to stop. Call it once.
     pub fn stop_at_once(&mut self) -> impl Future<Output = ()> + use<> {
         let at_once = std::mem::replace(&mut self.at_once, oneshot::channel().1);
         async move {
@@ -102,7 +101,7 @@ impl Heard {
     }
 }
 
-/// Passes on what signals mean, until the second that says stop.
+/// Passes on the requests of signals, until the second one to stop.
 async fn pass_on(
     mut signals: Signals,
     requests_tx: mpsc::UnboundedSender<Request>,

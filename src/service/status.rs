@@ -1,19 +1,19 @@
-//! How things are, in one line, for `systemctl status` and the log.
+//! The status in one line, for `systemctl status` and the log.
 
 use std::fmt;
 
 use rustix::io::Errno;
 
-/// How things are, for `systemctl status` and the log.
+/// The status, for `systemctl status` and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// How many sessions there are.
+    /// Number of sessions.
     pub sessions: usize,
-    /// How many rooms there are.
+    /// Number of rooms.
     pub rooms: usize,
-    /// How many lines have been said since the start.
+    /// Number of lines since the start.
     pub lines: u64,
-    /// Why no connection can be accepted, while that is so.
+    /// The error of accept(2), while chatd cannot accept connections.
     pub accept_failure: Option<Errno>,
 }
 

@@ -1,8 +1,9 @@
 //! The conversation with the service manager: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 //!
-//! Without NOTIFY_SOCKET, LISTEN_FDS and WATCHDOG_USEC all of this does nothing. Sending blocks for as long as the service
-//! manager takes nothing, so one thread does all of it, in order, and nobody waits for it without a bound. A message that
-//! cannot be sent is told to the log once; the daemon goes on, for its callers need it more than its manager does.
+//! Without NOTIFY_SOCKET, LISTEN_FDS and WATCHDOG_USEC all of this does nothing. Sending blocks for as long as the
+//! service manager takes nothing, so one thread does all of it, in order, and nobody waits for it without a bound. A
+//! message that cannot be sent is told to the log once; the daemon goes on, for its callers need it more than its
+//! manager does.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -23,37 +24,37 @@ use crate::rt;
 pub enum Message {
     /// chatd accepts connections. The text is for `systemctl status`.
     Ready(String),
-    /// How things are, for `systemctl status`.
+    /// The status, for `systemctl status`.
     Status(String),
     /// The configuration is being read again; [`Message::Ready`] follows.
     Reloading,
     /// chatd is draining.
     Stopping {
-        /// How things are, for `systemctl status`.
+        /// The status, for `systemctl status`.
         status: String,
         /// How long that may take, whatever TimeoutStopSec= says.
         at_most: Duration,
     },
-    /// chatd has passed something through all of itself.
+    /// A probe has gone through the broker and back.
     Alive,
-    /// What was stored under this name is of no use: without this it would be passed for ever.
+    /// Forget what is stored under this name: otherwise every process gets it.
     Forget(String),
 }
 
 /// A descriptor that the service manager has passed.
 #[derive(Debug)]
 pub struct Passed {
-    /// The descriptor: whatever it is, it has been checked for nothing.
+    /// The descriptor, unchecked: it may be anything.
     pub fd: OwnedFd,
-    /// FileDescriptorName= of its unit, or what it was stored under.
+    /// FileDescriptorName= of its unit, or the name under which it was stored.
     pub name: String,
 }
 
-/// The descriptors that the service manager has passed to this process; none at the second call. They are not
-/// inherited by other programs. To be called before anything else that opens descriptors.
+/// Takes the descriptors that the service manager has passed to this process (sd_listen_fds(3)); none at the second
+/// call. Other programs do not inherit them. Call this before anything else opens descriptors.
 ///
 /// # Errors
-/// Where LISTEN_FDS or LISTEN_FDNAMES make no sense, or name descriptors that are not open.
+/// If LISTEN_FDS or LISTEN_FDNAMES are wrong, or name descriptors that are not open.
 pub fn take_passed() -> io::Result<Vec<Passed>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
@@ -67,34 +68,34 @@ pub fn take_passed() -> io::Result<Vec<Passed>> {
     Ok(passed.map(take).collect())
 }
 
-/// How often the service manager wants to be told that chatd is alive: half of WatchdogSec=, if that is set.
+/// Returns how often to tell the service manager that chatd is alive: half of WatchdogSec=; `None` if that is not set.
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
-/// Something to be said to the service manager: it may block.
+/// A message to the service manager, or several; sending it may block.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The thread that does what is to be done, one thing after the other.
+/// The thread that does the jobs, one after the other.
 struct Talk {
     jobs_tx: mpsc::Sender<Job>,
 }
 
 static TALK: LazyLock<Talk> = LazyLock::new(Talk::start);
 
-/// How long anybody waits for an answer: longer than the service manager has for one.
+/// How long [`ask`] waits for an answer: longer than [`PATIENCE`], in which the service manager must answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// How long the last message may take at the end, where nobody needs an answer any more.
+/// How long [`flush`] waits at the end, when nobody needs an answer any more.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How much is still to be said.
+/// How many jobs the thread has not done yet.
 static PENDING: AtomicUsize = AtomicUsize::new(0);
 
-/// With so much still to be said, what can wait does.
+/// With more pending jobs than this, what can wait does.
 const MANY_PENDING: usize = 16;
 
-/// An answer has not come in time, and nothing has been taken since: nobody waits for another one.
+/// An answer has not come in time, and the service manager has taken nothing since: [`ask`] does not wait any more.
 static IS_HUNG: AtomicBool = AtomicBool::new(false);
 
 impl Talk {
@@ -108,26 +109,27 @@ impl Talk {
             });
         };
         if let Err(error) = std::thread::Builder::new().name("chatd/manager".into()).spawn(run) {
-            log::error!("cannot talk to the service manager: there is no thread for it: {error}");
+            log::error!("cannot talk to the service manager: cannot start a thread: {error}");
         }
         Self { jobs_tx }
     }
 }
 
-/// Has something said to the service manager after all that was to be said before. Nobody waits for it.
+/// Queues a job for the thread that talks to the service manager, after all earlier ones. Does not wait.
 pub fn tell(job: impl FnOnce() + Send + 'static) {
     PENDING.fetch_add(1, Ordering::Relaxed);
     // Without a thread nothing is said; that has been told to the log.
     let _ = TALK.jobs_tx.send(Box::new(job));
 }
 
-/// The same, with an answer. Returns nothing where there is none within six seconds, or was none the last time: the
-/// service manager hangs. What it was asked it is told all the same, when it takes messages again.
+/// Queues a job as [`tell`] does, and waits for its answer. Returns `None` if there is none within six seconds, or if
+/// there was none the last time: then the service manager hangs. The job stays queued, and runs when it takes
+/// messages again.
 pub async fn ask<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     ask_within(ANSWER_TIMEOUT, job).await
 }
 
-/// Waits until all that was to be said has been said, for a second at most.
+/// Waits until the thread has done all queued jobs, for a second at most.
 pub async fn flush() {
     let _ = ask_within(FLUSH_TIMEOUT, || ()).await;
 }
@@ -150,16 +152,16 @@ async fn ask_within<T: Send + 'static>(
     }
 }
 
-/// Returns whether so much is still to be said that what can wait should.
+/// Returns whether so many jobs are pending that what can wait should.
 pub fn is_behind() -> bool {
     PENDING.load(Ordering::Relaxed) > MANY_PENDING
 }
 
-/// Something to be said of which only the latest counts: what is still to be said takes the place of what was.
+/// A queued message of which only the latest counts: a new value replaces one that is still pending.
 #[derive(Debug)]
 pub struct Latest<T>(Mutex<Option<T>>);
 
-/// Nothing is to be said.
+/// Nothing is pending.
 impl<T> Default for Latest<T> {
     fn default() -> Self {
         Self(Mutex::new(None))
@@ -167,8 +169,8 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T: Send + 'static> Latest<T> {
-    /// Has `say` called with `value`, or with what [`Latest::tell`] puts in its place before that. `merge` makes that of
-    /// both: the one that is still to be said, and the one that comes after it.
+    /// Queues a call of `say` with `value`. If an earlier value is still pending, replaces it with `merge(earlier,
+    /// value)`.
     pub fn tell(self: &Arc<Self>, value: T, merge: impl FnOnce(T, T) -> T, say: fn(T)) {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = latest.take() {
@@ -184,13 +186,13 @@ impl<T: Send + 'static> Latest<T> {
     }
 }
 
-/// Says whether a service manager listens.
+/// Returns whether a service manager listens: whether NOTIFY_SOCKET is set.
 pub fn is_listening() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// Has the service manager hold descriptors under a name (sd_notify(3), FDSTORE=1), whatever becomes of their other
-/// ends. It blocks: not for the executor. Where there is no store, nothing is held, and nobody says so.
+/// Stores descriptors in the descriptor store under a name (sd_notify(3), FDSTORE=1 and FDPOLL=0). Blocks: do not
+/// call it on the executor. Without a store nothing is stored, and nothing says so: see [`can_keep`].
 pub fn keep(name: &str, descriptors: &[BorrowedFd<'_>]) {
     if is_listening() {
         let message = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
@@ -198,22 +200,22 @@ pub fn keep(name: &str, descriptors: &[BorrowedFd<'_>]) {
     }
 }
 
-/// Has the service manager let go of what it holds under a name. It blocks: not for the executor.
+/// Removes what is stored under a name (FDSTOREREMOVE=1). Blocks: do not call it on the executor.
 pub fn forget(name: &str) {
     if is_listening() {
         report(sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]));
     }
 }
 
-/// What a descriptor is stored as to find out whether any can be.
+/// The name under which [`can_keep`] stores a descriptor.
 const PROBE: &str = "probe";
 
 /// How long after a barrier the service manager may close what it does not hold: from v254 on systemd has another
 /// process do so, which takes a millisecond on a machine that is not busy.
 const CLOSED_WITHIN: Duration = Duration::from_millis(300);
 
-/// Says whether the service manager holds what it is given: it may have no store, or a full one. It blocks, for a
-/// third of a second where it does, and for six seconds at most: not for the executor.
+/// Returns whether the service manager stores descriptors: it may have no store, or a full one. Blocks for a third of a
+/// second if it does, and for six seconds at most: do not call it on the executor.
 pub fn can_keep() -> bool {
     let Ok((reader, writer)) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC) else { return false };
     keep(PROBE, &[writer.as_fd()]);
@@ -224,8 +226,8 @@ pub fn can_keep() -> bool {
     is_held
 }
 
-/// Waits until the service manager has dealt with all that it was told before (sd_notify_barrier(3)), for
-/// five seconds at most; says whether it has. It blocks: not for the executor.
+/// Waits until the service manager has dealt with all earlier messages (sd_notify_barrier(3)), for five seconds at
+/// most. Returns whether it has. Blocks: do not call it on the executor.
 pub fn barrier() -> bool {
     if !is_listening() {
         return false;
@@ -238,10 +240,10 @@ pub fn barrier() -> bool {
     is_sent && has_ended(&reader, PATIENCE)
 }
 
-/// How long the service manager may take: it is as long as sd_notify_barrier(3) suggests.
+/// How long the service manager may take, as sd_notify_barrier(3) suggests.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Says whether all have closed the other end of a pipe, after waiting for that.
+/// Returns whether every copy of the other end of a pipe is closed, after waiting `patience` for that.
 fn has_ended(reader: impl AsFd, patience: Duration) -> bool {
     let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
     let mut polled = [PollFd::new(&reader, PollFlags::empty())];
@@ -249,8 +251,8 @@ fn has_ended(reader: impl AsFd, patience: Duration) -> bool {
     ready.is_ok_and(|count| count > 0)
 }
 
-/// Has a message sent. Returns whether it will be: how things are and that chatd is alive need not be said while the same
-/// is still to be said, so nothing piles up where the service manager takes nothing.
+/// Queues a message. Returns whether it will be sent. It will not if there is no service manager, or if a status or
+/// sign of life is still pending: so nothing piles up while the service manager takes nothing.
 pub fn notify(message: Message) -> bool {
     static STATUS: AtomicBool = AtomicBool::new(false);
     static ALIVE: AtomicBool = AtomicBool::new(false);
@@ -290,7 +292,7 @@ fn send(message: &Message) {
     report(sent);
 }
 
-/// Says once that the service manager cannot be talked to.
+/// Logs the first message that could not be sent.
 fn report(sent: io::Result<()>) {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     if let Err(error) = sent
@@ -300,10 +302,10 @@ fn report(sent: io::Result<()>) {
     }
 }
 
-/// Bytes of a text for `systemctl status`, at most: a message of more than 4,096 is dropped by systemd, whole.
+/// Most bytes of a text for `systemctl status`: systemd drops a message of more than 4,096.
 const MOST_STATUS: usize = 2048;
 
-/// A message is lines of assignments: what is to be one value must be one line. What is too long is cut.
+/// Makes one line of a text, since a message has one assignment a line. Cuts it after [`MOST_STATUS`] bytes.
 fn one_line(text: &str) -> String {
     let mut line = text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
     if line.len() > MOST_STATUS {

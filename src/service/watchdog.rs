@@ -1,5 +1,5 @@
-//! What feeds the watchdog of the service manager (sd_watchdog_enabled(3)): not a timer, which proves nothing, but
-//! something that has gone through the broker and back.
+//! Feeds the watchdog of the service manager (sd_watchdog_enabled(3)) with probes that have gone through the broker and
+//! back. A timer would prove nothing.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Through the broker that these inputs go to.
+    /// Makes a probe of the broker that takes these inputs.
     pub fn new(inputs_tx: mpsc::Sender<Input>) -> Self {
         Self { inputs_tx }
     }
 
-    /// Completes when the broker has taken in an input and answered it; never, if it hangs. False if it has ended.
+    /// Waits until the broker has answered an input; for ever, if it hangs. Returns false if it has ended.
     pub async fn round_trip(&mut self) -> bool {
         let (answer_tx, answer_rx) = oneshot::channel();
         self.inputs_tx.send(Input::Probe(answer_tx)).await.is_ok() && answer_rx.await.is_ok()
     }
 }
 
-/// Does `tell` each time something has gone through the broker and back, and `interval` after the last time. If it does
-/// not come back, nothing is told, and the service manager starts chatd again.
+/// Calls `tell` after each round trip through the broker, every `interval`. If the broker hangs, it stops calling,
+/// and the service manager restarts chatd.
 pub async fn watch(mut probe: Probe, interval: Duration, tell: impl Fn()) {
     while probe.round_trip().await {
         tell();

@@ -1,7 +1,8 @@
 //! The manual, the shipped configuration and the help, held against the code and against each other.
 //!
 //! Facts that are told twice are checked here: options, keys, defaults, what a reload changes, signals, exit codes,
-//! notices, the order of the shutdown. The transcript in chatd-protocol(7) is played against a server.
+//! notices, log messages, the order of the shutdown. The transcripts in chatd-protocol(7) and README.md are played against
+//! a server. The prose of the pages is held to short sentences.
 
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -9,9 +10,12 @@
 mod changelog;
 mod companion;
 mod completions;
+mod diagnostics;
 mod form;
 mod package;
+mod prose;
 mod protocol;
+mod readme;
 // Other tests need more of it.
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
@@ -49,6 +53,19 @@ fn section<'a>(page: &'a str, start: &str, end: &str) -> &'a str {
 fn displays(page: &str) -> Vec<String> {
     let blocks = page.split(".Bd -literal -offset indent\n").skip(1);
     blocks.map(|block| block.split(".Ed\n").next().unwrap().replace("\\e", "\\")).collect()
+}
+
+/// The code displays of a text in Markdown, without their indent.
+fn displays_of_markdown(text: &str) -> Vec<String> {
+    let mut displays = vec![String::new()];
+    for line in text.lines() {
+        match (line.strip_prefix("    "), displays.last_mut()) {
+            (Some(code), Some(last)) => *last += &format!("{code}\n"),
+            _ => displays.push(String::new()),
+        }
+    }
+    displays.retain(|display| !display.is_empty());
+    displays
 }
 
 /// The words of a part of a page, without macros.
@@ -286,7 +303,7 @@ fn signals() -> BTreeSet<String> {
 fn every_signal_is_in_the_manual_and_in_the_readme() {
     let of_code = signals();
     let manual = read("man/chatd.8");
-    let items = section(&manual, ".Ss Signals", ".S");
+    let items = section(&manual, ".Ss Signals", ".Ss ");
     let items = items.lines().filter(|line| line.starts_with(".It Dv "));
     let of_manual = items.flat_map(str::split_whitespace).filter(|word| word.starts_with("SIG"));
     assert_eq!(of_code, of_manual.map(str::to_owned).collect());

@@ -319,7 +319,7 @@ const DAMAGES: [(&str, &str, bool, &str); 6] = [
     ("state", "device", true, "state"),
     (TABLE, "memory", true, "\"table\""),
     ("mystery", "socket", true, "\"mystery\""),
-    (EVERYTHING, "nothing", false, "it is not known who"),
+    (EVERYTHING, "nothing", false, "cannot identify"),
     ("parcel-999999-out", "memory", true, "parcel-999999-out"),
 ];
 

@@ -31,7 +31,7 @@ impl Packages {
 
 /// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
 /// cargo-deb adds and compresses.
-const FILES: [&str; 21] = [
+const FILES: [&str; 27] = [
     CONFFILE,
     "/usr/bin/chatc",
     "/usr/lib/systemd/system/chatd.service",
@@ -40,9 +40,15 @@ const FILES: [&str; 21] = [
     "/usr/share/bash-completion/completions/chatc",
     "/usr/share/bash-completion/completions/chatd",
     "/usr/share/doc/chatd/README.md",
+    "/usr/share/doc/chatd/SECURITY.md",
     "/usr/share/doc/chatd/changelog.Debian.gz",
     "/usr/share/doc/chatd/changelog.gz",
     "/usr/share/doc/chatd/copyright",
+    "/usr/share/doc/chatd/docs/cpu.svg",
+    "/usr/share/doc/chatd/docs/from-ncat-chat.md",
+    "/usr/share/doc/chatd/docs/from-ngircd.md",
+    "/usr/share/doc/chatd/docs/from-ssh-chat.md",
+    "/usr/share/doc/chatd/docs/restart.svg",
     "/usr/share/doc/chatd/json-view.schema.json",
     "/usr/share/fish/vendor_completions.d/chatc.fish",
     "/usr/share/fish/vendor_completions.d/chatd.fish",

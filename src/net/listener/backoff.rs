@@ -1,4 +1,5 @@
-//! The backoff of a listener: which errors of accept(2) make it wait, for how long, and how often the log hears of them.
+//! The backoff of a listener: which errors of accept(2) make it wait, for how long, and how often the log hears of
+//! them.
 //!
 //! The listener asks after each accept(2) that failed, and says when accept(2) works again. What depends on the time
 //! is told the time.
@@ -15,19 +16,19 @@ const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause, hence the longest that newcomers wait once accept(2) works again.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// So many errors in a row may each be the fate of one connection; the next one is taken for an error that lasts.
+/// Up to this many errors in a row count as errors of single connections; the next one counts as an error that lasts.
 const ERRORS_IN_A_ROW: u32 = 16;
 
-/// The log hears at most once in this time that nobody can be accepted.
+/// The log gets at most one warning in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Returns whether an error of accept(2) means that the process or the machine has run out of something. Then it lasts,
-/// and at once.
+/// Returns whether an error of accept(2) means that the process or the machine has run out of something. Such an
+/// error lasts from the first one on.
 fn is_shortage(errno: Errno) -> bool {
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
 }
 
-/// What to do about an error that lasts.
+/// Returns what to do about an error that lasts.
 pub(super) fn remedy(errno: Errno) -> &'static str {
     match errno {
         Errno::MFILE => "raise LimitNOFILE= or lower max_clients",
@@ -37,7 +38,7 @@ pub(super) fn remedy(errno: Errno) -> &'static str {
             "a seccomp filter or a security module forbids it: allow accept4(2) in SystemCallFilter= or in the profile"
         }
         _ => {
-            "if it stays so, restart the socket: systemctl restart chatd.socket, or chatd itself where you run it by hand"
+            "if this lasts, restart the socket: systemctl restart chatd.socket, or restart chatd if you run it by hand"
         }
     }
 }
@@ -45,7 +46,7 @@ pub(super) fn remedy(errno: Errno) -> &'static str {
 /// How a listener gets through errors of accept(2).
 #[derive(Debug)]
 pub(super) struct Backoff {
-    /// A descriptor kept for telling newcomers that none is left.
+    /// A spare descriptor for telling newcomers that none is left.
     spare: Option<OwnedFd>,
     /// Errors since accept(2) worked last.
     errors: u32,
@@ -85,7 +86,7 @@ impl Backoff {
         errno
     }
 
-    /// Does something with one descriptor more, if that is what is missing and there is one to spare.
+    /// Runs `job` with the spare descriptor free, if descriptors are what is missing.
     pub(super) fn with_spare(&mut self, job: impl FnOnce()) {
         if self.lasting.is_some_and(is_shortage) && self.spare.take().is_some() {
             job();
@@ -93,14 +94,14 @@ impl Backoff {
         }
     }
 
-    /// How long to wait before the next attempt.
+    /// Returns how long to wait before the next attempt.
     pub(super) fn next_pause(&mut self) -> Duration {
         let pause = self.pause;
         self.pause = (pause * 2).min(MAX_PAUSE);
         pause
     }
 
-    /// Returns whether the log is to hear of it at `now`: then it has.
+    /// Returns whether to log at `now`, and counts that as logged.
     pub(super) fn is_news(&mut self, now: Instant) -> bool {
         let is_news = self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_INTERVAL);
         if is_news {
@@ -120,7 +121,8 @@ mod tests {
 
     const SHORTAGES: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
 
-    /// Those that accept(2) names for one connection, what a firewall or a filter may say, and what nobody has heard of.
+    /// Those that accept(2) names for one connection, what a firewall or a filter may say, and what nobody has heard
+    /// of.
     const OTHERS: [Errno; 16] = [
         Errno::CONNABORTED,
         Errno::INTR,

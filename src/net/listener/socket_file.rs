@@ -15,8 +15,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::net::options;
 
-/// How often the lock of the folder is tried. With [`LOCK_PAUSE`] between, that is a second; a start needs it for less
-/// than a millisecond.
+/// How often to try the lock of the folder. With [`LOCK_PAUSE`] between, that is a second; a start needs the lock for
+/// less than a millisecond.
 const LOCK_ATTEMPTS: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -36,7 +36,8 @@ impl SocketFile {
     /// # Errors
     /// The kernel's; `AddrInUse` also for a file on which somebody answers, and for one that is no socket.
     pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(OwnedFd, Self)> {
-        // Between the check and listen(2), somebody else who starts would take this file for a stale one, and remove it.
+        // Between the check and listen(2), somebody else who starts would take this file for a stale one, and remove
+        // it.
         let _lock = lock_folder(path);
         remove_stale(path)?;
         let socket = options::stream_socket(AddressFamily::UNIX)?;
@@ -45,7 +46,7 @@ impl SocketFile {
             bound => bound?,
         }
         let file = Self { path: path.to_owned(), id: file_id(path)? };
-        // Whoever can reach port 5001 of this machine may chat; so may whoever can reach this file.
+        // Everybody who can enter the folder may chat, as everybody may on this machine over TCP.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         rustix::net::listen(&socket, backlog)?;
         Ok((socket, file))
@@ -63,8 +64,8 @@ impl Drop for SocketFile {
 
 /// Locks the folder of `path` against others who start there, until the descriptor is closed.
 ///
-/// Returns `None` where the folder cannot be opened or locked, or somebody holds the lock for too long: anybody who may
-/// read the folder can do so, and nobody is to keep chatd from starting.
+/// Returns `None` if the folder cannot be opened or locked, or if another process holds the lock for too long: every
+/// user who may read the folder can hold it, and must not prevent a start.
 fn lock_folder(path: &Path) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(path.parent()?, flags, Mode::empty()).ok()?;
@@ -81,13 +82,16 @@ fn lock_folder(path: &Path) -> Option<OwnedFd> {
     None
 }
 
-/// Which file is at that path.
+/// Returns the device and inode of the file at a path.
 fn file_id(path: &Path) -> io::Result<FileId> {
     let metadata = fs::symlink_metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Removes a socket file that a daemon left behind; leaves one alone on which somebody answers.
+/// Removes a socket file on which nobody answers.
+///
+/// # Errors
+/// `AddrInUse` if another program answers, or if it is not a socket.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),

@@ -1,4 +1,4 @@
-//! A configuration that chatd refuses, and where a value comes from.
+//! A mistake in the configuration, and the source of a value.
 //!
 //! Made by `file` and `load`; shown by `src/bin/chatd.rs` on standard error and by the server in the log when a reload
 //! is refused. Every message begins with the place (file and line, `--option` or variable), then the key, the value in
@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use crate::service::Exit;
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Built in.
+    /// The default.
     Default,
     /// The configuration file.
     File {
@@ -28,7 +28,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The place of `key` here, as an operator finds it: `default`, `FILE:LINE`, `CHATD_KEY` or `--key`.
+    /// Returns the place of `key`, as the operator finds it: `default`, `FILE:LINE`, `CHATD_KEY` or `--key`.
     pub fn place(&self, key: &str) -> String {
         match self {
             Self::Default => "default".to_owned(),
@@ -39,12 +39,12 @@ impl Origin {
     }
 }
 
-/// The environment variable of `key`: `CHATD_MAX_LINE` for `max_line`.
+/// Returns the environment variable of `key`: `CHATD_MAX_LINE` for `max_line`.
 pub(super) fn variable(key: &str) -> String {
     format!("CHATD_{}", key.to_ascii_uppercase())
 }
 
-/// A configuration that chatd refuses: the first mistake in it, and what to do.
+/// The first mistake in a configuration, with its place and a remedy.
 #[derive(Debug)]
 pub struct ConfigError {
     message: String,
@@ -52,12 +52,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A mistake at `place`: a file, or a line of one.
+    /// Makes one at `place`: a file, or a line of one.
     pub(super) fn at(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self { message: format!("{place}: {problem}"), exit: Exit::Config }
     }
 
-    /// A key with a value that it cannot have.
+    /// Makes one about a key with a value that it cannot have.
     pub(super) fn value(origin: &Origin, key: &str, problem: impl fmt::Display) -> Self {
         let place = origin.place(key);
         match origin {
@@ -67,7 +67,7 @@ impl ConfigError {
         }
     }
 
-    /// How chatd ends with this error: [`Exit::Usage`] for an option, [`Exit::Config`] for all else.
+    /// Returns the exit code for it: [`Exit::Usage`] for an option, otherwise [`Exit::Config`].
     pub fn exit(&self) -> Exit {
         self.exit
     }

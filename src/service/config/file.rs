@@ -1,7 +1,7 @@
 //! The configuration file: from its text to checked values, each with its line.
 //!
-//! Called by `load`, and by the fuzz target through [`parse_file`]. Every value is checked here, also one that an
-//! option will override, so that `--check` finds every mistake. Never panics, whatever the bytes, and never
+//! Called by `load`, and by the fuzz target through [`parse_file`]. It checks every value, even one that an option
+//! overrides, so that `--check` finds every mistake. Never panics, whatever the bytes, and never
 //! reads more than [`MAX_FILE`] bytes.
 
 use std::collections::BTreeMap;
@@ -20,10 +20,10 @@ use super::value::quoted;
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 1 << 20;
 
-/// How alike two words must be for one to be suggested for the other: 1 is equal, 0 is nothing in common.
+/// How similar a word must be to be suggested: 1 is equal, 0 has nothing in common.
 const ALIKE: f64 = 0.8;
 
-/// What other daemons call our keys.
+/// The names that other daemons have for our keys.
 const ELSEWHERE: [(&str, &str); 13] = [
     ("address", "listen"),
     ("backlog", "log_size"),
@@ -40,7 +40,7 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("buffer_size", "log_size"),
 ];
 
-/// What a file says: values of known keys, each one that its key can have, and where they stand.
+/// The content of a file: a valid value of each known key, and its line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FilePart {
     values: BTreeMap<&'static str, (Value, Origin)>,
@@ -48,20 +48,19 @@ pub struct FilePart {
 }
 
 impl FilePart {
-    /// The value of a key and where it stands, if the file has one.
+    /// Returns the value of a key and its place, if the file has it.
     pub fn get(&self, key: &str) -> Option<&(Value, Origin)> {
         self.values.get(key)
     }
 
-    /// Where a key stands that is gone, if the file has it.
+    /// Returns the place of a key of an earlier version, if the file has it.
     pub(super) fn gone(&self, key: &str) -> Option<&Origin> {
         self.gone.get(key)
     }
 }
 
-/// Reads the file at `path`; `named_by` is the option or variable that named it, for the message.
-///
-/// `Ok(None)` when no file is there and nothing named it.
+/// Reads the file at `path`; `named_by` is the option or variable that named it, for the message. Returns `Ok(None)`
+/// if there is no file and nothing named it.
 pub(super) fn load_file(
     path: &Path,
     named_by: Option<&'static str>,
@@ -105,7 +104,7 @@ fn ensure_not_too_large(bytes: usize, path: &Path) -> Result<(), ConfigError> {
     if bytes as u64 > MAX_FILE { Err(ConfigError::at(path.display(), problem)) } else { Ok(()) }
 }
 
-/// The place of the byte at `offset`.
+/// Returns the place of the byte at `offset`.
 fn in_file(path: &Path, text: &[u8], offset: usize) -> Origin {
     let line = 1 + memchr::memchr_iter(b'\n', &text[..offset.min(text.len())]).count();
     Origin::File { path: path.to_owned(), line }
@@ -114,8 +113,8 @@ fn in_file(path: &Path, text: &[u8], offset: usize) -> Origin {
 /// Reads the text of a configuration file; `path` is only for the messages.
 ///
 /// # Errors
-/// The first mistake in the file: bad TOML, an unknown key, a value that its key cannot have. That the values of
-/// several keys fit together is checked by [`load`](super::load) alone, since an option may still change one.
+/// The first mistake in the file: bad TOML, an unknown key, a value that its key cannot have. Only
+/// [`load`](super::load) checks that the values of several keys fit together, since an option may still change one.
 pub fn parse_file(text: &str, path: &Path) -> Result<FilePart, ConfigError> {
     ensure_not_too_large(text.len(), path)?;
     let table = DeTable::parse(text).map_err(|error| syntax(&error, text, path))?.into_inner();
@@ -172,7 +171,7 @@ fn syntax(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
     ConfigError::at(origin.place(""), format_args!("{message}; write KEY = VALUE, and text in quotes"))
 }
 
-/// What is wrong with a line like `max_line = 64KiB`, which TOML takes for a broken number.
+/// Returns what is wrong with a line like `max_line = 64KiB`, which TOML takes for a broken number.
 fn unquoted(line: &str) -> Option<(&'static str, String)> {
     let (name, value) = line.split_once('=')?;
     let key = Key::find(name.trim())?;
@@ -186,7 +185,7 @@ fn unquoted(line: &str) -> Option<(&'static str, String)> {
     Some((key.name, as_text.err().unwrap_or_else(problem)))
 }
 
-/// The key that `word` was probably meant to be.
+/// Returns the key that `word` was probably meant to be.
 fn meant(word: &str) -> Option<&'static str> {
     // No key is that long, and the comparison takes the square of the length.
     if word.len() > 64 {

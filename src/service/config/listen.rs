@@ -1,4 +1,4 @@
-//! One entry of `listen`: an address, and what those who connect there get unless they ask for something else.
+//! One entry of `listen`: an address, and the view and room in which its clients begin.
 //!
 //! The short form is the address alone; the long one a table, `{ address = "...", view = "names", room = "ops" }`.
 
@@ -8,23 +8,23 @@ use super::value::{Setting, is_not, quoted, shown};
 use crate::net::{Address, AddressError};
 use crate::protocol::{Name, View};
 
-/// The most addresses to listen on.
+/// Most addresses to listen on.
 const MAX_LISTEN: usize = 64;
-/// An entry with all that it can have.
+/// An example with every field.
 const FULL: &str = "{ address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }";
 
-/// Where to listen, and what those who connect there get.
+/// An address to listen on, and how its clients begin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listen {
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// How lines are shown to them.
+    /// The view in which its clients begin.
     pub view: View,
-    /// Where they come in; `None` for the main room.
+    /// The room in which its clients begin; `None` for the main room.
     pub room: Option<Name>,
 }
 
-/// With the plain view, and in the main room.
+/// Makes one with the plain view, in the main room.
 impl From<Address> for Listen {
     fn from(address: Address) -> Self {
         Self { address, view: View::Plain, room: None }

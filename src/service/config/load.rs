@@ -1,8 +1,8 @@
 //! From default, file, environment and options to the configuration in force.
 //!
-//! Called by the server at the start and on each reload, with the same [`Cli`] and environment. The order is
-//! option, environment, file, default; every source is checked, also where a stronger one wins. Reads one
-//! file and nothing else: the environment is an argument.
+//! Called by the server at the start and on each reload, with the same [`Cli`] and environment. The order is option,
+//! environment, file, default. It checks every source, even values that another source overrides. Reads only one
+//! file: the environment is an argument.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,16 +15,16 @@ use super::file::{load_file, parse_file};
 use super::settings::{Config, GONE, KEYS, Key};
 use crate::service::cli::Cli;
 
-/// The file that is read when nothing names another; it may be missing.
+/// The file that is read if nothing names another; it may be missing.
 pub const DEFAULT_FILE: &str = "/etc/chatd/chatd.toml";
-/// What [`load_text`] calls its text, in messages.
-const BEFORE: &str = "(what was in force before)";
+/// The name of the text of [`load_text`] in messages.
+const BEFORE: &str = "(previous configuration)";
 /// The variable that names the file.
 pub const FILE_VARIABLE: &str = "CHATD_CONFIG";
 
-/// How to look up an environment variable: `&|name| std::env::var_os(name)` in the daemon.
+/// Looks up an environment variable: `&|name| std::env::var_os(name)` in the daemon.
 ///
-/// Variables that begin with `CHATD_` and are no key are not looked at: container runtimes set such variables
+/// Other variables that begin with `CHATD_` are ignored: container runtimes set such variables
 /// (`CHATD_PORT`, `CHATD_SERVICE_HOST`) for any service of that name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -33,9 +33,9 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// The file that was read; `None` if the default file is not there.
+    /// The file that was read; `None` if the default file is missing.
     pub file: Option<PathBuf>,
-    /// What whoever set it should put right, with its place and on one line each, although nothing fails over it.
+    /// Warnings for the operator, one line each with its place. They make nothing fail.
     pub warnings: Vec<String>,
     origins: BTreeMap<&'static str, Origin>,
 }
@@ -43,16 +43,16 @@ pub struct Loaded {
 /// Reads the configuration.
 ///
 /// # Errors
-/// The first mistake found, in the file first. A file named by `--config` or `CHATD_CONFIG` must be there; the
-/// default file need not be.
+/// The first mistake found, in the file first. A file named by `--config` or `CHATD_CONFIG` must exist; the default
+/// file need not.
 pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
     load_with(cli, env, Path::new(DEFAULT_FILE))
 }
 
-/// Reads a configuration that another process has had in force, see [`text`](super::text), and nothing else.
+/// Reads the configuration that another process had in force, see [`text`](super::text), and nothing else.
 ///
 /// # Errors
-/// The first mistake found: what a later version has written, say.
+/// The first mistake found; for example, a later version has written it.
 pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let part = parse_file(text, Path::new(BEFORE))?;
     let mut loaded = Loaded::default();
@@ -112,7 +112,7 @@ fn from_options(key: &Key, cli: &Cli) -> Option<(Value, Origin)> {
 }
 
 impl Loaded {
-    /// Where the value of a key comes from.
+    /// Returns the source of the value of a key.
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
@@ -130,7 +130,7 @@ impl Loaded {
         Ok(())
     }
 
-    /// Blames the key that somebody set when two keys do not fit together.
+    /// Checks that the values fit together. Blames the key that is set, if only one of two is.
     fn check(&self) -> Result<(), ConfigError> {
         let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
         self.config.check().map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))

@@ -1,12 +1,13 @@
 //! The configuration: every key, from default, file, environment and option to one [`Config`].
 //!
 //! Called at the start and on each reload by the server and by `service::cli`. Never reads the process environment
-//! itself: [`load`] is handed it. Never keeps a bad value: the first error refuses the whole configuration.
+//! itself: that is an argument of [`load`]. The first error refuses the whole configuration.
 //!
-//! To add a key, write one row in `settings`. Its field in [`Config`], its default, its option, its variable, its limits
-//! and its place in `--print-config` come from that row. A new type of value needs an implementation of
-//! `value::Setting` as well. The tests then name the texts that lack the key: `packaging/chatd.toml`, both manual pages,
-//! the changelog. To take one away, move its name to `GONE` there: files and command lines that have it still work.
+//! To add a key, write one row in `settings`. Its field in [`Config`], its default, its option, its variable, its
+//! limits and its place in `--print-config` come from that row. A new type of value needs an implementation of
+//! `value::Setting` as well. The tests then name the texts that lack the key: `packaging/chatd.toml`, both manual
+//! pages, the changelog. To take one away, move its name to `GONE` there: files and command lines that have it still
+//! work.
 
 mod error;
 mod file;

@@ -1,13 +1,13 @@
 //! The configuration in force, as a file that chatd reads.
 //!
-//! Called by `service::cli` for `--print-config`. What it writes parses back to the same configuration, wherever the
-//! values came from. Never writes a control character that a path brought along.
+//! Called by `service::cli` for `--print-config`. What it writes parses back to the same configuration. Never writes a
+//! control character of a path.
 
 use super::error::Origin;
 use super::load::{DEFAULT_FILE, Loaded};
 use super::settings::{Config, KEYS};
 
-/// The configuration as TOML: for each key what it does, its value, and where the value comes from.
+/// Returns the configuration as TOML: for each key what it does, its value, and the source of the value.
 pub fn print(loaded: &Loaded) -> String {
     let file = match &loaded.file {
         Some(path) => format!("File: {}", one_line(&path.display().to_string())),
@@ -28,7 +28,7 @@ pub fn print(loaded: &Loaded) -> String {
     text
 }
 
-/// The same without a word about it: for another process to go on with.
+/// Returns the configuration as TOML without comments, for the next process.
 pub fn text(config: &Config) -> String {
     KEYS.iter().map(|key| format!("{} = {}\n", key.name, key.value(config))).collect()
 }

@@ -38,7 +38,7 @@ const RELOAD: bool = true;
 /// Only a restart changes the key.
 const RESTART: bool = false;
 
-/// Keys that earlier versions had, and why they are gone. Whoever sets one is warned, and its value is not looked at: an
+/// Keys that earlier versions had, and why they are gone. chatd warns about one that is set, and ignores its value: an
 /// upgrade must not fail over it.
 pub(crate) const GONE: [(&str, &str); 1] = [("threads", "one thread serves everybody")];
 
@@ -48,13 +48,13 @@ pub struct Key {
     pub name: &'static str,
     /// The long option, without its dashes: the name with `-` for `_`.
     pub option: &'static str,
-    /// What the option takes, for the help: `SIZE`.
+    /// The placeholder of its value in the help: `SIZE`.
     pub takes: &'static str,
     /// What the key does, with its unit, in a line or two without a full stop.
     pub about: &'static str,
-    /// Whether a reload changes it; otherwise it takes a restart.
+    /// A reload changes it; otherwise a restart does.
     pub reloadable: bool,
-    /// What its value is and how that is written, for the message about what is something else.
+    /// How its value is written, for error messages.
     pub(super) kind: &'static str,
 }
 
@@ -114,23 +114,23 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Where to listen: IP:PORT, [IPV6]:PORT or the path of a unix socket; may be given several times
+    /// Listen on IP:PORT, [IPV6]:PORT or the path of a unix socket; you can give it several times
     ///
     /// At least one, all different. Not used when systemd passes sockets.
     #[serde(with = "value")]
     listen: Vec<Listen> = vec![Address::Tcp(([127, 0, 0, 1], 5001).into()).into()], "listen", "ADDRESS", RESTART;
 
-    /// What a new connection gets first; empty for nothing
+    /// Send this text to each new connection; empty for nothing
     ///
     /// Lines separated by LF, and without one at the end.
     #[serde(with = "value")]
     greeting: String = "Hello, connection to the server ok!".to_owned(), "greeting", "TEXT", RELOAD;
 
-    /// Relay bytes as they are, control bytes and all; true or false
+    /// Relay all bytes unchanged, control bytes included; true or false
     #[serde(with = "value")]
     raw: bool = false, "raw", "BOOL", RELOAD;
 
-    /// The longest line, in bytes; a longer one is dropped and its sender told
+    /// Longest line, in bytes; chatd drops a longer line and tells its sender
     ///
     /// Its ending does not count.
     // Below 64 bytes not even the notices of chatd would fit; above 1 MiB a "line" is a file.
@@ -142,89 +142,92 @@ keys! {
     #[serde(with = "Within::<10, YEAR>")]
     flush_after: Option<Duration> = None, "flush-after", "TIME", RELOAD;
 
-    /// A room waits for a member that takes at least this much a second, in bytes
+    /// Slowest reader that a room waits for, in bytes per second
     #[serde(with = "Within::<1, GIB>")]
     min_rate: Size = Size::new(64 * KIB), "min-rate", "SIZE", RELOAD;
 
-    /// Close a connection that takes nothing of what waits for it for this time
+    /// Close a connection that reads nothing of what is pending for it for this time
     // Members are looked at once a second.
     #[serde(with = "Within::<SECOND, YEAR>")]
     slow_timeout: Duration = Duration::from_secs(60), "slow-timeout", "TIME", RELOAD;
 
-    /// What the kernel keeps for a connection that does not read, in bytes
+    /// What the kernel buffers for a connection that does not read, in bytes
     // Below 16 KiB a reader is woken for every few lines; more than the kernel gives by itself bounds nothing.
     #[serde(with = "Within::<{ 16 * KIB }, { 64 * MIB }>")]
     send_buffer: Size = Size::new(128 * KIB), "send-buffer", "SIZE", RELOAD;
 
-    /// The most connections at a time
+    /// Most connections at a time
     #[serde(with = "Within::<1, MANY>")]
     max_clients: usize = 10_000, "max-clients", "COUNT", RELOAD;
 
-    /// The most connections at a time from one IP address; 0 for no limit
+    /// Most connections at a time from one IP address; 0 for no limit
     #[serde(with = "Within::<0, MANY>")]
     max_per_ip: usize = 0, "max-per-ip", "COUNT", RELOAD;
 
-    /// The bits of an IPv6 address that count as one address for max_per_ip, 1 to 128
+    /// How many bits of an IPv6 address count as one address for max_per_ip, 1 to 128
     #[serde(with = "Within::<1, 128>")]
     ipv6_prefix: usize = 64, "ipv6-prefix", "BITS", RELOAD;
 
-    /// The most memory that logs, histories and what waits for somebody take together, in bytes
+    /// Most memory for the lines of all rooms and for pending answers, in bytes
     // With less, a room could not have eight lines of 1 MiB in two forms.
     #[serde(with = "Within::<{ 16 * MIB }, { 1024 * GIB }>")]
     memory: Size = Size::new(256 * MIB), "memory", "SIZE", RELOAD;
 
-    /// The memory for the recent lines of a room, in bytes; at least 8 times max_line
+    /// How far a reader may fall behind, in bytes of lines; at least 8 times max_line
     #[serde(with = "Within::<MIB, GIB>")]
     log_size: Size = Size::new(4 * MIB), "log-size", "SIZE", RESTART;
 
-    /// The lines that a room keeps for /last; 0 for none
+    /// How many lines a room holds for /last; 0 for none
     // More than anybody scrolls back.
     #[serde(with = "Within::<0, 100_000>")]
     history: usize = 200, "history", "COUNT", RESTART;
 
-    /// The most rooms at a time, main counted
+    /// Most rooms at a time, including main
     // Each room has a log in memory.
     #[serde(with = "Within::<1, 10_000>")]
     max_rooms: usize = 100, "max-rooms", "COUNT", RESTART;
 
-    /// Lines that begin with / may be commands; false makes a pure relay
+    /// Treat lines that begin with / as commands; false makes a pure relay
     #[serde(with = "value")]
     commands: bool = true, "commands", "BOOL", RELOAD;
 
-    /// The lines a second that a connection may say; more wait unread; 0 for no limit
+    /// Lines per second that a connection may send; faster ones wait; 0 for no limit
     #[serde(with = "Within::<0, MANY>")]
     rate: usize = 0, "rate", "COUNT", RELOAD;
 
-    /// The lines that a connection may say at once before rate counts
+    /// Lines that a connection may send at once before rate applies
     // A burst of none would let nobody speak.
     #[serde(with = "Within::<1, MANY>")]
     burst: usize = 300, "burst", "COUNT", RELOAD;
 
-    /// Close a connection that says nothing for this time; or off
+    /// Close a connection that sends nothing for this time; or off
     #[serde(with = "Within::<SECOND, YEAR>")]
     idle_timeout: Option<Duration> = None, "idle-timeout", "TIME", RELOAD;
 
-    /// When stopping, how long to wait until everybody has read what waits for them
+    /// Longest wait for slow readers when chatd stops
     // 0 closes at once; no unit of systemd waits as long as an hour for a stop.
     #[serde(with = "Within::<0, HOUR>")]
     drain: Duration = Duration::from_secs(5), "drain", "TIME", RELOAD;
 
-    /// Where log lines go: auto, stderr, syslog or none
+    /// Where to write log lines: auto, stderr, syslog or none
     #[serde(with = "value")]
     log: LogKind = LogKind::Auto, "log", "WHERE", RESTART;
 
-    /// What is logged: error, warn, info or debug
+    /// Least important level to log: error, warn, info or debug
     #[serde(with = "value")]
     log_level: LevelFilter = LevelFilter::Info, "log-level", "LEVEL", RELOAD;
 }
 
 impl Key {
-    /// The key of this name.
+    /// Returns the key of this name.
     pub(super) fn find(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 
-    /// Puts `value` into `config`; on an error, which says what is wrong with it, `config` is as it was.
+    /// Puts `value` into `config`.
+    ///
+    /// # Errors
+    /// What is wrong with the value; then `config` is unchanged.
     pub fn set(&self, config: &mut Config, value: &Value) -> Result<(), String> {
         let mut table = config.table();
         table.insert(self.name.to_owned(), value.clone());
@@ -232,27 +235,27 @@ impl Key {
         Ok(())
     }
 
-    /// The value in `config` as TOML; it reads back equal.
+    /// Returns the value in `config` as TOML; it reads back equal.
     pub fn value(&self, config: &Config) -> String {
         config.table()[self.name].to_string()
     }
 
-    /// The environment variable: `CHATD_MAX_LINE` for `max_line`.
+    /// Returns the environment variable: `CHATD_MAX_LINE` for `max_line`.
     pub fn variable(&self) -> String {
         super::error::variable(self.name)
     }
 
-    /// Whether the option can be given several times and the variable holds a list.
+    /// Returns whether the option can be given several times, and the variable is a list.
     pub fn is_list(&self) -> bool {
         self.name == "listen"
     }
 
-    /// Whether the option alone, without a value, means `true`.
+    /// Returns whether the option without a value means `true`.
     pub fn is_switch(&self) -> bool {
         self.takes == "BOOL"
     }
 
-    /// The words of which the value is one; none if it can be anything else.
+    /// Returns the words that the value can be; none if it can be anything else.
     pub fn words(&self) -> Vec<&'static str> {
         fn words<T: Word>() -> Vec<&'static str> {
             T::WORDS.iter().map(|(word, _)| *word).collect()
@@ -272,7 +275,7 @@ impl Config {
         Table::try_from(self).expect("every value has a form in TOML")
     }
 
-    /// The keys that differ in `new` and cannot change while chatd runs, in the order of the table of keys.
+    /// Returns the keys that differ in `new` and cannot change while chatd runs, in the order of the table of keys.
     ///
     /// `max_line` is one of them only when the log in force is too small for the new one.
     pub fn fixed_changes(&self, new: &Config) -> Vec<&'static str> {
@@ -280,7 +283,8 @@ impl Config {
         KEYS.iter().filter(|key| key.value(&next) != key.value(new)).map(|key| key.name).collect()
     }
 
-    /// What is in force after a reload: `new`, with the old value of each key that [`Config::fixed_changes`] names.
+    /// Returns what is in force after a reload: `new`, with the old value of each key that [`Config::fixed_changes`]
+    /// names.
     pub fn reloaded(&self, new: &Config) -> Config {
         let mut next = new.clone();
         next.keep_what_is_fixed(self);

@@ -1,8 +1,8 @@
-//! What a value can be: sizes, times, counts, switches, words and text, each of which reads and writes itself.
+//! The types of values: sizes, times, counts, switches, words and text. Each reads and writes itself.
 //!
-//! What is one word or one number is read as text: the environment and the options have nothing else. So there is one
-//! voice for a mistake, wherever it was made. serde calls what the rows of `settings` name: [`deserialize`] and
-//! [`serialize`] here, or those of [`Within`]. Never knows which key it reads for.
+//! A single word or number is read as text, because the environment and the options have only text. So a mistake has
+//! the same message wherever it is. serde calls what the rows of `settings` name: [`deserialize`] and [`serialize`]
+//! here, or those of [`Within`]. Never knows which key it reads for.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,34 +16,37 @@ use crate::duration::{parse_duration, show_duration};
 use crate::protocol::View;
 use crate::service::logging::LogKind;
 
-/// The longest part of a bad value that a message shows, in characters.
+/// Longest part of a bad value that a message shows, in characters.
 const SHOWN: usize = 60;
 /// The longest text, in bytes.
 const MAX_TEXT: usize = 4096;
 
 /// The value of a key.
 pub(super) trait Setting: Sized {
-    /// What it is and how it is written, for the message about what is something else.
+    /// How it is written, for error messages.
     const KIND: &'static str;
 
-    /// Reads it as it stands in the file, whatever its limits. An error is a message, without the place.
+    /// Reads a TOML value. Does not check limits.
+    ///
+    /// # Errors
+    /// A message without the place.
     fn read(value: &Value) -> Result<Self, String>;
 
-    /// Writes it as it stands in the file.
+    /// Writes it as a TOML value.
     fn to_toml(&self) -> Value;
 
-    /// What its limits hold for: bytes, milliseconds, or the number itself. `None` if no limits hold for it.
+    /// The number that its limits are about: bytes, milliseconds, or the number itself. `None` if it has no limits.
     fn measure(&self) -> Option<u64> {
         None
     }
 
-    /// Writes a limit, for the message about what is beyond it.
+    /// Writes a limit, for the message about a value beyond it.
     fn show_limit(limit: u64) -> String {
         limit.to_string()
     }
 }
 
-/// Reads what is one word or one number; a number or a switch of TOML is read as the text that it is.
+/// Reads a single word or number. A TOML number or boolean counts as its text.
 fn scalar<T: Setting>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
     let text = match value {
         Value::String(text) => Some(text.clone()),
@@ -53,7 +56,7 @@ fn scalar<T: Setting>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> R
     text.and_then(|text| parse(&text)).ok_or_else(|| is_not::<T>(value))
 }
 
-/// The message about what is no `T`.
+/// Returns the message about a value that is not a `T`.
 pub(super) fn is_not<T: Setting>(value: &Value) -> String {
     format!("{} is not {}", shown(value), T::KIND)
 }
@@ -89,7 +92,7 @@ impl<const LEAST: u64, const MOST: u64> Within<LEAST, MOST> {
     }
 }
 
-/// The value as a message shows it: on one line, and no more than its start.
+/// Returns a value for a message: the first [`SHOWN`] characters on one line.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
@@ -101,7 +104,7 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// `text` in quotes, on one line, and no more than its start.
+/// Returns a text for a message, in quotes: the first [`SHOWN`] characters on one line.
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
@@ -113,13 +116,13 @@ pub(super) fn quoted(text: &str) -> String {
 impl Setting for String {
     const KIND: &'static str = "text; write it in quotes";
 
-    /// One newline at the end is left out, so that a TOML text of several lines has no empty last one.
+    /// Removes one newline at the end, so that a TOML text of several lines has no empty last line.
     fn read(value: &Value) -> Result<Self, String> {
         let text = value.as_str().ok_or_else(|| is_not::<Self>(value))?;
         if text.len() > MAX_TEXT {
             return Err(format!("{} bytes are too long; the most is {MAX_TEXT}", text.len()));
         }
-        // An editor of Windows ends lines with CR LF; then those of a text of several lines do, too.
+        // Editors of Windows end the lines of such a text with CR LF.
         let text = text.replace("\r\n", "\n");
         let text = text.strip_suffix('\n').unwrap_or(&text);
         if let Some(control) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
@@ -136,8 +139,8 @@ impl Setting for String {
 
 /// A number of bytes.
 ///
-/// As text: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `kB`, `MB`, `GB`
-/// (powers of 1000). Upper and lower case are the same. A bare `K` or `M`, which people read as 1000 or 1024, is refused.
+/// As text: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB` (powers of 1024) or `kB`, `MB`, `GB` (powers of
+/// 1000). Upper and lower case are the same. A bare `K` or `M` is refused: people read it as 1000 or as 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(u64);
 
@@ -153,27 +156,27 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 impl Size {
-    /// A size of `bytes`.
+    /// Makes a size of `bytes`.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The number of bytes; a size that memory cannot hold counts as the most that it can.
+    /// Returns the number of bytes, at most `usize::MAX`.
     pub fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
-    /// `count` times this size, at most `u64::MAX` bytes.
+    /// Returns `count` times this size, at most `u64::MAX` bytes.
     pub(super) fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(count))
     }
 
-    /// This size divided by `count`, rounded down.
+    /// Returns this size divided by `count`, rounded down.
     pub(super) fn divided_by(self, count: u64) -> Self {
         Self(self.0 / count)
     }
 
-    /// Reads a size; `None` if the text is not one or has more than 64 bits.
+    /// Reads a size. Returns `None` if the text is not one or does not fit into 64 bits.
     fn parse(text: &str) -> Option<Self> {
         let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
@@ -234,7 +237,7 @@ impl Setting for Duration {
     }
 }
 
-/// A time that can be turned off, with `off` or 0; no limits hold for that.
+/// A time that `off` or 0 turns off; the limits do not hold for these.
 impl Setting for Option<Duration> {
     const KIND: &'static str = "a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h; or off";
 

@@ -1,5 +1,5 @@
-//! What can be known of sessions whose process has died, from the crash table: who they are, and what half of a line is
-//! where. What it had read and not passed on is lost; each is told so that can be.
+//! Makes a handover from the crash table of a process that has died: who each session is, and where half a line is.
+//! What that process had read and not passed on is lost. Members in `names` and `json` are told.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::chat::{HubSnapshot, MemberSnapshot, Reading, RoomSnapshot, SessionId,
 use crate::net::crash_table::{Left, LeftSession, READING, WRITING};
 use crate::protocol::{Form, Framer, Name, Notice, Opening, View};
 
-/// How to go on with those of the sessions in the table whose connections there still are.
+/// Returns a handover of the sessions in the table that still have a connection.
 pub(super) fn handover(left: Left, ids: &[SessionId]) -> Handover {
     let known: HashMap<SessionId, LeftSession> =
         left.sessions.into_iter().map(|session| (session.id, session)).collect();
@@ -27,15 +27,15 @@ fn go_on(left: &LeftSession) -> SessionSnapshot {
     let standing = standing
         .unwrap_or_else(|| Standing { ignored: Standing::decode_ignored(ignored), ..Standing::plain(id) });
     let told = told(left.marks, standing.form());
-    // Of a line of which half is lost the rest is not said either.
+    // Half of the line is lost, so drop the rest.
     let framer = Framer { dropping: left.marks & READING != 0, ..Framer::default() };
     let opening = Opening { decided: true, ..Opening::default() };
     let reading = Reading { framer, opening, ..Reading::default() };
     SessionSnapshot { id, member: Some(MemberSnapshot::after_crash(standing, told)), reading }
 }
 
-/// What one of them is told: half a line that was written to it gets an end. Where a send was under way, nobody knows
-/// whether it was half a line: then an empty line may come of it, for one of them.
+/// Returns what a session is sent first: the end of half a line, and the notice. If a send was under way, half a line
+/// may or may not have gone out; then the session may get one empty line.
 fn told(marks: u64, form: Form) -> Vec<u8> {
     let mut told = Vec::new();
     if marks & WRITING != 0 {

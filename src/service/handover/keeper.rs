@@ -1,9 +1,8 @@
-//! The keeper: the task that has a copy of each connection in a parcel that the service manager holds.
+//! The keeper: the task that puts a copy of each connection into a parcel in the descriptor store.
 //!
-//! Connections that come together go in together. Those that are over are taken out when it is worth it: all that are
-//! left in a parcel are put in again as one message, and what was before is thrown away. So there is no moment at which
-//! one of them is in no parcel, but where the kernel has as many descriptors on their way as it takes. It ends when
-//! nobody can tell it anything any more.
+//! New connections go in together. To remove ended ones, it packs a parcel anew: it puts the others in again as one
+//! message, and then takes out the old messages. So a live connection is always in a parcel, unless the kernel takes
+//! no more descriptors. The task ends with its channel.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,16 +23,16 @@ use crate::rt;
 use crate::service::logging::Throttle;
 use crate::service::systemd;
 
-/// How often those that are over are looked for. Until then their connections cannot end altogether.
+/// How often ended connections are removed. Until then the kernel holds them.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many parcels are packed anew each time in which more are there than are over; all of the others are.
+/// How many parcels with fewer ended than live connections are packed anew each time; all others always are.
 const PARCELS_AT_ONCE: usize = 4;
 
-/// So many that are over, and a quarter as many as are there, may be on their way with the others.
+/// Most ended connections in all parcels, besides a quarter of the live ones.
 const MOST_OVER: usize = 32;
 
-/// With so many messages in it a parcel is packed anew: the kernel takes about two hundred.
+/// A parcel with this many messages is packed anew: the kernel takes about two hundred.
 const MOST_MESSAGES: usize = 64;
 
 /// A parcel and what is in it.
@@ -41,11 +40,11 @@ const MOST_MESSAGES: usize = 64;
 pub(super) struct Slot {
     number: u64,
     parcel: Arc<Parcel>,
-    /// How many messages it has.
+    /// Number of messages in it.
     messages: usize,
-    /// Those that are in it, and are there.
+    /// The live connections in it.
     kept: Vec<(SessionId, Arc<Connection>)>,
-    /// How many of those that are in it are over.
+    /// Number of ended connections in it.
     over: usize,
 }
 
@@ -54,9 +53,9 @@ pub(super) struct Slot {
 pub struct Keeper {
     slots: Vec<Slot>,
     last: u64,
-    /// Which of `slots` has it, by number.
+    /// The number of the slot that has a session.
     place: HashMap<SessionId, u64>,
-    /// Those that are in none, for the kernel has not taken them: it is tried again.
+    /// Connections in no parcel, because the kernel did not take them; tried again every second.
     unkept: Vec<(SessionId, Arc<Connection>)>,
     failures: Throttle,
 }
@@ -84,8 +83,10 @@ impl Slot {
         Ok(())
     }
 
-    /// Leaves in it those that are there, as one message. Those that cannot be put in again are not in it any more, and
-    /// come back with the reason.
+    /// Packs it anew with the live connections, as one message.
+    ///
+    /// # Errors
+    /// Returns the connections that could not be put in again, which are in no parcel now, with the reason.
     fn repack(&mut self) -> Result<(), Lost> {
         let kept = std::mem::take(&mut self.kept);
         let before = self.messages;
@@ -110,13 +111,13 @@ impl Slot {
 type Lost = (io::Error, Vec<(SessionId, Arc<Connection>)>);
 
 impl Keeper {
-    /// A keeper of what is in these parcels already, and of what is in none yet. Numbers up to `last` are taken.
+    /// Makes a keeper of these parcels, and of connections that are in none yet. Numbers up to `last` are taken.
     pub(super) fn of(slots: Vec<Slot>, last: u64, unkept: Vec<(SessionId, Arc<Connection>)>) -> Self {
         let place = slots.iter().flat_map(|one| one.kept.iter().map(|(id, _)| (*id, one.number))).collect();
         Self { slots, last, place, unkept, failures: Throttle::default() }
     }
 
-    /// Keeps connections until `told` ends.
+    /// Stores connections until `told` ends.
     pub async fn run(mut self, mut told: UnboundedReceiver<Keep>) {
         let mut timer = rt::Timer::default();
         loop {
@@ -142,7 +143,7 @@ impl Keeper {
         }
     }
 
-    /// Takes in all that there is to know now.
+    /// Handles everything that is in the channel now.
     fn take_in(&mut self, first: Keep, told: &mut UnboundedReceiver<Keep>) {
         let mut came = Vec::new();
         let mut next = Some(first);
@@ -157,17 +158,18 @@ impl Keeper {
         self.keep(&came);
     }
 
-    /// Tries once more to keep those that are in no parcel: soon nobody else has them.
+    /// Tries a last time to store the connections in no parcel. Those that still fail are closed, and the log says
+    /// how many.
     fn keep_the_rest(mut self) {
         self.clear_out();
         let unkept = std::mem::take(&mut self.unkept);
         self.keep(&unkept);
         if !self.unkept.is_empty() {
-            log::error!("{} connections are not kept: they are closed", self.unkept.len());
+            log::error!("cannot store {} connections for the next process: closing them", self.unkept.len());
         }
     }
 
-    /// Packs parcels anew as long as many that are over are on their way with the others: the kernel counts them, too.
+    /// Packs parcels anew while they hold too many ended connections: the kernel counts these too.
     fn trim(&mut self) {
         let most = MOST_OVER + self.place.len() / 4;
         while self.slots.iter().map(|one| one.over).sum::<usize>() > most {
@@ -177,7 +179,7 @@ impl Keeper {
         }
     }
 
-    /// Notes what is in no parcel any more.
+    /// Records connections that are in no parcel any more.
     fn note(&mut self, packed: Result<(), Lost>) {
         let Err((error, lost)) = packed else { return };
         self.fail(&error);
@@ -187,7 +189,7 @@ impl Keeper {
         self.unkept.extend(lost);
     }
 
-    /// Puts connections into parcels.
+    /// Puts connections into parcels. Those that fail go to `unkept`.
     fn keep(&mut self, mut rest: &[(SessionId, Arc<Connection>)]) {
         while !rest.is_empty() {
             let Some(number) = self.place_for(rest.len()) else { break };
@@ -206,7 +208,7 @@ impl Keeper {
 
     fn gone(&mut self, id: SessionId, came: &mut Vec<(SessionId, Arc<Connection>)>) {
         let Some(number) = self.place.remove(&id) else {
-            // It has come and gone before there was time to look, or has never been kept.
+            // It has come and gone between two looks, or was never stored.
             self.unkept.retain(|(other, _)| *other != id);
             return came.retain(|(other, _)| *other != id);
         };
@@ -216,7 +218,7 @@ impl Keeper {
         }
     }
 
-    /// The number of a parcel with room in it.
+    /// Returns the number of a parcel with room in it, a new one if needed; `None` if there is none.
     fn place_for(&mut self, wanted: usize) -> Option<u64> {
         let with_room = self.slots.iter_mut().find(|one| one.room() >= wanted.min(parcel::MOST / 2));
         if let Some(one) = with_room {
@@ -238,7 +240,7 @@ impl Keeper {
         }
     }
 
-    /// Has the service manager hold a new parcel.
+    /// Stores a new parcel. Returns its number.
     fn begin(&mut self, parcel: Arc<Parcel>) -> u64 {
         self.last += 1;
         let number = self.last;
@@ -252,7 +254,7 @@ impl Keeper {
         number
     }
 
-    /// Takes out those that are over.
+    /// Removes ended connections and empty parcels.
     fn clear_out(&mut self) {
         self.slots.sort_by_key(|one| std::cmp::Reverse(one.over));
         for at in 0..self.slots.len() {
@@ -279,7 +281,7 @@ impl Keeper {
     fn fail(&mut self, error: &io::Error) {
         if self.failures.pass(rt::now()).is_some() {
             log::warn!(
-                "connections would not outlive a crash: {error}; raise LimitNOFILE= to one and a half times max_clients"
+                "cannot store some connections: {error}; a crash would close them; raise LimitNOFILE= to one and a half times max_clients"
             );
         }
     }

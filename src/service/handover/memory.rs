@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, MemfdFlags, SealFlags, fstat};
 
-/// The longest that is read: far more than all sessions and logs of a chatd are.
+/// Longest file that is read, in bytes: far more than all sessions and logs of a chatd.
 const MOST_BYTES: u64 = 4 << 30;
 
-/// A file with these bytes that nobody can change any more.
+/// Makes a sealed file with these bytes, which nobody can change.
 ///
 /// # Errors
-/// The kernel's, where there is no memory.
+/// The kernel's, if there is no memory.
 pub(super) fn sealed(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = File::from(file);
@@ -23,10 +23,10 @@ pub(super) fn sealed(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// All that is in a file, wherever somebody has stopped reading it.
+/// Reads a whole file, whatever its offset is.
 ///
 /// # Errors
-/// `InvalidData` for what is not a file, or too long; otherwise the kernel's.
+/// `InvalidData` if it is not a file or longer than 4 GiB; otherwise the kernel's.
 pub(super) fn read(file: impl AsFd) -> io::Result<Vec<u8>> {
     let stat = fstat(&file)?;
     let length = stat.st_size as u64;

@@ -1,12 +1,12 @@
 //! Going on with everybody's connection in the next process: after a restart, an upgrade, or a crash.
 //!
-//! While chatd runs, `keeper` sees to it that the service manager holds a copy of each connection, in parcels
-//! (`net::parcel`), and the crash table (`net::crash_table`), which has what is to be known of them if chatd dies.
-//! When chatd is to be restarted, everybody stops where they stand, and [`state`] is all of that as one file in memory.
-//! The next process finds out with `stored` what there is, and goes on with it: [`take_over`].
+//! While chatd runs, `keeper` stores a copy of each connection in the descriptor store, in parcels (`net::parcel`). The
+//! store also has the crash table (`net::crash_table`): what the next process must know if this one dies.
+//! For a planned restart all sessions freeze, and [`state`] writes everything to one file in memory.
+//! The next process sorts what is stored with `stored`, and goes on with it: [`take_over`].
 //!
-//! What is stored may come from another version, or from nobody knows where: it is told to the log and closed then, and
-//! never a reason not to start.
+//! What is stored may come from another version, or from anywhere. chatd logs and closes what it cannot use, and starts
+//! all the same.
 
 mod crash;
 mod keeper;
@@ -28,8 +28,7 @@ use crate::net::crash_table::RoomNumbers;
 use crate::protocol::Name;
 use crate::service::systemd::{self, Latest};
 
-/// Has the service manager hold the configuration that is in force: the next process may find that the file has a
-/// mistake by then, and everybody is still connected.
+/// Stores the configuration in force, for a next process that finds a mistake in the file. Logs a warning if it cannot.
 pub fn keep_config(text: String) {
     if !systemd::is_listening() {
         return;
@@ -44,7 +43,7 @@ pub fn keep_config(text: String) {
                 systemd::keep(CONFIG, &[file.as_fd()]);
             },
         ),
-        Err(error) => log::warn!("cannot keep the configuration for the next process: {error}"),
+        Err(error) => log::warn!("cannot store the configuration for the next process: {error}"),
     }
 }
 
@@ -60,9 +59,9 @@ impl Numbers for RoomNumbers {
     }
 }
 
-/// What the state of a planned restart is stored as.
+/// The name under which the state of a planned restart is stored.
 pub const STATE: &str = "state";
-/// What the configuration in force is stored as.
+/// The name under which the configuration in force is stored.
 pub const CONFIG: &str = "config";
-/// What the crash table is stored as.
+/// The name under which the crash table is stored.
 pub const TABLE: &str = "table";

@@ -1,7 +1,7 @@
-//! The state of a planned restart: everybody, and where they stand, as one file in memory.
+//! The state of a planned restart: all sessions and rooms, as one file in memory.
 //!
-//! It begins with a line of text, the version, a checksum and a length; the rest is CBOR (RFC 8949). A version reads
-//! its own and those before it; what a later one adds to its own, it ignores.
+//! It begins with a line of text, the version, a checksum and a length; the rest is CBOR (RFC 8949). Each version reads
+//! its own files and those of earlier versions, and ignores unknown fields.
 
 use std::fmt;
 use std::io;
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 use super::memory;
 use crate::chat::{HubSnapshot, version_1};
 
-/// What the file begins with.
+/// The first bytes of the file.
 const MAGIC: &[u8; 12] = b"chatd state\n";
 
-/// The version that is written. It changes when what was written before cannot be read as it is any more.
+/// The version that is written. It changes when old files need another decoder.
 pub const VERSION: u32 = 2;
 
 const HEAD: usize = MAGIC.len() + 4 + 4 + 8;
 
-/// All that the next process needs, besides the connections.
+/// Everything that the next process needs, except the connections.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Handover {
     /// The last number that a session was given.
     pub last: u64,
-    /// The rooms, and everybody.
+    /// The rooms and the members.
     pub hub: HubSnapshot,
 }
 
 /// Why a file cannot be read.
 #[derive(Debug)]
 pub enum StateError {
-    /// It is something else.
+    /// It is not a state of chatd.
     NotOurs,
     /// A later version has written it.
     Newer(u32),
-    /// It is not as it was written.
+    /// Its bytes have changed since it was written.
     Damaged(String),
-    /// The kernel does not let it be read.
+    /// The kernel refuses to read it.
     Unreadable(io::Error),
 }
 
@@ -65,7 +65,7 @@ impl std::error::Error for StateError {
 }
 
 impl Handover {
-    /// The bytes of the file.
+    /// Encodes it as the bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         // Neither memory nor these types refuse anything.
@@ -73,7 +73,7 @@ impl Handover {
         Self::frame(&body)
     }
 
-    /// CBOR with what stands before it in the file.
+    /// Puts the header before the CBOR.
     pub fn frame(body: &[u8]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
@@ -83,10 +83,10 @@ impl Handover {
         bytes
     }
 
-    /// What such bytes mean.
+    /// Decodes the bytes of a file.
     ///
     /// # Errors
-    /// Why they mean nothing.
+    /// Why it cannot.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         let Some((head, body)) = bytes.split_at_checked(HEAD) else { return Err(StateError::NotOurs) };
         let Some(numbers) = head.strip_prefix(MAGIC) else { return Err(StateError::NotOurs) };
@@ -116,7 +116,7 @@ impl Handover {
     /// Writes it to a file in memory.
     ///
     /// # Errors
-    /// The kernel's, where there is no memory.
+    /// The kernel's, if there is no memory.
     pub fn write(&self) -> io::Result<OwnedFd> {
         memory::sealed(c"chatd-state", &self.encode())
     }

@@ -1,4 +1,4 @@
-//! What the service manager has stored for chatd, told apart by its names.
+//! Sorts the passed descriptors by name: what chatd has stored, and everything else.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -7,32 +7,32 @@ use super::{CONFIG, STATE, TABLE};
 use crate::net::parcel::Parcel;
 use crate::service::systemd::Passed;
 
-/// What was stored.
+/// What chatd has stored.
 #[derive(Debug, Default)]
 pub struct Stored {
     pub(super) inlets: BTreeMap<u64, OwnedFd>,
     pub(super) outlets: BTreeMap<u64, OwnedFd>,
     pub(super) table: Option<OwnedFd>,
-    /// What only older versions know: it is to be forgotten.
+    /// Names that only older versions use; the service manager is told to forget them.
     pub(super) old: Vec<String>,
     pub(super) state: Option<OwnedFd>,
     pub(super) config: Option<OwnedFd>,
 }
 
-/// What the ends of a parcel are stored as.
+/// Returns the names under which the ends of a parcel are stored.
 pub(super) fn names_of(number: u64) -> [String; 2] {
     [format!("parcel-{number}-in"), format!("parcel-{number}-out")]
 }
 
 impl Stored {
-    /// Takes what chatd has stored out of what was passed; the rest is something else.
+    /// Splits the passed descriptors into what chatd has stored, and the rest.
     pub fn take_from(passed: Vec<Passed>) -> (Self, Vec<Passed>) {
         let mut stored = Self::default();
         let rest = passed.into_iter().filter_map(|passed| stored.take(passed)).collect();
         (stored, rest)
     }
 
-    /// Gives back what is not chatd's.
+    /// Takes a descriptor, or returns it if chatd has not stored it.
     fn take(&mut self, passed: Passed) -> Option<Passed> {
         let number = |rest: &str| rest.parse::<u64>().ok();
         let (kind, rest) = passed.name.split_once('-').unwrap_or((&passed.name, ""));
@@ -53,25 +53,25 @@ impl Stored {
             _ => return Some(passed),
         };
         if before.is_some() {
-            log::warn!("the service manager has passed \"{}\" twice: the last counts", passed.name);
+            log::warn!("the service manager passed \"{}\" twice: using the last one", passed.name);
         }
         None
     }
 
-    /// The configuration that was in force, if there are connections to go on with.
+    /// Returns the configuration of the previous process, if there are connections to go on with.
     pub fn config(&self) -> Option<String> {
         let is_full = |outlet: &OwnedFd| rustix::io::ioctl_fionread(outlet).is_ok_and(|bytes| bytes > 0);
         let config = self.config.as_ref().filter(|_| self.outlets.values().any(is_full))?;
         String::from_utf8(super::memory::read(config).ok()?).ok()
     }
 
-    /// Returns whether there is nothing.
+    /// Returns whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         let is_none = self.table.is_none() && self.state.is_none() && self.old.is_empty();
         is_none && self.inlets.is_empty() && self.outlets.is_empty()
     }
 
-    /// The parcels, by number; and the names of ends without another, which are told to the log.
+    /// Takes the parcels, by number. Also returns the names of ends whose other end is missing, and logs them.
     pub(super) fn take_parcels(&mut self) -> (BTreeMap<u64, Parcel>, Vec<String>) {
         let mut inlets = std::mem::take(&mut self.inlets);
         let mut odd = Vec::new();
@@ -86,9 +86,7 @@ impl Stored {
         let odd_outlets = odd.into_iter().map(|number: u64| names_of(number)[1].clone());
         let odd: Vec<String> = odd_inlets.chain(odd_outlets).collect();
         for name in &odd {
-            log::warn!(
-                "the service manager has passed \"{name}\", which is of no use: its other end is missing"
-            );
+            log::warn!("cannot use the stored descriptor \"{name}\": its other end is missing");
         }
         (parcels, odd)
     }

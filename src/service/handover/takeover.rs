@@ -1,8 +1,9 @@
-//! Going on with what another process has left: finds out what there is, and what can be done with it.
+//! The takeover: goes on with what another process has stored.
 //!
-//! A planned restart leaves a state, and everybody goes on where they stood. A crash leaves the crash table, and everybody
-//! goes on who is there. Of whom nothing is known is told so, and closed. Nothing that is found here keeps chatd from
-//! starting: what it stumbles over three times in a row it throws away.
+//! After a planned restart there is a state, and all sessions go on where they were. After a crash there is the crash
+//! table, and all sessions go on that still have a connection. chatd closes connections that it cannot identify, with
+//! a notice. Nothing stored prevents a start: after three failed takeovers in a row it closes everything and starts
+//! anew.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -21,36 +22,36 @@ use crate::net::parcel::Parcel;
 use crate::protocol::{Form, Notice};
 use crate::service::systemd;
 
-/// How often in a row it is tried to go on with the same.
+/// How many takeovers in a row may fail.
 const MOST_ATTEMPTS: u64 = 3;
 
-/// Most messages that are read from one parcel: more than fit.
+/// Most messages that are read from one parcel: more than the kernel holds.
 const MOST_MESSAGES: usize = 4096;
 
-/// What another process has left, found out step by step.
+/// What another process has stored, while it is sorted out.
 #[derive(Debug)]
 pub struct TakenOver {
-    /// How to go on: the first of them that makes sense.
+    /// Ways to go on; the first one that is consistent counts.
     handovers: Vec<Handover>,
     connections: HashMap<SessionId, Arc<Connection>>,
     parcels: Vec<Found>,
-    /// Those that are in no parcel any more.
+    /// Connections that are in no parcel any more.
     unkept: Vec<SessionId>,
-    /// What the service manager is to forget.
+    /// Names that the service manager must forget.
     odd: Vec<String>,
     table: Arc<CrashTable>,
 }
 
-/// How to go on with everybody.
+/// Everything that the server needs to go on.
 #[derive(Debug)]
 pub struct GoingOn {
-    /// The rooms, and who is in them.
+    /// The rooms and their members.
     pub hub: Hub,
     /// The last number that a session was given.
     pub last: u64,
-    /// The sessions: their connections, and what they had read.
+    /// The sessions: their connections, and the unfinished input.
     pub sessions: Vec<(Arc<Connection>, Reading)>,
-    /// Keeps their connections for the next process.
+    /// Stores their connections for the next process.
     pub keeper: Keeper,
     /// What the next process knows if this one crashes.
     pub table: Arc<CrashTable>,
@@ -65,19 +66,19 @@ struct Found {
     ids: Vec<SessionId>,
 }
 
-/// Finds out what there is.
+/// Reads everything that is stored. Call [`TakenOver::go_on`] next.
 ///
 /// # Errors
-/// The kernel's, where there is no memory or no descriptor for what is needed anew.
+/// The kernel's, if there is no memory or no descriptor for a new crash table.
 pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
     let is_new = stored.is_empty();
     let state = stored.state.take();
     let (table, left) = take_table(stored.table.take())?;
     let (has_state, is_table_new) = (state.is_some(), left.is_none());
     let copy = table.as_fd().try_clone_to_owned()?;
-    // Where the service manager hangs, it is said later.
+    // A service manager that hangs gets this later.
     let _ = systemd::ask(move || {
-        // First of all: a state is good once.
+        // First of all: a state is valid once.
         if has_state {
             systemd::forget(STATE);
         }
@@ -107,19 +108,21 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         taken.unpack(number, parcel);
     }
     if attempts >= MOST_ATTEMPTS {
-        log::error!("cannot go on with what was stored, {attempts} times in a row: everybody is closed");
+        log::error!(
+            "the takeover failed {attempts} times in a row: closing all connections and starting anew"
+        );
         return Ok(taken);
     }
     taken.find_out(state, left);
     Ok(taken)
 }
 
-/// The crash table of another process and what is in it, or a new one.
+/// Takes over the crash table of another process and what is in it, or makes a new one.
 fn take_table(file: Option<OwnedFd>) -> io::Result<(CrashTable, Option<Left>)> {
     match file.map(CrashTable::take_over) {
         Some(Ok((table, left))) => return Ok((table, Some(left))),
         Some(Err(error)) => {
-            log::warn!("the service manager has passed \"{TABLE}\", which is of no use: {error}")
+            log::warn!("cannot use the stored descriptor \"{TABLE}\": {error}")
         }
         None => {}
     }
@@ -127,8 +130,8 @@ fn take_table(file: Option<OwnedFd>) -> io::Result<(CrashTable, Option<Left>)> {
 }
 
 impl TakenOver {
-    /// Takes the connections out of a parcel, and leaves them in it as well: each message is put in again at the end
-    /// before it is taken out at the beginning, so there is no moment without one.
+    /// Takes the connections out of a parcel, and leaves copies in it. It puts each message in again at the end
+    /// before it takes it out at the beginning, so a crash loses none.
     fn unpack(&mut self, number: u64, parcel: Parcel) {
         let queued = rustix::io::ioctl_fionread(&parcel.outlet).unwrap_or(0);
         let (mut found, mut taken) = (Found { number, parcel, messages: 0, ids: Vec::new() }, 0);
@@ -137,7 +140,7 @@ impl TakenOver {
                 Ok(sessions) if sessions.is_empty() => break,
                 Ok(sessions) => sessions,
                 Err(error) => {
-                    log::warn!("there is something in parcel {number} that is of no use: {error}");
+                    log::warn!("cannot use what is stored in \"parcel-{number}-out\": {error}");
                     break;
                 }
             };
@@ -150,7 +153,9 @@ impl TakenOver {
                     found.ids.extend(ids);
                 }
                 Err(error) => {
-                    log::warn!("connections would not outlive a crash now, trying again: {error}");
+                    log::warn!(
+                        "cannot store some connections again: {error}; until that works, a crash would close them"
+                    );
                     self.unkept.extend(ids);
                 }
             }
@@ -164,11 +169,11 @@ impl TakenOver {
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
         match Connection::new(socket, id, Some(Arc::clone(&self.table))) {
             Ok(connection) => drop(self.connections.insert(id, Arc::new(connection))),
-            Err(error) => log::warn!("cannot go on with session {}: {error}", id.0),
+            Err(error) => log::warn!("cannot take over session {}: {error}", id.0),
         }
     }
 
-    /// Finds out how to go on.
+    /// Collects the ways to go on, and logs what happened.
     fn find_out(&mut self, state: Option<OwnedFd>, left: Option<Left>) {
         let there = self.connections.values().filter(|connection| !is_over(connection));
         let ids: Vec<SessionId> = there.map(|connection| connection.id()).collect();
@@ -176,7 +181,9 @@ impl TakenOver {
         match state.map(Handover::read) {
             Some(Ok(handover)) => self.handovers.push(handover),
             Some(Err(error)) => {
-                log::error!("cannot read the state that was stored: {error}; going on as after a crash");
+                log::error!(
+                    "cannot read the stored snapshot \"{STATE}\": {error}; going on as after a crash"
+                );
             }
             None if has_left && !ids.is_empty() => {
                 log::error!("chatd has crashed: going on with {} connections", ids.len());
@@ -185,11 +192,11 @@ impl TakenOver {
         }
         self.handovers.extend(left.map(|left| crash::handover(left, &ids)));
         if self.handovers.is_empty() && !ids.is_empty() {
-            log::error!("it is not known who {} connections are: they are closed", ids.len());
+            log::error!("cannot identify {} connections: closing them", ids.len());
         }
     }
 
-    /// Goes on with what makes sense of it, and closes the connections that nobody goes on with.
+    /// Restores the hub, and closes connections that it cannot identify, with a notice.
     pub fn go_on(mut self, limits: Limits, now: Now) -> GoingOn {
         let (hub, last, readings) = self.restore(limits, now);
         let readings: HashMap<SessionId, Reading> = readings.into_iter().collect();
@@ -204,20 +211,20 @@ impl TakenOver {
         GoingOn { hub, last, sessions, table, keeper: self.into_keeper() }
     }
 
-    /// The hub as another process has left it, the last number that a session had, and what the sessions had read. What
-    /// makes no sense is told to the log, and done without.
+    /// Restores the hub of another process. Returns it with the last session number and the unfinished input of each
+    /// session. Logs what it cannot use, and returns an empty hub if nothing is left.
     fn restore(&mut self, limits: Limits, now: Now) -> (Hub, u64, Vec<(SessionId, Reading)>) {
         for Handover { last, hub } in std::mem::take(&mut self.handovers) {
             let sink_of = |id: SessionId| Some(Arc::clone(self.connections.get(&id)?) as Arc<dyn Sink>);
             match Hub::restore(limits, Box::<Local>::default(), hub, now, sink_of) {
                 Ok((hub, readings)) => return (hub, last, readings),
-                Err(error) => log::error!("cannot go on with what was stored: {error}"),
+                Err(error) => log::error!("cannot restore rooms and members: {error}"),
             }
         }
         (Hub::new(limits, Box::<Local>::default()), 0, Vec::new())
     }
 
-    /// The keeper of the connections that are left.
+    /// Returns the keeper of the connections that go on.
     fn into_keeper(self) -> Keeper {
         let Self { mut connections, parcels, unkept, odd, table, .. } = self;
         let last = parcels.iter().map(|found| found.number).max().unwrap_or(0);
@@ -230,7 +237,7 @@ impl TakenOver {
         });
         let slots = slots.collect();
         let unkept = unkept.into_iter().filter_map(|id| Some((id, connections.remove(&id)?))).collect();
-        // What has been taken over has been taken over.
+        // The takeover is complete.
         table.forget_left();
         table.set_attempts(0);
         if !odd.is_empty() {
@@ -240,9 +247,9 @@ impl TakenOver {
     }
 }
 
-/// Returns whether a connection was over before a crash, and in a parcel because nobody had thrown it away yet: nothing can
-/// be sent to it, and there is nothing to be read. (To a unix socket whose other side is gone nothing can be sent, either,
-/// but what it has said is still there.)
+/// Returns whether a connection had ended before the crash and was not yet removed from its parcel: it takes nothing,
+/// and has nothing to read. (A unix socket whose other side is gone takes nothing either, but may have something to
+/// read.)
 fn is_over(connection: &Connection) -> bool {
     let sent = rustix::net::send(connection, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let received = rustix::net::recv(connection, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
@@ -250,7 +257,7 @@ fn is_over(connection: &Connection) -> bool {
     matches!(sent, Err(Errno::PIPE | Errno::NOTSOCK)) && !is_there
 }
 
-/// Tells somebody why this is the end, if the kernel takes it at once.
+/// Sends the reason and ends the connection. The notice is lost if the kernel does not take it at once.
 fn say_goodbye(connection: &Connection) {
     let mut line = Vec::new();
     Notice::Unknown.encode(Form::PLAIN, &mut line);

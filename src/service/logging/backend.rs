@@ -35,13 +35,12 @@ pub struct Logging {
     on_stderr: bool,
 }
 
-/// Starts to log: from now on `log::info!` and its sisters write to `kind`.
-///
-/// Records of other crates below `warn` are left out.
+/// Starts to log: from now on `log::info!` and the like write to `kind`. Leaves out records of other crates below
+/// `warn`.
 ///
 /// # Errors
-/// Something has installed a logger in this process before, or the system refuses a thread. That the log itself is
-/// away is not an error: lines wait for it, the last ones are counted.
+/// If this process already has a logger, or the system refuses a thread. A log that is away is not an error: lines
+/// wait for it, and those that do not fit are counted.
 pub fn start(kind: LogKind, level: LevelFilter) -> Result<Logging, LogError> {
     start_with_socket(kind, level, Path::new(DEV_LOG))
 }
@@ -92,7 +91,7 @@ impl Logging {
         self.queue.push(entry);
     }
 
-    /// Says whether whoever started the daemon sees the log on standard error.
+    /// Returns whether the log goes to standard error.
     pub fn is_on_stderr(&self) -> bool {
         self.on_stderr
     }
@@ -106,7 +105,8 @@ impl Logging {
 
     /// Writes what is left, for at most a second, and ends the thread.
     ///
-    /// Lines logged from now on are dropped. A thread that is stuck in a write is left behind; it ends with the process.
+    /// Lines logged from now on are dropped. A thread that is stuck in a write is left behind; it ends with the
+    /// process.
     pub fn stop(self) {
         drop(self);
     }
@@ -123,7 +123,7 @@ impl Drop for Logging {
     }
 }
 
-/// What the `log` crate calls.
+/// The logger of the `log` crate.
 struct Front {
     queue: Arc<Queue>,
 }

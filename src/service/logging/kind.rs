@@ -1,4 +1,4 @@
-//! Where log lines go: what was asked for, and what that means for this process.
+//! Where log lines go: the setting, and what it means for this process.
 //!
 //! `config` reads a [`LogKind`], `backend` asks for its [`Output`]. The decision is a pure function of three facts, so
 //! that each case is a test; [`Facts::gather`] is the only part that looks at the process.
@@ -6,7 +6,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// Where log lines go, as configured.
+/// The setting `log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {
     /// Standard error if it is the journal or a terminal, otherwise syslog if there is one, otherwise standard
@@ -20,7 +20,7 @@ pub enum LogKind {
     None,
 }
 
-/// Where log lines go in this process.
+/// The output of log lines in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     /// Standard error, each line with its `<N>`, see sd-daemon(3).
@@ -33,7 +33,7 @@ pub(super) enum Output {
     Nowhere,
 }
 
-/// What the choice depends on.
+/// The facts that decide.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     /// Standard error is the stream that systemd connected to the journal.

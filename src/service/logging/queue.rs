@@ -1,8 +1,8 @@
-//! The queue between those who log and the thread that writes.
+//! The queue between the callers of `log::info!` and the thread that writes.
 //!
-//! Bounded: when it is full, a new line is counted instead of kept, and the count takes the place of the lost lines.
-//! The lock is held to push or pop one entry; nobody formats, writes or waits for a log while holding it, so that
-//! [`Queue::push`] never makes an executor thread wait for anything slow.
+//! Bounded: a full queue counts new lines instead of taking them, and the count takes the place of the lost lines.
+//! The lock is held only to push or pop one entry, never to format or write, so [`Queue::push`] never makes an executor
+//! thread wait for anything slow.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) time: SystemTime,
     /// Printable, one line, bounded: see `escape`.
     pub(super) text: String,
-    /// How many log lines are lost with it: 1, or all that it reports as lost.
+    /// How many log lines are lost if this entry is: 1, or all that it reports.
     lines: u64,
 }
 
@@ -34,8 +34,7 @@ impl Entry {
     }
 
     fn report(lost: u64) -> Self {
-        let lines = if lost == 1 { "line" } else { "lines" };
-        Self { lines: lost, ..Self::new(Level::Warn, format_args!("{lost} log {lines} lost")) }
+        Self { lines: lost, ..Self::new(Level::Warn, format_args!("log lines lost: {lost}")) }
     }
 }
 
@@ -47,7 +46,7 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Closed: the writer waits here between two attempts.
     closing: Condvar,
-    /// Nothing left to write: whoever flushes waits here.
+    /// Nothing left to write: a flush waits here.
     drained: Condvar,
 }
 
@@ -84,7 +83,7 @@ impl Queue {
         if state.closed {
             return;
         }
-        // One place is kept for the report of the lost lines.
+        // One place is reserved for the report of lost lines.
         if state.entries.len() + 1 >= QUEUE_LINES {
             state.lost += 1;
             return;
@@ -116,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Says what became of the line last popped. What is lost is told after the next line that is written.
+    /// Reports whether the line last popped was written. The count of lost lines follows the next line that is written.
     pub(super) fn settle(&self, entry: &Entry, written: bool) {
         let mut state = self.lock();
         state.writing = false;
@@ -191,7 +190,10 @@ mod tests {
         }
         let texts = texts(&queue);
         assert_eq!(texts.len(), QUEUE_LINES);
-        assert_eq!(texts[QUEUE_LINES - 2..], [(QUEUE_LINES - 2).to_string(), "10 log lines lost".to_owned()]);
+        assert_eq!(
+            texts[QUEUE_LINES - 2..],
+            [(QUEUE_LINES - 2).to_string(), "log lines lost: 10".to_owned()]
+        );
     }
 
     #[test]
@@ -203,7 +205,7 @@ mod tests {
         queue.pop();
         queue.pop();
         queue.push(entry("after"));
-        assert_eq!(texts(&queue)[QUEUE_LINES - 3..], ["1 log line lost", "after"]);
+        assert_eq!(texts(&queue)[QUEUE_LINES - 3..], ["log lines lost: 1", "after"]);
     }
 
     #[test]

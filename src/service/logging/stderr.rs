@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::queue::Entry;
 use super::writer::{Failure, Output};
 
-/// How a line looks.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `<6>text`: the journal takes the priority off, see sd-daemon(3).
@@ -158,9 +158,8 @@ mod tests {
         }
         let mut written = 0;
         for line in BufReader::new(reader).lines().map(Result::unwrap) {
-            if let Some(lost) = line.strip_prefix("<4>").and_then(|line| line.strip_suffix(" lost")) {
-                // "1 log line" or "7 log lines".
-                written += lost.split(' ').next().unwrap().parse::<usize>().unwrap();
+            if let Some(lost) = line.strip_prefix("<4>log lines lost: ") {
+                written += lost.parse::<usize>().unwrap();
             } else {
                 assert_eq!(line, format!("<6>{written}"));
                 written += 1;

@@ -146,8 +146,8 @@ mod tests {
             let (mut seen, mut lost) = (0, 0);
             while seen < lines {
                 let line = self.next();
-                match line.split_once(" log line").and_then(|(line, _)| line.rsplit(' ').next()) {
-                    Some(count) => {
+                match line.split_once("log lines lost: ") {
+                    Some((_, count)) => {
                         lost += count.parse::<usize>().unwrap();
                         seen += count.parse::<usize>().unwrap();
                     }

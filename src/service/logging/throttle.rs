@@ -22,7 +22,7 @@ impl Throttle {
         Self { period, passed: None, suppressed: 0 }
     }
 
-    /// Whether to log now: the number of lines suppressed since the last one that passed, or `None` not to.
+    /// Returns `None` not to log now; otherwise the number of lines suppressed since the last one that passed.
     pub fn pass(&mut self, now: Instant) -> Option<u64> {
         match self.passed {
             Some(passed) if now.saturating_duration_since(passed) < self.period => {

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_written_is_told_after_the_next_that_can() {
-        assert_eq!(attempts(&[Err(Failure::Lost)], false), ["one", "two", "three", "1 log line lost"]);
+        assert_eq!(attempts(&[Err(Failure::Lost)], false), ["one", "two", "three", "log lines lost: 1"]);
     }
 
     #[test]
