@@ -1,9 +1,9 @@
-//! chatd: a line-oriented chat daemon. Clients connect and send lines, and every line goes to everybody else in the room.
+//! chatd: a line-oriented chat daemon. Clients connect and send lines. Each line goes to everybody else in the room.
 //!
 //! # The floors
 //!
-//! Five floors; imports point down only, and no files import each other in a circle, except `service/config` and the
-//! command line (`tests/tidy.rs` checks both).
+//! There are five floors. Imports point down only, and no files import each other in a circle, except `service/config`
+//! and the command line. `tests/tidy.rs` checks both.
 //!
 //! | floor | where | what lives there | knows nothing about |
 //! |---|---|---|---|
@@ -18,84 +18,84 @@
 //!
 //! # Words
 //!
-//! Each has one meaning, in code as in the manual. A type has the name of its word.
+//! Each word has one meaning, in code and in the manual. Types have the names of their words.
 //!
 //! | word | meaning |
 //! |---|---|
-//! | *session* | one connection, and its task |
-//! | *line* | one message without its ending |
-//! | *room* | who hears whom; the first is `main` |
+//! | *session* | a connection and its task |
+//! | *line* | a message without its line ending |
+//! | *room* | members that get each other's lines; the first room is `main` |
 //! | *member* | a session in a room |
-//! | *name* | what a member is called |
 //! | *view* | how a member wants lines shown: `plain`, `names` or `json` |
-//! | *form* | the bytes of a line in a view: with times or without, with LF or CR LF |
+//! | *form* | a view with everything that decides the bytes of a line: times or not, LF or CR LF |
 //! | *entry* | what has a place in the order of a room: lines, or a member that joins, leaves or takes a name |
-//! | *sequencer* | what gives the entries of a room their one order |
+//! | *sequencer* | gives the entries of a room their one order |
 //! | *log* | the recent lines of a room in one form, in order |
 //! | *feed* | a log with the members who read it |
 //! | *cursor* | how far a member has been sent its log |
 //! | *notice* | a line from chatd itself |
-//! | *answer* | the notices that a command gets |
 //! | *hub* | rooms, members and names together |
 //! | *broker* | the task that owns the hub |
-//! | *input* | what comes into the hub |
+//! | *input* | what comes into the hub, from sessions and from floor 3 |
 //! | *sink* | where the bytes of a member go |
-//! | *patience* | how much longer a room waits for members that take less than `min_rate` |
+//! | *patience* | how much longer a room waits for members that read less than `min_rate` |
+//! | *quota* | how many bytes of private messages a member gets in a quarter of a second |
 //! | *drain* | stop listening, deliver, say goodbye |
+//! | *standing* | what chatd knows of a session even after a crash: name, room, view, whom it ignores |
 //! | *handover* | what the next process takes over |
-//! | *snapshot* | the hub in it, as plain values |
-//! | *descriptor store* | where the service manager keeps descriptors for the next process |
+//! | *snapshot* | the hub as plain values, a part of the handover |
+//! | *descriptor store* | where the service manager stores file descriptors for the next process |
 //! | *parcel* | connections in the descriptor store |
-//! | *crash table* | what the next process has to know of them if this one dies |
+//! | *crash table* | shared memory with what the next process has to know of each session if this one dies |
 //!
 //! # A line's journey
 //!
-//! The hub is the only writer. A session reads, and passes on what it has read, commands among it.
+//! The hub is the only writer. A session reads, and passes on what it has read, with the commands in it.
 //!
 //! 1. [`net::session`] reads what the socket has into a buffer that all sessions of a thread share.
 //! 2. `net::intake` has [`protocol::foreign`] look at its beginning, [`protocol::line`] frame it and [`protocol::text`]
-//!    clean it. It keeps what is left of an unfinished line in a small buffer, only while there is some.
-//! 3. All whole lines of one read go as one [`Input`](chat::Input) through one bounded channel to the [`chat::broker`].
-//!    A session has one input under way, and reads on when the hub has taken that in.
-//! 4. The [`chat::hub`] takes it in in order, up to the first command; then it is the turn of the next session.
-//!    `chat::interpreter` finds out what comes next, and `chat::commands` does what a command asks for.
-//! 5. Lines become an [`Entry`](chat::Entry) and go through the [`chat::sequencer`]. What it gives back,
-//!    [`chat::room`] encodes once for each form in use, and appends to the [`chat::log`] of each, or to none.
-//! 6. [`chat::delivery`] sends each member what lies between its cursor and the head of its log, without its own lines
-//!    and without waiting. What goes to many lies in pages that their sockets refer to.
-//! 7. A session whose socket was full tells the hub when it takes more ([`Input::Writable`](chat::Input::Writable)).
+//!    clean it. It stores an unfinished line in a small buffer, which exists only while there is one.
+//! 3. All whole lines of one read go as one [`Input`](chat::Input) through one channel to the [`chat::broker`]. The
+//!    channel has no limit of its own. A session has one such input under way, and reads again when the hub has it.
+//! 4. The [`chat::hub`] takes the input in order, up to the first command. Then the next session has its turn.
+//!    `chat::interpreter` reads what comes next, and `chat::commands` does what a command asks for.
+//! 5. Lines become an [`Entry`](chat::Entry) and go through the [`chat::sequencer`]. [`chat::room`] encodes what comes
+//!    back once for each form in use. It appends that to the [`chat::log`] of every form, or to none.
+//! 6. [`chat::delivery`] sends each member what is between its cursor and the head of its log, without its own lines
+//!    and without waiting. Bytes for many members are in pages that their sockets refer to.
+//! 7. A session with a full socket tells the hub when it takes more ([`Input::Writable`](chat::Input::Writable)).
 //!
 //! # Flow control
 //!
-//! * An entry that would overwrite lines that a member has not got yet waits in its room, and its session waits too.
+//! * An entry that would overwrite lines that a member has yet to get waits in its room, and its session waits too.
 //!   Other rooms go on.
-//! * A room waits for a member that takes `min_rate`. For all others together it has patience for a second, which
-//!   comes back within 30 seconds (`chat::flow`).
-//! * When its patience is used up, a room does not wait for newcomers, or for members that it has given up on. They lose
-//!   lines only when they fall a whole log behind, and are told how many.
-//! * A log takes memory for lines that somebody has not got yet. When all of it comes near `memory`, the largest rooms
-//!   drop their oldest lines, and the hub refuses new rooms and forms.
+//! * A room waits for a member that reads at `min_rate`. For all others together it has a patience of one second in any
+//!   30 seconds (`chat::flow`).
+//! * When its patience is used up, a room waits neither for newcomers nor for members that it gave up on. They lose
+//!   lines only when they fall a whole log behind, and get a notice with the number.
+//! * A log takes memory for lines that some member has yet to get. When all logs together come near `memory`, the
+//!   largest rooms drop their oldest lines, and the hub refuses new rooms and forms.
 //!
 //! # Invariants
 //!
-//! * One log, many cursors: a reader that stalls costs a cursor.
-//! * Every member of a room hears the same order, without its own lines. What is owed to one member alone (answers,
-//!   private messages, notices) has its place in that order.
-//! * What one session says is taken in in order, lines and commands.
-//! * In `names` and `json` nothing that anybody sends can seem to come from somebody else or from chatd.
-//! * A name, with all that looks like it, is held by one session at a time, or by the sessions of one user of the
-//!   machine.
+//! * One log, many cursors: a reader that stalls costs only a cursor.
+//! * Every member of a room gets the same order, without its own lines. Lines for one member alone (answers, private
+//!   messages, notices) have their place in that order.
+//! * The hub takes what a session sends in order, lines and commands.
+//! * In `names` and `json` no line of a member can seem to come from another member or from chatd.
+//! * One session at a time holds a name and all names that look like it; or the sessions of one user of the machine do.
 //! * The hub waits for nobody: what has to wait is a value in a room or a member.
-//! * Nothing a stranger does ends anything but its own session, or is logged above debug level.
-//! * What a session is sent contains no control character that another one chose, except TAB (and except with `raw`).
-//! * All that the next process has to know is plain values, which can be taken out between any two inputs.
+//! * A stranger can end only its own session, and can cause log messages only at `debug`.
+//! * No session gets a control character that another one sent, except TAB (and except with `raw`).
+//! * Everything that the next process has to know is plain values, which can be taken out between any two inputs.
 //!
 //! # The handover
 //!
-//! At a restart, connections and all that is known of them go to the next process ([`service::handover`]):
+//! At a restart, the connections and everything that chatd knows of them go to the next process
+//! ([`service::handover`]):
 //!
 //! 1. stop accepting;
-//! 2. every session stops where it stands, and leaves what it has read to the hub ([`chat::Reading`]);
+//! 2. every session stops where it is, and gives the hub what it has read and not passed on ([`chat::Reading`]);
 //! 3. the broker ends with the last session, and the hub becomes a [`chat::HubSnapshot`]: one value for each session
 //!    and for each room;
 //! 4. the snapshot goes to the descriptor store, which already has the connections, in parcels ([`net::parcel`]);
@@ -103,8 +103,8 @@
 //!
 //! A snapshot has version 2. [`chat::version_1`] reads version 1.
 //!
-//! After a crash there are the parcels and the crash table ([`net::crash_table`]): who each session is, whom it
-//! ignores, and whether half a line was being read from it or sent to it. From these the next process makes a snapshot
+//! After a crash there are the parcels and the crash table ([`net::crash_table`]). The table has the standing of each
+//! session, and whether half a line was being read from it or sent to it. From these the next process makes a snapshot
 //! without lines.
 //!
 //! # The shutdown, in order

@@ -54,6 +54,12 @@ pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) 
     async_std::task::spawn(task)
 }
 
+/// The same for tasks of which there are thousands: it has no handle, no number and no values of its own, which take 40
+/// bytes.
+pub fn spawn_session(task: impl Future<Output = ()> + Send + 'static) {
+    async_global_executor::spawn(task).detach();
+}
+
 /// Runs `job` on a thread where it may block, away from the executor.
 pub async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
     async_std::task::spawn_blocking(job).await

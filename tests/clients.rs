@@ -185,5 +185,5 @@ fn a_line_in_any_view_fits_what_programs_read_as_one() {
             assert!(line.len() < LONGEST_LINE && line.len() >= 16_384, "{} bytes", line.len());
         }
     }
-    sender.expect("-!- line cut after 32768 bytes: a byte that is not UTF-8 shows as four\n");
+    sender.expect("-!- line cut after 32768 bytes: each byte that is not UTF-8 is shown as four\n");
 }

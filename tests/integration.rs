@@ -26,6 +26,7 @@ mod limits;
 mod configuration;
 mod handover;
 mod hanging;
+mod interface;
 mod listeners;
 mod names;
 mod reasons;

@@ -239,7 +239,7 @@ fn a_word_that_is_no_command_is_compared_with_none_if_it_is_long() {
     ann.until("what else there is\n");
     let mut peak_after = |word: String| {
         ann.say(format!("/{word}\n"));
-        ann.until("with two slashes\n");
+        ann.until("begin it with // to say it\n");
         daemon.peak_rss()
     };
     // A comparison takes the product of the lengths in steps, and three rows of numbers, each as long as the word: 24

@@ -216,9 +216,10 @@ fn programs_are_shown_objects_from_the_first_line_on() {
     });
     let mut bot = Caller::connect(server.address);
     for text in ["Hello!", "You, too"] {
-        bot.expect(format!("{{\"type\":\"notice\",\"text\":\"{text}\"}}\n"));
+        bot.expect(format!("{{\"type\":\"notice\",\"code\":\"greeting\",\"text\":\"{text}\"}}\n"));
     }
-    Caller::connect(server.address).expect("{\"type\":\"notice\",\"text\":\"server full\"}\n");
+    Caller::connect(server.address)
+        .expect("{\"type\":\"notice\",\"code\":\"full\",\"text\":\"server full\"}\n");
 }
 
 #[test]
@@ -246,7 +247,7 @@ fn who_calls_on_a_unix_socket_is_who_the_kernel_says() {
     ann.expect(format!("-!- you are {login} now; /help says what else there is\n"));
     let mut local = Caller::connect_unix(&path);
     local.expect(crate::support::GREETING);
-    ann.expect(format!("-!- +{login} has come, a user of this machine: you are guest1 now\n"));
+    ann.expect(format!("-!- +{login}, a user of this machine, has connected: you are guest1 now\n"));
     local.say("/usr/bin/backup failed\n");
     ann.expect(format!("<+{login}> /usr/bin/backup failed\n"));
     ann.say(format!("/nick {login}\n"));

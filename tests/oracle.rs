@@ -200,7 +200,7 @@ fn it_sees_more_empty_lines_than_crashes() {
 fn it_sees_what_nobody_said_and_who_is_called_something_else() {
     for (view, strange) in [
         (View::Plain, "-!- hello\n"),
-        (View::Plain, "-!- chatd has crashed and gone on: lines of that moment may be lost\n"),
+        (View::Plain, "-!- chatd crashed and was restarted: some lines may be lost\n"),
         (View::Names, "-!- ann left (2 here)\n"),
         (View::Names, "hello\n"),
         (View::Json, "{\"type\":\"skipped\",\"lines\":3}\n"),
@@ -271,7 +271,7 @@ fn whoever_is_told_of_crashes_is_told_of_each_once() {
     ] {
         let mut room = Room::new(0, false);
         room.ears.push(Ear::new(0, view, false, 0));
-        (0..told).for_each(|_| room.hear(0, view.notice(CRASHED).as_bytes()));
+        (0..told).for_each(|_| room.hear(0, view.notice("\"code\":\"crashed\"", CRASHED).as_bytes()));
         assert_eq!(room.ears[0].is_to_be_told(), view != View::Plain && told == 0);
         room.ears[0].check_notices(crashes, &mut room.tally);
         assert_eq!(room.faults().is_empty(), is_good, "{view:?}: told {told} times of {crashes}");

@@ -172,7 +172,7 @@ fn a_promise_that_is_not_kept_is_an_error_that_names_it() {
 /// Whoever connects has started it, and would start it again at once.
 #[test]
 fn who_connects_is_turned_away_where_the_configuration_has_a_mistake() {
-    const NOTICE: &str = "-!- closing: chatd cannot start, for its configuration has a mistake\n";
+    const NOTICE: &str = "-!- closing: chatd cannot start: its configuration has a mistake\n";
     let folder = Folder::new();
     let file = folder.write("chatd.toml", "max_lines = 5\n");
     for (options, code) in [(["--config", text(&file)], 78), (["--max-line", "many"], 2)] {

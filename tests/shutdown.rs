@@ -140,7 +140,7 @@ fn those_who_are_shown_notices_are_told_of_the_end() {
     daemon.signal("TERM");
     let told = |caller: &mut Caller| String::from_utf8(caller.rest()).unwrap();
     assert!(told(&mut ann).ends_with("\n-!- closing: chatd is stopping\n"));
-    assert!(told(&mut bot).ends_with("\n{\"type\":\"notice\",\"text\":\"closing: chatd is stopping\"}\n"));
+    assert!(told(&mut bot).ends_with("\n{\"type\":\"notice\",\"code\":\"closing\",\"reason\":\"stopping\",\"text\":\"closing: chatd is stopping\"}\n"));
     ben.expect_end();
     assert_eq!(daemon.wait().code(), Some(0));
 }

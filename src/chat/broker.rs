@@ -1,9 +1,9 @@
-//! The broker: the one task that owns the hub.
+//! The broker: the only task that owns the hub.
 //!
-//! It takes in all inputs that are ready, has the hub apply them, and sends what is new. Sending never waits, so no
-//! session can hold the broker up. (Waking a task for every member and line costs a quarter more than the sending
-//! itself.) It ends when its last input is gone, that is, when every sender has been dropped: nothing else needs to be
-//! said. What waits for somebody to read is said before that, unless another process takes it over.
+//! The broker takes all inputs that are ready, has the hub apply them, and sends what is new. Sending never waits, so
+//! no session can hold up the broker. (To wake a task for every member and line costs a quarter more than the sending
+//! itself.) The broker ends when every sender has been dropped and the hub has nothing to go on with. Before that,
+//! entries that wait for a reader get their place, unless the next process takes them over.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -16,49 +16,46 @@ use super::id::Now;
 use super::input::Input;
 use crate::rt;
 
-/// Most inputs that are applied, and most steps that are gone on with, before what is new is delivered.
+/// Most inputs to apply, and most steps to go on with, before the hub delivers what is new.
 const BATCH: usize = 1024;
 
-/// To how many members the broker sends before the other tasks have their turn.
+/// Number of members to send to before the other tasks run.
 const DELIVERIES_IN_A_ROW: usize = 128;
 
-/// What the channel to the broker holds besides the one input that each of its senders may have under
-/// way: nothing. A session has one sender and never clones it, so that is the bound.
-const CHANNEL_BUFFER: usize = 0;
-
-/// What the broker is woken for.
+/// Why the broker wakes up.
 enum Event {
     Input(Input),
     /// The hub has something to go on with.
     Work,
-    /// It is time to look at who does not read.
+    /// It is time to look at members that do not read.
     Tick,
-    /// All senders are gone.
+    /// All senders are gone, and nothing waits.
     End,
 }
 
 /// The task that owns the hub.
 pub struct Broker {
     hub: Hub,
-    inputs_rx: mpsc::Receiver<Input>,
-    /// All senders are gone; what waits in a room is still to be said.
+    inputs_rx: mpsc::UnboundedReceiver<Input>,
+    /// Whether all senders are gone. Entries that wait in a room still get their place.
     has_ended: bool,
-    /// It will be said by another process.
+    /// Whether the next process takes over what waits.
     is_frozen: bool,
     timer: rt::Timer,
-    /// When it fires.
+    /// When the timer fires.
     next_tick: Option<Instant>,
 }
 
 impl Broker {
-    /// A broker for `hub`, and the sender from which each session gets its own.
-    pub fn new(hub: Hub) -> (Self, mpsc::Sender<Input>) {
-        let (inputs_tx, inputs_rx) = mpsc::channel(CHANNEL_BUFFER);
+    /// Returns a broker for `hub`, and the sender that each session clones. The channel has no limit of its own: a
+    /// session has at most one [`Input::Read`] under way, and one of each other kind.
+    pub fn new(hub: Hub) -> (Self, mpsc::UnboundedSender<Input>) {
+        let (inputs_tx, inputs_rx) = mpsc::unbounded();
         let timer = rt::Timer::default();
         (Self { hub, inputs_rx, has_ended: false, is_frozen: false, timer, next_tick: None }, inputs_tx)
     }
 
-    /// Runs until the last input has been said and no more can come; leaves the hub as it is then.
+    /// Runs until no more input can come and the hub has nothing to go on with. Returns the hub as it is then.
     pub async fn run(mut self) -> Hub {
         loop {
             match future::poll_fn(|cx| self.poll_event(cx)).await {
@@ -94,7 +91,7 @@ impl Broker {
         match self.hub.next_tick() {
             None => self.timer.clear(),
             Some(when) => {
-                // One that fires too early does no harm, and setting it costs a system call.
+                // A timer that fires too early does no harm, and setting it costs a system call.
                 let is_late = !self.timer.is_set() || self.next_tick.is_none_or(|set| when < set);
                 if is_late {
                     self.timer.set(when);

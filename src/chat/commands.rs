@@ -1,40 +1,46 @@
-//! Commands: what the hub does for a session that sends a line which begins with a slash.
+//! Commands: what the hub does for a session that sends a command.
 //!
-//! Answers go to whoever has asked, and to nobody else; they are worded in `protocol::answer`. `/quit` is the hub's own.
+//! Answers go only to the session that asked. Their sentences stand in `protocol::notice` and `protocol::object`. The
+//! hub itself does `/quit`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::directory::{Directory, Place};
 use super::id::{Now, RoomId, SessionId};
 use super::member::Member;
+use super::nick;
 use super::room::Room;
-use crate::protocol::{Answer, Command, Form, Kind, Name, View, Who};
+use crate::protocol::command::{COMMANDS, Recall};
+use crate::protocol::object::History;
+use crate::protocol::{Command, Kind, Name, Notice, Object, Person, RoomCount, View, Who};
 
-/// Most names in the answer to `/who`, and most rooms in that to `/rooms`; the others are counted.
+/// Most names in the answer to `/who`, and most rooms in the answer to `/rooms`. The answer has the number of the
+/// others.
 const MOST_LISTED: usize = 100;
 
-/// Bytes that may wait for a member before private messages for it are refused: nobody can fill the memory by
-/// talking to somebody who does not read.
+/// Bytes of answers and private messages that wait for a member before the hub refuses further private messages to it:
+/// messages to members that do not read must not fill the memory.
 const MOST_OWED: usize = 64 * 1024;
 
-/// Most names in the answer to a name that nobody has exactly.
+/// Most names in the answer [`Notice::Alike`].
 const MOST_ALIKE: usize = 5;
 
-/// Whom a member ignores, at most.
+/// Most sessions that a member can ignore.
 pub(super) const MOST_IGNORED: usize = 100;
 
-/// `/last` without a number.
+/// Lines that `/last` shows without a number.
 const LAST_LINES: u32 = 20;
 
-/// Does what a session asks for. What it says, and what others are to be told, is left in `directory.outgoing`.
+/// Does what a session asks for. What it says, and what others are to be told, goes to the sequencer.
 pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Command, now: Now) {
     if directory.member(from).is_some_and(|member| member.name().is_some()) {
-        // Of whom the kernel says it: that it asks for something shows that it is no script.
+        // A member with a name from the kernel is announced at its first command: it is no script then.
         directory.introduce(from, now);
     }
-    let answer = match command {
-        Command::Help => Some(Answer::Help),
-        Command::Nick(name) => nick(directory, from, name, now),
+    let notice = match command {
+        Command::Help => help(directory, from),
+        Command::Nick(name, key) => nick::nick(directory, from, name, key, now),
         Command::Who => who(directory, from),
         Command::Me(text) => {
             directory.say(from, Kind::Emote, format!("{text}\n").into_bytes(), 1, now);
@@ -43,28 +49,31 @@ pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Comma
         Command::Msg { to, text } => Some(msg(directory, from, &to, &text, now)),
         Command::Join(name) => join(directory, from, name, now),
         Command::Rooms => Some(rooms(directory)),
-        Command::Last(lines) => last(directory, from, lines.unwrap_or(LAST_LINES)),
+        Command::Last(recall) => last(directory, from, recall),
+        Command::Sync(token) => sync(directory, from, &token),
         Command::View(view) => self::view(directory, from, view, now),
         Command::Time(times) => time(directory, from, times, now),
         Command::Ignore(name) => Some(ignore(directory, from, &name)),
         Command::Quit => None,
     };
-    if let Some(answer) = answer {
-        directory.answer(from, &answer);
+    if let Some(notice) = notice {
+        directory.notify(from, &notice);
     }
 }
 
-/// Who is called that: a name as it was typed, or that of a guest. Somebody whose name only looks like it is not meant:
-/// then the answer says who there is.
-fn find(directory: &Directory, name: &str) -> Result<SessionId, Answer> {
+/// Returns the session with a name as typed, also that of a guest.
+///
+/// # Errors
+/// The notice for the sender, if no session has exactly that name. It lists those that only look like it.
+pub(super) fn find(directory: &Directory, name: &str) -> Result<SessionId, Notice> {
     let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
     let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
     if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
         let guest = directory.member(SessionId(number)).filter(|member| member.name().is_none());
-        return guest.map(|guest| guest.id).ok_or(Answer::NobodyCalledThat);
+        return guest.map(|guest| guest.id).ok_or(Notice::Nobody);
     }
     let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name));
-    let name = name.map_err(|_| Answer::NobodyCalledThat)?;
+    let name = name.map_err(|_| Notice::Nobody)?;
     let alike: Vec<&Member> = directory.names.holders(&name).filter_map(|id| directory.member(id)).collect();
     let is_meant = |member: &&Member| {
         let who = member.who();
@@ -73,61 +82,41 @@ fn find(directory: &Directory, name: &str) -> Result<SessionId, Answer> {
     alike.iter().copied().find(is_meant).map(|member| member.id).ok_or_else(|| only_alike(&alike))
 }
 
-/// The answer to a name that nobody has exactly: the names that look like it.
-fn only_alike(alike: &[&Member]) -> Answer {
-    let names: BTreeSet<String> = alike.iter().map(|member| member.who().to_string()).collect();
-    let names: Vec<String> = names.into_iter().take(MOST_ALIKE).collect();
-    if names.is_empty() { Answer::NobodyCalledThat } else { Answer::OnlyAlike(names) }
+/// Returns the answer to a name that nobody has exactly: the names that look like it.
+fn only_alike(alike: &[&Member]) -> Notice {
+    let named = alike.iter().map(|member| (member.who().to_string(), Person::of(&member.who(), false)));
+    // One of each name: a user may be there several times.
+    let named: BTreeMap<String, Person> = named.collect();
+    let members: Vec<Person> = named.into_values().take(MOST_ALIKE).collect();
+    if members.is_empty() { Notice::Nobody } else { Notice::Alike { members } }
 }
 
-fn nick(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Option<Answer> {
+fn help(directory: &mut Directory, from: SessionId) -> Option<Notice> {
+    directory.tell(from, |form, out| {
+        let mut line = |command: String, about: &str| {
+            form.notice(&Notice::Help { command, about: about.to_owned() }, out)
+        };
+        COMMANDS.iter().for_each(|spec| line(spec.to_string(), spec.about));
+        line("//TEXT".to_owned(), "say /TEXT");
+    });
+    None
+}
+
+fn sync(directory: &mut Directory, from: SessionId, token: &str) -> Option<Notice> {
+    let who = directory.member(from)?.who();
     let place = directory.place(from)?;
-    let before = directory.member(from)?.who();
-    if before.verified {
-        return Some(Answer::IsVerified(before.name.clone()));
-    }
-    if directory.names.is_taken(&name, from) {
-        let hint = free_name(directory, from, &name);
-        return Some(Answer::Taken { name, hint });
-    }
-    let member = directory.member(from)?;
-    let is_first = member.name().is_none() && place.form.view() == View::Plain;
-    let form = if is_first { place.form.with(View::Names, member.times) } else { place.form };
-    if let Some(refusal) = no_memory(directory, Place { form, ..place }) {
-        return Some(refusal);
-    }
-    let member = directory.member_mut(from)?;
-    let is_known = member.is_present || std::mem::take(&mut member.has_spoken);
-    let is_other = before.name != name;
-    directory.names.forget(&before);
-    directory.give_name(from, Who { id: from.0, name: name.clone(), verified: false });
-    change_form(directory, from, form, now);
-    if !is_known {
-        directory.introduce(from, now);
-    } else if is_other {
-        directory.member_mut(from)?.is_present = true;
-        directory.renamed(from, before, now);
-    }
-    directory.changed.push(from);
-    Some(Answer::Named(name))
+    let room = directory.room(place.room);
+    let (room, epoch, seq) = (Arc::clone(room.name()), room.epoch(), room.said());
+    let (name, room) = (who.name.as_str().into(), room.as_str().into());
+    let synced =
+        Object::Synced { token: token.into(), id: from.0, name, verified: who.verified, room, epoch, seq };
+    directory.tell(from, |form, out| form.object(&synced, out));
+    None
 }
 
-/// A name like `name` that nobody has.
-fn free_name(directory: &Directory, from: SessionId, name: &Name) -> Option<Name> {
-    let numbered = (2..100).filter_map(|number| Name::parse(&format!("{}{number}", name.as_str())).ok());
-    numbered.into_iter().find(|free| !directory.names.is_taken(free, from))
-}
-
-/// The refusal of a log that is not there, where there is little memory left.
-fn no_memory(directory: &mut Directory, place: Place) -> Option<Answer> {
-    let is_crowded = directory.is_crowded;
-    let has_log = directory.room(place.room).feeds().any(|feed| feed.form() == place.form);
-    (is_crowded && !has_log).then_some(Answer::NoMemory)
-}
-
-fn who(directory: &Directory, from: SessionId) -> Option<Answer> {
+fn who(directory: &Directory, from: SessionId) -> Option<Notice> {
     let room = directory.rooms().get(&directory.place(from)?.room)?;
-    // Those with names first.
+    // Members with names come first.
     let mut everybody: Vec<&Member> = room.members().collect();
     let count = everybody.len();
     let rank = |member: &&Member| (member.name().is_none(), member.id);
@@ -136,69 +125,65 @@ fn who(directory: &Directory, from: SessionId) -> Option<Answer> {
         everybody.truncate(MOST_LISTED);
     }
     everybody.sort_unstable_by_key(rank);
-    Some(Answer::Who { count, names: everybody.iter().map(|one| told_apart(directory, one)).collect() })
+    Some(Notice::Who { count, members: everybody.iter().map(|one| person(directory, one)).collect() })
 }
 
-/// What somebody is called, with the number of the session where another user of this machine is called something that
-/// looks the same.
-fn told_apart(directory: &Directory, member: &Member) -> String {
+/// Returns a member for a list. It is a lookalike if the name of another user of this machine looks the same.
+fn person(directory: &Directory, member: &Member) -> Person {
     let who = member.who();
     let is_other = |id: SessionId| {
         directory.member(id).is_some_and(|other| other.who().verified && other.who().name != who.name)
     };
-    if who.verified && directory.names.holders(&who.name).any(is_other) {
-        return format!("{who} (#{})", who.id);
-    }
-    who.to_string()
+    Person::of(&who, who.verified && directory.names.holders(&who.name).any(is_other))
 }
 
-fn msg(directory: &mut Directory, from: SessionId, to: &str, text: &str, now: Now) -> Answer {
+fn msg(directory: &mut Directory, from: SessionId, to: &str, text: &str, now: Now) -> Notice {
     let target = match find(directory, to) {
         Ok(target) => target,
-        Err(answer) => return answer,
+        Err(notice) => return notice,
     };
     if target == from {
-        return Answer::ThatIsYou;
+        return Notice::Yourself;
     }
     let (Some(sender), Some(member)) = (directory.member(from), directory.member(target)) else {
-        return Answer::NobodyCalledThat;
+        return Notice::Nobody;
     };
     let (sender, receiver) = (sender.who(), member.who());
     if member.ignored.contains(&from) {
-        return Answer::IgnoresYou(Who::clone(&receiver));
+        return Notice::IgnoresYou { name: receiver.name.to_string(), verified: receiver.verified };
     }
-    // Where there is little memory left, one message waits for a member, and no more.
+    // Near `memory`, only one message can wait for a member.
     let most = if directory.is_crowded { 0 } else { MOST_OWED };
     if member.is_broken || member.owed_bytes() > most {
-        return Answer::DoesNotRead(Who::clone(&receiver));
+        return Notice::DoesNotRead { name: receiver.name.to_string(), verified: receiver.verified };
     }
-    directory.tell(target, |form, out| form.private(&sender, &receiver, text, now.wall, out));
-    Answer::Told(Who::clone(&receiver))
+    directory.tell_privately(target, now, |form, out| form.private(&sender, &receiver, text, now.wall, out));
+    Notice::Told { name: receiver.name.to_string(), verified: receiver.verified }
 }
 
-fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Option<Answer> {
+fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Option<Notice> {
     let place = directory.place(from)?;
     let there = directory.room_called(&name);
     if there == Some(place.room) {
-        return Some(Answer::AlreadyThere);
+        return Some(Notice::AlreadyThere);
     }
-    // The room that is empty then makes way for the new one.
+    // A room that this leaves empty does not count.
     let is_last = place.room != RoomId::MAIN && directory.room(place.room).count() == 1;
     let most = directory.limits.max_rooms;
     if there.is_none() && directory.rooms().len() - usize::from(is_last) >= most {
-        return Some(Answer::TooManyRooms(most));
+        return Some(Notice::TooManyRooms { max: most });
     }
     if there.is_none() && directory.is_crowded {
-        return Some(Answer::NoMemory);
+        return Some(Notice::NoMemory);
     }
     let there = there.unwrap_or_else(|| directory.add_room(name, 0));
     let to = Place { room: there, ..place };
-    if let Some(refusal) = no_memory(directory, to) {
+    if let Some(refusal) = directory.no_memory(to) {
         return Some(refusal);
     }
     directory.relocate(from, to, now);
     let member = directory.member_mut(from)?;
-    // Nobody there has heard it under the name that it has.
+    // Nobody in the new room knows its name.
     member.has_spoken = false;
     let who = member.is_present.then(|| Who::clone(&member.who()));
     if let Some(who) = who {
@@ -210,10 +195,10 @@ fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Opt
     directory.drop_if_empty(place.room);
     directory.changed.push(from);
     let room = directory.room(there);
-    Some(Answer::Entered { room: Name::clone(room.name()), members: room.count() })
+    Some(Notice::Entered { room: room.name().to_string(), members: room.count(), epoch: room.epoch() })
 }
 
-fn rooms(directory: &Directory) -> Answer {
+fn rooms(directory: &Directory) -> Notice {
     let mut rooms: Vec<&Room> = directory.rooms().values().collect();
     let count = rooms.len();
     let rank = |room: &&Room| std::cmp::Reverse(room.count());
@@ -222,102 +207,113 @@ fn rooms(directory: &Directory) -> Answer {
         rooms.truncate(MOST_LISTED);
     }
     rooms.sort_by_key(rank);
-    let listed = rooms.iter().map(|room| (Name::clone(room.name()), room.count()));
-    Answer::Rooms { count, rooms: listed.collect() }
+    let listed = rooms.iter().map(|room| RoomCount { room: room.name().to_string(), members: room.count() });
+    Notice::Rooms { count, rooms: listed.collect() }
 }
 
-fn last(directory: &mut Directory, from: SessionId, lines: u32) -> Option<Answer> {
+fn last(directory: &mut Directory, from: SessionId, recall: Recall) -> Option<Notice> {
     if directory.limits.history == 0 {
-        return Some(Answer::NoHistory);
+        return Some(Notice::NoHistory);
     }
     let Place { room, form } = directory.place(from)?;
     let room = directory.rooms().get(&room)?;
     let ignored = &directory.member(from)?.ignored;
-    let mut shown = Vec::new();
     let is_shown = |other| !ignored.contains(&SessionId(other));
-    let count = room.history.show(lines as usize, room.name().as_str(), form, is_shown, &mut shown);
+    let (name, mut shown) = (Arc::clone(room.name()), Vec::new());
+    let name = name.as_str();
+    let first_kept = room.history.first().unwrap_or(room.said() + 1);
+    let envelope = History { room: name.into(), epoch: room.epoch(), first_kept, ..History::default() };
+    let answer = match recall {
+        Recall::Last { lines, pattern } => {
+            let lines = lines.unwrap_or(LAST_LINES) as usize;
+            let lines = room.history.last(lines, pattern.as_deref(), name, form, is_shown, &mut shown);
+            History { lines, pattern: pattern.map(Into::into), ..envelope }
+        }
+        Recall::Since { seq, epoch } => {
+            let since =
+                if epoch.is_none_or(|epoch| epoch == room.epoch()) { seq.min(room.said()) } else { 0 };
+            let (lines, more) = room.history.since(since, name, form, is_shown, &mut shown);
+            let missing = (first_kept - 1).saturating_sub(since);
+            History { lines, missing, more, since: Some(since), ..envelope }
+        }
+    };
+    let answer = Object::History(answer);
     directory.tell(from, |form, out| {
-        Answer::Last(count).encode(form, out);
+        form.object(&answer, out);
+        let is_empty = shown.is_empty();
         out.append(&mut shown);
-        if count > 0 {
-            Answer::EndOfLast.encode(form, out);
+        // An empty answer needs no end for people: its sentence says it.
+        if !is_empty || form.view() == View::Json {
+            form.object(&Object::HistoryEnd, out);
         }
     });
     None
 }
 
-fn view(directory: &mut Directory, from: SessionId, view: View, now: Now) -> Option<Answer> {
+fn view(directory: &mut Directory, from: SessionId, view: View, now: Now) -> Option<Notice> {
     let place = directory.place(from)?;
     let form = place.form.with(view, directory.member(from)?.times);
-    if let Some(refusal) = no_memory(directory, Place { form, ..place }) {
+    if let Some(refusal) = directory.no_memory(Place { form, ..place }) {
         return Some(refusal);
     }
     if view != View::Plain {
         directory.introduce(from, now);
     }
-    change_form(directory, from, form, now);
-    Some(Answer::Viewed(view))
+    directory.change_form(from, form, now);
+    Some(Notice::Viewed { view })
 }
 
-fn time(directory: &mut Directory, from: SessionId, times: bool, now: Now) -> Option<Answer> {
+fn time(directory: &mut Directory, from: SessionId, times: bool, now: Now) -> Option<Notice> {
     let place = directory.place(from)?;
     let view = place.form.view();
     let form = place.form.with(view, times);
-    if let Some(refusal) = no_memory(directory, Place { form, ..place }) {
+    if let Some(refusal) = directory.no_memory(Place { form, ..place }) {
         return Some(refusal);
     }
     directory.member_mut(from)?.times = times;
-    change_form(directory, from, form, now);
-    Some(Answer::Timed { times, view })
+    directory.change_form(from, form, now);
+    Some(Notice::Timed { times, view })
 }
 
-/// A session has spoken telnet: its lines end with CR LF from now on (RFC 854).
+/// Ends the lines of a session with CR LF from now on, because it has sent a telnet command (RFC 854).
 pub(super) fn end_lines_for_telnet(directory: &mut Directory, from: SessionId, now: Now) {
     if let Some(place) = directory.place(from) {
-        change_form(directory, from, place.form.with_crlf(), now);
+        directory.change_form(from, place.form.with_crlf(), now);
     }
 }
 
-/// Shows lines to a session in another form from now on.
-fn change_form(directory: &mut Directory, from: SessionId, form: Form, now: Now) {
-    directory.changed.push(from);
-    if let Some(place) = directory.place(from).filter(|place| place.form != form) {
-        directory.relocate(from, Place { form, ..place }, now);
-    }
-}
-
-fn ignore(directory: &mut Directory, from: SessionId, name: &str) -> Answer {
+fn ignore(directory: &mut Directory, from: SessionId, name: &str) -> Notice {
     let other = match find(directory, name) {
         Ok(other) => other,
-        Err(answer) => return answer,
+        Err(notice) => return notice,
     };
     if other == from {
-        return Answer::ThatIsYou;
+        return Notice::Yourself;
     }
     let Some(who) = directory.member(other).map(|member| Who::clone(&member.who())) else {
-        return Answer::NobodyCalledThat;
+        return Notice::Nobody;
     };
-    let ignored = directory.member(from).map_or_else(Vec::new, |member| member.ignored.clone());
+    let ignored = directory.member(from).map_or_else(Vec::new, |member| member.ignored.to_vec());
     let mut kept: Vec<SessionId> = ignored.iter().copied().filter(|id| *id != other).collect();
     let is_new = kept.len() == ignored.len();
     if is_new && kept.len() >= MOST_IGNORED {
-        // A session that is gone says nothing more.
+        // Sessions that are gone do not count among the ignored.
         kept.retain(|id| directory.member(*id).is_some());
         if kept.len() >= MOST_IGNORED {
-            return Answer::IgnoresTooMany(MOST_IGNORED);
+            return Notice::IgnoresTooMany { max: MOST_IGNORED };
         }
     }
     kept.extend(is_new.then_some(other));
     if let Some(feed) = directory.feed(from) {
-        if let Some((member, log)) = feed.reader(from) {
-            // What is half sent is finished by the rule by which it was begun.
+        feed.change(from, |member, log| {
+            // A line that is half sent is finished first: the old rule still decides about it.
             member.finish_line(log);
-            member.ignored = kept;
-        }
-        feed.recount();
+            member.ignored = kept.into();
+        });
     }
     directory.changed.push(from);
-    if is_new { Answer::Ignored(who) } else { Answer::HeardAgain(who) }
+    let (name, verified) = (who.name.to_string(), who.verified);
+    if is_new { Notice::Ignored { name, verified } } else { Notice::Heard { name, verified } }
 }
 
 #[cfg(test)]
@@ -329,6 +325,7 @@ mod tests {
     use super::*;
     use crate::chat::testing::{Person, TestHub, lines};
     use crate::chat::{Arrival, Read};
+    use crate::protocol::Key;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -550,7 +547,7 @@ mod tests {
         let alike = hub.answer(&mut ben, "/msg ANN <eve> boo");
         assert_eq!(
             (alike.as_str(), ann.read_all().as_str()),
-            ("-!- nobody is called exactly that; there is ann\n", "")
+            ("-!- nobody has exactly that name; similar names: ann\n", "")
         );
         assert_eq!(hub.answer(&mut ben, "/msg ann <eve> boo"), "-!- told ann\n");
         assert_eq!(ann.read_all(), "[guest2 -> you] <eve> boo\n");
@@ -581,7 +578,8 @@ mod tests {
         let mut refused = 0;
         for _ in 0..50 {
             let answer = hub.answer(&mut ann, &format!("/msg ben {text}"));
-            refused += answer.matches("-!- ben does not read, and did not get it\n").count();
+            hub.wait(SECOND);
+            refused += answer.matches("-!- ben is not reading, and did not get it\n").count();
         }
         assert_eq!(refused, 50 - 7, "64 KiB and one more");
         assert!(ben.member(Member::owed_bytes) < 80_000);
@@ -595,7 +593,11 @@ mod tests {
         ann.read_all();
         assert_eq!(hub.answer(&mut ann, "/rooms"), "-!- 1 room: main (2)\n");
         assert_eq!(hub.answer(&mut ann, "/join ops"), "-!- you are in ops now (1 here)\n");
-        assert_eq!(hub.answer(&mut ann, "/join OPS"), "-!- you are there\n", "what looks alike is the same");
+        assert_eq!(
+            hub.answer(&mut ann, "/join OPS"),
+            "-!- you are already in that room\n",
+            "what looks alike is the same"
+        );
         hub.wait(SECOND);
         assert_eq!(ben.read_all(), "-!- ann left (1 here)\n");
         hub.say(&mut ben, "in main\n");
@@ -615,7 +617,7 @@ mod tests {
         assert_eq!(hub.answer(&mut ann, "/rooms"), "-!- 3 rooms: lab (1), fourth (1), main (0)\n");
         hub.leave(ben);
         assert_eq!(hub.answer(&mut ann, "/rooms"), "-!- 2 rooms: fourth (1), main (0)\n");
-        assert_eq!(hub.hub().traffic().rooms(), 2);
+        assert_eq!(hub.hub().traffic().rooms.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     #[test]
@@ -655,7 +657,7 @@ mod tests {
         let mut off = TestHub::new(|limits| limits.history = 0);
         let mut ann = off.join();
         off.say(&mut ann, "one\n");
-        assert_eq!(off.answer(&mut ann, "/last"), "-!- nothing is kept here to be shown again\n");
+        assert_eq!(off.answer(&mut ann, "/last"), "-!- the history is turned off here\n");
     }
 
     #[test]
@@ -698,7 +700,7 @@ mod tests {
         }
         let last = hub.join();
         let answer = hub.answer(&mut ann, &format!("/ignore guest{}", last.id().0));
-        assert_eq!(answer, "-!- you ignore 100 already, and hear this one still\n");
+        assert_eq!(answer, "-!- you already ignore 100, the most that you can; this one is not ignored\n");
         others.iter_mut().for_each(|other| hub.say(other, "not heard\n"));
         assert!(!ann.read_all().contains("not heard"));
     }
@@ -711,7 +713,7 @@ mod tests {
         hub.wait(SECOND);
         ann.read_all();
         let mut root = hub.arrive(verified("root"));
-        assert_eq!(ben.read_all(), "-!- +root has come, a user of this machine: you are guest2 now\n");
+        assert_eq!(ben.read_all(), "-!- +root, a user of this machine, has connected: you are guest2 now\n");
         assert_eq!(ann.read_all(), "-!- r00t is now guest2\n");
         assert!(hub.answer(&mut ben, "/nick root").starts_with("-!- root is taken"));
         hub.say(&mut root, "hi\n");
@@ -745,7 +747,7 @@ mod tests {
         let mut ben = hub.join();
         assert_eq!(
             hub.answer(&mut ben, "/msg +bill hi"),
-            "-!- nobody is called exactly that; there is bill\n"
+            "-!- nobody has exactly that name; similar names: bill\n"
         );
     }
 
@@ -769,7 +771,7 @@ mod tests {
             assert_eq!(who, format!("-!- 3 here: ann, +{first} (#2), +{second} (#3)\n"), "told apart");
             hub.leave(one);
             let alike = hub.answer(&mut ann, &format!("/msg {first} psst"));
-            assert_eq!(alike, format!("-!- nobody is called exactly that; there is +{second}\n"));
+            assert_eq!(alike, format!("-!- nobody has exactly that name; similar names: +{second}\n"));
             other.read_all();
             assert_eq!(hub.answer(&mut ann, "/who"), format!("-!- 2 here: ann, +{second}\n"));
         }
@@ -930,6 +932,239 @@ mod tests {
             return None;
         }
         Some(line.strip_prefix("<ann> ").unwrap_or(line).to_owned())
+    }
+
+    /// The only object of that type in what was heard.
+    fn object(heard: &str, kind: &str) -> serde_json::Value {
+        let found: Vec<_> = parsed(heard).into_iter().filter(|one| one["type"] == kind).collect();
+        assert_eq!(found.len(), 1, "{kind} in {heard}");
+        found.into_iter().next().unwrap()
+    }
+
+    fn bot(hub: &mut TestHub) -> Person {
+        let mut bot = hub.join();
+        hub.ask(&mut bot, "/view json");
+        bot.read_all();
+        bot
+    }
+
+    /// The key that somebody is given with a name.
+    fn key_of(hub: &mut TestHub, person: &mut Person, name: &str) -> String {
+        let heard = hub.answer(person, &format!("/nick {name}"));
+        let named = object(&heard, "notice");
+        assert_eq!((&named["code"], &named["name"]), (&"named".into(), &name.into()));
+        named["key"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_token_comes_back_when_all_before_it_has_its_place() {
+        let mut hub = TestHub::default();
+        let (mut ann, mut bot) = (hub.join_as("ann"), bot(&mut hub));
+        ann.read_all();
+        hub.say(&mut bot, "one\ntwo\n/sync a-1\nthree\n");
+        let synced = object(&bot.read_all(), "synced");
+        let epoch = synced["epoch"].as_u64().unwrap();
+        assert_eq!(
+            synced,
+            serde_json::json!({
+                "type": "synced", "token": "a-1", "id": 2, "name": "guest2", "verified": false, "room": "main",
+                "epoch": epoch, "seq": 2
+            })
+        );
+        assert_eq!(
+            ann.read_all(),
+            "-!- guest2 joined (2 here)\n<guest2> one\n<guest2> two\n<guest2> three\n"
+        );
+        assert_eq!(hub.answer(&mut ann, "/sync x"), "-!- synced x\n");
+    }
+
+    #[test]
+    fn over_a_full_room_the_token_waits_until_the_room_has_taken_what_was_said() {
+        let mut hub = TestHub::new(|limits| limits.log_size = 4096);
+        let (mut slow, mut bot) = (hub.join(), bot(&mut hub));
+        hub.say(&mut bot, &format!("{}/sync late\n", lines(0, 2000)));
+        assert!(!bot.read_all().contains("synced"), "the room is full");
+        let mut heard = String::new();
+        while !heard.contains("synced") {
+            assert!(!slow.read_all().is_empty(), "nothing more comes, and no token has come");
+            hub.settle();
+            heard.push_str(&bot.read_all());
+        }
+        assert_eq!(object(&heard, "synced")["seq"], 2000);
+    }
+
+    #[test]
+    fn a_room_that_begins_anew_has_another_epoch_and_one_that_goes_on_has_not() {
+        let mut hub = TestHub::default();
+        let mut people = vec![bot(&mut hub)];
+        let epoch = |hub: &mut TestHub, people: &mut Vec<Person>, line: &str| {
+            let heard = hub.answer(&mut people[0], line);
+            let kind = if line.starts_with("/sync") { "synced" } else { "notice" };
+            object(&heard, kind)["epoch"].as_u64().unwrap()
+        };
+        let main = epoch(&mut hub, &mut people, "/sync x");
+        let first = epoch(&mut hub, &mut people, "/join ops");
+        hub.move_on(&mut people);
+        assert_eq!(epoch(&mut hub, &mut people, "/sync x"), first);
+        assert_eq!(epoch(&mut hub, &mut people, "/join main"), main);
+        let second = epoch(&mut hub, &mut people, "/join ops");
+        assert!(second != first && second != main);
+    }
+
+    #[test]
+    fn what_came_behind_a_line_is_shown_with_what_is_missing() {
+        let mut hub = TestHub::new(|limits| limits.history = 4);
+        let (mut ann, mut bot) = (hub.join_as("ann"), bot(&mut hub));
+        for number in 1..=6 {
+            hub.say(&mut ann, &format!("line {number}\n"));
+        }
+        hub.say(&mut bot, "mine\n");
+        bot.read_all();
+        let heard = hub.answer(&mut bot, "/last since 2");
+        let objects = parsed(&heard);
+        let history = object(&heard, "history");
+        let field = |key: &str| history[key].as_u64().unwrap();
+        assert_eq!(["first_kept", "missing", "more", "lines", "since"].map(field), [4, 1, 0, 4, 2]);
+        let texts: Vec<_> = objects[1..5].iter().map(|one| one["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["line 4", "line 5", "line 6", "mine"]);
+        assert_eq!((objects[5]["type"].as_str(), objects.len()), (Some("history_end"), 6));
+        let (epoch, other) = (field("epoch"), field("epoch") + 1);
+        let lines = |hub: &mut TestHub, bot: &mut Person, asked: &str| {
+            let history = object(&hub.answer(bot, asked), "history");
+            (history["lines"].as_u64().unwrap(), history["missing"].as_u64().unwrap())
+        };
+        assert_eq!(lines(&mut hub, &mut bot, &format!("/last since 7 {epoch}")), (0, 0));
+        let heard = hub.answer(&mut bot, &format!("/last since {}", u64::MAX));
+        assert_eq!(object(&heard, "history")["since"], 7, "no number is greater than those of the room");
+        assert_eq!(
+            lines(&mut hub, &mut bot, &format!("/last since 7 {other}")),
+            (4, 3),
+            "another room's number"
+        );
+        ann.read_all();
+        assert_eq!(
+            hub.answer(&mut ann, "/last since 5"),
+            "-!- 2 lines after line 5:\n<ann> line 6\n<guest2> mine\n-!- that was the last\n"
+        );
+        assert_eq!(
+            hub.answer(&mut ann, "/last MINE"),
+            "-!- the last line that has that text:\n<guest2> mine\n-!- that was the last\n"
+        );
+        assert_eq!(hub.answer(&mut ann, "/last yours"), "-!- no line has that text\n");
+    }
+
+    #[test]
+    fn a_name_is_taken_back_with_its_key_from_a_connection_that_is_still_there() {
+        let mut hub = TestHub::default();
+        let (mut first, mut second, mut eve) = (bot(&mut hub), bot(&mut hub), bot(&mut hub));
+        let key = key_of(&mut hub, &mut first, "ann");
+        let code = |heard: &str| object(heard, "notice")["code"].as_str().unwrap().to_owned();
+        let wrong = format!("/nick ann {}", Key(1));
+        assert_eq!(code(&hub.answer(&mut eve, &wrong)), "bad_key");
+        assert_eq!(code(&hub.answer(&mut eve, &format!("/nick amy {key}"))), "bad_key", "it is for one name");
+        assert_eq!(code(&hub.answer(&mut second, &format!("/nick ann {key}"))), "named");
+        let told = object(&first.read_all(), "notice");
+        assert_eq!([&told["code"], &told["name"], &told["now"]], ["name_taken_over", "ann", "guest1"]);
+        hub.say(&mut second, "it is me\n");
+        assert_eq!(object(&first.read_all(), "message")["from"], "ann");
+        assert_eq!(
+            code(&hub.answer(&mut first, &format!("/nick ann {key}"))),
+            "bad_key",
+            "it is for one use"
+        );
+    }
+
+    #[test]
+    fn a_key_outlives_its_connection_and_restarts_for_ten_minutes() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let mut hub = TestHub::default();
+        let mut others = vec![bot(&mut hub), bot(&mut hub)];
+        let key = key_of(&mut hub, &mut others[1], "ann");
+        hub.move_on(&mut others);
+        hub.leave(others.remove(1));
+        hub.move_on(&mut others);
+        // It is free for all meanwhile.
+        let (mut eve, mut again) = (hub.join_as("ann"), bot(&mut hub));
+        hub.wait(9 * MINUTE);
+        assert!(hub.answer(&mut again, &format!("/nick ann {key}")).contains("named"));
+        assert!(eve.read_all().contains("another connection has taken ann"));
+        let key = key_of(&mut hub, &mut again, "ann");
+        hub.leave(again);
+        hub.wait(11 * MINUTE);
+        assert!(hub.answer(&mut others[0], &format!("/nick ann {key}")).contains("bad_key"));
+    }
+
+    #[test]
+    fn a_name_of_the_kernel_is_not_taken_with_a_key() {
+        let mut hub = TestHub::default();
+        let (mut bot, mut other) = (bot(&mut hub), bot(&mut hub));
+        let key = key_of(&mut hub, &mut bot, "root");
+        let _root = hub.arrive(verified("root"));
+        bot.read_all();
+        assert!(
+            hub.answer(&mut bot, &format!("/nick root {key}")).contains("bad_key"),
+            "the kernel has taken it"
+        );
+        let key = key_of(&mut hub, &mut bot, "ann");
+        hub.leave(bot);
+        let _ann = hub.arrive(verified("ann"));
+        other.read_all();
+        assert!(hub.answer(&mut other, &format!("/nick ann {key}")).contains("taken"));
+    }
+
+    #[test]
+    fn a_key_that_is_refused_is_not_used_up() {
+        let mut hub = TestHub::default();
+        let (mut bot, mut other) = (bot(&mut hub), bot(&mut hub));
+        let key = key_of(&mut hub, &mut bot, "root");
+        hub.leave(bot);
+        let root = hub.arrive(verified("root"));
+        other.read_all();
+        assert!(hub.answer(&mut other, &format!("/nick root {key}")).contains("taken"));
+        hub.leave(root);
+        other.read_all();
+        assert!(hub.answer(&mut other, &format!("/nick root {key}")).contains("named"));
+    }
+
+    #[test]
+    fn the_key_of_one_who_is_gone_takes_a_name_from_nobody_who_has_a_key() {
+        let mut hub = TestHub::default();
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            let mut bot = bot(&mut hub);
+            keys.push(key_of(&mut hub, &mut bot, "alice"));
+            hub.leave(bot);
+        }
+        let (mut alice, mut other) = (bot(&mut hub), bot(&mut hub));
+        let asked = |key: &str| format!("/nick alice {key}");
+        assert!(
+            hub.answer(&mut other, &asked(&keys[0])).contains("bad_key"),
+            "the last key of a name counts"
+        );
+        let key = key_of(&mut hub, &mut alice, "alice");
+        assert!(hub.answer(&mut other, &asked(&keys[2])).contains("taken"));
+        assert!(hub.answer(&mut other, &asked(&key)).contains("named"), "the key of one who is there");
+    }
+
+    #[test]
+    fn what_waits_for_space_can_be_asked_for_as_far_as_it_is_taken() {
+        let mut hub = TestHub::new(|limits| (limits.log_size, limits.history) = (64 * 1024, 100_000));
+        let (mut ann, mut bot, _slow) = (hub.join(), bot(&mut hub), bot(&mut hub));
+        hub.say(&mut ann, &lines(0, 5000));
+        assert!(hub.hub().is_waiting());
+        bot.read_all();
+        let history = object(&hub.answer(&mut bot, "/last since 0"), "history");
+        assert_eq!((&history["missing"], &history["first_kept"]), (&0.into(), &1.into()));
+        assert!(history["lines"].as_u64().unwrap() > 0);
+    }
+
+    #[test]
+    fn keys_are_shown_in_json_alone_and_to_nobody_else() {
+        let mut hub = TestHub::default();
+        let (mut ann, mut bot) = (hub.join_as("ann"), bot(&mut hub));
+        let key = key_of(&mut hub, &mut bot, "ben");
+        assert!(!hub.answer(&mut ann, "/nick amy").contains("key"));
+        assert!(!ann.read_all().contains(&key));
     }
 
     proptest! {

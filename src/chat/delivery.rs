@@ -1,16 +1,17 @@
 //! Delivery: what a member is sent next, and the sending of it; to one member as to many.
 //!
-//! What a member is sent is a plan: a few segments of its log without its own lines, and between them what it is
-//! owed alone. Most members of a room have the same plan, so it is made once. All are planned first, then sent to in a
-//! row with nothing between one system call and the next, and then moved on by what their sockets took. Nothing here
+//! A plan is what a member gets: a few segments of its log without its own lines, and between them the bytes for it
+//! alone. Most members of a room have the same plan, so this makes it once. It plans for all members first, then sends to
+//! them in a row with nothing between two system calls, and then moves them on by what their sockets took. Nothing here
 //! waits.
 
 use super::id::{Position, SessionId};
 use super::log::Log;
-use super::member::{Member, Owed};
+use super::member::{Life, Member, Owed};
 use super::pages::Pages;
+use super::pending::Wait;
 use super::sink::{Signal, Target};
-use crate::protocol::{Form, Notice};
+use crate::protocol::{Form, Object};
 use std::io::{self, IoSlice};
 
 /// Most bytes that one delivery hands to the kernel for a member: bounds how long one member with
@@ -61,7 +62,7 @@ impl Plan {
         }
         let mut plan = Self { reached: progress.cursor, missed: progress.missed, ..Self::default() };
         if plan.missed > 0 {
-            Notice::Skipped { lines: plan.missed }.encode(form, &mut plan.notice);
+            form.object(&Object::Skipped { lines: plan.missed }, &mut plan.notice);
         }
         let limit = member.stop(log).min(progress.cursor + DELIVERY_BYTES);
         let mut owed = progress.owed.iter().enumerate().peekable();
@@ -155,14 +156,12 @@ impl Plan {
     }
 }
 
-/// What has come of a delivery.
+/// The result of a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// How many members have not been sent everything.
-    pub(super) behind: usize,
-    /// Some of them can be sent more at once, after the others had their turn.
+    /// Some members can be sent more at once, after the others had their turn.
     pub(super) has_more: bool,
-    /// Members that wait with their input until they have been sent something, and have been.
+    /// Members whose input waited until something was sent to them, and that has happened.
     pub(super) ready: Vec<SessionId>,
     /// How many lines have been lost.
     pub(super) lost: u64,
@@ -240,15 +239,14 @@ fn take(member: &mut Member, plan: &Plan, log: &Log, result: io::Result<usize>, 
     } else {
         move_on(member, plan, log, sent);
     }
-    if member.has_ended() && !std::mem::replace(&mut member.is_done, true) {
+    if member.has_ended() {
+        member.life = Life::Done;
         member.sink.signal(Signal::Done);
     }
-    let is_behind = member.wants(log);
-    delivered.behind += usize::from(is_behind);
-    delivered.has_more |= is_behind && !member.is_full;
+    delivered.has_more |= !member.is_full && member.wants(log);
     // What is hidden from it counts: it may have waited behind its own lines.
     let has_moved = sent > 0 || member.progress.cursor != before || member.is_broken;
-    if member.input.is_some() && !member.is_in_flight && has_moved {
+    if has_moved && member.waits_for(Wait::Reader) {
         delivered.ready.push(member.id);
     }
 }
@@ -295,13 +293,17 @@ fn advance(member: &mut Member, plan: &Plan, sent: usize) {
         }
     }
     member.progress.owed.drain(..owed_done);
+    if member.progress.owed.is_empty() {
+        // Each session has been owed a greeting: the memory of that goes back.
+        member.progress.owed = Vec::new();
+    }
     if !rest.is_empty() {
-        member.progress.owed.push_front(Owed { at: 0, text: rest });
+        member.progress.owed.insert(0, Owed { at: 0, text: rest });
     }
 }
 
-/// Owes a member what it has still to get of its log, up to about `most` bytes: it is about to read another. What is left
-/// then it has missed.
+/// Puts aside what a member has yet to get of its log, up to about `most` bytes, because it goes to another log. It loses
+/// the rest.
 pub(super) fn put_aside(member: &mut Member, log: &Log, form: Form, most: usize) {
     let mut unsent = Vec::new();
     member.catch_up(log);

@@ -1,32 +1,38 @@
 //! The directory: which rooms there are, who is where, and who is called what.
 //!
-//! What the rooms are to be told of it comes out as entries, for the hub to have them put in order.
+//! What the rooms are to be told of it goes to the sequencer, as entries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::entry::Entry;
 use super::feed::Feed;
 use super::id::{Now, RoomId, SessionId};
 use super::input::Arrival;
+use super::keys::Keys;
 use super::limits::Limits;
 use super::member::Member;
 use super::names::Names;
+use super::pending::{Pending, Wait};
+use super::quota::Quota;
 use super::room::Room;
+use super::sequencer::Sequencer;
 use super::sink::Sink;
-use crate::protocol::{Answer, Form, Kind, Name, View, Who};
+use crate::protocol::{Form, Kind, Name, Notice, View, Who};
 
-/// The name of the room that everybody comes into.
+/// The name of the main room.
 pub(super) const MAIN_NAME: &str = "main";
 
-/// Where a session is, and how lines are shown to it.
+/// The room of a session, and the form of its lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) room: RoomId,
     pub(super) form: Form,
 }
 
-/// Which rooms there are, who is where, and who is called what.
+/// The rooms, and the room and name of each member.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) limits: Limits,
@@ -36,9 +42,12 @@ pub(super) struct Directory {
     next_room: u64,
     places: HashMap<SessionId, Place>,
     pub(super) names: Names,
-    /// What is to be put in order, and where.
-    pub(super) outgoing: Vec<(RoomId, Entry)>,
-    /// Who has been owed something, and has not been sent to since.
+    pub(super) keys: Keys,
+    /// The epoch of the next room.
+    pub(super) next_epoch: u64,
+    pub(super) quota: Quota,
+    pub(super) sequencer: Box<dyn Sequencer>,
+    /// Members that are owed something, and to which nothing has been sent since.
     pub(super) told: Vec<SessionId>,
     /// Rooms whose members or presence have changed.
     pub(super) touched: Vec<RoomId>,
@@ -51,8 +60,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// One empty room.
-    pub(super) fn new(limits: Limits) -> Self {
+    /// One empty room. Its epoch is the number of microseconds from 1970 to `began`, that of the next one is one more.
+    pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
         let mut directory = Self {
             limits,
             rooms: BTreeMap::new(),
@@ -60,7 +69,10 @@ impl Directory {
             next_room: 0,
             places: HashMap::new(),
             names: Names::default(),
-            outgoing: Vec::new(),
+            keys: Keys::default(),
+            next_epoch: u64::try_from(began.as_microsecond()).unwrap_or(0).max(1),
+            quota: Quota::default(),
+            sequencer,
             told: Vec::new(),
             touched: Vec::new(),
             changed: Vec::new(),
@@ -96,7 +108,8 @@ impl Directory {
         let id = RoomId(self.next_room);
         self.next_room += 1;
         self.by_name.extend(name.keys().map(|key| (key.into(), id)));
-        self.rooms.insert(id, Room::new(Arc::new(name), &self.limits, said));
+        self.rooms.insert(id, Room::new(Arc::new(name), &self.limits, said, self.next_epoch));
+        self.next_epoch += 1;
         id
     }
 
@@ -150,14 +163,14 @@ impl Directory {
         }
     }
 
-    pub(super) fn answer(&mut self, id: SessionId, answer: &Answer) {
-        self.tell(id, |form, out| answer.encode(form, out));
+    pub(super) fn notify(&mut self, id: SessionId, notice: &Notice) {
+        self.tell(id, |form, out| form.notice(notice, out));
     }
 
     /// A session comes in.
     pub(super) fn join(&mut self, id: SessionId, sink: Arc<dyn Sink>, arrival: Arrival, now: Now) {
         let Arrival { view, room, verified, greeting } = arrival;
-        // Whoever configures a room for a socket wants it, whatever `max_rooms` says of those that are made by hand.
+        // A room that the operator has configured does not count against `max_rooms`.
         let room = room.map_or(RoomId::MAIN, |name| self.room_or_new(&name));
         let form = Form::new(view, false);
         self.places.insert(id, Place { room, form });
@@ -184,7 +197,7 @@ impl Directory {
     /// The reading of a session ends with what has been said so far.
     pub(super) fn end(&mut self, id: SessionId) {
         if let Some(feed) = self.feed(id) {
-            feed.end_at_head(id);
+            feed.change(id, |member, log| member.end_at(log.head()));
             self.told.push(id);
             self.touched.extend(self.place(id).map(|place| place.room));
         }
@@ -201,6 +214,7 @@ impl Directory {
         }
         if let Some(who) = member.name() {
             self.names.forget(who);
+            self.keys.leave(id, &who.name, now);
         }
         self.drop_if_empty(place.room);
         Some(member)
@@ -211,37 +225,40 @@ impl Directory {
         let Some(room) = self.rooms.get_mut(&id) else { return };
         let entries = room.presence.take(now.instant);
         self.touched.push(id);
-        self.outgoing.extend(entries.into_iter().map(|entry| (id, entry)));
+        entries.into_iter().for_each(|entry| self.submit(id, entry));
     }
 
     /// The same, whether it is time or not.
     fn tell_presence_now(&mut self, id: RoomId, now: Now) {
         let entries = self.room(id).presence.take_all(now.instant);
-        self.outgoing.extend(entries.into_iter().map(|entry| (id, entry)));
+        entries.into_iter().for_each(|entry| self.submit(id, entry));
     }
 
-    /// The kernel says what a session is called: whoever has taken that name, or one that looks like it, without the
-    /// kernel's word for it, is a guest again.
+    /// Gives a session its name from the kernel. Makes guests of the members that have taken this name, or one that looks
+    /// like it.
     fn verify(&mut self, id: SessionId, name: Name) {
         let holders: Vec<SessionId> = self.names.holders(&name).collect();
         for holder in holders {
-            self.depose(holder, &name);
+            let name = name.to_string();
+            self.depose(holder, |_, now| Notice::Deposed { name, now });
         }
         self.give_name(id, Who { id: id.0, name, verified: true });
     }
 
-    /// Makes a guest of the holder of a name, unless the kernel has given it.
-    fn depose(&mut self, holder: SessionId, to: &Name) {
+    /// Makes a guest of the holder of a name, unless the kernel has given it. It is told so: what it was called, and what
+    /// it is called now.
+    pub(super) fn depose(&mut self, holder: SessionId, notice: impl FnOnce(String, String) -> Notice) {
         let Some(place) = self.place(holder) else { return };
         let Some(member) = self.member_mut(holder) else { return };
         let Some(before) = member.name().filter(|who| !who.verified).cloned() else { return };
         let after = member.guest();
         member.who = Some(Arc::clone(&after));
         self.names.forget(&before);
-        self.answer(holder, &Answer::Deposed { name: to.clone(), now: after.name.clone() });
+        self.keys.forget(holder);
+        self.notify(holder, &notice(before.name.to_string(), after.name.to_string()));
         self.changed.push(holder);
         if !self.room(place.room).presence.renamed(&after) {
-            self.outgoing.push((place.room, Entry::Renamed { from: before, to: after, asked: None }));
+            self.submit(place.room, Entry::Renamed { from: before, to: after, asked: None });
         }
     }
 
@@ -263,7 +280,7 @@ impl Directory {
         self.tell_presence(place.room, now);
     }
 
-    /// A session is called something else: those are told who know it under the name before. Its input waits until then.
+    /// Announces the new name of a session, if others know it under the name before. Its input waits until then.
     pub(super) fn renamed(&mut self, id: SessionId, before: Arc<Who>, now: Now) {
         let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return };
         let who = member.who();
@@ -275,25 +292,70 @@ impl Directory {
             // First that the other one is gone.
             self.tell_presence_now(place.room, now);
         }
-        if let Some(member) = self.member_mut(id) {
-            member.is_in_flight = true;
-        }
-        self.outgoing.push((place.room, Entry::Renamed { from: before, to: who, asked: Some(id) }));
+        self.wait_for_place(id);
+        self.submit(place.room, Entry::Renamed { from: before, to: who, asked: Some(id) });
     }
 
     /// A session says something. Its input waits until that has its place.
     pub(super) fn say(&mut self, id: SessionId, kind: Kind, text: Vec<u8>, lines: u32, now: Now) {
         let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return };
         member.has_spoken = true;
-        member.is_in_flight = true;
         let who = member.who();
-        // A guest who has said something will say more.
+        // A guest that has sent something will send more, so this stores its name.
         member.who.get_or_insert_with(|| Arc::clone(&who));
         if self.room(place.room).presence.has_joined(who.id) {
-            // Nobody speaks under a name that others have not been told of.
+            // The announcement of a name comes before the first line under it.
             self.tell_presence_now(place.room, now);
         }
-        self.outgoing.push((place.room, Entry::Said { kind, from: id, who, text, lines, done: (0, 0) }));
+        self.wait_for_place(id);
+        self.submit(place.room, Entry::Said { kind, from: id, who, text, lines, done: (0, 0) });
+    }
+
+    /// What a session has sent that has not been taken in.
+    pub(super) fn input(&mut self, id: SessionId) -> Option<&mut Pending> {
+        self.member_mut(id)?.input.as_deref_mut()
+    }
+
+    /// Has an entry put in order.
+    fn submit(&mut self, room: RoomId, entry: Entry) {
+        let name = Arc::clone(self.room(room).name());
+        self.sequencer.submit(name, entry);
+    }
+
+    fn wait_for_place(&mut self, id: SessionId) {
+        if let Some(input) = self.input(id) {
+            input.wait = Wait::Place;
+        }
+    }
+
+    /// Tells a member what another one says to it alone, which counts towards its [`Quota`].
+    pub(super) fn tell_privately(
+        &mut self,
+        id: SessionId,
+        now: Now,
+        encode: impl FnOnce(Form, &mut Vec<u8>),
+    ) {
+        let mut bytes = 0;
+        self.tell(id, |form, out| {
+            encode(form, out);
+            bytes = out.len();
+        });
+        self.quota.count(id, bytes, now.instant);
+    }
+
+    /// Shows lines to a session in another form from now on.
+    pub(super) fn change_form(&mut self, id: SessionId, form: Form, now: Now) {
+        self.changed.push(id);
+        if let Some(place) = self.place(id).filter(|place| place.form != form) {
+            self.relocate(id, Place { form, ..place }, now);
+        }
+    }
+
+    /// Returns the refusal of a log that is not there, while chatd is short of memory.
+    pub(super) fn no_memory(&mut self, place: Place) -> Option<Notice> {
+        let is_crowded = self.is_crowded;
+        let has_log = self.room(place.room).feeds().any(|feed| feed.form() == place.form);
+        (is_crowded && !has_log).then_some(Notice::NoMemory)
     }
 
     /// Moves a member to another room, or shows lines to it in another form. What it has still to get is put aside for
@@ -314,5 +376,7 @@ fn greet(greeting: &[u8], form: Form, out: &mut Vec<u8>) {
     if form.view() != View::Json {
         return out.extend_from_slice(greeting);
     }
-    String::from_utf8_lossy(greeting).lines().for_each(|line| form.notice(line, out));
+    String::from_utf8_lossy(greeting)
+        .lines()
+        .for_each(|line| form.notice(&Notice::Greeting { greeting: line.to_owned() }, out));
 }

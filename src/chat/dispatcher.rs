@@ -1,77 +1,93 @@
 //! The dispatcher: has entries put in order and appended, sends what is new, and looks after the rooms: when they are due,
 //! how much memory they use, and what is kept of them for the case of a crash.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
+
+use jiff::Timestamp;
 
 use super::delivery::Delivered;
 use super::directory::Directory;
 use super::id::{Now, RoomId, SessionId};
+use super::keys::LeftKey;
 use super::limits::Limits;
 use super::member::Member;
+use super::pending::Wait;
 use super::room::{Placed, Room};
 use super::sequencer::Sequencer;
 use super::sink::Signal;
-use super::snapshot::Standing;
+use super::standing::Standing;
 use super::traffic::Traffic;
-use crate::protocol::Name;
 
 /// With fewer bytes than this in its lines a room gives none of them up.
 const LEAST_RELIEF: usize = 128 * 1024;
 
-/// Where the numbers of lines are kept for the case of a crash.
-pub trait Numbers: Debug + Send {
-    /// The numbers of the lines of that room are below `below`.
-    fn set(&mut self, room: &Name, below: u64);
-    /// That room is gone.
-    fn forget(&mut self, room: &Name);
+/// Stores notes, which are short texts with a number, for the case of a crash: see [`HubSnapshot::from_notes`].
+///
+/// [`HubSnapshot::from_notes`]: super::HubSnapshot::from_notes
+pub trait Notes: Debug + Send {
+    /// Stores a note, or replaces its number. A crash loses a note for which there is no space.
+    fn set(&mut self, text: &str, number: u64);
+    /// Removes a note.
+    fn forget(&mut self, text: &str);
+    /// Returns the texts of all notes.
+    fn texts(&self) -> Vec<String>;
 }
 
 /// The rooms and who is in them, and what is to be done for them.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) directory: Directory,
-    pub(super) sequencer: Box<dyn Sequencer>,
     pub(super) traffic: Arc<Traffic>,
     /// Sessions with something to be taken in now.
     pub(super) ready: VecDeque<SessionId>,
     /// Rooms with something to deliver.
     pub(super) fresh: BTreeSet<RoomId>,
+    /// Sessions that wait until what is fresh has been delivered.
+    undelivered: Vec<SessionId>,
+    /// Those whose lines are being delivered.
+    delivering: Vec<SessionId>,
     /// When which room wants to be looked at.
     due: BTreeSet<(Instant, RoomId)>,
     /// How many bytes all rooms use.
     memory: usize,
     /// Up to this many bytes there is nothing to be given up.
     unrelieved: usize,
-    /// Who everybody is, is kept for the case of a crash.
+    /// Whether the standing of each member is stored for the case of a crash.
     is_recording: bool,
-    numbers: Option<Box<dyn Numbers>>,
+    notes: Option<Box<dyn Notes>>,
 }
 
 impl Dispatcher {
     /// A dispatcher with one empty room.
-    pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>) -> Self {
-        let traffic = Traffic::new();
-        traffic.set_rooms(1);
+    pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
+        let traffic = Arc::<Traffic>::default();
+        traffic.rooms.store(1, Relaxed);
         Self {
-            directory: Directory::new(limits),
-            sequencer,
+            directory: Directory::new(limits, sequencer, began),
             traffic,
             ready: VecDeque::new(),
             fresh: BTreeSet::new(),
+            undelivered: Vec::new(),
+            delivering: Vec::new(),
             due: BTreeSet::new(),
             memory: 0,
             unrelieved: 0,
             is_recording: false,
-            numbers: None,
+            notes: None,
         }
     }
 
-    /// From now on, keeps who everybody is and the numbers of lines for the case of a crash.
-    pub(super) fn record(&mut self, numbers: Box<dyn Numbers>) {
-        (self.is_recording, self.numbers) = (true, Some(numbers));
+    /// From now on, stores the standing of each member, the keys and the numbers of lines for the case of a crash.
+    pub(super) fn record(&mut self, mut notes: Box<dyn Notes>) {
+        let directory = &self.directory;
+        let rooms = directory.rooms().values().map(Room::note);
+        let known: HashSet<String> = rooms.chain(directory.keys.left().map(LeftKey::note)).collect();
+        notes.texts().iter().filter(|text| !known.contains(*text)).for_each(|text| notes.forget(text));
+        (self.is_recording, self.notes) = (true, Some(notes));
         self.directory.changed = self.directory.sessions().collect();
         let rooms: Vec<RoomId> = self.directory.rooms().keys().copied().collect();
         rooms.into_iter().for_each(|room| self.note_number(room));
@@ -80,16 +96,18 @@ impl Dispatcher {
 
     /// Returns whether something waits for members to read.
     pub(super) fn is_waiting(&self) -> bool {
-        self.directory.rooms().values().any(|room| room.is_waiting())
+        self.directory.quota.is_waited_for() || self.directory.rooms().values().any(|room| room.is_waiting())
     }
 
     /// When [`Dispatcher::tick`] wants to be called.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        self.due.first().map(|(when, _)| *when)
+        self.due.first().map(|(when, _)| *when).into_iter().chain(self.directory.quota.due).min()
     }
 
-    /// Looks after those who do not read, and tells who has come and gone; to be called at [`Hub::next_tick`].
+    /// Looks at members that do not read, and announces members. Call this at `Hub::next_tick`.
     pub(super) fn tick(&mut self, now: Now) {
+        let renewed = self.directory.quota.renew(now.instant);
+        renewed.into_iter().for_each(|id| self.wake(id, Wait::Quota));
         while let Some((_, id)) = self.due.first().copied().filter(|(when, _)| *when <= now.instant) {
             self.due.pop_first();
             let min_rate = self.directory.limits.min_rate;
@@ -119,32 +137,65 @@ impl Dispatcher {
 
     /// Members of a room have been sent something.
     pub(super) fn delivered(&mut self, id: RoomId, delivered: Delivered, now: Now) {
-        self.traffic.count_skipped(delivered.lost);
-        self.ready.extend(delivered.ready);
+        self.traffic.skipped.fetch_add(delivered.lost, Relaxed);
+        delivered.ready.into_iter().for_each(|id| self.wake(id, Wait::Reader));
         if delivered.has_more {
             self.fresh.insert(id);
         }
         let mut placed = Placed::default();
-        let min_rate = self.directory.limits.min_rate;
         if let Some(room) = self.directory.get_room(id).filter(|room| room.is_waiting()) {
-            room.resume(now, min_rate, &mut placed);
+            room.resume(now, &mut placed);
         }
         self.placed(id, placed);
     }
 
     /// Entries of a room have got their place: those who asked for them go on.
     pub(super) fn placed(&mut self, id: RoomId, placed: Placed) {
-        for asked in placed.asked {
-            if let Some(member) = self.directory.member_mut(asked) {
-                member.is_in_flight = false;
-                self.ready.push_back(asked);
-            }
-        }
+        placed.asked.into_iter().for_each(|id| self.wake(id, Wait::Place));
         if placed.lines > 0 {
-            self.traffic.count_lines(placed.lines);
+            self.traffic.lines.fetch_add(placed.lines, Relaxed);
             self.note_number(id);
         }
         self.touch(id);
+    }
+
+    /// Returns the rooms with something to deliver, all of which is delivered next.
+    pub(super) fn take_fresh(&mut self) -> BTreeSet<RoomId> {
+        self.delivering.append(&mut self.undelivered);
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Returns whether sessions wait for a delivery, or have their turn after one.
+    pub(super) fn is_awaiting_delivery(&self) -> bool {
+        !self.undelivered.is_empty() || !self.delivering.is_empty()
+    }
+
+    /// What was fresh has been delivered: those who waited for that have their turn, before others.
+    pub(super) fn end_delivery(&mut self) {
+        for id in std::mem::take(&mut self.delivering).into_iter().rev() {
+            if self.directory.input(id).is_some_and(|input| input.wait == Wait::Delivery) {
+                self.ready.push_front(id);
+            }
+        }
+    }
+
+    /// What a session has sent has its turn, if that is what it has waited for.
+    pub(super) fn wake(&mut self, id: SessionId, wait: Wait) {
+        if self.directory.input(id).is_some_and(|input| input.wait == wait) {
+            self.wait(id, Wait::Turn);
+        }
+    }
+
+    /// What a session has sent waits for that from now on.
+    pub(super) fn wait(&mut self, id: SessionId, wait: Wait) {
+        let Some(input) = self.directory.input(id) else { return };
+        input.wait = wait;
+        match wait {
+            Wait::Turn => self.ready.push_back(id),
+            Wait::Quota => self.directory.quota.wait(id),
+            Wait::Delivery => self.undelivered.push(id),
+            Wait::Place | Wait::Reader => {}
+        }
     }
 
     /// Notes whether a room has something to deliver, when it is due, and how much memory it uses.
@@ -166,15 +217,11 @@ impl Dispatcher {
         }
     }
 
-    /// Has what is outgoing put in order, takes in what has its place, and sends what is owed.
+    /// Takes in what has its place, and sends what is owed.
     pub(super) fn flush(&mut self, now: Now) {
-        for (id, entry) in std::mem::take(&mut self.directory.outgoing) {
-            if let Some(room) = self.directory.get_room(id) {
-                let name = Arc::clone(room.name());
-                self.sequencer.submit(name, entry);
-            }
-        }
         self.take_sequenced(now);
+        // Before anybody is told: what it is told holds after a crash, too.
+        self.record_changes();
         for id in std::mem::take(&mut self.directory.told) {
             match self.directory.member(id).map(|member| member.is_full) {
                 Some(false) => self.send_to(id, now),
@@ -190,8 +237,7 @@ impl Dispatcher {
         for (id, room) in std::mem::take(&mut self.directory.gone) {
             self.forget(id, &room);
         }
-        self.traffic.set_rooms(self.directory.rooms().len());
-        self.record_changes();
+        self.traffic.rooms.store(self.directory.rooms().len(), Relaxed);
         self.relieve();
     }
 
@@ -202,19 +248,18 @@ impl Dispatcher {
         if let Some(due) = room.due {
             self.due.remove(&(due, id));
         }
-        if let Some(numbers) = &mut self.numbers {
-            numbers.forget(room.name());
+        if let Some(notes) = &mut self.notes {
+            notes.forget(&room.note());
         }
     }
 
     /// Takes in what the sequencer has given a place.
     pub(super) fn take_sequenced(&mut self, now: Now) {
-        let min_rate = self.directory.limits.min_rate;
-        while let Some((name, entry)) = self.sequencer.next() {
+        while let Some((name, entry)) = self.directory.sequencer.next() {
             let mut placed = Placed::default();
             let id = self.directory.room_called(&name);
             match id.and_then(|id| self.directory.get_room(id)) {
-                Some(room) => room.take_in(entry, now, min_rate, &mut placed),
+                Some(room) => room.take_in(entry, now, &mut placed),
                 // Nobody is there any more.
                 None => placed.asked.extend(entry.asked_by()),
             }
@@ -234,7 +279,7 @@ impl Dispatcher {
                 break;
             }
             if let Some(room) = self.directory.get_room(id) {
-                self.traffic.count_skipped(room.shrink());
+                self.traffic.skipped.fetch_add(room.shrink(), Relaxed);
             }
             self.touch(id);
         }
@@ -274,15 +319,22 @@ impl Dispatcher {
     }
 
     pub(super) fn note_number(&mut self, id: RoomId) {
-        let Some(numbers) = &mut self.numbers else { return };
+        let Some(notes) = &mut self.notes else { return };
         let Some(room) = self.directory.get_room(id) else { return };
         if let Some(below) = room.number_to_note() {
-            numbers.set(room.name(), below);
+            notes.set(&room.note(), below);
         }
     }
 
-    /// Keeps who those are who have changed, for the case of a crash.
+    /// Stores changed standings, and the keys, for the case of a crash.
     pub(super) fn record_changes(&mut self) {
+        for (text, number) in std::mem::take(&mut self.directory.keys.notes) {
+            match (&mut self.notes, number) {
+                (Some(notes), Some(number)) => notes.set(&text, number),
+                (Some(notes), None) => notes.forget(&text),
+                (None, _) => {}
+            }
+        }
         for id in std::mem::take(&mut self.directory.changed) {
             let standing = self
                 .is_recording
@@ -304,6 +356,12 @@ impl Dispatcher {
         (self.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
     }
 
+    /// How many bytes have been appended to the logs there are.
+    #[cfg(test)]
+    pub(super) fn appended(&self) -> u64 {
+        self.directory.rooms().values().flat_map(Room::feeds).map(|feed| feed.log().head()).sum()
+    }
+
     /// For each member that has not been sent all there is: its number, whether it is full, broken, done, held.
     #[cfg(test)]
     pub(super) fn behind(&self) -> Vec<String> {
@@ -312,7 +370,7 @@ impl Dispatcher {
             feed.members().filter(|member| member.wants(feed.log())).map(|member| {
                 let progress = &member.progress;
                 let owed: Vec<_> = progress.owed.iter().map(|owed| (owed.at, owed.text.len())).collect();
-                let state = (member.is_full, member.is_broken, member.is_done, member.flow.holds);
+                let state = (member.is_full, member.is_broken, member.life, member.flow.holds);
                 let log = (feed.log().tail(), feed.log().head());
                 format!(
                     "#{} {state:?} at {} to {} in {log:?}, owed {owed:?}, missed {}",

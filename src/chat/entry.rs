@@ -1,59 +1,61 @@
-//! An entry: what has a place in the order of a room. Something that somebody says, or that happens; and how it looks
-//! in each form.
+//! An entry: what has a place in the order of a room. It is lines of a member, or an event, and it encodes itself in
+//! each form.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use memchr::memchr_iter;
 use serde::{Deserialize, Serialize};
 
+use super::history::Record;
 use super::id::SessionId;
 use crate::protocol::{Event, Form, Kind, Said, Scene, Who};
 
-/// Most bytes that encoding makes of one byte of clean text (`\` and what follows it, in `json`; with `raw`, a
-/// control character there), and most that it adds to a line: names, times and the rest of an object.
+/// Most bytes that encoding makes of one byte of text: with `raw`, a control character in `json` becomes `\u0000`.
 const ENCODED_GROWTH: usize = 6;
+/// Most bytes that encoding adds to a line: names, times and the rest of an object.
 const ENCODED_OVERHEAD: usize = 512;
 
-/// What is to be appended to the logs of a room.
+/// What the room appends to its logs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Entry {
-    /// Somebody says whole lines.
+    /// Whole lines of a member.
     Said {
-        /// Message or emote.
+        /// Whether they are chat lines or an emote.
         kind: Kind,
-        /// Whose input waits until the entry has its place.
+        /// The session that sent them. Its input waits until the entry has its place.
         from: SessionId,
-        /// Who says it.
+        /// The sender, with the name that it had then.
         who: Arc<Who>,
         /// Clean lines, each with its LF.
         #[serde(with = "serde_bytes")]
         text: Vec<u8>,
-        /// How many.
+        /// Number of lines in `text`.
         lines: u32,
-        /// How much of it is in the logs already: bytes and lines.
+        /// Bytes and lines of `text` that are in the logs already.
         done: (usize, u32),
     },
-    /// They have come in.
+    /// These members joined.
     Joined(Vec<Who>),
-    /// They are gone.
+    /// These members left.
     Left(Vec<Who>),
-    /// Somebody is called something else.
+    /// A member took another name.
     Renamed {
-        /// What it was called.
+        /// The member with its name before.
         from: Arc<Who>,
-        /// What it is called now.
+        /// The member with its name now.
         to: Arc<Who>,
-        /// Whose input waits until the others are told.
+        /// The session whose input waits until the entry has its place.
         asked: Option<SessionId>,
     },
 }
 
-/// How an entry looks in a form: the bytes and the number of lines.
+/// An entry in a form: the bytes and the number of lines.
 pub(super) type Encoded<'a> = (Cow<'a, [u8]>, u64);
 
 impl Entry {
-    /// Who does not get it.
+    /// Returns the session that does not get the entry; [`SessionId::NOBODY`] if all get it.
     pub(super) fn author(&self) -> SessionId {
         match self {
             Self::Said { from, .. } => *from,
@@ -65,7 +67,7 @@ impl Entry {
         }
     }
 
-    /// Whose input waits until it has its place.
+    /// Returns the session whose input waits until the entry has its place.
     pub(super) fn asked_by(&self) -> Option<SessionId> {
         match self {
             Self::Said { from, .. } => Some(*from),
@@ -74,19 +76,19 @@ impl Entry {
         }
     }
 
-    /// Returns whether it tells of those who have come, or are gone.
+    /// Returns whether the entry announces members that joined or left.
     pub(super) fn is_presence(&self) -> bool {
         matches!(self, Self::Joined(_) | Self::Left(_))
     }
 
-    /// Returns whether what is said of its text is so.
+    /// Returns whether the numbers of a restored entry fit its text.
     pub(super) fn is_sound(&self) -> bool {
         let Self::Said { text, lines, done, .. } = self else { return true };
         let ends = memchr_iter(b'\n', text).count();
         text.last() == Some(&b'\n') && ends == *lines as usize && done.0 < text.len() && done.1 < *lines
     }
 
-    /// How much memory it uses, in bytes.
+    /// Returns the memory of the entry, in bytes.
     pub(super) fn memory(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -96,8 +98,8 @@ impl Entry {
             }
     }
 
-    /// How many bytes and lines of what is left go in at once: all of it, unless what they become may be more than
-    /// `most` bytes; at least one line.
+    /// Returns how many bytes and lines of the rest to append at once: all of it, unless its encoded form may have more
+    /// than `most` bytes; at least one line.
     pub(super) fn piece(&self, most: usize) -> (usize, u32) {
         let Self::Said { text, lines, done, .. } = self else { return (0, 0) };
         let rest = (&text[done.0..], *lines - done.1);
@@ -110,7 +112,7 @@ impl Entry {
         fitting.last().map_or((rest.0.len(), rest.1), |(index, end)| (end, index as u32 + 1))
     }
 
-    /// How a piece of it looks in a form; `seq` is the number of its first line.
+    /// Encodes a piece of the entry in a form. `seq` is the number of its first line.
     pub(super) fn encode(
         &self,
         form: Form,
@@ -137,9 +139,25 @@ impl Entry {
         (out.into(), lines)
     }
 
-    /// That much of it is appended; returns whether that was the rest.
+    /// Returns what a piece of it is for those who ask for it later; `None` if the piece is all of it.
+    pub(super) fn record_of_piece(
+        &self,
+        (bytes, lines): (usize, u32),
+        seq: u64,
+        time: Timestamp,
+    ) -> Option<Record> {
+        let Self::Said { kind, who, text, done, .. } = self else { return None };
+        let piece = text.get(done.0..done.0 + bytes).filter(|piece| piece.len() < text.len())?;
+        let (who, text) = (Arc::clone(who), piece.to_vec());
+        Some(Record { kind: *kind, who, time, seq, lines: lines as usize, text })
+    }
+
+    /// That much of it is appended; returns whether that was the rest. If it is all of it at once, nothing changes.
     pub(super) fn advance(&mut self, bytes: usize, more: u32) -> bool {
         let Self::Said { text, done, .. } = self else { return true };
+        if bytes == text.len() {
+            return true;
+        }
         *done = (done.0 + bytes, done.1 + more);
         done.0 == text.len()
     }

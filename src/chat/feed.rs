@@ -1,11 +1,10 @@
 //! A feed: the log of a room in one form, and the members who read it.
 //!
-//! It knows who holds the room up and who has lost the right to: the room asks whether something fits, and appends
-//! it when it fits everywhere. Nothing here waits or looks at a clock.
+//! A feed knows which members hold up the room, and which ones the room has given up on. The room asks whether something
+//! fits, and appends it when it fits in every feed. Nothing here waits or looks at a clock.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::Duration;
 
 use super::delivery::{Delivered, deliver, put_aside};
 use super::flow::{Lag, Look, Terms};
@@ -14,16 +13,16 @@ use super::log::{Log, LogSnapshot};
 use super::member::Member;
 use crate::protocol::Form;
 
-/// Who is so many eighths of the log behind is looked at, for the room may have to wait for it.
+/// Eighths of the log. The feed watches a member that is more than this behind, because the room may have to wait for it.
 const FAR: u64 = 2;
 
-/// Who is so many eighths of it behind and does not read at `min_rate` will not be waited for.
+/// Eighths of the log. The room does not wait for a member that is more than this behind and does not read at `min_rate`.
 const VERY_FAR: u64 = 7;
 
-/// Most bytes that a member has still to be sent that are put aside for it when it is shown lines in another way.
+/// Most bytes to put aside for a member that goes to another log. It loses the rest, and gets a notice.
 pub(super) const MOST_PUT_ASIDE: usize = 64 * 1024;
 
-/// The log of a room in one form, and who reads it.
+/// The log of a room in one form, and the members who read it.
 #[derive(Debug)]
 pub(super) struct Feed {
     form: Form,
@@ -33,18 +32,44 @@ pub(super) struct Feed {
     low: Position,
     /// While the room waits: what all who are waited for have to reach.
     wanted: Position,
-    /// How many of them have not.
-    awaited: usize,
-    /// How many members are not waited for.
-    given_up: usize,
+    tally: Tally,
     /// Somebody is far behind: who reads how fast is looked at before the log is full.
     is_lagging: bool,
-    /// In the delivery that is under way: how many have not been sent everything so far.
-    behind: usize,
-    /// Where the log ended when it began.
-    begun: Position,
-    /// How many bytes are owed to members alone, as counted in the last delivery and since then.
+    /// Where the slowest of those stood, when the members were last looked at, for whom the room waits.
+    slowest: Position,
+}
+
+/// What members add up to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// How many have still to reach what is wanted.
+    awaited: usize,
+    /// How many are not waited for.
+    given_up: usize,
+    /// How many bytes are owed to them alone.
     owed: usize,
+}
+
+impl Tally {
+    fn of(member: &Member, wanted: Position) -> Self {
+        Self {
+            awaited: usize::from(is_awaited(member, wanted)),
+            given_up: usize::from(!member.flow.holds),
+            owed: member.owed_bytes(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.awaited += other.awaited;
+        self.given_up += other.given_up;
+        self.owed += other.owed;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.awaited -= other.awaited;
+        self.given_up -= other.given_up;
+        self.owed -= other.owed;
+    }
 }
 
 impl Feed {
@@ -55,12 +80,9 @@ impl Feed {
             members: BTreeMap::new(),
             low: 0,
             wanted: 0,
-            awaited: 0,
-            given_up: 0,
+            tally: Tally::default(),
             is_lagging: false,
-            behind: 0,
-            begun: 0,
-            owed: 0,
+            slowest: 0,
         }
     }
 
@@ -84,88 +106,73 @@ impl Feed {
         self.members.get(&id).map(|member| &**member)
     }
 
+    /// Returns a member, of which nothing may change that is counted here: what it is owed, how far it is, and whether
+    /// the room waits for it. [`Feed::change`] is for that.
     pub(super) fn member_mut(&mut self, id: SessionId) -> Option<&mut Member> {
         self.members.get_mut(&id).map(|member| &mut **member)
     }
 
-    /// Returns a member and the log that it reads.
-    pub(super) fn reader(&mut self, id: SessionId) -> Option<(&mut Member, &Log)> {
-        Some((self.members.get_mut(&id)?, &self.log))
+    /// Changes something of a member, who reads this log.
+    pub(super) fn change<T>(
+        &mut self,
+        id: SessionId,
+        change: impl FnOnce(&mut Member, &Log) -> T,
+    ) -> Option<T> {
+        let member = self.members.get_mut(&id)?;
+        self.tally.subtract(Tally::of(member, self.wanted));
+        let changed = change(member, &self.log);
+        self.tally.add(Tally::of(member, self.wanted));
+        Some(changed)
+    }
+
+    /// Returns how many bytes a member has not been sent.
+    pub(super) fn unsent(&self, id: SessionId) -> Option<u64> {
+        Some(self.member(id)?.unsent_bytes(&self.log))
     }
 
     /// Owes a member whole lines, which `encode` appends in the form in which it sees them.
     pub(super) fn owe(&mut self, id: SessionId, encode: impl FnOnce(Form, &mut Vec<u8>)) {
-        let Some(member) = self.members.get_mut(&id) else { return };
         let mut text = Vec::new();
         encode(self.form, &mut text);
-        self.owed += text.len();
-        member.owe(&self.log, &text);
-    }
-
-    /// Nothing can be sent to a member any more: it holds nobody up.
-    pub(super) fn break_off(&mut self, id: SessionId) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.break_off();
-            self.recount();
-        }
-    }
-
-    /// A member hears nothing more but what it is owed from now on.
-    pub(super) fn end_here(&mut self, id: SessionId) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.finish_line(&self.log);
-            member.end_at(member.progress.cursor);
-            self.recount();
-        }
-    }
-
-    /// A member hears what has been said so far, and nothing more.
-    pub(super) fn end_at_head(&mut self, id: SessionId) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.end_at(self.log.head());
-            self.recount();
-        }
+        self.change(id, |member, log| member.owe(log, &text));
     }
 
     /// How much memory its log and what is owed to members use, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.log.memory() + self.owed
+        self.log.memory() + self.tally.owed
     }
 
-    /// Somebody is not waited for, or far behind: the time has to be told.
+    /// Returns whether the feed needs looks: the room has given up on a member, or a member is far behind.
     pub(super) fn is_watching(&self) -> bool {
-        self.given_up > 0 || self.is_lagging
+        self.tally.given_up > 0 || self.is_lagging
     }
 
     /// Lets a member in.
     pub(super) fn insert(&mut self, member: Box<Member>) {
-        self.given_up += usize::from(!member.flow.holds);
         self.low = self.low.min(member.progress.cursor);
-        self.owed += member.owed_bytes();
+        self.tally.add(Tally::of(&member, self.wanted));
         self.members.insert(member.id, member);
     }
 
     /// Takes a member out.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Box<Member>> {
         let member = self.members.remove(&id)?;
-        self.given_up -= usize::from(!member.flow.holds);
-        self.owed = self.owed.saturating_sub(member.owed_bytes());
-        self.recount();
+        self.tally.subtract(Tally::of(&member, self.wanted));
         Some(member)
     }
 
     /// Settles what members have missed, so that all of them stand in the log. Returns how many lines that is.
     pub(super) fn settle(&mut self) -> u64 {
-        self.members.values_mut().map(|member| member.catch_up(&self.log)).sum()
+        let missed = self.members.values_mut().map(|member| member.catch_up(&self.log)).sum();
+        self.recount();
+        missed
     }
 
     /// Owes a member what it has still to get of this log: it is about to read another. What is more than
     /// [`MOST_PUT_ASIDE`] it has missed.
     pub(super) fn put_aside(&mut self, id: SessionId) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let before = member.owed_bytes();
-        put_aside(member, &self.log, self.form, MOST_PUT_ASIDE);
-        self.owed = (self.owed + member.owed_bytes()).saturating_sub(before);
+        let form = self.form;
+        self.change(id, |member, log| put_aside(member, log, form, MOST_PUT_ASIDE));
     }
 
     /// What the next process takes over of the log: what somebody has still to get.
@@ -180,18 +187,22 @@ impl Feed {
         let (tail, capacity) = (self.log.tail_after(len), self.log.capacity() as u64);
         let is_old = !self.is_lagging && self.low + capacity / 2 < self.log.head();
         if self.low < tail || is_old {
-            let head = self.log.head();
-            let held = self.members().filter(|member| member.may_hold());
-            self.low = held.map(|member| member.progress.cursor).fold(head, Position::min);
+            self.low = self.lowest();
             self.is_lagging = self.is_behind(self.low, FAR);
         }
         self.low >= tail
     }
 
+    /// Where the slowest of those stands whom the room may have to wait for.
+    fn lowest(&self) -> Position {
+        let held = self.members().filter(|member| member.may_hold());
+        held.map(|member| member.progress.cursor).fold(self.log.head(), Position::min)
+    }
+
     /// Appends whole lines, which fit. Their sayer, if it is one of the members, does not get them.
     pub(super) fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
         let tail = self.log.tail_after(text.len());
-        if self.given_up > 0 {
+        if self.tally.given_up > 0 {
             self.drop_before(tail);
         } else {
             self.log.drop_before(tail, |_, _| {});
@@ -205,9 +216,11 @@ impl Feed {
 
     /// Drops what lies before `tail`; notes who loses lines by it.
     fn drop_before(&mut self, tail: Position) {
-        let Self { log, members, .. } = self;
+        let Self { log, members, tally, .. } = self;
         if tail > log.tail() {
-            members.values_mut().for_each(|member| member.note_loss(log, tail));
+            for member in members.values_mut() {
+                tally.owed += member.note_loss(log, tail);
+            }
         }
         log.drop_before(tail, |stretch, lines| {
             if let Some(member) = members.get_mut(&stretch.from) {
@@ -216,161 +229,140 @@ impl Feed {
         });
     }
 
-    /// Gives up half of what is kept, for want of memory: who has not read it loses lines.
+    /// Drops half of the log, to free memory. Members who have yet to get it lose lines. Returns how many.
     pub(super) fn shrink(&mut self) -> u64 {
         let half = self.log.tail() + (self.log.head() - self.log.tail()) / 2;
         let tail = self.log.boundary_at_or_after(half);
         self.drop_before(tail);
         self.log.compact();
-        let missed = self.settle();
-        self.recount();
-        missed
+        self.settle()
     }
 
-    /// Sends what is new to up to `most` members, beginning behind `after`. Returns behind whom to go on, if there are
-    /// more.
+    /// Sends what is new to up to `most` members, from the one after `after`. Returns the last one if there are more.
     pub(super) fn deliver(
         &mut self,
         after: Option<SessionId>,
         most: usize,
         delivered: &mut Delivered,
     ) -> Option<SessionId> {
-        if after.is_none() {
-            (self.behind, self.owed, self.begun) = (0, 0, self.log.head());
-        }
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut last, mut count, mut full) = (None, 0, 0);
+        let (mut last, mut count) = (None, 0);
         let mut batch: Vec<&mut Member> = Vec::new();
         for (id, member) in self.members.range_mut((begin, Bound::Unbounded)).take(most) {
             count += 1;
             last = (count == most).then_some(*id);
-            if member.wants(&self.log) {
-                if member.is_full {
-                    full += 1;
-                    self.owed += member.owed_bytes();
-                } else {
-                    batch.push(member);
-                }
+            if !member.is_full && member.wants(&self.log) {
+                self.tally.subtract(Tally::of(member, self.wanted));
+                batch.push(member);
             }
         }
-        let before = delivered.behind;
         deliver(&self.log, self.form, &mut batch, delivered);
-        self.behind += full + delivered.behind - before;
-        self.owed += batch.iter().map(|member| member.owed_bytes()).sum::<usize>();
-        if last.is_none() {
-            self.end_delivery();
+        batch.iter().for_each(|member| self.tally.add(Tally::of(member, self.wanted)));
+        let is_over = last.is_none() && self.log.tail() < self.log.head();
+        if is_over && !self.members().any(|member| member.wants(&self.log)) {
+            self.log.clear();
+            self.low = self.log.head();
         }
         last
     }
 
-    /// Everybody has been sent to. Those who had their turn first do not have what was appended since then.
-    fn end_delivery(&mut self) {
-        let head = self.log.head();
-        if self.behind == 0 && head == self.begun && self.log.tail() < head {
-            self.log.clear();
-            self.low = self.log.head();
-        }
-        self.recount();
-    }
-
-    /// Sends a member what there is for it, whether its socket is known to take it or not.
+    /// Sends a member what it has yet to get, even if its socket was full.
     pub(super) fn deliver_to(&mut self, id: SessionId, delivered: &mut Delivered) {
-        let Some(member) = self.members.get_mut(&id) else { return };
-        let (was_awaited, owed) = (is_awaited(member, self.wanted), member.owed_bytes());
-        if member.wants(&self.log) {
-            deliver(&self.log, self.form, &mut [&mut *member], delivered);
-        }
-        self.owed = (self.owed + member.owed_bytes()).saturating_sub(owed);
-        if was_awaited && !is_awaited(member, self.wanted) {
-            self.awaited = self.awaited.saturating_sub(1);
-        }
+        let form = self.form;
+        self.change(id, |member, log| {
+            if member.wants(log) {
+                deliver(log, form, &mut [member], delivered);
+            }
+        });
     }
 
     /// `len` bytes have to wait: notes for whom.
-    pub(super) fn wait(&mut self, len: usize, terms: Terms) {
+    pub(super) fn wait(&mut self, len: usize) {
         self.wanted = self.log.tail_after(len);
-        let wanted = self.wanted;
-        let members = self.members.values_mut().filter(|member| member.may_hold());
-        for member in members.filter(|member| member.progress.cursor < wanted) {
-            member.flow.begin_waiting(member.progress.cursor, terms);
+        let (wanted, mut is_new) = (self.wanted, true);
+        for member in self.members.values_mut() {
+            is_new &= !member.flow.was_awaited();
+            if is_awaited(member, wanted) {
+                member.flow.begin_waiting(member.progress.cursor);
+            }
+        }
+        if is_new {
+            self.slowest = self.lowest();
         }
         self.recount();
     }
 
     /// The room waits for nobody.
     pub(super) fn end_waiting(&mut self) {
-        (self.wanted, self.awaited) = (0, 0);
+        self.wanted = 0;
+        self.tally.awaited = 0;
     }
 
     /// Returns whether all have read what the room waited for.
     pub(super) fn have_all_read(&self) -> bool {
-        self.awaited == 0
+        self.tally.awaited == 0
     }
 
     #[cfg(test)]
     pub(super) fn awaited_in(&self) -> String {
-        format!(
-            "{:?} wanted {} awaited {} low {} tail {} head {}",
-            self.form,
-            self.wanted,
-            self.awaited,
-            self.low,
-            self.log.tail(),
-            self.log.head()
-        )
+        let Self { form, wanted, tally, low, log, .. } = self;
+        format!("{form:?} wanted {wanted} {tally:?} low {low} tail {} head {}", log.tail(), log.head())
     }
 
-    pub(super) fn recount(&mut self) {
-        if self.wanted > 0 {
-            let wanted = self.wanted;
-            self.awaited = self.members().filter(|member| is_awaited(member, wanted)).count();
-        }
+    fn recount(&mut self) {
+        let mut tally = Tally::default();
+        self.members().for_each(|member| tally.add(Tally::of(member, self.wanted)));
+        self.tally = tally;
     }
 
-    /// Looks who has read how much in the time since the last look: those whom the room waits for, and those whom it
-    /// would have to wait for soon, so that each of them has its second while the log still has space. Returns how long
-    /// the room has waited in vain for those who are given up on now.
-    pub(super) fn look(&mut self, terms: Terms, delivered: &mut Delivered) -> Duration {
-        let mut waited = Duration::ZERO;
+    /// Tries again to send to those whom the room waits for, or would have to wait for soon. The kernel calls a socket
+    /// writable only when a third or more of a full buffer is free, which can take a slow reader longer than it has to
+    /// show that it reads. Returns how many bytes the slowest of those has read whom the room waited for, since the last
+    /// look; nothing if it waited for none.
+    pub(super) fn try_again(&mut self, delivered: &mut Delivered) -> Option<u64> {
+        let is_late = |member: &&Member| {
+            let is_far = member.flow.holds && self.is_behind(member.progress.cursor, FAR);
+            is_far || is_awaited(member, self.wanted)
+        };
+        let late: Vec<SessionId> = self.members().filter(is_late).map(|member| member.id).collect();
+        late.into_iter().for_each(|id| self.deliver_to(id, delivered));
+        let has_waited = self.members().any(|member| member.flow.was_awaited());
+        has_waited.then(|| {
+            let held = self.members().filter(|member| member.may_hold());
+            let read = held.map(|member| member.progress.cursor + member.flow.answers());
+            read.fold(self.log.head(), Position::min).saturating_sub(self.slowest)
+        })
+    }
+
+    /// Looks at how much the members have read since the last look: those for whom the room waits, and those for whom it
+    /// would have to wait soon, so that each has its second while the log still has space. Returns whether the room has
+    /// given up on any of them.
+    pub(super) fn look(&mut self, terms: Terms) -> bool {
+        let mut has_given_up = false;
         self.is_lagging = false;
-        let ids: Vec<SessionId> = self.members.keys().copied().collect();
-        for id in ids {
-            let Some(lag) = self.members.get(&id).map(|member| self.lag(member)) else { continue };
-            let Some(member) = self.members.get_mut(&id) else { continue };
+        let (head, eighth) = (self.log.head(), self.log.capacity() as u64 / 8);
+        for member in self.members.values_mut() {
+            let cursor = member.progress.cursor;
+            let lag = Lag {
+                cursor,
+                has_all: member.is_broken || cursor >= member.stop(&self.log),
+                is_awaited: is_awaited(member, self.wanted),
+                is_far: head.saturating_sub(cursor) > eighth * FAR,
+                is_in_the_way: head.saturating_sub(cursor) > eighth * VERY_FAR,
+            };
             match member.flow.look(lag, terms) {
                 Look::Same => {}
-                Look::GivenUp(time) => {
-                    self.given_up += 1;
-                    waited = waited.max(time);
-                }
-                Look::TakenBack => {
-                    self.given_up -= 1;
-                    self.low = 0;
-                }
+                Look::GivenUp => has_given_up = true,
+                Look::TakenBack => self.low = 0,
             }
             self.is_lagging |= member.flow.holds && lag.is_far;
-            if lag.is_awaited || lag.is_far {
-                // The kernel calls a socket writable only when a third or more of a full buffer is free, which can take
-                // a slow reader longer than it has to show that it reads.
-                self.deliver_to(id, delivered);
-            }
         }
         self.recount();
-        waited
+        self.slowest = self.lowest();
+        has_given_up
     }
 
-    fn lag(&self, member: &Member) -> Lag {
-        let cursor = member.progress.cursor;
-        Lag {
-            cursor,
-            has_all: member.is_broken || cursor >= member.stop(&self.log),
-            is_awaited: is_awaited(member, self.wanted),
-            is_far: self.is_behind(cursor, FAR),
-            is_in_the_way: self.is_behind(cursor, VERY_FAR),
-        }
-    }
-
-    /// Returns whether somebody who stands there is so many eighths of what the log can keep behind its head.
+    /// Returns whether a cursor is more than so many eighths of the log's capacity behind its head.
     fn is_behind(&self, cursor: Position, eighths: u64) -> bool {
         self.log.head().saturating_sub(cursor) > self.log.capacity() as u64 / 8 * eighths
     }

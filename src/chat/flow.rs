@@ -1,83 +1,86 @@
 //! Flow control: for whom a room waits, and for how long. Pure: numbers in, decisions out.
 //!
-//! A room waits for a member that has still to get what an append would overwrite, as long as that member takes
-//! `min_rate` bytes a second. One that takes less has a second, its *credit*; then the room goes on without it, until it
-//! has caught up or has read at the rate for a while. Waiting for members that take too little also uses up the
-//! [`Patience`] of the room, so that many who take turns cannot hold it up for longer than one of them.
+//! A room waits for a member that has yet to get what an append would overwrite, as long as the member reads `min_rate`
+//! bytes a second. The room gives up on a member that reads less for a second: it goes on without the member, until that
+//! has caught up, or has read at the rate for a while. All such waiting uses up the [`Patience`] of the room, so that
+//! members who take turns cannot hold it up for longer than one of them.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::id::Position;
 
-/// How long a member may take nothing before the room goes on without it: of the time in which the room waits for it, or
-/// in which it is far behind. Also the most that it can save up by reading faster.
+/// How often a waiting room looks at how much the members read, while it has patience.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// Shortest time between two looks, when the patience is used up.
+const MIN_TICK: Duration = Duration::from_millis(10);
+
+/// How long a member may read nothing before the room goes on without it. Only time in which the room waits for it, or
+/// in which it is far behind, counts. Also the most that it can save up by reading faster.
 const CREDIT: Duration = Duration::from_secs(1);
 
-/// A member that was given up on is waited for again when it has read at `min_rate` for this long, on
-/// top of what it loses meanwhile; or when it has caught up.
+/// The room waits again for a member that it gave up on, when that has read at `min_rate` for this long, on top of what
+/// it loses meanwhile; or when it has caught up.
 const PROBATION: Duration = Duration::from_secs(4);
 
-/// How many bytes of answers count as reading in a row: more than one answer has. Beyond that they count as much as what
-/// is read of the log, so nobody can hold the room up by asking for ever.
+/// Bytes of answers in a row that count as reading: more than an answer has. Further answers count only as much as the
+/// member reads of the log, so that no member can hold up the room by asking for ever.
 const ANSWER_BYTES: u32 = 128 * 1024;
 
-/// The most time, in a row, that a room waits for members that take too little.
+/// Longest time in any [`PATIENCE_BACK`] that a room waits for members that read too little.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time in which a room's patience comes back in full.
-const PATIENCE_BACK: u32 = 30;
+/// How long it takes until patience that was used up is back.
+const PATIENCE_BACK: Duration = Duration::from_secs(30);
 
 /// How far behind its log a member is, and whether the room waits for it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lag {
     /// Its cursor.
     pub(super) cursor: Position,
-    /// It has been sent all there is.
+    /// Whether it has been sent everything in the log.
     pub(super) has_all: bool,
-    /// An append waits for it.
+    /// Whether an append waits for it.
     pub(super) is_awaited: bool,
-    /// An append may have to wait for it before long.
+    /// Whether it is more than a quarter of the log behind: an append may have to wait for it.
     pub(super) is_far: bool,
-    /// An append will have to wait for it very soon.
+    /// Whether it is more than seven eighths of the log behind: an append will have to wait for it very soon.
     pub(super) is_in_the_way: bool,
 }
 
-/// What a room asks of its members.
+/// What members have to read between two looks, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// The time since members were last looked at, in milliseconds.
-    pub(super) elapsed: u32,
-    /// Bytes that a member takes in that time, at least.
-    pub(super) due: u64,
+    /// Bytes at `min_rate` in the time since the last look.
+    due: i64,
+    /// The same in the part of that time in which the room waited.
+    due_awaited: i64,
     /// The same for [`CREDIT`].
-    pub(super) credit: u64,
-    /// With less credit than this a member is given up on if the room has no patience left: so much that nobody falls
-    /// below it who reads at the rate, however unsteadily.
-    pub(super) least: u64,
+    credit: i64,
     /// The same for [`PROBATION`].
-    pub(super) probation: u64,
-    /// The room has no patience left.
-    pub(super) is_strict: bool,
+    probation: i64,
+    /// Whether the patience of the room is used up.
+    is_strict: bool,
 }
 
 impl Terms {
-    /// Those of a room that waits for members that take `min_rate` bytes a second.
-    pub(super) fn new(min_rate: u64, elapsed: Duration, is_strict: bool) -> Self {
-        let due = if elapsed.is_zero() { 0 } else { bytes_in(elapsed, min_rate) };
-        let credit = bytes_in(CREDIT, min_rate);
-        let (least, probation) = (credit - credit / 4, bytes_in(PROBATION, min_rate));
-        let elapsed = elapsed.as_millis() as u32;
-        Self { elapsed, due, credit, least, probation, is_strict }
+    /// Returns the terms for `min_rate`, in bytes a second, when `elapsed` has gone since the last look, and the room has
+    /// waited for `waited` of that.
+    pub(super) fn new(min_rate: u64, elapsed: Duration, waited: Duration, is_strict: bool) -> Self {
+        let [due, due_awaited, credit, probation] =
+            [elapsed, waited, CREDIT, PROBATION].map(|time| bytes_in(time, min_rate));
+        Self { due, due_awaited, credit, probation, is_strict }
     }
 }
 
-/// What a look at a member has shown.
+/// The result of a look at a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// Nothing has changed.
     Same,
-    /// The room goes on without it from now on, after it has waited for it for so long in vain.
-    GivenUp(Duration),
+    /// The room goes on without it from now on.
+    GivenUp,
     /// The room waits for it again.
     TakenBack,
 }
@@ -87,41 +90,27 @@ pub(super) enum Look {
 pub(super) struct Flow {
     /// The room waits for it.
     pub(super) holds: bool,
-    /// Bytes that it may still fall short of `min_rate` before it is given up on; while it is given up
-    /// on, bytes that it has shown to read beyond it. `None` for one that was never slow.
-    credit: Option<u64>,
+    /// The room has waited for it since this was last looked at.
+    was_awaited: bool,
+    /// Bytes by which it has read more than `min_rate` while the room waited for it or it was far behind, or less; while
+    /// it is given up on, since then.
+    balance: i64,
     /// Its cursor when this was last looked at.
     mark: Position,
     /// How many bytes it has been sent since then that were for it alone.
     answered: u32,
     /// How many more of those count as reading.
     answers_left: u32,
-    /// The room waited for it when this was last looked at.
-    was_awaited: bool,
-    /// For how many milliseconds the room has waited for it while it took too little, since its credit was whole.
-    waited: u32,
 }
 
 impl Flow {
-    /// That of a member that has read up to `cursor`.
-    pub(super) fn new(cursor: Position) -> Self {
-        Self {
-            holds: true,
-            credit: None,
-            mark: cursor,
-            answered: 0,
-            answers_left: ANSWER_BYTES,
-            was_awaited: false,
-            waited: 0,
-        }
+    /// Returns the flow of a member that has read up to `cursor`. `holds` is whether the room waits for it.
+    pub(super) fn new(cursor: Position, holds: bool) -> Self {
+        let answers_left = ANSWER_BYTES;
+        Self { holds, was_awaited: false, balance: 0, mark: cursor, answered: 0, answers_left }
     }
 
-    /// That of a member that the room does not wait for.
-    pub(super) fn given_up(cursor: Position) -> Self {
-        Self { holds: false, credit: Some(0), ..Self::new(cursor) }
-    }
-
-    /// It has been sent `bytes` that were for it alone.
+    /// Counts `bytes` that were sent to this member alone.
     pub(super) fn answered(&mut self, bytes: usize) {
         self.answered = self.answered.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
@@ -131,89 +120,132 @@ impl Flow {
         self.mark += bytes;
     }
 
-    /// The room begins to wait for it at `cursor`.
-    pub(super) fn begin_waiting(&mut self, cursor: Position, terms: Terms) {
-        if !self.was_awaited {
-            (self.answered, self.answers_left, self.was_awaited) = (0, ANSWER_BYTES, true);
+    /// The room begins to wait for it at `cursor`. What it has read faster before that does not count.
+    pub(super) fn begin_waiting(&mut self, cursor: Position) {
+        if !std::mem::replace(&mut self.was_awaited, true) {
+            self.balance = (self.balance + self.taken(cursor)).min(0);
+            (self.answered, self.answers_left) = (0, ANSWER_BYTES);
         }
-        let credit = self.credit.unwrap_or(terms.credit).saturating_add(self.taken(cursor));
-        self.credit = Some(credit.min(terms.credit));
     }
 
-    /// Looks at what it has read since the last time, and decides whether the room waits for it.
+    /// Returns whether the room has waited for it since the last look.
+    pub(super) fn was_awaited(&self) -> bool {
+        self.was_awaited
+    }
+
+    /// Looks at how much the member has read since the last look, and decides whether the room waits for it.
     pub(super) fn look(&mut self, lag: Lag, terms: Terms) -> Look {
-        if self.holds && !self.was_awaited && !lag.is_far {
-            self.credit = None;
+        let taken = self.taken(lag.cursor);
+        let was_awaited = std::mem::replace(&mut self.was_awaited, self.holds && lag.is_awaited);
+        if !self.holds {
+            self.balance = (self.balance + taken - terms.due).clamp(0, terms.probation);
+            let is_back = !terms.is_strict && (lag.has_all || self.balance == terms.probation);
+            return if is_back { self.turn(Look::TakenBack) } else { Look::Same };
+        }
+        if !was_awaited && !lag.is_far {
+            self.balance = 0;
             return Look::Same;
         }
-        let taken = self.taken(lag.cursor);
-        let limit = if self.holds { terms.credit } else { terms.probation.saturating_add(terms.due) };
-        let credit = limit.min(self.credit.unwrap_or(terms.credit).saturating_add(taken));
-        let credit = credit.saturating_sub(terms.due);
-        self.credit = Some(credit);
-        if lag.is_awaited && taken < terms.due {
-            self.waited = self.waited.saturating_add(terms.elapsed);
-        } else if credit.saturating_add(terms.due) >= limit {
-            self.waited = 0;
-        }
-        let look = self.judge(lag, credit, terms);
-        if self.holds && lag.has_all {
-            self.credit = None;
-        }
-        self.was_awaited = self.holds && lag.is_awaited;
+        let due = if was_awaited { terms.due_awaited } else { terms.due };
+        self.balance = (self.balance + taken - due).clamp(-terms.credit, terms.credit);
+        let is_over = self.balance == -terms.credit;
+        let is_short = terms.is_strict && self.balance < 0;
+        let is_given_up = (lag.is_awaited && (is_over || is_short)) || (lag.is_in_the_way && is_over);
+        if is_given_up { self.turn(Look::GivenUp) } else { Look::Same }
+    }
+
+    fn turn(&mut self, look: Look) -> Look {
+        (self.holds, self.balance, self.was_awaited) = (look == Look::TakenBack, 0, false);
         look
     }
 
-    fn judge(&mut self, lag: Lag, credit: u64, terms: Terms) -> Look {
-        let is_over = credit == 0 || (terms.is_strict && lag.is_awaited && credit < terms.least);
-        if self.holds && (lag.is_awaited || lag.is_in_the_way) && is_over {
-            (self.holds, self.credit) = (false, Some(0));
-            return Look::GivenUp(Duration::from_millis(std::mem::take(&mut self.waited).into()));
-        }
-        if !self.holds && !terms.is_strict && (lag.has_all || credit >= terms.probation) {
-            self.holds = true;
-            return Look::TakenBack;
-        }
-        Look::Same
+    /// How many bytes of answers count as read since the last look.
+    pub(super) fn answers(&self) -> u64 {
+        self.answered.min(self.answers_left).into()
     }
 
-    /// How many bytes it has taken since this was last asked. What it was answered comes before the log goes on, and is
-    /// no slowness of its own.
-    fn taken(&mut self, cursor: Position) -> u64 {
-        let read = cursor.saturating_sub(self.mark);
-        let answers = u64::from(std::mem::take(&mut self.answered).min(self.answers_left));
-        let left = u64::from(self.answers_left) - answers + read.min(ANSWER_BYTES.into());
-        self.answers_left = u32::try_from(left).map_or(ANSWER_BYTES, |left| left.min(ANSWER_BYTES));
-        self.mark = cursor;
-        read.saturating_add(answers)
+    /// Returns how many bytes the member has read since the last call. Answers count, because they come before the log
+    /// goes on: they do not make the member slow.
+    fn taken(&mut self, cursor: Position) -> i64 {
+        let read = cursor.saturating_sub(self.mark).min(u32::MAX.into()) as u32;
+        let answers = self.answers();
+        self.answers_left =
+            self.answers_left.saturating_sub(answers as u32).saturating_add(read).min(ANSWER_BYTES);
+        (self.answered, self.mark) = (0, cursor);
+        i64::from(read) + answers as i64
     }
 }
 
-/// How much longer a room waits for members that take too little, whoever they are: [`PATIENCE`] in a row, and a
-/// thirtieth of the time in the long run. It may be used up and more; then nobody is waited for again until it is back.
-#[derive(Clone, Copy, Debug, Default)]
+/// How long a room has waited for members that read too little, for all of them together. In any [`PATIENCE_BACK`] that
+/// is at most [`PATIENCE`] and a [`TICK`], and further time that the bytes read meanwhile justify.
+#[derive(Debug, Default)]
 pub(super) struct Patience {
-    /// When all of it is back, if some has been used.
-    whole: Option<Instant>,
+    /// When and how long the room has waited, without what is back.
+    spent: VecDeque<(Instant, Duration)>,
+    /// How long the room has waited, without a break, for members that it still waits for and that have not made up for
+    /// it by reading.
+    open: Duration,
+    /// Since when it waits, and how long it had waited before that since the last look.
+    since: Option<Instant>,
+    waited: Duration,
 }
 
 impl Patience {
-    /// The room has waited for so long until `now`.
-    pub(super) fn use_up(&mut self, time: Duration, now: Instant) {
-        if !time.is_zero() {
-            let from = self.whole.map_or(now, |whole| whole.max(now));
-            self.whole = Some(from + time * PATIENCE_BACK);
+    /// The room waits from now on.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// The room no longer waits.
+    pub(super) fn end(&mut self, now: Instant) {
+        let waited = self.since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.waited += waited;
+    }
+
+    /// Returns how long the room has waited since the last look, up to `most`. `bytes` is what the slowest member that it
+    /// waited for has read meanwhile.
+    pub(super) fn look(&mut self, now: Instant, most: Duration, bytes: u64, min_rate: u64) -> Duration {
+        let is_waiting = self.since.is_some();
+        self.end(now);
+        self.since = is_waiting.then_some(now);
+        let waited = std::mem::take(&mut self.waited).min(most);
+        if waited.is_zero() {
+            self.settle(now);
+        } else {
+            let justified = Duration::from_secs_f64(bytes as f64 / min_rate.max(1) as f64);
+            self.open = (self.open + waited).saturating_sub(justified);
+        }
+        self.spent.retain(|(when, _)| now < *when + PATIENCE_BACK);
+        waited
+    }
+
+    /// Counts the open waiting as spent: no member can make up for it any more.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if !self.open.is_zero() {
+            self.spent.push_back((now, std::mem::take(&mut self.open)));
         }
     }
 
-    /// Returns whether to wait for `time` more would use up more than there is left.
-    pub(super) fn is_too_short_for(&self, time: Duration, now: Instant) -> bool {
-        let used = self.whole.map_or(Duration::ZERO, |whole| whole.saturating_duration_since(now));
-        used + time * PATIENCE_BACK > PATIENCE * PATIENCE_BACK
+    fn used(&self, now: Instant) -> Duration {
+        let spent = self.spent.iter().filter(|(when, _)| now < *when + PATIENCE_BACK);
+        self.open + spent.map(|(_, time)| *time).sum::<Duration>()
+    }
+
+    /// Returns whether the patience is used up.
+    pub(super) fn is_used_up(&self, now: Instant) -> bool {
+        self.used(now) >= PATIENCE
+    }
+
+    /// Returns the time from a look at `last` to the next one. When the patience is used up, that is half of what is left
+    /// of the last [`TICK`], so that each of many members has some time to show that it reads.
+    pub(super) fn interval(&self, last: Instant) -> Duration {
+        let left = (PATIENCE + TICK).saturating_sub(self.used(last));
+        if left > TICK { TICK } else { (left / 2).max(MIN_TICK) }
     }
 }
 
-/// How many bytes that is at `rate` bytes a second; at least one, so that no rate is ever "nothing".
-fn bytes_in(time: Duration, rate: u64) -> u64 {
-    (time.as_micros() as u64).saturating_mul(rate).div_ceil(1_000_000).max(1)
+/// Returns the bytes in `time` at `rate` bytes a second, rounded up.
+fn bytes_in(time: Duration, rate: u64) -> i64 {
+    let bytes = (time.as_micros() as u64).saturating_mul(rate).div_ceil(1_000_000);
+    i64::try_from(bytes).unwrap_or(i64::MAX / 4)
 }

@@ -1,64 +1,58 @@
 //! The hub: the rooms, the members and the names together. It is the only writer of all of them.
 //!
-//! [`Hub::apply`] takes an input and the time and is over at once. What a session has sent is taken in piece by piece,
-//! lines and commands in their order; what has to wait, for its place in a room or for its sender to read, waits in the
-//! member as pending, and [`Hub::work`] goes on with it. The dispatcher sends what is new.
+//! [`Hub::apply`] takes an input and the time, and never waits. The hub takes what a session has sent piece by piece,
+//! lines and commands in their order. A piece that has to wait, for its place in a room or for its sender to read,
+//! waits in the member as pending, and [`Hub::work`] goes on with it. The dispatcher sends what is new.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
+
+use jiff::Timestamp;
 
 use super::commands;
 use super::delivery::Delivered;
 #[cfg(test)]
 use super::directory::Directory;
-use super::dispatcher::{Dispatcher, Numbers};
-use super::feed::MOST_PUT_ASIDE;
+use super::dispatcher::{Dispatcher, Notes};
 use super::id::{Now, Position, RoomId, SessionId};
 use super::input::{Input, Read};
-use super::interpreter::{self, Next};
+use super::interpreter::Next;
 use super::limits::Limits;
+use super::member::Life;
 #[cfg(test)]
 use super::member::Member;
-use super::pending::{End, Pending};
+use super::pending::{End, Pending, Wait};
 use super::reading::Reading;
 use super::room::Room;
 use super::sequencer::Sequencer;
 use super::sink::{Signal, Sink};
 use super::snapshot::{self, Damaged, HubSnapshot};
 use super::traffic::Traffic;
-use crate::protocol::{Command, Kind, Notice, View};
-
-/// A session to which this many bytes are owed has nothing more taken in until they have been sent.
-const MOST_UNREAD: usize = 16 * 1024;
-
-/// What came of looking at what a session has sent.
-enum Step {
-    /// It has to wait, or there is nothing more.
-    Wait,
-    /// Lines have been taken in.
-    Said,
-    /// A command has been done, which takes longer.
-    Done,
-}
+use super::turn::{self, MOST_UNREAD, Step, Terms};
+use crate::protocol::{Command, Kind, Notice, Reason, View};
 
 /// The rooms, the members and the names.
 #[derive(Debug)]
 pub struct Hub {
     dispatcher: Dispatcher,
-    /// How many sessions may still say something.
+    /// Number of sessions that may still send something.
     speaking: usize,
     is_draining: bool,
     is_over: bool,
-    /// What sessions that have stopped had read.
+    /// A command has looked through the history of a room since something was delivered last.
+    has_searched: bool,
+    /// What stopped sessions have read and not passed on.
     frozen: Vec<(SessionId, Box<Reading>)>,
 }
 
 impl Hub {
-    /// A hub with one empty room.
-    pub fn new(limits: Limits, sequencer: Box<dyn Sequencer>) -> Self {
-        let dispatcher = Dispatcher::new(limits, sequencer);
-        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, frozen: Vec::new() }
+    /// A hub with one empty room. `began` is the time at which it is made: rooms get their epochs from it.
+    pub fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
+        let dispatcher = Dispatcher::new(limits, sequencer, began);
+        let frozen = Vec::new();
+        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, has_searched: false, frozen }
     }
 
     /// What goes through all rooms.
@@ -66,9 +60,9 @@ impl Hub {
         &self.dispatcher.traffic
     }
 
-    /// From now on, keeps who everybody is and the numbers of lines for the case of a crash.
-    pub fn record(&mut self, numbers: Box<dyn Numbers>) {
-        self.dispatcher.record(numbers);
+    /// From now on, stores the standing of each member, the keys and the numbers of lines for the case of a crash.
+    pub fn record(&mut self, notes: Box<dyn Notes>) {
+        self.dispatcher.record(notes);
     }
 
     /// Takes in one input at the time `now`.
@@ -89,10 +83,10 @@ impl Hub {
             Input::Leave(id) => self.leave(id, now),
             Input::Frozen(id, reading) => self.frozen.push((id, reading)),
             Input::Limits(limits) => self.dispatcher.directory.limits = limits,
-            Input::Drain => self.drain(now),
+            Input::Drain => self.drain(),
             // It is the broker that ends.
             Input::Freeze => {}
-            // Whoever asked may have stopped waiting.
+            // The caller may have stopped waiting.
             Input::Probe(answer_tx) => drop(answer_tx.send(())),
         }
     }
@@ -102,12 +96,12 @@ impl Hub {
         self.dispatcher.is_waiting()
     }
 
-    /// When [`Hub::tick`] wants to be called.
+    /// Returns when to call [`Hub::tick`]; `None` if there is nothing to look at.
     pub fn next_tick(&self) -> Option<Instant> {
         self.dispatcher.next_tick()
     }
 
-    /// Looks after those who do not read, and tells who has come and gone; to be called at [`Hub::next_tick`].
+    /// Looks at members that do not read, and announces members. Call this at [`Hub::next_tick`].
     pub fn tick(&mut self, now: Now) {
         self.dispatcher.tick(now);
     }
@@ -119,7 +113,7 @@ impl Hub {
 
     /// The rooms that have something new to deliver, see [`Hub::deliver`].
     pub(super) fn take_fresh(&mut self) -> BTreeSet<RoomId> {
-        std::mem::take(&mut self.dispatcher.fresh)
+        self.dispatcher.take_fresh()
     }
 
     /// Sends what is new in a room to up to `most` members. Returns where to go on, if there are more.
@@ -135,12 +129,20 @@ impl Hub {
 
     /// Returns whether [`Hub::work`] has something to do, or something new is to be delivered.
     pub fn has_work(&self) -> bool {
-        !self.dispatcher.ready.is_empty() || !self.dispatcher.fresh.is_empty() || self.is_ending()
+        let dispatcher = &self.dispatcher;
+        let has_more = !dispatcher.ready.is_empty() || !dispatcher.fresh.is_empty();
+        has_more || dispatcher.is_awaiting_delivery() || self.is_ending()
     }
 
-    /// Goes on with what sessions have sent, each in its turn, up to about `most` steps.
+    /// Goes on with what sessions have sent, each in its turn, up to about `most` steps, and up to the first `/last`: that
+    /// takes so long that the others are sent something before the next.
     pub fn work(&mut self, now: Now, most: usize) {
+        self.has_searched = false;
+        self.dispatcher.end_delivery();
         for _ in 0..most {
+            if self.has_searched {
+                break;
+            }
             let Some(id) = self.dispatcher.ready.pop_front() else { break };
             self.go_on(id, now);
         }
@@ -157,10 +159,10 @@ impl Hub {
         };
         let feed = self.dispatcher.directory.room(place.room).feed(place.form);
         if is_broken {
-            feed.break_off(id);
+            feed.change(id, |member, _| member.break_off());
             self.dispatcher.delivered(place.room, Delivered::default(), now);
         } else if end == End::SentAway {
-            feed.end_here(id);
+            feed.change(id, |member, log| member.end_here(log));
         }
         if let Some(member) = self.dispatcher.directory.member_mut(id) {
             member.input = Some(Box::new(Pending::new(text, is_telnet, end)));
@@ -168,7 +170,7 @@ impl Hub {
         if !reply.is_empty() || !notices.is_empty() {
             self.dispatcher.directory.tell(id, |form, out| {
                 out.extend_from_slice(&reply);
-                notices.iter().for_each(|notice| notice.encode(form, out));
+                notices.iter().for_each(|notice| form.notice(notice, out));
             });
         }
         self.go_on(id, now);
@@ -177,81 +179,54 @@ impl Hub {
     /// Takes in what a session has sent, up to the first command; the others have their turn after that.
     fn go_on(&mut self, id: SessionId, now: Now) {
         loop {
-            match self.step(id, now) {
-                Step::Wait => break,
-                Step::Said => self.dispatcher.flush(now),
-                Step::Done => {
-                    self.dispatcher.ready.push_back(id);
-                    break;
-                }
+            let step = self.step(id, now);
+            if let Step::Wait(wait) = step {
+                self.dispatcher.wait(id, wait);
+            }
+            self.dispatcher.flush(now);
+            if !matches!(step, Step::Go) {
+                return;
             }
         }
-        self.dispatcher.flush(now);
     }
 
+    /// Takes in what comes first.
     fn step(&mut self, id: SessionId, now: Now) -> Step {
-        let has_commands = self.dispatcher.directory.limits.commands;
-        let is_draining = self.is_draining;
-        let Some((member, log)) = self.dispatcher.directory.feed(id).and_then(|feed| feed.reader(id)) else {
-            return Step::Wait;
+        let terms = Terms { is_hurried: self.is_draining, has_searched: self.has_searched };
+        let (next, bytes) = match turn::look(&mut self.dispatcher, id, terms) {
+            Ok(next) => next,
+            Err(step) => return step,
         };
-        let is_named = member.is_named();
-        let can_move = is_draining || member.unsent_bytes(log) <= MOST_PUT_ASIDE as u64;
-        let has_read = is_draining || member.is_broken || member.owed_bytes() <= MOST_UNREAD;
-        let Some(input) = member.input.as_mut().filter(|_| !member.is_in_flight) else { return Step::Wait };
-        if input.is_telnet && can_move {
-            input.is_telnet = false;
-            commands::end_lines_for_telnet(&mut self.dispatcher.directory, id, now);
-            return Step::Said;
-        }
-        if input.is_telnet || (!has_read && (!input.rest().is_empty() || input.end == End::No)) {
-            return Step::Wait;
-        }
-        if input.rest().is_empty() {
-            self.end_input(id);
-            return Step::Wait;
-        }
-        let (next, bytes) = match has_commands {
-            true => interpreter::next(input.rest(), is_named),
-            false => interpreter::all_lines(input.rest()),
-        };
-        if matches!(&next, Next::Ask(command) if command.moves()) && !can_move {
-            return Step::Wait;
-        }
-        let text = match next {
-            Next::Say(_) => input.take(bytes, 0),
-            Next::SayRest => input.take(bytes, 1),
-            _ => input.take(bytes, bytes),
-        };
-        self.perform(id, next, text, now)
-    }
-
-    fn perform(&mut self, id: SessionId, next: Next, text: Vec<u8>, now: Now) -> Step {
-        match next {
-            Next::Say(lines) => self.dispatcher.directory.say(id, Kind::Message, text, lines, now),
-            Next::SayRest => self.dispatcher.directory.say(id, Kind::Message, text, 1, now),
-            Next::Refuse(answer) => self.dispatcher.directory.answer(id, &answer),
-            Next::Ask(Command::Quit) => {
-                if let Some(input) =
-                    self.dispatcher.directory.member_mut(id).and_then(|member| member.input.as_mut())
-                {
-                    input.quit();
-                }
-                return Step::Said;
+        let directory = &mut self.dispatcher.directory;
+        let has_unread = directory.member(id).is_some_and(|member| member.owed_bytes() > MOST_UNREAD);
+        let Some(input) = directory.input(id) else { return Step::End };
+        let mut wait = None;
+        match (next, input.take(bytes)) {
+            (Next::End, _) => {
+                self.end_input(id);
+                return Step::End;
             }
+            (Next::Telnet, _) => {
+                input.is_telnet = false;
+                commands::end_lines_for_telnet(directory, id, now);
+            }
+            (Next::Say(lines), text) => directory.say(id, Kind::Message, text, lines, now),
+            (Next::SayRest, mut text) => {
+                text.remove(0);
+                directory.say(id, Kind::Message, text, 1, now);
+            }
+            (Next::Refuse(notice), _) => directory.notify(id, &notice),
+            (Next::Ask(Command::Quit), _) => input.quit(),
             // There is no time to wait until it has read the answers that it has.
-            Next::Ask(command) if command.is_question() && self.has_unread(id) => {}
-            Next::Ask(command) => {
-                commands::execute(&mut self.dispatcher.directory, id, command, now);
-                return Step::Done;
+            (Next::Ask(command), _) if command.is_question() && has_unread => {}
+            (Next::Ask(command), _) => {
+                self.has_searched |= matches!(command, Command::Last(_));
+                commands::execute(directory, id, command, now);
+                wait = Some(Wait::Turn);
             }
         }
-        Step::Said
-    }
-
-    /// Returns whether a session has more answers to read than it may have.
-    fn has_unread(&self, id: SessionId) -> bool {
-        self.dispatcher.directory.member(id).is_some_and(|member| member.owed_bytes() > MOST_UNREAD)
+        let is_in_flight = directory.input(id).is_some_and(|input| input.wait == Wait::Place);
+        wait.filter(|_| !is_in_flight).or(is_in_flight.then_some(Wait::Place)).map_or(Step::Go, Step::Wait)
     }
 
     /// All that a session has sent has been taken in.
@@ -261,19 +236,18 @@ impl Hub {
         self.dispatcher.traffic.end_input(input.weight);
         match input.end {
             End::No => return member.sink.signal(Signal::Taken),
-            End::Closed | End::SentAway => {
-                self.dispatcher.directory.end(id);
-            }
+            End::Closed | End::SentAway => self.dispatcher.directory.end(id),
             End::Stopped => {}
         }
         self.stop(id);
     }
 
-    /// A session will say nothing more.
+    /// A session sends nothing more.
     fn stop(&mut self, id: SessionId) {
         if let Some(member) = self.dispatcher.directory.member_mut(id)
-            && !std::mem::replace(&mut member.has_stopped, true)
+            && member.life == Life::Speaking
         {
+            member.life = Life::Silent;
             self.speaking -= 1;
         }
     }
@@ -290,19 +264,22 @@ impl Hub {
         self.dispatcher.flush(now);
     }
 
-    /// The daemon stops. Nobody is waited for in order to be shown lines in another way.
-    fn drain(&mut self, now: Now) {
+    /// The daemon stops. A change of the form no longer waits for its member to read.
+    fn drain(&mut self) {
         self.is_draining = true;
         let ids: Vec<SessionId> = self.dispatcher.directory.sessions().collect();
-        ids.into_iter().for_each(|id| self.go_on(id, now));
+        for id in ids {
+            self.dispatcher.wake(id, Wait::Reader);
+            self.dispatcher.wake(id, Wait::Quota);
+        }
     }
 
-    /// Returns whether the daemon stops, and all has been said that there was to say.
+    /// Returns whether the daemon stops, and every line has its place.
     fn is_ending(&self) -> bool {
         self.is_draining && !self.is_over && self.speaking == 0 && !self.dispatcher.is_waiting()
     }
 
-    /// All has been said: tells all who are shown notices that the daemon stops, and lets everybody go.
+    /// Says goodbye to members in `names` and `json`, and ends all sessions: every line has its place.
     fn end(&mut self, now: Now) {
         self.is_over = true;
         let ids: Vec<SessionId> = self.dispatcher.directory.sessions().collect();
@@ -313,25 +290,29 @@ impl Hub {
     fn say_goodbye(&mut self, id: SessionId) {
         self.dispatcher.directory.tell(id, |form, out| {
             if form.view() != View::Plain {
-                Notice::Stopping.encode(form, out);
+                form.notice(&Notice::Closing { reason: Reason::Stopping }, out);
             }
         });
         self.dispatcher.directory.end(id);
         self.stop(id);
     }
 
-    /// All that is known of everybody who has stopped. Nothing may be said any more.
+    /// Takes a snapshot, with what the stopped sessions have read. No input may come after this.
     pub fn into_snapshot(mut self) -> (HubSnapshot, Box<dyn Sequencer>) {
-        self.dispatcher.traffic.count_skipped(self.dispatcher.directory.rooms_mut().map(Room::settle).sum());
-        let counted = (self.dispatcher.traffic.lines(), self.dispatcher.traffic.skipped());
-        (snapshot::take(&self.dispatcher.directory, counted, self.frozen), self.dispatcher.sequencer)
+        let missed: u64 = self.dispatcher.directory.rooms_mut().map(Room::settle).sum();
+        let Traffic { lines, skipped, .. } = &*self.dispatcher.traffic;
+        let counted = (lines.load(Relaxed), skipped.load(Relaxed) + missed);
+        (
+            snapshot::take(&self.dispatcher.directory, counted, self.frozen),
+            self.dispatcher.directory.sequencer,
+        )
     }
 
-    /// A hub as it was. Lines go to what `sink_of` has for each member; one for whom it has nothing is not there any
-    /// more, but what it has said still is. Returns what the sessions had read, too.
+    /// Restores a hub. `sink_of` gives the sink of each member. A member without one is gone, but its lines are not.
+    /// Also returns what the sessions had read.
     ///
     /// # Errors
-    /// What makes no sense.
+    /// The first thing in the snapshot that is damaged.
     pub fn restore(
         limits: Limits,
         sequencer: Box<dyn Sequencer>,
@@ -339,8 +320,9 @@ impl Hub {
         now: Now,
         sink_of: impl FnMut(SessionId) -> Option<Arc<dyn Sink>>,
     ) -> Result<(Self, Vec<(SessionId, Reading)>), Damaged> {
-        let mut hub = Self::new(limits, sequencer);
-        hub.dispatcher.traffic.restore(snapshot.lines, snapshot.skipped);
+        let mut hub = Self::new(limits, sequencer, now.wall);
+        hub.dispatcher.traffic.lines.store(snapshot.lines, Relaxed);
+        hub.dispatcher.traffic.skipped.store(snapshot.skipped, Relaxed);
         let readings = snapshot::restore(&mut hub.dispatcher.directory, snapshot, now, sink_of)?;
         let rooms: Vec<RoomId> = hub.dispatcher.directory.rooms().keys().copied().collect();
         for id in rooms {
@@ -352,25 +334,24 @@ impl Hub {
         for id in hub.dispatcher.directory.sessions().collect::<Vec<SessionId>>() {
             hub.take_back(id);
         }
-        hub.dispatcher.traffic.set_rooms(hub.dispatcher.directory.rooms().len());
+        hub.dispatcher.traffic.rooms.store(hub.dispatcher.directory.rooms().len(), Relaxed);
         Ok((hub, readings))
     }
 
-    /// Goes on with a member that was in another process.
+    /// Restores the state of a member.
     fn take_back(&mut self, id: SessionId) {
         self.speaking += 1;
         let Some(member) = self.dispatcher.directory.member_mut(id) else { return };
         member.sink.torn().inspect(|mark| mark.set(member.progress.torn));
-        member.is_in_flight |= self.dispatcher.sequencer.has(id);
-        if member.progress.end != Position::MAX {
-            member.has_stopped = true;
+        if member.progress.end != Position::MAX && member.input.is_none() {
+            member.life = Life::Silent;
             self.speaking -= 1;
         }
-        if let Some(input) = &mut member.input {
-            input.weight = input.rest().len();
-            self.dispatcher.traffic.begin_input(input.weight);
-            self.dispatcher.ready.push_back(id);
-        }
+        let Some(input) = &mut member.input else { return };
+        input.weight = input.rest().len();
+        self.dispatcher.traffic.begin_input(input.weight);
+        let is_in_flight = input.wait == Wait::Place || self.dispatcher.directory.sequencer.has(id);
+        self.dispatcher.wait(id, if is_in_flight { Wait::Place } else { Wait::Turn });
     }
 
     /// The number of every session.
@@ -378,7 +359,7 @@ impl Hub {
         self.dispatcher.directory.sessions()
     }
 
-    /// Returns whether a session is not to read: what it has sent has still to be taken in, or its end has been.
+    /// Returns whether a session must not read: the hub has not taken all of its input yet, or has taken its end.
     pub fn has_input(&self, id: SessionId) -> bool {
         let member = self.dispatcher.directory.member(id);
         member.is_some_and(|member| member.input.is_some() || member.progress.end != Position::MAX)
@@ -405,7 +386,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::chat::testing::{Person, TestHub, lines};
-    use crate::chat::{Arrival, End, Input, Read};
+    use crate::chat::{Arrival, End, Input, Read, SessionId};
     use crate::protocol::{Foreign, Notice, View};
 
     #[test]
@@ -437,7 +418,7 @@ mod tests {
         let (mut ann, mut ben) = (hub.join(), hub.join());
         hub.say(&mut ann, &lines(0, 10));
         hub.ask(&mut ann, "/msg guest2 hi");
-        let notices = vec![Notice::Foreign(Foreign::Http)];
+        let notices = vec![Notice::Foreign { protocol: Foreign::Http }];
         hub.send(&ben, Read { notices, end: End::SentAway, ..Read::default() });
         assert!(ben.read_all().contains("not a web server") && ben.is_done());
     }
@@ -495,13 +476,130 @@ mod tests {
         for person in silent.iter().flat_map(|person| std::iter::repeat_n(person, 75)) {
             let text = "x".repeat(900);
             hub.answer(&mut ann, &format!("/msg guest{} {text}", person.id().0));
+            hub.wait(Duration::from_millis(250));
         }
-        assert!(hub.answer(&mut ann, "/msg guest3 more").contains("does not read"), "there is an end to it");
+        assert!(hub.answer(&mut ann, "/msg guest3 more").contains("is not reading"), "there is an end to it");
         eve.socket.set_space(1 << 30);
         for ten in 0..10 {
             hub.say(&mut ann, &lines(ten * 10, ten * 10 + 10));
             ann.read_all();
         }
         assert_eq!(eve.heard(), lines(0, 100));
+    }
+
+    #[test]
+    fn private_messages_wait_for_their_sender_and_the_room_is_heard_in_time() {
+        let mut hub = TestHub::new(|limits| limits.log_size = 1 << 20);
+        let (mut ann, mut ben, mut eve) = (hub.join(), hub.join_as("ben"), hub.join());
+        let mut flood: Vec<Person> = (0..5).map(|_| hub.join()).collect();
+        let text = format!("/msg ben {}\n", "z".repeat(400)).repeat(20);
+        let (mut privates, mut most, mut from_eve) = (0, 0, 0);
+        for ten in 0..100 {
+            // One is gone, and another one takes its place.
+            hub.leave(flood.remove(0));
+            flood.push(hub.join());
+            for person in flood.iter_mut().chain([&mut eve]) {
+                person.read_all();
+                if !person.is_outstanding() {
+                    hub.say(person, if person.id() == SessionId(3) { "/msg ben eve\n" } else { &text });
+                }
+            }
+            hub.say(&mut ann, &lines(ten, ten + 1));
+            // 40 kB a second.
+            ben.read(4000);
+            let heard = ben.heard();
+            most = most.max(ben.member(|member| member.owed_bytes()));
+            privates += heard.matches("-> you] zzz").count();
+            from_eve += heard.matches("-> you] eve").count();
+            hub.wait(Duration::from_millis(100));
+        }
+        assert!(privates > 500 && from_eve > 10, "{privates}, {from_eve}");
+        assert!(most < 16 * 1024, "{most} bytes stand before what the room says");
+        assert!(!ann.is_outstanding());
+    }
+
+    #[test]
+    fn whoever_is_ignored_takes_nothing_of_the_quota_of_others() {
+        let mut hub = TestHub::new(|limits| limits.log_size = 1 << 20);
+        let (mut ann, mut ben, mut eve) = (hub.join(), hub.join_as("ben"), hub.join());
+        hub.ask(&mut ben, "/ignore guest3");
+        for _ in 0..100 {
+            assert!(hub.answer(&mut eve, &format!("/msg ben {}", "z".repeat(400))).contains("ignores you"));
+        }
+        assert!(hub.answer(&mut ann, "/msg ben hello").contains("[you -> ben]") || !ann.is_outstanding());
+        assert!(ben.read_all().contains("hello"));
+    }
+
+    /// Applies what somebody has sent, and nothing more.
+    fn apply(hub: &TestHub, person: &Person, text: &str) {
+        person.socket.set_space(usize::MAX);
+        person.socket.begin_input();
+        let read = Read { text: text.into(), ..Read::default() };
+        let now = hub.time();
+        hub.hub().apply(Input::Read(person.id(), Box::new(read)), now);
+    }
+
+    fn deliver(hub: &TestHub) {
+        let (now, mut hub) = (hub.time(), hub.hub());
+        for room in hub.take_fresh() {
+            let mut next = Some((0, None));
+            while let Some(at) = next {
+                next = hub.deliver(room, at, 128, now);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_that_a_line_has_its_place_before_the_others_have_it() {
+        let mut hub = TestHub::default();
+        let (ann, ben) = (hub.join(), hub.join());
+        ben.socket.set_space(usize::MAX);
+        let now = hub.time();
+        apply(&hub, &ann, "hello\n/sync x\n");
+        hub.hub().work(now, 1024);
+        assert_eq!((ann.heard().as_str(), ben.heard().as_str()), ("", ""));
+        deliver(&hub);
+        assert_eq!((ann.heard().as_str(), ben.heard().as_str()), ("", "hello\n"));
+        hub.hub().work(now, 1024);
+        assert_eq!(ann.heard(), "-!- synced x\n");
+    }
+
+    #[test]
+    fn of_many_who_search_each_has_its_turn_after_a_delivery() {
+        let mut hub = TestHub::default();
+        let mut ann = hub.join();
+        hub.say(&mut ann, "hello\n");
+        let crowd: Vec<Person> = (0..10).map(|_| hub.join()).collect();
+        crowd.iter().for_each(|person| apply(&hub, person, "/last 1 hello\n"));
+        let answered = || crowd.iter().filter(|person| !person.heard().is_empty()).count();
+        let (now, mut all) = (hub.time(), answered());
+        assert_eq!(all, 1);
+        while hub.hub().has_work() {
+            hub.hub().work(now, 1024);
+            let more = answered();
+            assert!(more <= 1, "{more} before others are sent anything");
+            all += more;
+            deliver(&hub);
+        }
+        assert_eq!(all, crowd.len());
+    }
+
+    #[test]
+    fn whoever_says_much_has_no_more_turns_than_others() {
+        let mut hub = TestHub::new(|limits| limits.log_size = 1 << 20);
+        let (mut ann, mut ben) = (hub.join(), hub.join());
+        hub.say(&mut ann, &"a\n/who\n".repeat(20));
+        hub.say(&mut ben, &"a\n/who\n".repeat(20));
+        let dispatcher = |hub: &TestHub| hub.hub().dispatcher().ready.len();
+        assert_eq!(dispatcher(&hub), 0);
+        let now = hub.time();
+        for person in [&ann, &ben] {
+            let text = b"a\n/who\na\n/who\n".to_vec();
+            hub.hub().apply(Input::Read(person.id(), Box::new(Read { text, ..Read::default() })), now);
+        }
+        for _ in 0..20 {
+            assert!(dispatcher(&hub) <= 2, "each is in the queue once");
+            hub.hub().work(now, 1);
+        }
     }
 }

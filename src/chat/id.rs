@@ -1,36 +1,36 @@
-//! The numbers that name sessions, rooms and places in a log, and the time as the hub is told it.
+//! The numbers of sessions, rooms and positions in a log, and the time as the hub gets it.
 
 use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The number of a session. It is given once and never reused.
+/// The number of a session, from 1. chatd never gives it again, not even after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 impl SessionId {
-    /// No session has this number. A line from nobody in particular has it.
+    /// The number of no session. Entries without a single author have it.
     pub(super) const NOBODY: Self = Self(0);
 }
 
-/// The number of a room in this process. It is never reused.
+/// The number of a room in this process. The hub never gives it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct RoomId(pub(super) u64);
 
 impl RoomId {
-    /// The room that everybody enters first. It never goes away.
+    /// The main room. It always exists.
     pub(super) const MAIN: Self = Self(0);
 }
 
-/// A place in a log: the number of bytes that were appended before it, since the log began.
+/// A position in a log: the number of bytes that were appended before it since the log began.
 pub type Position = u64;
 
-/// The time, as it is told to everything in `chat`.
+/// The time of an input. Everything in `chat` gets it as an argument, and reads no clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For deadlines.
+    /// Monotonic time, for deadlines.
     pub instant: Instant,
-    /// For people.
+    /// Wall clock, for the times that members see.
     pub wall: Timestamp,
 }

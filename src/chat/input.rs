@@ -1,4 +1,4 @@
-//! What comes into the hub.
+//! Inputs: what comes into the hub, from sessions and from floor 3.
 
 use std::sync::Arc;
 
@@ -11,79 +11,79 @@ use super::reading::Reading;
 use super::sink::Sink;
 use crate::protocol::{Name, Notice, View};
 
-/// What a session comes with.
+/// What the hub must know of a new session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// How lines are shown to it.
+    /// Its first view.
     pub view: View,
-    /// Where it comes in; the main room if `None`.
+    /// Its first room; `None` for the main room.
     pub room: Option<Name>,
-    /// What the kernel says it is called.
+    /// Its name from the kernel; `None` on TCP.
     pub verified: Option<Name>,
-    /// What it is sent first, with its line endings; may be empty.
+    /// The greeting, with its line endings; may be empty.
     pub greeting: Vec<u8>,
 }
 
-/// In `plain`, into the main room, as a guest, without a greeting.
+/// A guest in the main room, in `plain`, without a greeting.
 impl Default for Arrival {
     fn default() -> Self {
         Self { view: View::Plain, room: None, verified: None, greeting: Vec::new() }
     }
 }
 
-/// What came of one read of a session's socket.
+/// The result of one read of a session's socket.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// Clean lines, each with its LF: some may be commands.
+    /// Clean lines (except with `raw`), each with its LF. Some may be commands.
     pub text: Vec<u8>,
-    /// The session has spoken telnet for the first time: its lines end with CR LF from now on (RFC 854).
+    /// Whether this is the session's first telnet command. Its lines end with CR LF from now on (RFC 854).
     pub is_telnet: bool,
-    /// Answers that telnet wants.
+    /// Telnet answers to send back.
     pub reply: Vec<u8>,
-    /// What the session is told about what it has sent.
+    /// Notices for the session about its lines.
     pub notices: Vec<Notice>,
-    /// The connection failed: nothing more can be sent to it, but what it has said is still said.
+    /// Whether the connection failed. Nothing more can be sent to it, but its lines still go to the room.
     pub is_broken: bool,
-    /// Whether more comes.
+    /// Whether more input follows.
     pub end: End,
 }
 
 impl Read {
-    /// Returns whether the hub need not know of it.
+    /// Returns whether there is nothing for the hub.
     pub fn is_empty(&self) -> bool {
         let has_words = !self.text.is_empty() || !self.reply.is_empty() || !self.notices.is_empty();
         !has_words && !self.is_telnet && !self.is_broken && self.end == End::No
     }
 }
 
-/// What comes into the hub.
+/// An input of the hub.
 #[derive(Debug)]
 pub enum Input {
-    /// A session comes in. It hears what is said from now on.
+    /// A new session. It gets every line that its room takes from now on.
     Join {
         /// Its number.
         id: SessionId,
-        /// Where its lines go.
+        /// Where to send its lines.
         sink: Arc<dyn Sink>,
-        /// What it comes with.
+        /// What to know of it.
         arrival: Box<Arrival>,
     },
-    /// A session has read something. It reads nothing more until it gets [`Signal::Taken`](super::Signal::Taken).
+    /// A session has read something. It does not read again before [`Signal::Taken`](super::Signal::Taken).
     Read(SessionId, Box<Read>),
-    /// The socket of a session that was full takes more.
+    /// The socket of a session, which was full, takes more.
     Writable(SessionId),
-    /// A session has not read for `slow_timeout`: it is closed, unless its socket takes something now.
+    /// A session has read nothing for `slow_timeout`. The hub closes it, unless its socket takes something now.
     Stalled(SessionId),
     /// A session is gone.
     Leave(SessionId),
-    /// A session has stopped for the next process to go on with it: what it has read and not passed on.
+    /// A session has stopped for a handover. It gives the hub what it has read and not passed on.
     Frozen(SessionId, Box<Reading>),
-    /// Other limits are in force.
+    /// A reload has changed the limits.
     Limits(Limits),
-    /// The daemon stops: each session says [`End::Stopped`], and then all are told and closed.
+    /// The daemon stops. When each session has sent [`End::Stopped`], the hub says goodbye and closes all of them.
     Drain,
-    /// Another process goes on: nobody is waited for any more.
+    /// A handover begins: the hub waits for no reader any more.
     Freeze,
-    /// Somebody wants to know whether the broker still works: answered at once, whatever waits.
+    /// The watchdog asks whether the broker works. The hub answers at once, whatever waits.
     Probe(oneshot::Sender<()>),
 }

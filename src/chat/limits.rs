@@ -1,18 +1,18 @@
-//! The limits that floor 3 sets for the hub; see chatd.toml(5) for each.
+//! The limits of the hub, which floor 3 sets. chatd.toml(5) describes each of them.
 
-/// How much a room keeps, and what it asks of its members.
+/// The limits of the hub. A reload may change them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes in each log: each room has one for each form in use.
+    /// Most bytes of a log. A room has a log for each form in use.
     pub log_size: usize,
-    /// Lines for `/last` in each room; 0 for none.
+    /// Lines that each room stores for `/last`; 0 turns `/last` off.
     pub history: usize,
-    /// Most rooms.
+    /// Most rooms, the main room included.
     pub max_rooms: usize,
-    /// Bytes a second that a member takes at least if a room is to wait for it.
+    /// Slowest reader that a room waits for, in bytes a second.
     pub min_rate: u64,
-    /// Bytes that logs, histories and what is owed may use together.
+    /// Most bytes of all logs, histories and pending answers and private messages together.
     pub memory: usize,
-    /// Lines that begin with a slash may be commands.
+    /// Whether lines that begin with a slash can be commands.
     pub commands: bool,
 }

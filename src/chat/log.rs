@@ -1,8 +1,8 @@
 //! The log of a room: its recent lines in one form, in order, as they go out on the wire.
 //!
-//! One ring of bytes, and the *stretches*: which run of bytes came from whom. The ring grows with what somebody has
-//! still to get, up to a limit, and is given back when everybody has got everything. A reader costs the log nothing,
-//! however far behind it is. The log never waits and never decides who may be left behind.
+//! A log is a ring of bytes, and the *stretches*: runs of bytes that came from one session. The ring grows with the
+//! bytes that some member has yet to get, up to a limit. The log frees it when everybody has everything. A reader costs
+//! the log nothing, however far behind it is. The log never waits, and never decides which reader loses lines.
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Position, SessionId};
 
-/// One stretch of the log: consecutive whole lines that came from one session.
+/// A stretch of the log: consecutive whole lines of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
-    /// Where its first line begins.
+    /// The position of its first line.
     pub start: Position,
-    /// How many lines the log had seen before it.
+    /// Number of lines that were appended to the log before it.
     pub first_line: u64,
-    /// Who said it.
+    /// The sender.
     pub from: SessionId,
 }
 
-/// A log as it is written down: from some stretch on.
+/// A log in a snapshot, from some stretch on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LogSnapshot {
     tail: Position,
@@ -32,31 +32,32 @@ pub(super) struct LogSnapshot {
     text: Vec<u8>,
 }
 
-/// A stretch grows by further lines of the same session up to this many bytes. Eviction drops whole
-/// stretches, so this bounds how much more than necessary it drops.
+/// Most bytes to which a stretch grows by further lines of the same session. The log drops whole stretches, so this
+/// bounds how much more than necessary it drops.
 const MERGE_BYTES: u64 = 64 * 1024;
 
-/// Bytes of capacity for each stretch that may be kept: bounds the index (24 bytes a stretch) to
-/// three eighths of the log even when everybody says empty lines in turn.
+/// Bytes of capacity for each stretch. This bounds the index (24 bytes a stretch) to three eighths of the log, even if
+/// all members send empty lines in turn.
 const BYTES_PER_STRETCH: usize = 64;
 
-/// So many stretches may be kept however small the log.
+/// Number of stretches that even the smallest log can have.
 const MIN_STRETCHES: usize = 16;
 
-/// The smallest ring that is mapped, in bytes.
+/// Smallest ring, in bytes.
 const MIN_RING: usize = 64 * 1024;
 
-/// A ring up to this size, in bytes, stays when everybody has got everything.
+/// Largest ring, in bytes, that the log does not free when everybody has everything.
 const KEPT_RING: usize = 512 * 1024;
 
 /// The recent lines of a room.
 #[derive(Debug)]
 pub struct Log {
-    /// Mapped, and not allocated: an allocator keeps what it gets back, and rooms come and go. `None` while empty.
+    /// Mapped memory (mmap(2)): an allocator would not give memory back to the system, and rooms come and go. `None`
+    /// while empty.
     ring: Option<MmapMut>,
-    /// The most that the ring may grow to, in bytes.
+    /// Most bytes of the ring.
     capacity: usize,
-    /// The position that lies at the beginning of the ring.
+    /// The position at the beginning of the ring.
     base: Position,
     tail: Position,
     head: Position,
@@ -65,7 +66,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// An empty log that keeps up to `capacity` bytes.
+    /// Returns an empty log of up to `capacity` bytes.
     ///
     /// # Panics
     /// If `capacity` is 0.
@@ -74,7 +75,7 @@ impl Log {
         Self { ring: None, capacity, base: 0, tail: 0, head: 0, lines: 0, stretches: VecDeque::new() }
     }
 
-    /// What somebody has still to get whose cursor is at `cursor`, or behind that.
+    /// Returns what readers at `cursor`, or after it, have yet to get.
     pub(super) fn snapshot(&self, cursor: Position) -> LogSnapshot {
         let first = match cursor < self.head {
             true => self.stretch_after(cursor.max(self.tail)).saturating_sub(1),
@@ -85,7 +86,7 @@ impl Log {
         LogSnapshot { tail, lines: self.lines, stretches, text: self.bytes((tail, self.head)).concat() }
     }
 
-    /// The log as it was, with another capacity. `None` if the snapshot makes no sense.
+    /// Restores a log, with another capacity. Returns `None` if the snapshot is damaged.
     pub(super) fn restore(snapshot: &LogSnapshot, capacity: usize) -> Option<Self> {
         let LogSnapshot { tail, lines, stretches, text } = snapshot;
         let head = tail.checked_add(text.len() as u64).filter(|head| *head < Position::MAX / 2)?;
@@ -110,27 +111,27 @@ impl Log {
         Some(log)
     }
 
-    /// Returns whether somebody may stand there.
+    /// Returns whether a cursor can be at this position.
     pub(super) fn has(&self, cursor: Position) -> bool {
         (self.tail..=self.head).contains(&cursor)
     }
 
-    /// Where the oldest line that is kept begins.
+    /// Returns the position of the oldest line in the log.
     pub fn tail(&self) -> Position {
         self.tail
     }
 
-    /// Where the next line will begin.
+    /// Returns the position of the next line.
     pub fn head(&self) -> Position {
         self.head
     }
 
-    /// How many bytes it can keep.
+    /// Returns the capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How much memory it has, in bytes.
+    /// Returns its memory in bytes, the stretches included.
     pub fn memory(&self) -> usize {
         self.ring_len() + size_of::<Stretch>() * self.stretches.capacity()
     }
@@ -139,7 +140,7 @@ impl Log {
         self.ring.as_ref().map_or(0, |ring| ring.len())
     }
 
-    /// Where the tail would be after `len` more bytes were appended: what lies before it would be gone.
+    /// Returns the tail after an append of `len` bytes. Bytes before that position would be lost.
     pub fn tail_after(&self, len: usize) -> Position {
         let end = self.head + len as u64;
         let must_go = end.saturating_sub(self.capacity as u64);
@@ -149,7 +150,7 @@ impl Log {
         self.boundary_at_or_after(must_go.max(by_count))
     }
 
-    /// Drops the stretches before `tail`, which is where one begins, and shows each of them to `gone` together with the
+    /// Drops the stretches before `tail`, where a stretch must begin. Calls `gone` with each of them, and with the
     /// number of its lines.
     pub fn drop_before(&mut self, tail: Position, mut gone: impl FnMut(&Stretch, u64)) {
         while let Some(stretch) = self.stretches.front().copied().filter(|stretch| stretch.start < tail) {
@@ -160,7 +161,7 @@ impl Log {
         self.tail = tail;
     }
 
-    /// Everybody has got everything: forgets all of it, and gives memory back.
+    /// Drops everything, because everybody has it, and frees memory.
     pub fn clear(&mut self) {
         (self.base, self.tail) = (self.head, self.head);
         self.stretches.clear();
@@ -170,7 +171,7 @@ impl Log {
         self.stretches.shrink_to(MIN_STRETCHES);
     }
 
-    /// Gives back the memory of what has been dropped.
+    /// Frees the memory of dropped lines.
     pub fn compact(&mut self) {
         if self.needed(0) < self.ring_len() {
             self.remap(self.needed(0));
@@ -178,8 +179,8 @@ impl Log {
         self.stretches.shrink_to_fit();
     }
 
-    /// Appends whole lines. The caller has dropped what lies before [`Log::tail_after`]. What is longer than the capacity
-    /// is kept all the same: in another process lines may have been longer.
+    /// Appends whole lines. The caller must have dropped everything before [`Log::tail_after`]. Takes text that is
+    /// longer than the capacity too: in the process before, lines may have been longer.
     pub fn append(&mut self, from: SessionId, text: &[u8], lines: u64) {
         let end = self.head + text.len() as u64;
         self.fit(text.len());
@@ -197,21 +198,21 @@ impl Log {
         self.head = end;
     }
 
-    /// The size of a ring in which `len` more bytes fit.
+    /// Returns the size of a ring for `len` more bytes.
     fn needed(&self, len: usize) -> usize {
         let bytes = (self.head - self.tail) as usize + len;
         let rounded = bytes.next_power_of_two().max(MIN_RING).min(self.capacity.max(MIN_RING));
         if bytes == 0 { 0 } else { rounded.max(bytes) }
     }
 
-    /// Has space for `len` more bytes.
+    /// Makes space for `len` more bytes.
     fn fit(&mut self, len: usize) {
         if (self.head - self.tail) as usize + len > self.ring_len() {
             self.remap(self.needed(len));
         }
     }
 
-    /// Moves what there is to a ring of another size.
+    /// Moves the log to a ring of another size.
     fn remap(&mut self, size: usize) {
         let mut ring = (size > 0).then(|| {
             MmapMut::map_anon(size)
@@ -227,8 +228,8 @@ impl Log {
         (self.ring, self.base) = (ring, self.tail);
     }
 
-    /// The pieces between `cursor` and `stop` whose sayers `hides` does not name, in order. `hidden_end` is where the
-    /// last stretch ends that it does name: beyond it nothing needs to be looked up.
+    /// Returns the pieces between `cursor` and `stop`, in order, without the stretches of sessions for which `hides` is
+    /// true. `hidden_end` is the end of the last such stretch: after it, nothing needs to be looked up.
     pub fn pieces<F: Fn(SessionId) -> bool>(
         &self,
         cursor: Position,
@@ -242,7 +243,7 @@ impl Log {
         Pieces { log: self, at: cursor, stop, hides, hidden_end, next }
     }
 
-    /// The bytes of a piece: two slices where it goes over the end of the ring.
+    /// Returns the bytes of a piece: two slices, since it may go over the end of the ring.
     pub fn bytes(&self, piece: (Position, Position)) -> [&[u8]; 2] {
         let Some(ring) = &self.ring else { return [&[], &[]] };
         let len = (piece.1 - piece.0) as usize;
@@ -251,12 +252,12 @@ impl Log {
         [&ring[start..start + first], &ring[..len - first]]
     }
 
-    /// The byte at a place that is kept.
+    /// Returns the byte at a position, which must be in the log.
     fn byte(&self, at: Position) -> Option<u8> {
         self.ring.as_ref()?.get(self.index(at)).copied()
     }
 
-    /// What is left of the line that `cursor` stands in; nothing if it stands where a line begins.
+    /// Returns the rest of the line that `cursor` is in; nothing if a line begins at `cursor`.
     pub fn rest_of_line(&self, cursor: Position) -> Vec<u8> {
         let begins = self.stretches.binary_search_by_key(&cursor, |stretch| stretch.start).is_ok();
         if begins || cursor >= self.head || cursor <= self.tail {
@@ -276,12 +277,12 @@ impl Log {
         rest
     }
 
-    /// Returns whether what comes before `cursor`, which is kept, is the end of a line.
+    /// Returns whether a line ends at `cursor`, which must be in the log.
     pub(super) fn ends_line(&self, cursor: Position) -> bool {
         cursor <= self.tail || self.byte(cursor - 1) == Some(b'\n')
     }
 
-    /// How many lines had begun before `cursor`, since the room began.
+    /// Returns the number of lines that begin before `cursor`, since the log began.
     pub(super) fn line_at(&self, cursor: Position) -> u64 {
         if cursor >= self.head {
             return self.lines;
@@ -295,8 +296,8 @@ impl Log {
         stretch.first_line + ended as u64 + u64::from(inside)
     }
 
-    /// How many lines of the stretch that `cursor` stands inside of are still to come, if they are from that session: it
-    /// has said more since it went past its own lines.
+    /// Returns the number of lines after `cursor` in the stretch that it is in, if that is of session `from`; otherwise
+    /// 0. The session has sent more since its cursor went over its own lines.
     pub(super) fn own_lines_at(&self, cursor: Position, from: SessionId) -> u64 {
         let next = self.stretch_after(cursor);
         let here = next.checked_sub(1).map(|at| self.stretches[at]);
@@ -305,7 +306,7 @@ impl Log {
         if is_inside { end.saturating_sub(self.line_at(cursor)) } else { 0 }
     }
 
-    /// The index of the first stretch that begins after `at`.
+    /// Returns the index of the first stretch that begins after `at`.
     fn stretch_after(&self, at: Position) -> usize {
         self.stretches.partition_point(|stretch| stretch.start <= at)
     }
@@ -320,7 +321,7 @@ impl Log {
     }
 }
 
-/// Iterates over the pieces of the log that a reader has still to get; see [`Log::pieces`].
+/// An iterator over the pieces of the log that a reader has yet to get; see [`Log::pieces`].
 pub struct Pieces<'a, F> {
     log: &'a Log,
     at: Position,
@@ -331,13 +332,13 @@ pub struct Pieces<'a, F> {
 }
 
 impl<F: Fn(SessionId) -> bool> Pieces<'_, F> {
-    /// Where stretch number `index` ends.
+    /// Returns the end of stretch number `index`.
     fn end_of(&self, index: usize) -> Position {
         self.log.stretches.get(index + 1).map_or(self.log.head, |next| next.start)
     }
 
-    /// Where the next piece would begin. After the last one it is where they were to stop, or where the hidden stretch
-    /// ends that this is inside of: nobody stands inside of a line that is not for them.
+    /// Returns the position of the next piece. After the last piece that is the stop, or the end of the hidden stretch
+    /// that the stop is in: no cursor stays within a line that its reader does not get.
     pub(super) fn at(&self) -> Position {
         self.at
     }
@@ -360,7 +361,7 @@ impl<F: Fn(SessionId) -> bool> Iterator for Pieces<'_, F> {
             self.at = self.end_of(self.next);
             self.next += 1;
         }
-        // What is not hidden goes no further than it was to go, however long the stretch is.
+        // A piece that is not hidden ends at the stop, however long its stretch is.
         self.at =
             if self.at >= self.hidden_end { self.stop.max(start) } else { self.at.min(self.stop.max(start)) };
         let piece = (start, self.at.min(self.stop));

@@ -1,6 +1,5 @@
 //! A member: a session in a room, as the hub knows it. Plain fields; nobody else has a copy of them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::flow::Flow;
 use super::id::{Position, SessionId};
 use super::log::Log;
-use super::pending::Pending;
+use super::pending::{Pending, Wait};
 use super::sink::{Signal, Sink};
 use crate::protocol::{Name, Who};
 
@@ -26,8 +25,8 @@ pub(super) struct Progress {
     /// How far it has been sent the log; the byte inside a half-written line counts.
     pub(super) cursor: Position,
     /// What is for this member alone: greeting, notices, answers, private messages. In order.
-    pub(super) owed: VecDeque<Owed>,
-    /// How many lines it missed because it did not read, and has not been told of.
+    pub(super) owed: Vec<Owed>,
+    /// Lines that it lost because it did not read, and that no notice has told it of yet.
     pub(super) missed: u64,
     /// What was sent last ends inside of a line.
     pub(super) torn: bool,
@@ -44,6 +43,19 @@ struct Loss {
     first_line: u64,
     /// How many of the lost lines were its own.
     own_lines: u64,
+    /// The first that it was not to hear, for its reading had ended.
+    end_line: u64,
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It may say something.
+    Speaking,
+    /// It will say nothing more.
+    Silent,
+    /// It has been sent all there was for it, and knows that.
+    Done,
 }
 
 /// A session in a room.
@@ -55,25 +67,20 @@ pub(super) struct Member {
     pub(super) is_broken: bool,
     /// The socket took less than it was offered.
     pub(super) is_full: bool,
-    /// The session knows that all has been sent.
-    pub(super) is_done: bool,
+    pub(super) life: Life,
     pub(super) progress: Progress,
     loss: Option<Box<Loss>>,
     pub(super) flow: Flow,
-    /// What it is called, once it is known to somebody.
+    /// Its name, also that of a guest; `None` if no other session knows of it yet.
     pub(super) who: Option<Arc<Who>>,
     /// It wants times in `names`, even while it sees another view.
     pub(super) times: bool,
-    /// The others have been told that it is there, and will be told when it is gone: it has asked for a name or a
-    /// view. A script that only says or hears something comes and goes unnoticed.
+    /// Whether it is announced when it joins and leaves: it has asked for a name or a view. A script that only sends or
+    /// receives lines comes and goes without a line.
     pub(super) is_present: bool,
     /// It has said something, under the name that it has now.
     pub(super) has_spoken: bool,
-    /// What it has said is waiting for its place in the room.
-    pub(super) is_in_flight: bool,
-    /// It will say nothing more.
-    pub(super) has_stopped: bool,
-    pub(super) ignored: Vec<SessionId>,
+    pub(super) ignored: Box<[SessionId]>,
     /// What it has sent that has not been taken in yet.
     pub(super) input: Option<Box<Pending>>,
 }
@@ -83,7 +90,7 @@ impl Member {
     pub(super) fn new(id: SessionId, sink: Arc<dyn Sink>, head: Position) -> Self {
         let progress = Progress {
             cursor: head,
-            owed: VecDeque::new(),
+            owed: Vec::new(),
             missed: 0,
             torn: false,
             own_end: 0,
@@ -94,32 +101,30 @@ impl Member {
             sink,
             is_broken: false,
             is_full: false,
-            is_done: false,
+            life: Life::Speaking,
             progress,
             loss: None,
-            flow: Flow::new(head),
+            flow: Flow::new(head, true),
             who: None,
             times: false,
             is_present: false,
             has_spoken: false,
-            is_in_flight: false,
-            has_stopped: false,
-            ignored: Vec::new(),
+            ignored: Box::default(),
             input: None,
         }
     }
 
-    /// What others call it.
+    /// Returns its name, as others see it.
     pub(super) fn who(&self) -> Arc<Who> {
         self.who.clone().unwrap_or_else(|| self.guest())
     }
 
-    /// What it is called as a guest.
+    /// Returns its name as a guest.
     pub(super) fn guest(&self) -> Arc<Who> {
         Arc::new(Who { id: self.id.0, name: Name::guest(self.id.0), verified: false })
     }
 
-    /// What it is called, unless it is a guest.
+    /// Returns its name; `None` for a guest.
     pub(super) fn name(&self) -> Option<&Arc<Who>> {
         self.who.as_ref().filter(|who| !who.name.is_guest())
     }
@@ -132,6 +137,11 @@ impl Member {
     /// Returns whether lines from `from` are hidden from it: its own, and those of whom it ignores.
     pub(super) fn hides(&self, from: SessionId) -> bool {
         from == self.id || self.ignored.contains(&from)
+    }
+
+    /// Returns whether what it has sent waits for that.
+    pub(super) fn waits_for(&self, wait: Wait) -> bool {
+        self.input.as_ref().is_some_and(|input| input.wait == wait)
     }
 
     /// Beyond this place in its log nothing is hidden from it.
@@ -170,19 +180,20 @@ impl Member {
     /// Returns whether there is something that it has not been sent.
     pub(super) fn has_more(&self, log: &Log) -> bool {
         let Progress { cursor, owed, missed, .. } = &self.progress;
-        // Nobody can be told any more what a broken one has missed.
+        // A broken member cannot get a notice about lost lines.
         *cursor < self.stop(log) || !owed.is_empty() || (*missed > 0 && !self.is_broken)
     }
 
     /// Returns whether it has been sent all up to where its reading ends.
     pub(super) fn has_ended(&self) -> bool {
         let is_told = self.progress.owed.is_empty() && (self.progress.missed == 0 || self.is_broken);
-        is_told && self.progress.cursor >= self.progress.end
+        self.life == Life::Silent && is_told && self.progress.cursor >= self.progress.end
     }
 
     /// Returns whether there is something to be done for it: to send, or to say that all has been sent.
     pub(super) fn wants(&self, log: &Log) -> bool {
-        !self.is_done && (self.progress.end <= log.head() || self.has_more(log))
+        let is_ending = self.life == Life::Silent && self.progress.end <= log.head();
+        self.life != Life::Done && (is_ending || self.has_more(log))
     }
 
     /// It reads another log from now on: `unsent` is what it has still to get, then what it is owed, and then it has
@@ -201,16 +212,16 @@ impl Member {
             return;
         }
         let at = self.stop(log);
-        match self.progress.owed.back_mut().filter(|last| last.at == at) {
+        match self.progress.owed.last_mut().filter(|last| last.at == at) {
             Some(last) => last.text.extend_from_slice(bytes),
-            None => self.progress.owed.push_back(Owed { at, text: bytes.to_vec() }),
+            None => self.progress.owed.push(Owed { at, text: bytes.to_vec() }),
         }
     }
 
     /// Owes it what comes before everything else: `text` begins where its stream of bytes stopped.
     fn owe_first(&mut self, text: Vec<u8>) {
         if !text.is_empty() {
-            self.progress.owed.push_front(Owed { at: 0, text });
+            self.progress.owed.insert(0, Owed { at: 0, text });
         }
     }
 
@@ -229,24 +240,31 @@ impl Member {
         self.owe_first(lines);
     }
 
-    /// The log is about to drop what lies before `tail`: notes from where on the member loses lines.
-    pub(super) fn note_loss(&mut self, log: &Log, tail: Position) {
-        if self.progress.cursor < log.tail() || self.progress.cursor >= tail {
-            return;
+    /// The log is about to drop what lies before `tail`: notes from where on the member loses lines. Returns how many bytes
+    /// more it is owed: the rest of a line.
+    pub(super) fn note_loss(&mut self, log: &Log, tail: Position) -> usize {
+        let (before, end) = (self.owed_bytes(), self.progress.end);
+        if (log.tail()..tail.min(end)).contains(&self.progress.cursor) {
+            self.finish_line(log);
+            let cursor = self.progress.cursor;
+            if self.loss.is_none() && cursor < tail {
+                let (first_line, own_lines) = (log.line_at(cursor), log.own_lines_at(cursor, self.id));
+                self.loss = Some(Box::new(Loss { first_line, own_lines, end_line: u64::MAX }));
+            }
         }
-        self.finish_line(log);
-        let cursor = self.progress.cursor;
-        if self.loss.is_none() && cursor < tail {
-            let (first_line, own_lines) = (log.line_at(cursor), log.own_lines_at(cursor, self.id));
-            self.loss = Some(Box::new(Loss { first_line, own_lines }));
+        if let Some(loss) = self.loss.as_mut().filter(|_| (log.tail()..tail).contains(&end)) {
+            loss.end_line = log.line_at(end);
         }
+        self.owed_bytes() - before
     }
 
     /// Some of the lines that it loses were its own.
     pub(super) fn note_own_loss(&mut self, start: Position, first_line: u64, lines: u64) {
-        if self.progress.cursor <= start {
-            let loss = self.loss.get_or_insert_with(|| Box::new(Loss { first_line, own_lines: 0 }));
-            loss.own_lines += lines;
+        if (self.progress.cursor..self.progress.end).contains(&start) {
+            let new = || Box::new(Loss { first_line, own_lines: 0, end_line: u64::MAX });
+            let loss = self.loss.get_or_insert_with(new);
+            // When it has ended it may still be called something else, which is its own line, too.
+            loss.own_lines += lines.min(loss.end_line.saturating_sub(first_line));
         }
     }
 
@@ -256,11 +274,9 @@ impl Member {
         if self.progress.cursor >= log.tail() {
             return 0;
         }
-        let missed = self
-            .loss
-            .take()
-            .filter(|_| !self.is_broken)
-            .map_or(0, |loss| log.line_at(log.tail()).saturating_sub(loss.first_line + loss.own_lines));
+        let missed = self.loss.take().filter(|_| !self.is_broken).map_or(0, |loss| {
+            log.line_at(log.tail()).min(loss.end_line).saturating_sub(loss.first_line + loss.own_lines)
+        });
         self.progress.missed += missed;
         self.flow.jump(log.tail() - self.progress.cursor);
         self.progress.cursor = log.tail();
@@ -275,10 +291,16 @@ impl Member {
         self.progress.owed.iter_mut().for_each(|owed| owed.at = owed.at.min(end));
     }
 
+    /// It hears nothing more but what it is owed from now on.
+    pub(super) fn end_here(&mut self, log: &Log) {
+        self.finish_line(log);
+        self.end_at(self.progress.cursor);
+    }
+
     /// Nothing can be sent to it any more: it holds nobody up.
     pub(super) fn break_off(&mut self) {
         (self.is_broken, self.is_full) = (true, false);
-        self.progress.owed = VecDeque::new();
+        self.progress.owed = Vec::new();
         self.progress.missed = 0;
         self.sink.signal(Signal::Broken);
     }

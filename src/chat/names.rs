@@ -1,46 +1,47 @@
-//! Who holds which name. A name is held by one session at a time, in all rooms, and so is everything that looks like
-//! it; but the kernel may say of several sessions that they are the same user.
+//! The holders of names. One session at a time holds a name, and every name that looks like it, in all rooms. Several
+//! sessions hold the same name if the kernel says that they are the same user.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
 use super::id::SessionId;
 use crate::protocol::{Name, Who};
 
-/// Who has a name that looks like what: those who came first, first.
+/// The holders by what their names look like. A look is stored as its hash, which nobody can foresee. Two of a million
+/// looks have the same hash in one of thirty million processes. Then one of the two names counts as taken.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    holders: HashMap<Box<str>, Vec<SessionId>>,
+    holders: BTreeSet<(u64, SessionId)>,
+    hasher: RandomState,
 }
 
 impl Names {
-    /// A session is called that from now on.
+    fn looks(&self, name: &Name) -> impl Iterator<Item = u64> {
+        name.keys().map(|key| self.hasher.hash_one(key))
+    }
+
+    /// Makes a session a holder of its name.
     pub(super) fn give(&mut self, who: &Who) {
-        for key in who.name.keys() {
-            // Nearly always it stays alone.
-            let holders = self.holders.entry(key.into()).or_insert_with(|| Vec::with_capacity(1));
-            holders.push(SessionId(who.id));
-        }
+        let looks: Vec<u64> = self.looks(&who.name).collect();
+        self.holders.extend(looks.into_iter().map(|look| (look, SessionId(who.id))));
     }
 
-    /// A session is not called that any more.
+    /// Makes a session no longer a holder of its name.
     pub(super) fn forget(&mut self, who: &Who) {
-        for key in who.name.keys() {
-            let Some(holders) = self.holders.get_mut(key) else { continue };
-            holders.retain(|id| id.0 != who.id);
-            if holders.is_empty() {
-                self.holders.remove(key);
-            }
+        let looks: Vec<u64> = self.looks(&who.name).collect();
+        for look in looks {
+            self.holders.remove(&(look, SessionId(who.id)));
         }
     }
 
-    /// Everybody who is called that, or something that looks like it; those who came last, first.
+    /// Returns the holders of this name and of those that look like it, the latest connection first.
     pub(super) fn holders(&self, name: &Name) -> impl Iterator<Item = SessionId> {
-        let ids: BTreeSet<SessionId> =
-            name.keys().filter_map(|key| self.holders.get(key)).flatten().copied().collect();
+        let with = |look| self.holders.range((look, SessionId(0))..=(look, SessionId(u64::MAX)));
+        let ids: BTreeSet<SessionId> = self.looks(name).flat_map(with).map(|(_, id)| *id).collect();
         ids.into_iter().rev()
     }
 
-    /// Returns whether somebody else is called that, or something that looks like it.
+    /// Returns whether another session holds this name, or one that looks like it.
     pub(super) fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
         self.holders(name).any(|id| id != by_others_than)
     }

@@ -1,17 +1,17 @@
-//! Pages of the kernel that hold what many are sent.
+//! Pages: kernel memory that holds what many members get.
 //!
-//! send(2) copies what it is given, once for each receiver. sendfile(2) has a socket refer to the pages that a file
-//! is made of: what a hundred are sent is copied once, and lies in memory once, however much of it they have not
-//! received yet. That pays where much is sent to many, at full load: it takes the server a third less time, and two
-//! hundred who read nothing of a flood cost the machine 0.1 GiB instead of 0.85 (each has 4 MiB in its socket). A line
-//! alone, or a few receivers, are sent to sooner than a file is made.
+//! send(2) copies the bytes once for each receiver. sendfile(2) makes a socket refer to the pages of a file, so the
+//! bytes for a hundred receivers are copied once, and are in memory once, however slowly they read. That pays for many
+//! bytes to many receivers, at full load. It takes the server a third less time. Two hundred members that read nothing
+//! of a flood cost the machine 0.1 GiB instead of 0.85 (each has 4 MiB in its socket). For a single line or a few
+//! receivers, send(2) is faster than to make a file.
 //!
-//! It is not one step: the kernel sends 64 KiB at a time, and a signal that kills acts in between. So does it when
-//! send(2) finds no space. Whoever sends has marked it before, for the process that goes on (`sink::Mark`).
+//! sendfile(2) is not atomic: the kernel sends 64 KiB at a time, and a signal can kill the process in between. The same
+//! holds for send(2) when the socket has no space. The caller sets a mark before, for the next process (`sink::Mark`).
 //!
-//! A page that sockets refer to must never change again, for they would send what it says then. So there is a file for
-//! each time that the broker sends to many in a row, and nobody writes to it a second time: when it is closed, its pages
-//! are gone as soon as the last socket has done with them.
+//! A page that a socket refers to must never change, because the socket would send the new bytes. So the broker makes a
+//! file each time that it sends to many in a row, and writes to it once. When the file is closed, the kernel frees its
+//! pages as soon as the last socket has sent them.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -19,14 +19,14 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 
-/// From so many bytes on it pays. Measured against copying: at 32 KiB to 16 receivers it takes three quarters of the
-/// time, at 64 KiB to 100 six tenths, at 16 KiB or to 8 receivers about the same.
+/// Fewest bytes for which pages pay. Measured against copies: 32 KiB to 16 receivers take three quarters of the time,
+/// 64 KiB to 100 six tenths, and 16 KiB or 8 receivers about the same.
 pub(super) const MIN_BYTES: usize = 32 * 1024;
 
-/// With so many receivers it pays.
+/// Fewest receivers for which pages pay.
 pub(super) const MIN_RECEIVERS: usize = 16;
 
-/// What many are sent, in memory of the kernel (memfd_create(2)).
+/// Bytes for many receivers, in a file of the kernel's memory (memfd_create(2)).
 #[derive(Debug)]
 pub(super) struct Pages {
     file: File,
@@ -34,8 +34,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Has what is in `slices` in pages, if that pays for so many receivers. Nothing if there are no descriptors or no memory left,
-    /// either: then each has a copy.
+    /// Has what is in `slices` in pages, if that pays for so many receivers. Nothing if there are no descriptors or no
+    /// memory left, either: then each has a copy.
     pub(super) fn for_many(slices: &[IoSlice<'_>], receivers: usize) -> Option<Self> {
         let len = slices.iter().map(|slice| slice.len()).sum();
         let pays = len >= MIN_BYTES && receivers >= MIN_RECEIVERS;

@@ -1,19 +1,35 @@
-//! What a session has sent, while the hub takes it in.
+//! Pending input: what a session has sent and the hub has not taken yet.
 
 use serde::{Deserialize, Serialize};
 
-/// Whether more comes behind what a session has read.
+/// Whether more input follows after what a session has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// More may come.
     #[default]
     No,
-    /// Its input has ended: it hears what has been said until then, and is closed.
+    /// Its input has ended. It gets the lines up to then, and is closed.
     Closed,
-    /// It is sent away: it hears nothing more but its notices.
+    /// chatd closes it. It gets only its notices.
     SentAway,
     /// The daemon stops, and nothing more is read.
     Stopped,
+}
+
+/// Why the input of a session waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Other sessions have their turn first.
+    #[default]
+    Turn,
+    /// Its last lines have no place in the room yet.
+    Place,
+    /// It has to read first what there is for it.
+    Reader,
+    /// It wants to know that its lines have their place: they are delivered to the others first.
+    Delivery,
+    /// It has a private message for a member that has used up its quota.
+    Quota,
 }
 
 /// What a session has sent that has not been taken in yet.
@@ -26,13 +42,15 @@ pub(super) struct Pending {
     /// How many bytes it counts for as on its way.
     #[serde(skip)]
     pub(super) weight: usize,
+    #[serde(skip)]
+    pub(super) wait: Wait,
     pub(super) is_telnet: bool,
     pub(super) end: End,
 }
 
 impl Pending {
     pub(super) fn new(text: Vec<u8>, is_telnet: bool, end: End) -> Self {
-        Self { weight: text.len(), text, done: 0, is_telnet, end }
+        Self { weight: text.len(), wait: Wait::Turn, text, done: 0, is_telnet, end }
     }
 
     /// What has not been taken in yet.
@@ -40,12 +58,12 @@ impl Pending {
         self.text.get(self.done..).unwrap_or_default()
     }
 
-    /// Takes in `bytes` more; returns them without the first `skipped`.
-    pub(super) fn take(&mut self, bytes: usize, skipped: usize) -> Vec<u8> {
-        if self.done == 0 && skipped == 0 && bytes == self.text.len() {
+    /// Takes in `bytes` more, and returns them.
+    pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
+        if self.done == 0 && bytes == self.text.len() {
             return std::mem::take(&mut self.text);
         }
-        let taken = self.rest()[skipped..bytes].to_vec();
+        let taken = self.rest()[..bytes].to_vec();
         self.done += bytes;
         taken
     }

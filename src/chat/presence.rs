@@ -1,23 +1,23 @@
-//! Presence: who has come and gone that the others have not been told of yet. Many at once are told in one line.
+//! Presence: the members that joined or left a room and are not announced yet. One line announces many of them.
 
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
 use crate::protocol::{Name, Who};
 
-/// How long those who come and go are gathered after the last time that somebody was told of.
+/// How long to collect members after the last announcement.
 const GATHERING: Duration = Duration::from_secs(1);
 
-/// How many are told of at once: what `json` says of them fits into the smallest log.
+/// Most members of one announcement. Their objects in `json` fit into the smallest log.
 const MOST_AT_ONCE: usize = 1000;
 
-/// Who has come and gone.
+/// Members to announce.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     joined: Vec<Who>,
     left: Vec<Who>,
     told: Option<Instant>,
-    /// How many entries that tell of somebody wait for their place in the room: nobody else is told of meanwhile.
+    /// Number of announcements that wait for their place in the room. Meanwhile there are no further ones.
     waiting: usize,
 }
 
@@ -26,7 +26,7 @@ impl Presence {
         self.joined.push(who);
     }
 
-    /// Whoever has come unnoticed goes unnoticed.
+    /// A member left. If it was not announced yet, nobody hears of it at all.
     pub(super) fn left(&mut self, who: Who) {
         let before = self.joined.len();
         self.joined.retain(|joined| joined.id != who.id);
@@ -35,56 +35,56 @@ impl Presence {
         }
     }
 
-    /// Somebody is called something else now; returns whether nobody has been told of it yet under the name before.
+    /// A member took another name. Returns whether it is not announced yet: then it will be, with the new name.
     pub(super) fn renamed(&mut self, to: &Who) -> bool {
         let unnoticed = self.joined.iter_mut().find(|joined| joined.id == to.id);
         unnoticed.map(|joined| *joined = to.clone()).is_some()
     }
 
-    /// Who has not been told of yet: those who have come and those who are gone.
+    /// Returns the members to announce: those that joined, and those that left.
     pub(super) fn untold(&self) -> (&[Who], &[Who]) {
         (&self.joined, &self.left)
     }
 
-    /// Gathers those who had not been told of in another process; `waiting` entries tell of others.
+    /// Restores the members to announce, and the number of announcements that wait.
     pub(super) fn restore(joined: Vec<Who>, left: Vec<Who>, waiting: usize, now: Instant) -> Self {
         let is_anybody = !joined.is_empty() || !left.is_empty();
         Self { joined, left, told: is_anybody.then_some(now), waiting }
     }
 
-    /// Returns whether others are still to be told that somebody has come.
+    /// Returns whether this member joined and is not announced yet.
     pub(super) fn has_joined(&self, id: u64) -> bool {
         self.joined.iter().any(|joined| joined.id == id)
     }
 
-    /// Returns whether others are still to be told that somebody is gone who was called that, or seemed to be.
+    /// Returns whether a member left that had this name, or one that looks like it, and that is not announced yet.
     pub(super) fn has_left(&self, name: &Name) -> bool {
         self.left.iter().any(|left| left.name.looks_like(name))
     }
 
-    /// They are gathered from now on, if they are not.
+    /// Begins to collect members, unless that has begun.
     pub(super) fn begin(&mut self, now: Instant) {
         self.told.get_or_insert(now);
     }
 
-    /// When they are to be told of; `None` if there is nobody, or others are told of first.
+    /// Returns when the next announcement is due; `None` if there is nobody to announce, or an announcement waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_anybody = !self.joined.is_empty() || !self.left.is_empty();
         self.told.filter(|_| is_anybody && self.waiting == 0).map(|told| told + GATHERING)
     }
 
-    /// An entry that tells of somebody has got its place.
+    /// An announcement has got its place.
     pub(super) fn placed(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// Takes out who has come and who is gone, as entries, if it is time to tell of them.
+    /// Returns the announcements as entries if they are due.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Entry> {
         let is_early = self.told.is_some_and(|told| now < told + GATHERING);
         if is_early || self.waiting > 0 { Vec::new() } else { self.take_all(now) }
     }
 
-    /// The same, whether it is time or not.
+    /// Returns the announcements as entries, due or not.
     pub(super) fn take_all(&mut self, now: Instant) -> Vec<Entry> {
         let (joined, left) = (std::mem::take(&mut self.joined), std::mem::take(&mut self.left));
         let left = left.chunks(MOST_AT_ONCE).map(|who| Entry::Left(who.to_vec()));

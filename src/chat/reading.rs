@@ -1,4 +1,5 @@
-//! What a session has read and not passed on: the hub keeps it for the next process, and does not look into it.
+//! The reading of a session: what it has read and not passed on. The hub stores it in the snapshot, and does not look
+//! into it.
 
 use std::time::Duration;
 
@@ -6,34 +7,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Framer, Opening};
 
-/// How far reading from a connection has come.
+/// State of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// It hears and speaks.
+    /// It sends and receives.
     #[default]
     Open,
-    /// Its input has ended: it is sent what there is.
+    /// Its input has ended, and it still receives what is pending.
     Ended,
-    /// All has been sent; the kernel is getting rid of it.
+    /// Everything is sent. The kernel still delivers it.
     Lingering,
 }
 
 /// What a session has read and not passed on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// How far it has come.
+    /// State of the connection.
     pub phase: Phase,
-    /// Unfinished input.
+    /// State of framing, with an unfinished line.
     pub framer: Framer,
-    /// Whether the first bytes have shown what the other side speaks.
+    /// The first bytes, until it is decided whether they belong to another protocol.
     pub opening: Opening,
-    /// Clean lines that wait for the rate limit.
+    /// Clean lines that wait for the rate limiter.
     #[serde(with = "serde_bytes")]
     pub unsaid: Vec<u8>,
-    /// It has spoken telnet, and the hub does not know yet.
+    /// Whether there was a telnet command that the hub does not know of yet.
     pub is_telnet: bool,
-    /// How long it takes until it may say a whole burst again.
+    /// Time until the rate limiter allows a whole burst again.
     pub used: Duration,
-    /// How long it has said nothing.
+    /// Time since the last byte from the client.
     pub idle: Duration,
 }

@@ -1,8 +1,8 @@
-//! The sequencer: what gives the entries of a room their one order.
+//! The sequencer: gives the entries of a room their one order.
 //!
-//! The hub hands every entry over and appends only what comes back, in the order in which it comes back. In one
-//! process that is at once ([`Local`]). Behind this seam an engine may order the entries of several processes: then they
-//! come back later, together with those of others, and perhaps only after a restart.
+//! The hub submits every entry, and appends only what the sequencer gives back, in that order. In one process the entry
+//! comes back at once ([`Local`]). An engine behind this trait can order the entries of several processes: then an
+//! entry comes back later, together with those of other processes, and perhaps only after a restart.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -12,21 +12,21 @@ use super::entry::Entry;
 use super::id::SessionId;
 use crate::protocol::Name;
 
-/// What gives the entries of a room their order.
+/// Gives the entries of each room one order.
 pub trait Sequencer: Debug + Send {
-    /// Takes an entry for a room. It must come back once, however long that takes: whoever has said it is not read from
-    /// until then.
+    /// Takes an entry for a room. [`Sequencer::next`] must return it exactly once, however long that takes: chatd does
+    /// not read from its sender until then.
     fn submit(&mut self, room: Arc<Name>, entry: Entry);
 
-    /// Returns whether an entry that this session waits for has still to come back. A hub asks when it goes on with
-    /// what another process has left.
+    /// Returns whether an entry that this session waits for has yet to come back. The hub asks when it restores a
+    /// snapshot.
     fn has(&self, asked_by: SessionId) -> bool;
 
-    /// Returns the next entry that has its place, and in which room.
+    /// Returns the next entry in order, with its room; `None` if there is none for now.
     fn next(&mut self) -> Option<(Arc<Name>, Entry)>;
 }
 
-/// The order in which entries are submitted.
+/// The sequencer of a single process: the order in which entries are submitted.
 #[derive(Debug, Default)]
 pub struct Local(VecDeque<(Arc<Name>, Entry)>);
 

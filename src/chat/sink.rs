@@ -1,4 +1,4 @@
-//! Where a member's bytes go, and how to get there quickly.
+//! Sinks: where the bytes of a member go, and how to send them fast.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
@@ -9,56 +9,56 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::pages::Pages;
 
-/// What the hub tells a session.
+/// A message from the hub to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Its input has been taken in: it may read on.
+    /// The hub has taken the session's input, so the session can read again.
     Taken,
-    /// The socket took less than it was offered: the hub waits for [`Input::Writable`](super::Input::Writable).
+    /// The socket is full. The hub waits for [`Input::Writable`](super::Input::Writable).
     Full,
-    /// All has been sent up to the end of the session: it may close.
+    /// Everything is sent up to the end of the session, so the session can close.
     Done,
     /// The connection failed, so nothing more can be sent.
     Broken,
-    /// It has not read for `slow_timeout`, and is closed for it.
+    /// The client read nothing for `slow_timeout`, so the session must close.
     Slow,
 }
 
-/// Where a member's bytes go: the socket of its session.
+/// Where the bytes of a member go: the socket of its session.
 pub trait Sink: Debug + Send + Sync {
-    /// Takes as many bytes as it can without waiting, and returns how many.
+    /// Sends as many bytes as it can without waiting. Returns how many, which may be less than all.
     ///
     /// # Errors
-    /// `WouldBlock` if it can take none now. Any other error means that it never will.
+    /// `WouldBlock` if it can take none now. After any other error it never takes any again.
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Tells the session something.
+    /// Sends a message to the session. Never waits.
     fn signal(&self, signal: Signal);
 
-    /// Returns the mark for "what was sent last may end inside of a line"; `None` where nobody goes on with the session
-    /// after a crash.
+    /// Returns the mark for "the bytes sent last may end within a line"; `None` if the session does not outlive a
+    /// crash.
     fn torn(&self) -> Option<Mark<'_>> {
         None
     }
 
-    /// Keeps who the session is for the case of a crash: a [`Standing`](super::Standing) and whom it ignores, encoded.
-    /// Both are empty for a session that has asked for nothing.
+    /// Stores an encoded [`Standing`](super::Standing), and the sessions that it ignores, for the case of a crash. Both
+    /// are empty for a session that has asked for nothing.
     fn record(&self, _standing: &[u8], _ignored: &[u8]) {}
 
-    /// Returns the non-blocking socket, where [`Sink::send`] is no more than [`send`] to it.
+    /// Returns the non-blocking socket, if [`Sink::send`] is only [`send`] to it.
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Returns whether the socket may be sent pages of a file without waiting. (Before Linux 6.5 a unix socket waits
-    /// for its other end while that is being read.)
+    /// Returns whether sendfile(2) to the socket never waits. (Before Linux 6.5, it waits at a unix socket while the
+    /// other end reads.)
     fn takes_pages(&self) -> bool {
         false
     }
 }
 
-/// A mark in memory that outlives this process. A signal that kills it acts when a system call returns, which may
-/// have sent a part of a line, so the mark is set before.
+/// A mark in memory that outlives this process. A signal kills the process when a system call returns, which may have
+/// sent a part of a line. So set the mark before the system call.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark<'a> {
     word: &'a AtomicU64,
@@ -66,19 +66,19 @@ pub struct Mark<'a> {
 }
 
 impl<'a> Mark<'a> {
-    /// The mark that is set where `word` is `value`, which is not 0.
+    /// Returns the mark that is set if `word` is `value`, which must not be 0.
     pub fn new(word: &'a AtomicU64, value: u64) -> Self {
         Self { word, value }
     }
 
-    /// Sets it, or takes it back. A system call of the same thread that comes after it does not overtake it.
+    /// Sets or clears the mark. A later system call of the same thread does not overtake this.
     pub fn set(self, is_set: bool) {
         self.word.store(if is_set { self.value } else { 0 }, Ordering::Release);
     }
 }
 
-/// Sends to a non-blocking stream socket, and returns how many bytes it took (send(2)). A peer that is gone raises no
-/// SIGPIPE.
+/// Sends to a non-blocking stream socket (send(2), sendmsg(2)). Returns how many bytes it took. Raises no SIGPIPE if
+/// the peer is gone.
 ///
 /// # Errors
 /// The kernel's; `WouldBlock` if the socket can take nothing now.
@@ -89,8 +89,8 @@ pub fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     })
 }
 
-/// A sink with all that is needed to send to it looked up. Where many are sent to in a row, work between two system
-/// calls counts several times: it also takes the caches from the kernel.
+/// A sink with everything for sending looked up. When the broker sends to many in a row, work between two system calls
+/// costs several times its own time, because it also takes the CPU caches from the kernel.
 pub(super) struct Target<'a> {
     sink: &'a dyn Sink,
     socket: Option<BorrowedFd<'a>>,
@@ -103,14 +103,14 @@ impl<'a> Target<'a> {
         Self { sink, socket: sink.socket(), takes_pages: sink.takes_pages(), torn: sink.torn() }
     }
 
-    /// Marks that what has been sent ends inside of a line, or may do so.
+    /// Sets or clears the mark for bytes that end within a line, or may do so.
     pub(super) fn mark_torn(&self, is_torn: bool) {
         if let Some(torn) = self.torn {
             torn.set(is_torn);
         }
     }
 
-    /// Sends `slices`, which are in `pages` if there are any; returns how many bytes were taken.
+    /// Sends `slices`, from `pages` if there are any. Returns how many bytes the socket took.
     pub(super) fn send(&self, slices: &[IoSlice<'_>], pages: Option<&Pages>) -> io::Result<usize> {
         match (self.socket, pages.filter(|_| self.takes_pages)) {
             (Some(socket), Some(pages)) => match pages.send_to(socket) {

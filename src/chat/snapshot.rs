@@ -1,52 +1,64 @@
-//! The snapshot: all that is known of the hub, as one value, for the next process to go on with.
+//! The snapshot: the whole hub as one value, for the next process.
 //!
-//! A session is one value in it, and so is a room. It is taken when nothing more is said, and put back before anything
-//! is. Nothing is lost on the way: not a line that waits for somebody to read, not the byte inside of one. The sinks,
-//! which cannot be written down, come from elsewhere. What is put back may come from another version, or from nobody
-//! knows where: it is checked as far as anything here relies on it.
+//! It has one value for each session and for each room. A handover takes it after the last input, and restores it
+//! before the first one. Nothing is lost: no line that waits for a reader, and no byte within a line. A snapshot has no
+//! sinks: these come from the descriptor store. A snapshot may be of another version, or damaged, so restoring checks
+//! everything that the hub relies on.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::commands::MOST_IGNORED;
-use super::directory::{Directory, MAIN_NAME, Place};
+use super::directory::{Directory, Place};
 use super::entry::Entry;
 use super::feed::Feed;
 use super::flow::Flow;
 use super::history;
 use super::id::{Now, SessionId};
+use super::keys::LeftKey;
 use super::log::{Log, LogSnapshot};
 use super::member::{Member, Progress};
-use super::pending::Pending;
+use super::pending::{Pending, Wait};
 use super::presence::Presence;
 use super::reading::Reading;
-use super::room::Room;
+use super::room::{self, Room};
 use super::sink::Sink;
-use crate::protocol::{Form, Name, View, Who};
+use super::standing::Standing;
+use crate::protocol::{Form, Name, Who};
 
-/// All that is known of the hub.
+/// The whole hub.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HubSnapshot {
-    /// How many lines have been said.
+    /// Number of lines that members sent to rooms.
     pub lines: u64,
-    /// How many have been skipped for those who did not read.
+    /// Number of lines that members lost because they did not read.
     pub skipped: u64,
-    /// The main room first.
+    /// All rooms, the main room first.
     pub rooms: Vec<RoomSnapshot>,
-    /// Everybody.
+    /// All sessions.
     pub sessions: Vec<SessionSnapshot>,
+    /// The keys of connections that are gone.
+    #[serde(default)]
+    pub keys: Vec<LeftKey>,
+    /// The epoch of the next new room; 0 if not known.
+    #[serde(default)]
+    pub next_epoch: u64,
 }
 
-/// All that is known of a room but for who is in it.
+/// A room without its members.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoomSnapshot {
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// How many lines have been said in it.
+    /// Its epoch; 0 if not known.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Number of lines that members sent to it: the number of the last one.
     pub said: u64,
-    /// What somebody has still to get, in each form.
+    /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
     pub(super) history: Vec<history::Record>,
@@ -54,61 +66,33 @@ pub struct RoomSnapshot {
     pub(super) left: Vec<Who>,
 }
 
-/// All that is known of a session.
+/// A session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSnapshot {
     /// Its number.
     pub id: SessionId,
-    /// Who it is and where it stands; `None` for one that has only just connected.
+    /// Its member; `None` if the hub does not know of the session yet.
     pub member: Option<MemberSnapshot>,
     /// What it has read and not passed on.
     pub reading: Reading,
 }
 
-/// A member, and where it stands.
+/// A member, and its place in its log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemberSnapshot {
     pub(super) standing: Standing,
-    /// How far it has been sent its log; `None` for one that goes on at the head.
+    /// How far it has been sent its log; `None` for the head.
     pub(super) progress: Option<Progress>,
-    /// The room waits for it.
+    /// Whether the room waits for it.
     pub(super) holds: bool,
     pub(super) is_broken: bool,
     pub(super) input: Option<Pending>,
-    /// What it is to be sent before anything else: whole lines.
+    /// Whole lines to send before anything else.
     #[serde(with = "serde_bytes")]
     pub(super) told: Vec<u8>,
 }
 
-/// Who a session is, where, and how lines are shown to it: what is known of it even after a crash.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Its number.
-    pub id: SessionId,
-    /// What it is called, if anybody knows.
-    pub who: Option<Who>,
-    /// Where it is.
-    pub room: Name,
-    /// How lines are shown to it.
-    pub view: View,
-    /// With times.
-    pub times: bool,
-    /// It has spoken telnet: its lines end with CR LF.
-    #[serde(default)]
-    pub is_telnet: bool,
-    /// The others know that it is there.
-    pub is_present: bool,
-    /// It has said something under the name that it has.
-    pub has_spoken: bool,
-    /// Whom it ignores.
-    pub ignored: Vec<SessionId>,
-}
-
-/// A [`Standing`] as it is kept for the case of a crash, without whom the session ignores: number, name, whether the
-/// kernel says so, room, view, times, telnet, presence.
-type Record = (u64, Option<(Name, bool)>, Name, View, bool, bool, bool);
-
-/// A snapshot makes no sense: what, for the log.
+/// A snapshot is damaged: what is wrong with it, for the log file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged(pub &'static str);
 
@@ -120,94 +104,36 @@ impl fmt::Display for Damaged {
 
 impl std::error::Error for Damaged {}
 
-impl Standing {
-    /// That of somebody who has asked for nothing, in the main room.
-    pub fn plain(id: SessionId) -> Self {
-        Self {
-            id,
-            who: None,
-            room: Name::known(MAIN_NAME),
-            view: View::Plain,
-            times: false,
-            is_telnet: false,
-            is_present: false,
-            has_spoken: false,
-            ignored: Vec::new(),
+impl HubSnapshot {
+    /// Returns a snapshot with the rooms and keys in the notes that outlived a crash, in any order. Ignores notes about
+    /// something else, and all but the last of several rooms with the same name.
+    pub fn from_notes(notes: Vec<(String, u64)>) -> Self {
+        let mut snapshot = Self::default();
+        for (text, number) in notes {
+            let room = room::read_room_note(&text);
+            snapshot.rooms.extend(room.map(|(epoch, name)| RoomSnapshot::without_lines(name, epoch, number)));
+            snapshot.keys.extend(LeftKey::from_note(&text, number));
         }
-    }
-
-    /// How lines look that are shown to it.
-    pub fn form(&self) -> Form {
-        let form = Form::new(self.view, self.times);
-        if self.is_telnet { form.with_crlf() } else { form }
-    }
-
-    pub(super) fn of(directory: &Directory, member: &Member) -> Option<Self> {
-        let Place { room, form } = directory.place(member.id)?;
-        Some(Self {
-            id: member.id,
-            who: member.who.as_deref().cloned(),
-            room: Name::clone(directory.rooms().get(&room)?.name()),
-            view: form.view(),
-            times: member.times,
-            is_telnet: form.has_crlf(),
-            is_present: member.is_present,
-            has_spoken: member.has_spoken,
-            ignored: member.ignored.clone(),
-        })
-    }
-
-    /// What is kept of it for the case of a crash, and whom it ignores. What a guest is called follows from its number,
-    /// and of one that has asked for nothing nothing is kept.
-    pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
-        let who = self.who.as_ref().filter(|who| !who.name.is_guest());
-        let is_plain = who.is_none() && self.ignored.is_empty() && !self.is_present;
-        if is_plain && self.form() == Form::PLAIN && !self.times && self.room.as_str() == MAIN_NAME {
-            return (Vec::new(), Vec::new());
-        }
-        let who = who.map(|who| (who.name.clone(), who.verified));
-        let Self { id, room, view, times, is_telnet, is_present, .. } = self;
-        let record: Record = (id.0, who, room.clone(), *view, *times, *is_telnet, *is_present);
-        let mut bytes = Vec::new();
-        // Neither memory nor these types refuse anything.
-        let _ = ciborium::into_writer(&record, &mut bytes);
-        (bytes, self.ignored.iter().flat_map(|id| id.0.to_le_bytes()).collect())
-    }
-
-    /// What has been encoded; `None` for what makes no sense.
-    pub fn decode(record: &[u8], ignored: &[u8]) -> Option<Self> {
-        let (id, who, room, view, times, is_telnet, is_present): Record =
-            ciborium::from_reader(record).ok()?;
-        Some(Self {
-            id: SessionId(id),
-            who: who.map(|(name, verified)| Who { id, name, verified }),
-            room,
-            view,
-            times,
-            is_telnet,
-            is_present,
-            has_spoken: false,
-            ignored: Self::decode_ignored(ignored),
-        })
-    }
-
-    /// Whom a session ignores, as it was encoded.
-    pub fn decode_ignored(ignored: &[u8]) -> Vec<SessionId> {
-        ignored.as_chunks().0.iter().map(|bytes| SessionId(u64::from_le_bytes(*bytes))).collect()
+        snapshot.rooms.sort_by_key(|room| std::cmp::Reverse(room.epoch));
+        let mut names = HashSet::new();
+        snapshot.rooms.retain(|room| names.insert(room.name.as_str().to_owned()));
+        snapshot
     }
 }
 
 impl RoomSnapshot {
-    /// A room of which only its name is known, and that the numbers of its lines were below `said`.
-    pub fn without_lines(name: Name, said: u64) -> Self {
+    /// Returns a room without lines, with its name, its epoch, and a number that is not less than that of its last
+    /// line.
+    pub fn without_lines(name: Name, epoch: u64, said: u64) -> Self {
         let (logs, waiting, history) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, said, logs, waiting, history, joined: Vec::new(), left: Vec::new() }
+        Self { name, epoch, said, logs, waiting, history, joined: Vec::new(), left: Vec::new() }
     }
 
     fn of(room: &Room) -> Self {
         let (joined, left) = room.presence.untold();
         Self {
             name: Name::clone(room.name()),
+            epoch: room.epoch(),
             said: room.said(),
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
             waiting: room.waiting().iter().cloned().collect(),
@@ -217,7 +143,7 @@ impl RoomSnapshot {
         }
     }
 
-    /// Puts it back, without what waits: that comes when the members are there.
+    /// Restores the room without the entries that wait: these follow after the members.
     fn restore(&self, directory: &mut Directory, now: Now) -> Result<(), Damaged> {
         if !self.waiting.iter().all(Entry::is_sound) {
             return Err(Damaged("what waits in a room is not what it is said to be"));
@@ -231,7 +157,8 @@ impl RoomSnapshot {
         };
         let log_size = directory.limits.log_size;
         let room = directory.room(id);
-        room.go_on_after(self.said);
+        let epoch = if self.epoch == 0 { room.epoch() } else { self.epoch };
+        room.go_on_after(self.said, epoch);
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
             room.restore_log(*form, log);
@@ -244,13 +171,13 @@ impl RoomSnapshot {
 }
 
 impl MemberSnapshot {
-    /// A member of which is known who it is, and that it is first to be told something.
+    /// Returns a member after a crash: its standing, and what to send it first.
     pub fn after_crash(standing: Standing, told: Vec<u8>) -> Self {
         let (progress, input) = (None, None);
         Self { standing, progress, holds: true, is_broken: false, input, told }
     }
 
-    /// Returns whether what it was sent last ends inside of a line.
+    /// Returns whether the bytes sent last end within a line.
     pub fn is_torn(&self) -> bool {
         self.progress.as_ref().is_some_and(|progress| progress.torn)
     }
@@ -266,7 +193,7 @@ impl MemberSnapshot {
         })
     }
 
-    /// Puts it back, with its lines going to `sink`.
+    /// Restores the member, with `sink` for its lines.
     fn restore(self, directory: &mut Directory, sink: Arc<dyn Sink>) -> Result<(), Damaged> {
         let standing = self.standing;
         let id = standing.id;
@@ -285,24 +212,23 @@ impl MemberSnapshot {
                 return Err(Damaged("a member stands beside its log"));
             }
             progress.owed.iter_mut().for_each(|owed| owed.at = owed.at.min(log.head()));
-            member.flow =
-                if self.holds { Flow::new(progress.cursor) } else { Flow::given_up(progress.cursor) };
+            member.flow = Flow::new(progress.cursor, self.holds);
             member.progress = progress;
         }
         member.begin_with(self.told);
         member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
         (member.times, member.is_present) = (standing.times, standing.is_present);
         member.has_spoken = standing.has_spoken;
-        member.ignored = standing.ignored;
-        member.ignored.truncate(MOST_IGNORED);
+        member.ignored = standing.ignored.into_iter().take(MOST_IGNORED).collect();
         member.input = self.input.map(Box::new);
         member.is_broken = self.is_broken;
+        directory.keys.restore(id, standing.key);
         directory.restore(member, Place { room, form });
         Ok(())
     }
 }
 
-/// All that is known of everybody, together with what the sessions have read.
+/// Takes a snapshot, with what the sessions have read and not passed on.
 pub(super) fn take(
     directory: &Directory,
     counted: (u64, u64),
@@ -315,14 +241,17 @@ pub(super) fn take(
     let mut sessions: Vec<SessionSnapshot> = readings.into_iter().map(session).collect();
     sessions.sort_by_key(|session| session.id);
     let rooms = directory.rooms().values().map(RoomSnapshot::of).collect();
-    HubSnapshot { lines: counted.0, skipped: counted.1, rooms, sessions }
+    let mut keys: Vec<LeftKey> = directory.keys.left().cloned().collect();
+    keys.sort_by_key(|left| (left.until, left.name.to_string()));
+    let next_epoch = directory.next_epoch;
+    HubSnapshot { lines: counted.0, skipped: counted.1, rooms, sessions, keys, next_epoch }
 }
 
-/// A directory as it was. Lines go to what `sink_of` has for each member; one for whom it has nothing is not there any
-/// more, but what it has said still is. Returns what the others had read.
+/// Restores a directory. `sink_of` gives the sink of each member. A member without one is gone, but its lines are not.
+/// Returns what the other sessions had read.
 ///
 /// # Errors
-/// What makes no sense.
+/// The first thing that is damaged.
 pub(super) fn restore(
     directory: &mut Directory,
     snapshot: HubSnapshot,
@@ -331,6 +260,10 @@ pub(super) fn restore(
 ) -> Result<Vec<(SessionId, Reading)>, Damaged> {
     for room in &snapshot.rooms {
         room.restore(directory, now)?;
+    }
+    directory.keys.restore_left(snapshot.keys);
+    if snapshot.next_epoch > 0 {
+        directory.next_epoch = snapshot.next_epoch;
     }
     let mut readings = Vec::new();
     for SessionSnapshot { id, member, reading } in snapshot.sessions {
@@ -341,21 +274,19 @@ pub(super) fn restore(
         }
         readings.push((id, reading));
     }
-    let min_rate = directory.limits.min_rate;
     for RoomSnapshot { name, waiting, .. } in snapshot.rooms {
         for id in waiting.iter().filter_map(Entry::asked_by) {
             if let Some(member) = directory.member_mut(id) {
-                member.is_in_flight = true;
-                member.input.get_or_insert_default();
+                member.input.get_or_insert_default().wait = Wait::Place;
             }
         }
         let room = directory.room_or_new(&name);
-        directory.room(room).restore_waiting(waiting, now, min_rate);
+        directory.room(room).restore_waiting(waiting, now);
     }
     Ok(readings)
 }
 
-/// Others are told of somebody who is gone meanwhile.
+/// Announces that a member is gone.
 fn tell_of_gone(directory: &mut Directory, standing: &Standing, now: Now) {
     if !standing.is_present {
         return;
@@ -498,8 +429,17 @@ mod tests {
                 self.hub.wait(Duration::from_millis(500));
             }
             assert!(!self.hub.hub().is_waiting());
+            self.heard.iter_mut().for_each(|heard| *heard = without_keys(heard));
             &self.heard
         }
+    }
+
+    /// What was heard, with other bits in the keys, which are random.
+    fn without_keys(heard: &str) -> String {
+        let mut parts = heard.split("\"key\":\"");
+        let mut masked = parts.next().unwrap_or_default().to_owned();
+        parts.for_each(|part| masked.push_str(&format!("\"key\":\"{}", &part[32..])));
+        masked
     }
 
     proptest! {

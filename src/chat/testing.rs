@@ -32,6 +32,7 @@ pub struct TestHub {
 struct Shared {
     hub: Hub,
     now: Instant,
+    began: Instant,
 }
 
 /// A session.
@@ -101,7 +102,7 @@ impl Sink for Socket {
 
 impl Shared {
     fn time(&self) -> Now {
-        Now { instant: self.now, wall: Timestamp::UNIX_EPOCH }
+        Now { instant: self.now, wall: Timestamp::UNIX_EPOCH + (self.now - self.began) }
     }
 
     fn apply(&mut self, input: Input) {
@@ -184,8 +185,9 @@ impl TestHub {
             commands: true,
         };
         change(&mut limits);
-        let hub = Hub::new(limits, Box::<Local>::default());
-        Self { shared: Rc::new(RefCell::new(Shared { hub, now: Instant::now() })), limits, next: 1 }
+        let hub = Hub::new(limits, Box::<Local>::default(), Timestamp::UNIX_EPOCH);
+        let now = Instant::now();
+        Self { shared: Rc::new(RefCell::new(Shared { hub, now, began: now })), limits, next: 1 }
     }
 
     pub fn hub(&self) -> RefMut<'_, Hub> {
@@ -262,7 +264,10 @@ impl TestHub {
     pub fn snapshot(&mut self, ids: &[SessionId]) -> HubSnapshot {
         ids.iter().for_each(|id| self.apply(Input::Frozen(*id, Box::<Reading>::default())));
         let limits = self.limits;
-        let hub = std::mem::replace(&mut *self.hub(), Hub::new(limits, Box::<Local>::default()));
+        let hub = std::mem::replace(
+            &mut *self.hub(),
+            Hub::new(limits, Box::<Local>::default(), Timestamp::UNIX_EPOCH),
+        );
         hub.into_snapshot().0
     }
 

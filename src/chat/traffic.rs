@@ -1,79 +1,40 @@
-//! Traffic: what goes through all rooms, as numbers that every floor may look at.
+//! Traffic: counters of all rooms together, which every floor can read.
 //!
-//! They are counters for the status line, and one gate: [`Traffic::is_crowded`] has sessions read little at a time while
-//! very much waits for the hub already. The hub decides nothing by them.
+//! Most are for the status line. [`Traffic::is_crowded`] makes sessions read less at a time while more than 4 MiB wait
+//! for the hub. The hub itself decides nothing by these counters.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes of inputs on their way to the broker beyond which sessions read little at a time.
+/// Bytes of inputs on their way to the broker. Beyond that, sessions read less at a time.
 const MANY_IN_FLIGHT: usize = 4 * 1024 * 1024;
 
-/// What goes through all rooms.
-#[derive(Debug)]
+/// The counters. Each but `rooms` only grows.
+#[derive(Debug, Default)]
 pub struct Traffic {
+    /// Bytes of inputs on their way to the broker.
     in_flight: AtomicUsize,
-    skipped: AtomicU64,
-    lines: AtomicU64,
-    rooms: AtomicUsize,
+    /// Number of lines that members lost because they did not read.
+    pub skipped: AtomicU64,
+    /// Number of lines that members sent to rooms since the start.
+    pub lines: AtomicU64,
+    /// Number of rooms now.
+    pub rooms: AtomicUsize,
 }
 
 impl Traffic {
-    /// Nothing has been said yet.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            in_flight: AtomicUsize::new(0),
-            skipped: AtomicU64::new(0),
-            lines: AtomicU64::new(0),
-            rooms: AtomicUsize::new(0),
-        })
-    }
-
-    /// Goes on counting where another process has stopped.
-    pub(super) fn restore(&self, lines: u64, skipped: u64) {
-        self.lines.store(lines, Ordering::Relaxed);
-        self.skipped.store(skipped, Ordering::Relaxed);
-    }
-
-    /// Counts an input on its way to the broker.
+    /// Counts an input of so many bytes on its way to the broker. Call [`Traffic::end_input`] with the same number
+    /// afterwards.
     pub fn begin_input(&self, bytes: usize) {
         self.in_flight.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An input has been taken in, or there is none any more.
+    /// The hub has taken the input, or the input is dropped.
     pub fn end_input(&self, bytes: usize) {
         self.in_flight.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Returns whether so much is on its way that sessions should read only a little at a time.
+    /// Returns whether more than 4 MiB are on their way, so that sessions should read less at a time.
     pub fn is_crowded(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > MANY_IN_FLIGHT
-    }
-
-    /// How many lines members have missed because they did not read.
-    pub fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_skipped(&self, lines: u64) {
-        self.skipped.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// How many lines have been said since the start.
-    pub fn lines(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_lines(&self, lines: u64) {
-        self.lines.fetch_add(lines, Ordering::Relaxed);
-    }
-
-    /// How many rooms there are.
-    pub fn rooms(&self) -> usize {
-        self.rooms.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_rooms(&self, rooms: usize) {
-        self.rooms.store(rooms, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,8 @@
-//! Snapshots of version 1, which chatd 0.1.0 writes: an upgrade keeps everybody.
+//! Snapshots of version 1: reading them lets an upgrade keep all connections.
 //!
-//! There a session was two values: its membership, and what its task had read.
+//! In version 1 a session was two values: its membership, and what its task had read.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -11,10 +11,11 @@ use super::id::{Position, SessionId};
 use super::member::{Owed, Progress};
 use super::pending::{End, Pending};
 use super::reading::{Phase, Reading};
-use super::snapshot::{HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot, Standing};
+use super::snapshot::{HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot};
+use super::standing::Standing;
 use crate::protocol::{Framer, Opening};
 
-/// All that the next process needs, besides the connections.
+/// A snapshot of version 1.
 #[derive(Debug, Deserialize)]
 pub struct Handover {
     last: u64,
@@ -49,7 +50,7 @@ struct Place {
 #[derive(Debug, Deserialize)]
 struct Cursor {
     cursor: Position,
-    /// It goes out before the log goes on.
+    /// Bytes to send before the log.
     #[serde(with = "serde_bytes")]
     owed: Vec<u8>,
     missed: u64,
@@ -80,7 +81,7 @@ enum OldPhase {
 }
 
 impl Handover {
-    /// The last number that a session was given, and the same as a snapshot of today.
+    /// Returns the number of the last session, and the snapshot in the current version.
     pub fn upgrade(self) -> (u64, HubSnapshot) {
         let House { lines, skipped, rooms, members } = self.house;
         let mut members: HashMap<SessionId, Member> =
@@ -89,7 +90,10 @@ impl Handover {
             let member = members.remove(&session.id).map(|member| member.upgrade(&session));
             session.upgrade(member)
         });
-        (self.last, HubSnapshot { lines, skipped, rooms, sessions: sessions.collect() })
+        (
+            self.last,
+            HubSnapshot { lines, skipped, rooms, sessions: sessions.collect(), ..HubSnapshot::default() },
+        )
     }
 }
 
@@ -110,7 +114,7 @@ impl Member {
 impl Place {
     fn upgrade(self) -> Progress {
         let Self { progress: Cursor { cursor, owed, missed, torn }, own_end, end, .. } = self;
-        let owed: VecDeque<Owed> =
+        let owed: Vec<Owed> =
             Some(Owed { at: cursor, text: owed }).filter(|owed| !owed.text.is_empty()).into_iter().collect();
         Progress { cursor, owed, missed, torn, own_end, end }
     }

@@ -1,82 +1,93 @@
-//! The command line of `chatc`: what was typed, and what is asked for.
+//! The command line of `chatc`: its options and its exit codes.
 //!
-//! `client::main` parses it. [`Cli`] is what was typed, [`Plan`] what it means where standard input and output are
-//! what they are. Never reads the environment, connects to nothing, prints nothing.
+//! `client::main` parses it. [`Cli`] is what you typed, [`Plan`] what it means with the standard input that there is,
+//! [`Exit`] what the shell sees in the end: the only place with these numbers. Reads no environment, connects to nothing.
 
-use std::num::NonZeroU64;
-use std::time::Duration;
+use std::io::{self, ErrorKind, Write};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::process::{self, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueHint};
 
-use super::target::Target;
+use super::target::Targets;
 use crate::duration::parse_duration;
 use crate::protocol::{Name, View};
 
-const ABOUT: &str = "Talks to chatd: at the keyboard, with what arrives above the line that is being typed; in a pipe, \
-                     with an exit status that scripts can rely on.";
+const ABOUT: &str = "Talks to chatd: at the keyboard; in a pipe, with an exit status that scripts can rely on; and for \
+                     programs that listen and answer.";
 
 /// At most 78 columns, so that no terminal breaks a line of it.
 const AFTER: &str = "\
-ADDRESS is HOST, HOST:PORT, [IPV6]:PORT, or the path of a unix socket. TIME is
-in seconds or has a unit: 500ms, 60s, 5m, 1h.
+ADDRESS is HOST, HOST:PORT, [IPV6]:PORT, or the path of a unix socket. With
+several, separated by commas, chatc takes the first that answers. TIME is in
+seconds or has a unit: 500ms, 60s, 5m, 1h.
 
-Without --nick, --room and --view nothing is sent but what is typed, and what
-arrives is shown as it arrived. On a terminal, Ctrl-D says that nothing more
-comes, and Ctrl-C leaves. /help asks the daemon what else there is.
+On a terminal, Tab completes, Ctrl-D leaves when all you have said is in the
+room, and Ctrl-C leaves now. /help asks the daemon what else there is.
 
 Examples:
   chatc                                   join, and type
   chatc --nick alice chat.example.org     with a name, elsewhere
   chatc /run/chatd/chat.sock              over a unix socket
-  echo deploy done | chatc                say it; 0 if the daemon has taken it
-  chatc --listen --view plain --count 1   wait until somebody says something,
+  echo deploy done | chatc                say it; 0 if it is in the room
+  chatc --listen --count 1                wait until somebody says something,
                                           and print that
+  chatc --listen --exec ./bot             run ./bot for each line, and say
+                                          what it prints
 
-Exit status: 0 done, 1 the connection was lost or something was refused,
-2 wrong usage, 69 no chatd is there.
-
+Exit status: 0 done, 1 something was refused or may be lost, 2 wrong usage,
+69 no chatd is there.
 Manual: chatc(1); chatd-protocol(7) for what goes over the wire.";
 
-/// What was typed.
+/// What you typed.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "chatc", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
 pub struct Cli {
     /// Where chatd listens
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:5001")]
-    pub address: Target,
-
-    /// Be called NAME, and see who says what
+    pub address: Targets,
+    /// Take this name
     #[arg(short, long, value_name = "NAME", value_parser = Name::parse, value_hint = ValueHint::Other)]
     pub nick: Option<Name>,
-
     /// Go to this room
     #[arg(short, long, value_name = "ROOM", value_parser = Name::parse, value_hint = ValueHint::Other)]
     pub room: Option<Name>,
-
-    /// How lines look: plain, names or json [default: names with --nick, else as they arrive]
+    /// How lines look: plain, names or json [default: names on a terminal or with --nick, else plain]
     #[arg(short, long, value_name = "VIEW", value_parser = views(), hide_possible_values = true)]
     pub view: Option<View>,
-
-    /// Show the time before each line, but in json, which has it
+    /// Show the time before each line, except in json, which has it
     #[arg(short, long)]
     pub time: bool,
-
-    /// Print what arrives until told to stop; say nothing
+    /// Print what arrives until told to stop
     #[arg(short, long)]
     pub listen: bool,
-
-    /// Stop after so many lines that were said; with --nick or --view, print nothing else
+    /// Stop after so many lines that somebody said, and print nothing else
     #[arg(short, long, value_name = "COUNT", requires = "listen", value_hint = ValueHint::Other)]
     pub count: Option<NonZeroU64>,
-
+    /// Run COMMAND for each line that somebody said, and say what it prints
+    #[arg(long, value_name = "COMMAND", requires = "listen", conflicts_with = "plain", value_hint = ValueHint::CommandString)]
+    pub exec: Option<String>,
+    /// Run at most so many commands at a time
+    #[arg(long, value_name = "N", requires = "exec", default_value = "1", value_hint = ValueHint::Other)]
+    pub jobs: NonZeroUsize,
     /// Stop after this time; in a pipe, give up then
     #[arg(long, value_name = "TIME", value_parser = duration, value_hint = ValueHint::Other)]
     pub timeout: Option<Duration>,
-
     /// Connect again when the connection is lost [default: true on a terminal, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub reconnect: Option<bool>,
+    /// Do what nc does: send what you type, show what arrives, and nothing else
+    #[arg(long, conflicts_with_all = ["nick", "room", "view"])]
+    pub plain: bool,
+    /// Ring the bell for lines with your name, and for private ones
+    #[arg(long)]
+    pub bell: bool,
+    /// Count what is said as new when you have pressed no key for this time
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5m", value_hint = ValueHint::Other)]
+    pub away: Duration,
 }
 
 /// What chatc is asked to do.
@@ -90,46 +101,37 @@ pub enum Plan {
     Listen,
 }
 
-/// An option that does not go with what standard input is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlanError {
-    /// A time-out for somebody who types.
-    Timeout,
-    /// What was piped in cannot be said again.
-    Reconnect,
-}
-
-impl std::fmt::Display for PlanError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Timeout => "--timeout is for --listen and for pipes; leave it out on a terminal",
-            Self::Reconnect => {
-                "--reconnect is for --listen and for terminals; what is piped in is said once, so leave it out"
-            }
-        })
-    }
-}
-
-impl std::error::Error for PlanError {}
-
 impl Cli {
     /// What is asked for, if standard input is a terminal, or is not.
     ///
     /// # Errors
     /// An option that does not go with it.
-    pub fn plan(&self, input_is_terminal: bool) -> Result<Plan, PlanError> {
+    pub fn plan(&self, input_is_terminal: bool) -> Result<Plan, &'static str> {
         match (self.listen, input_is_terminal) {
+            _ if self.exec.as_ref().is_some_and(|command| command.trim().is_empty()) => {
+                Err("--exec needs a program; write its path")
+            }
             (true, _) => Ok(Plan::Listen),
-            (false, true) if self.timeout.is_some() => Err(PlanError::Timeout),
+            (false, true) if self.timeout.is_some() => {
+                Err("--timeout is for --listen and for pipes; leave it out on a terminal")
+            }
             (false, true) => Ok(Plan::Talk),
-            (false, false) if self.reconnect == Some(true) => Err(PlanError::Reconnect),
+            (false, false) if self.reconnect == Some(true) => Err(
+                "--reconnect is for --listen and for terminals; what is piped in is said once, so leave it out",
+            ),
             (false, false) => Ok(Plan::Pipe),
         }
     }
 
     /// How lines look.
-    pub fn look(&self) -> View {
-        self.view.unwrap_or(if self.nick.is_some() { View::Names } else { View::Plain })
+    pub fn look(&self, plan: Plan) -> View {
+        let has_names = plan == Plan::Talk || self.nick.is_some();
+        self.view.unwrap_or(if has_names { View::Names } else { View::Plain })
+    }
+
+    /// Whether chatc connects again.
+    pub fn reconnects(&self, plan: Plan) -> bool {
+        self.reconnect.unwrap_or(plan == Plan::Talk)
     }
 }
 
@@ -139,7 +141,7 @@ fn views() -> impl TypedValueParser<Value = View> {
     PossibleValuesParser::new(names).try_map(|name| View::parse(&name).ok_or("no such view"))
 }
 
-/// A time with limits that fit a time-out.
+/// A time with limits that fit a timeout.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     match parse_duration(text) {
         None => Err("not a time; write a number of seconds, or one with ms, s, m or h"),
@@ -151,6 +153,56 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 /// A year: it can be added to any moment.
 const LONGEST: Duration = Duration::from_secs(8760 * 3600);
+
+/// How chatc ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done: everything has its place in the room, or you said stop.
+    Ok = 0,
+    /// A line was refused or may be lost, a name is taken, the connection was lost, too few lines came.
+    Failed = 1,
+    /// The command line is wrong. The number is clap's and the shell's; `EX_USAGE` of sysexits(3) is 64.
+    Usage = 2,
+    /// No chatd is there: `EX_UNAVAILABLE` of sysexits(3).
+    NoDaemon = 69,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Ends the process at that time if it still runs: it may wait for a terminal or a reader that takes nothing. `how`
+    /// returns the code, and puts in order what can be.
+    pub fn at(when: Instant, how: impl FnOnce() -> Self + Send + 'static) {
+        // Where no thread can be had it ends all the same, unless it has to wait.
+        let _ = thread::Builder::new().spawn(move || {
+            thread::sleep(when.saturating_duration_since(Instant::now()));
+            process::exit(how().code().into())
+        });
+    }
+
+    /// How it ends when standard output cannot be written, and why. A reader that is gone has had enough.
+    pub fn unwritable(error: &io::Error) -> (Self, Vec<String>) {
+        match error.kind() {
+            ErrorKind::BrokenPipe => (Self::Ok, Vec::new()),
+            _ => (Self::Failed, vec![format!("cannot write to standard output: {error}")]),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Says something on standard error. Where that cannot be written, nobody wants to know.
+pub fn say(words: &str) {
+    let _ = io::stderr().write_all(format!("chatc: {words}\n").as_bytes());
+}
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +234,11 @@ mod tests {
             &["--timeout", "soon"],
             &["--timeout", "9000h"],
             &["--reconnect=maybe"],
+            &["--plain", "--nick", "ann"],
+            &["--exec", "x"],
+            &["--listen", "--jobs", "2"],
+            &["--listen", "--exec", "x", "--jobs", "0"],
+            &["a,,b"],
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
@@ -195,19 +252,26 @@ mod tests {
         let plan = |words: &[&str], is_terminal| parse(words).unwrap().plan(is_terminal);
         assert_eq!((plan(&[], true), plan(&[], false)), (Ok(Plan::Talk), Ok(Plan::Pipe)));
         assert_eq!(plan(&["--listen"], true), Ok(Plan::Listen));
-        assert_eq!(plan(&["--timeout", "5"], true), Err(PlanError::Timeout));
+        assert!(plan(&["--timeout", "5"], true).is_err());
+        assert!(plan(&["--listen", "--exec", " "], true).is_err());
         assert_eq!(plan(&["--timeout", "5"], false), Ok(Plan::Pipe));
-        assert_eq!(plan(&["--reconnect"], false), Err(PlanError::Reconnect));
+        assert!(plan(&["--reconnect"], false).is_err());
         assert_eq!(plan(&["--reconnect=false"], false), Ok(Plan::Pipe));
         assert_eq!(plan(&["--reconnect", "--listen"], false), Ok(Plan::Listen));
     }
 
     #[test]
-    fn lines_have_names_for_those_who_have_one() {
-        let look = |words: &[&str]| parse(words).unwrap().look();
-        assert_eq!(look(&[]), View::Plain);
-        assert_eq!(look(&["--nick", "ann"]), View::Names);
-        assert_eq!(look(&["--nick", "ann", "--view", "plain"]), View::Plain);
+    fn lines_have_names_at_the_keyboard_and_for_those_who_have_one() {
+        let look = |words: &[&str], plan| parse(words).unwrap().look(plan);
+        assert_eq!(look(&[], Plan::Talk), View::Names);
+        assert_eq!(look(&["--listen"], Plan::Listen), View::Plain);
+        assert_eq!(look(&["--listen", "--nick", "ann"], Plan::Listen), View::Names);
+        assert_eq!(look(&["--nick", "ann", "--view", "plain"], Plan::Talk), View::Plain);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_manual() {
+        assert_eq!([Exit::Ok, Exit::Failed, Exit::Usage, Exit::NoDaemon].map(Exit::code), [0, 1, 2, 69]);
     }
 
     #[test]
@@ -241,13 +305,13 @@ mod tests {
                 assert!(bash.contains(&case), "{case}: {bash}");
             }
         }
-        for option in ["--nick", "-n", "--room", "-r", "--count", "-c", "--timeout"] {
+        for option in ["--nick", "-n", "--room", "-r", "--count", "-c", "--timeout", "--jobs", "--away"] {
             assert!(bash.contains(&format!("{option}) COMPREPLY=(\"${{cur}}\")")), "{option}: {bash}");
         }
-        assert!(!bash.contains("compgen -f"), "{bash}");
+        assert_eq!(bash.matches("compgen -f").count(), 1, "a command alone is a file: {bash}");
 
         let (zsh, fish) = (completions(Shell::Zsh), completions(Shell::Fish));
-        for option in ["nick", "room", "count", "timeout", "view", "reconnect"] {
+        for option in ["nick", "room", "count", "timeout", "view", "reconnect", "jobs", "away"] {
             let values = match option {
                 "view" => "(plain names json)",
                 "reconnect" => "(true false)",

@@ -1,305 +1,336 @@
-//! What arrives is printed: `chatc --listen`.
+//! `chatc --listen`: what arrives is printed, or a command is run for each line that somebody says.
 //!
-//! A line goes out as soon as it is there. What is not for a script is left out: the greeting of chatd, what comes
-//! before the room, name and view that were asked for, and the answers to that. Says nothing, and reads nothing of
-//! standard input.
+//! The command gets the object on its standard input and the parts of it in its environment, never through a shell. What
+//! it prints is said: in the room, or to the one who has said something to chatc alone. Reads nothing of standard input.
 
-use std::io::{self, Write};
-use std::num::NonZeroU64;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::Dialogue;
-use super::exit::Exit;
-use super::failure::{ConnectError, End, unanswered};
-use super::pauses::{self, Pauses};
-use super::shown::Shown;
-use super::silence::ANSWER_TIMEOUT;
-use super::target::Target;
-use super::{output, signals};
+use super::cli::{Exit, say};
+use super::event::{self, End, Event, Missed, Mode, Outcome, Ran, Stage};
+use super::link::clean;
+use super::render::Look;
+use super::request::{Purpose, as_text};
+use super::session::Core;
+use super::terminal::{Row, Terminal};
+use crate::protocol::notice::Notice;
+use crate::protocol::object::{Noticed, Object};
 
-/// What chatd greets with, unless it is configured otherwise: the one greeting that can be told from a line.
-pub const GREETING: &str = "Hello, connection to the server ok!";
+/// How long a signal or the deadline waits for a reader that takes nothing.
+pub const READER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a signal or the deadline waits for a reader that takes nothing, and the last words as well.
-const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// Lines that wait for a command at most; more are left out, and said to be.
+pub const MAX_QUEUED: usize = 1000;
 
-/// When to stop.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// After so many lines that were said; where it is told what was, nothing else is printed then.
-    pub count: Option<NonZeroU64>,
-    /// After that time.
-    pub timeout: Option<Duration>,
-    /// Not when the connection is lost.
-    pub reconnects: bool,
-}
+/// Bytes that a command may print; more is thrown away.
+pub const MAX_OUTPUT: u64 = 64 << 10;
 
+/// Somebody, or something, that listens.
 #[derive(Debug)]
-enum Stage {
-    /// Not connected; when it is tried again, if not now.
-    Apart(Option<Instant>),
-    /// The daemon is to answer until then. The link keeps the connection.
-    Opening(Link, Instant),
-    Listening(Link),
-}
-
-struct Listener {
-    target: Target,
-    limits: Limits,
-    dialogue: Dialogue,
+pub struct Listen {
+    output: Terminal,
+    look: Look,
+    count: Option<u64>,
+    /// Lines that somebody said.
+    said: Arc<AtomicU64>,
+    jobs: Option<Jobs>,
     events: SyncSender<Event>,
-    stage: Stage,
-    pauses: Pauses,
-    was_connected: bool,
-    connected_at: Instant,
-    /// Whether the next line is the first of this connection.
-    is_first: bool,
-    /// How many lines were printed.
-    printed: Arc<AtomicU64>,
-    deadline: Option<Instant>,
+    /// What was said about the name last.
+    told: Option<String>,
 }
 
-/// How it ends, and why.
-type Outcome = (Exit, Option<String>);
+/// Commands that are run, and lines that wait for one.
+#[derive(Debug)]
+pub struct Jobs {
+    words: Vec<String>,
+    most: usize,
+    running: usize,
+    queue: VecDeque<Job>,
+}
 
-/// Prints what arrives.
-pub fn run(target: Target, limits: Limits, dialogue: Dialogue) -> Exit {
-    let (events_tx, events) = connection::events();
-    if let Err(error) = signals::watch(events_tx.clone(), READER_PATIENCE, || {}) {
-        output::say(&format!("cannot listen to signals: {error}"));
-        return Exit::Failed;
+/// A line for which a command is run: its object, and who is to get the answer alone.
+#[derive(Debug)]
+struct Job {
+    object: String,
+    answers: Option<String>,
+}
+
+impl Jobs {
+    /// Runs at most so many at a time. The words of the command are separated by blanks: the first is the program.
+    pub fn new(command: &str, most: usize) -> Self {
+        let words = command.split_whitespace().map(str::to_owned).collect();
+        Self { words, most, running: 0, queue: VecDeque::new() }
     }
-    let deadline = limits.timeout.map(|timeout| Instant::now() + timeout);
-    let patience = limits.timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
-    connection::connect(target.clone(), patience, events_tx.clone());
-    let mut listener = Listener {
-        target,
-        limits,
-        dialogue,
-        events: events_tx,
-        stage: Stage::Apart(None),
-        pauses: Pauses::default(),
-        was_connected: false,
-        connected_at: Instant::now(),
-        is_first: true,
-        printed: Arc::default(),
-        deadline,
-    };
-    tell(listener.follow(&events))
-}
 
-/// Says why it ends, if anybody wants to know.
-fn tell((exit, words): Outcome) -> Exit {
-    Exit::at(Instant::now() + READER_PATIENCE, move || exit);
-    if let Some(words) = words {
-        output::say(&words);
-    }
-    exit
-}
-
-/// The time is up, and so many lines were printed.
-fn out_of_time(target: &Target, limits: Limits, printed: u64) -> Outcome {
-    match limits.count {
-        Some(count) if printed < count.get() => {
-            (Exit::Failed, Some(format!("{target}: {printed} of {count} lines came in time")))
+    fn add(&mut self, job: Job) {
+        if self.queue.len() < MAX_QUEUED {
+            self.queue.push_back(job);
+        } else {
+            say(&format!("{}: it is too slow; not run for: {}", self.words[0], job.object));
         }
-        _ => (Exit::Ok, None),
     }
-}
 
-impl Listener {
-    fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
-        loop {
-            let stage = match &self.stage {
-                Stage::Apart(when) => *when,
-                Stage::Opening(_, until) => Some(*until),
-                Stage::Listening(_) => None,
-            };
-            // The first attempt to connect has a bound of its own, and an error that says more.
-            let deadline = self.deadline.filter(|_| self.was_connected || stage.is_some());
-            let event = connection::next(events, deadline.into_iter().chain(stage).min());
-            let ended = match event {
-                Ok(event) => self.take(event),
-                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
-                    Some(self.time_is_up())
-                }
-                Err(RecvTimeoutError::Timeout) => self.go_on(),
-                Err(RecvTimeoutError::Disconnected) => Some((Exit::Failed, None)),
-            };
-            if let Some(outcome) = ended {
-                return outcome;
+    /// Starts what may be started.
+    fn start(&mut self, events: &SyncSender<Event>) {
+        while self.running < self.most
+            && let Some(job) = self.queue.pop_front()
+        {
+            let (words, events, failing) = (self.words.clone(), events.clone(), self.words[0].clone());
+            let started =
+                thread::Builder::new().spawn(move || drop(events.send(Event::Ran(job.run(&words)))));
+            match started {
+                Ok(_) => self.running += 1,
+                Err(error) => say(&format!("{failing}: cannot be run: {error}")),
             }
         }
     }
+}
 
-    fn take(&mut self, event: Event) -> Option<Outcome> {
+impl Job {
+    /// What is said to chatc alone is answered alone.
+    fn of(object: &Object<'_>, line: &str) -> Self {
+        let answers =
+            if let Object::Private { from, .. } = object { Some(clean(from.as_bytes())) } else { None };
+        Self { object: line.to_owned(), answers }
+    }
+
+    fn run(self, words: &[String]) -> Ran {
+        let (output, failure) = match self.output(words) {
+            Ok((output, status)) if status.success() => (output, None),
+            Ok((output, status)) => (output, Some(format!("{}: {status}", words[0]))),
+            Err(error) => (Vec::new(), Some(format!("{}: cannot be run: {error}", words[0]))),
+        };
+        let failure = failure.map(|words| format!("{words}; the line was: {}", self.object));
+        let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Ran { answers: self.answers, output: lines.map(<[u8]>::to_vec).collect(), failure }
+    }
+
+    fn output(&self, words: &[String]) -> io::Result<(Vec<u8>, std::process::ExitStatus)> {
+        let mut command = Command::new(&words[0]);
+        let inherited =
+            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CHATC_"));
+        for (name, _) in inherited {
+            command.env_remove(name);
+        }
+        let fields: serde_json::Map<String, Value> = serde_json::from_str(&self.object)?;
+        let is_known = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase());
+        for (name, value) in fields.iter().filter(|(name, _)| is_known(name)) {
+            let text = value.as_str().map_or_else(|| value.to_string(), |text| clean(text.as_bytes()));
+            command.env(format!("CHATC_{}", name.to_uppercase()), text);
+        }
+        let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let mut output = Vec::new();
+        thread::scope(|scope| -> io::Result<()> {
+            // It may print before it reads, or not read at all.
+            scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(format!("{}\n", self.object).as_bytes())));
+            if let Some(mut stdout) = stdout {
+                stdout.by_ref().take(MAX_OUTPUT).read_to_end(&mut output)?;
+                io::copy(&mut stdout, &mut io::sink())?;
+            }
+            Ok(())
+        })?;
+        Ok((output, child.wait()?))
+    }
+}
+
+impl Listen {
+    /// Prints what arrives as `look` has it, or runs commands; stops after so many lines that somebody said.
+    pub fn new(look: Look, count: Option<u64>, jobs: Option<Jobs>, events: SyncSender<Event>) -> Self {
+        Self { output: Terminal::output(), look, count, said: Arc::default(), jobs, events, told: None }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count.is_some_and(|count| self.said.load(Ordering::Relaxed) >= count)
+    }
+
+    /// A command has ended: what it printed is said.
+    fn ran(&mut self, core: &mut Core, ran: Ran) {
+        if let Some(jobs) = &mut self.jobs {
+            jobs.running -= 1;
+        }
+        ran.failure.iter().for_each(|words| say(words));
+        for line in ran.output {
+            let alone = |name: &String| [b"/msg ", name.as_bytes(), b" ", &line].concat();
+            core.requests.add(Purpose::Say, ran.answers.as_ref().map_or_else(|| as_text(&line), alone));
+        }
+    }
+}
+
+/// The time is up, and so many lines were said.
+fn out_of_time(address: &str, count: Option<u64>, said: u64) -> Outcome {
+    match count {
+        Some(count) if said < count => {
+            (Exit::Failed, vec![format!("{address}: {said} of {count} lines came in time")])
+        }
+        _ => (Exit::Ok, Vec::new()),
+    }
+}
+
+impl Mode<Core> for Listen {
+    const CATCHES_UP: bool = true;
+
+    fn takes_any_server(&self, core: &Core) -> bool {
+        self.jobs.is_none() && core.you.wanted.is_none()
+    }
+
+    fn event(&mut self, core: &mut Core, event: Event) -> Option<Outcome> {
         match event {
-            Event::Connected(link) => {
-                self.is_first = true;
-                self.connected_at = Instant::now();
-                self.dialogue.open();
-                self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
-                self.send();
-                self.settle();
-            }
-            Event::NotConnected(error) => return self.not_connected(&error),
-            Event::Heard(lines) => {
-                // Until all is answered, each line may change what becomes of the next.
-                let is_settled = matches!(self.stage, Stage::Listening(_)) && !self.is_first;
-                let parts =
-                    if is_settled { vec![lines] } else { lines.into_iter().map(|line| vec![line]).collect() };
-                for lines in parts {
-                    if let Some(outcome) = self.hear(lines) {
-                        return Some(outcome);
-                    }
-                }
-                self.send();
-            }
-            Event::Ended(end) => return self.ended(&end),
-            Event::Stop => return Some((Exit::Ok, None)),
+            Event::Stop => return Some((Exit::Ok, Vec::new())),
+            Event::Ran(ran) => self.ran(core, ran),
             _ => {}
         }
         None
     }
 
-    fn send(&mut self) {
-        let lines = self.dialogue.take_to_send();
-        if let Stage::Opening(link, _) | Stage::Listening(link) = &self.stage
-            && !lines.is_empty()
-        {
-            link.offer(&lines);
+    fn object(&mut self, core: &mut Core, object: &Object<'_>, line: &str) -> Option<Outcome> {
+        let shown = self.look.object(object, line, &core.you.name)?;
+        let is_own = matches!(object, Object::Notice(_) if core.requests.purpose() == Some(Purpose::Ask) || self.jobs.is_some());
+        if core.stage != Stage::Ready || self.is_full() || is_own {
+            return None;
         }
-    }
-
-    fn settle(&mut self) {
-        if let Stage::Opening(link, _) = &self.stage
-            && self.dialogue.is_settled()
-        {
-            self.stage = Stage::Listening(link.clone());
-            if !self.was_connected {
-                self.end_in_time();
-                output::watch(self.events.clone());
-            }
-            self.was_connected = true;
+        if shown.is_said {
+            self.said.fetch_add(1, Ordering::Relaxed);
+        } else if self.count.is_some() || self.jobs.is_some() {
+            return None;
         }
-    }
-
-    /// The time counts also when nobody reads what is printed.
-    fn end_in_time(&self) {
-        if let Some(deadline) = self.deadline {
-            let (target, limits, printed) = (self.target.clone(), self.limits, Arc::clone(&self.printed));
-            Exit::at(deadline + READER_PATIENCE, move || {
-                tell(out_of_time(&target, limits, printed.load(Ordering::Relaxed)))
-            });
+        match &mut self.jobs {
+            Some(jobs) => jobs.add(Job::of(object, line)),
+            None => self.output.add(&shown.text),
         }
-    }
-
-    fn hear(&mut self, lines: Vec<String>) -> Option<Outcome> {
-        let is_greeting = std::mem::take(&mut self.is_first) && lines == [GREETING];
-        let is_listening = matches!(self.stage, Stage::Listening(_));
-        for shown in self.dialogue.hear(lines, Timestamp::now()) {
-            match shown {
-                Shown::Line(line) if is_listening && !is_greeting => {
-                    if let Some(outcome) = self.print(&line) {
-                        return Some(outcome);
-                    }
-                }
-                // Whoever waits for so many lines waits for what is said.
-                Shown::Aside(line) | Shown::Notice { line, .. }
-                    if is_listening && self.limits.count.is_none() =>
-                {
-                    if let Some(outcome) = self.print(&line) {
-                        return Some(outcome);
-                    }
-                }
-                Shown::Missed(count) => {
-                    let words = count.missing_words();
-                    words.iter().for_each(|words| output::say(&format!("{}: {words}", self.target)));
-                }
-                // The name may be held by the connection that was lost, until the daemon finds that out.
-                Shown::Refused(_) if self.was_connected => self.give_up(),
-                Shown::Refused(refusal) => {
-                    return Some((Exit::Failed, Some(format!("{}: {}", self.target, refusal.words))));
-                }
-                _ => {}
-            }
-        }
-        self.settle();
         None
     }
 
-    /// Prints a line.
-    fn print(&mut self, line: &str) -> Option<Outcome> {
-        let mut stdout = io::stdout().lock();
-        match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-            Ok(()) => {
-                let printed = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
-                let is_enough = self.limits.count.is_some_and(|count| printed >= count.get());
-                is_enough.then_some((Exit::Ok, None))
-            }
-            Err(error) => Some(output::unwritable(&error)),
+    fn text(&mut self, line: &str) {
+        if !self.is_full() {
+            self.said.fetch_add(1, Ordering::Relaxed);
+            self.output.add(&self.look.text(line, Timestamp::now()));
         }
     }
 
-    fn not_connected(&mut self, error: &ConnectError) -> Option<Outcome> {
-        if !self.was_connected {
-            return Some((Exit::NoDaemon, Some(error.to_string())));
+    fn missed(&mut self, missed: &Missed) {
+        if missed.missing > 0 {
+            say(&format!("{} lines that were said meanwhile are no longer kept", missed.missing));
         }
-        self.pause();
+    }
+
+    fn refused(&mut self, core: &mut Core, noticed: &Noticed<'_>) -> Option<Outcome> {
+        let words = core.says(&clean(noticed.text.as_bytes()));
+        if !core.was_ready {
+            return Some((Exit::Failed, vec![words]));
+        }
+        if self.told.as_ref() != Some(&words) {
+            let again = matches!(noticed.notice, Some(Notice::Taken { .. }));
+            say(&format!(
+                "{words}{}",
+                if again { "; the name is asked for again until it is free" } else { "" }
+            ));
+            self.told = Some(words);
+        }
         None
     }
 
-    fn ended(&mut self, end: &End) -> Option<Outcome> {
-        let says = format!("{}: {end}", self.target);
-        match end {
-            End::NotChatd(_) => return Some((Exit::NoDaemon, Some(says))),
-            _ if !self.limits.reconnects || !self.was_connected => return Some((Exit::Failed, Some(says))),
-            _ => {}
+    fn ready(&mut self, core: &mut Core) {
+        if self.told.is_none() && !self.is_full() {
+            self.told = Some(String::new());
+            event::watch_reader(self.events.clone());
+            if let Some(deadline) = core.deadline {
+                // The time counts also when nobody reads what is printed.
+                let (address, count, said) = (core.target().to_string(), self.count, Arc::clone(&self.said));
+                Exit::at(deadline + READER_PATIENCE, move || {
+                    let (exit, words) = out_of_time(&address, count, said.load(Ordering::Relaxed));
+                    words.iter().for_each(|words| say(words));
+                    exit
+                });
+            }
         }
-        if self.pauses.lost(self.connected_at.elapsed()) {
-            output::say(&format!("{says}; connecting again"));
+    }
+
+    fn lost(&mut self, core: &mut Core, words: &str, _: &End) -> Option<Outcome> {
+        if !core.reconnects {
+            return Some((Exit::Failed, vec![words.to_owned()]));
         }
-        self.pause();
+        say(&format!("{words}; connecting again"));
         None
     }
 
-    /// Ends the connection; another is tried when it has ended.
-    fn give_up(&self) {
-        if let Stage::Opening(link, _) | Stage::Listening(link) = &self.stage {
-            link.close();
+    fn late(&mut self, core: &mut Core) -> Outcome {
+        out_of_time(&core.target().to_string(), self.count, self.said.load(Ordering::Relaxed))
+    }
+
+    fn rest(&mut self, core: &mut Core) -> Option<Outcome> {
+        if let Err(error) = self.output.paint(Row::default()) {
+            return Some(Exit::unwritable(&error));
         }
-    }
-
-    /// Tries again later.
-    fn pause(&mut self) {
-        self.stage = Stage::Apart(Some(Instant::now() + self.pauses.next(pauses::spread())));
-    }
-
-    /// Something other than the end has been waited for long enough.
-    fn go_on(&mut self) -> Option<Outcome> {
-        match &self.stage {
-            Stage::Apart(Some(_)) => {
-                self.stage = Stage::Apart(None);
-                connection::connect(self.target.clone(), CONNECT_TIMEOUT, self.events.clone());
-                None
-            }
-            _ => {
-                let wish = self.dialogue.open_wish().unwrap_or_default();
-                Some((Exit::Failed, Some(unanswered(&self.target, wish))))
+        for (line, why) in std::mem::take(&mut core.requests.refused) {
+            say(&format!("refused: {} ({why})", clean(&line)));
+        }
+        if core.stage == Stage::Ready {
+            for line in std::mem::take(&mut core.requests.doubtful) {
+                say(&format!("in doubt: {}", clean(&line)));
             }
         }
+        let is_idle = match &mut self.jobs {
+            Some(jobs) => {
+                jobs.start(&self.events);
+                jobs.running == 0 && jobs.queue.is_empty() && core.requests.is_settled()
+            }
+            None => true,
+        };
+        (self.is_full() && is_idle).then(|| (Exit::Ok, Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(line: &str) -> Job {
+        Job::of(&serde_json::from_str(line).unwrap(), line)
     }
 
-    fn time_is_up(&self) -> Outcome {
-        if let (Stage::Opening(..), Some(wish)) = (&self.stage, self.dialogue.open_wish()) {
-            return (Exit::Failed, Some(unanswered(&self.target, wish)));
-        }
-        out_of_time(&self.target, self.limits, self.printed.load(Ordering::Relaxed))
+    const LINE: &str = r#"{"type":"message","seq":7,"time":"2026-11-28T12:00:00.000Z","room":"ops","id":3,"from":"bob","verified":false,"text":"$(reboot); `x`"}"#;
+
+    fn run(line: &str, words: &[&str]) -> Ran {
+        job(line).run(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_command_has_the_line_and_its_parts_and_no_shell_sees_them() {
+        let ran = run(
+            LINE,
+            &[
+                "sh",
+                "-c",
+                "echo \"$CHATC_FROM $CHATC_ROOM $CHATC_SEQ $CHATC_TYPE\"; echo \"$CHATC_TEXT\"; cat",
+            ],
+        );
+        let output: Vec<_> = ran.output.iter().map(|line| String::from_utf8_lossy(line)).collect();
+        assert_eq!(output, ["bob ops 7 message", "$(reboot); `x`", LINE]);
+        assert_eq!((ran.answers, ran.failure), (None, None));
+    }
+
+    #[test]
+    fn what_is_for_one_alone_is_answered_alone() {
+        let private = r#"{"type":"private","time":"2026-11-28T12:00:00.000Z","id":3,"from":"bob","verified":true,"to":"bot","text":"psst"}"#;
+        let ran = run(private, &["sh", "-c", "echo \"${CHATC_ROOM-none} $CHATC_VERIFIED\""]);
+        assert_eq!((ran.answers.as_deref(), &ran.output[..]), (Some("bob"), &[b"none true".to_vec()][..]));
+    }
+
+    #[test]
+    fn failures_are_told_and_a_flood_is_bounded() {
+        assert!(run(LINE, &["false"]).failure.unwrap().starts_with("false: exit status: 1; the line was: {"));
+        assert!(run(LINE, &["/nonexistent"]).failure.unwrap().starts_with("/nonexistent: cannot be run: "));
+        let flood = run(LINE, &["sh", "-c", "yes x | head -c 1000000"]);
+        assert_eq!(flood.output.len() as u64, MAX_OUTPUT / 2);
     }
 }

@@ -1,52 +1,44 @@
-//! The companion: what `chatc` does, at the keyboard and in a pipe.
+//! The client: what `chatc` does at the keyboard, in a pipe and for programs.
 //!
-//! [`cli`] reads the command line; [`conversation`], [`pipe`] and [`listen`] are the three things it can ask for. Each
-//! has one [`dialogue`], which knows what to send and what is [`shown`], and hears of its [`connection`] through events.
-//! [`keyboard`], [`suspend`] and [`screen`] are the terminal, [`output`] is what else is written, [`paint`] is how lines
-//! look. [`identity`] is who one is, [`claim`] a name that somebody else has, [`missed`] what to show after the
-//! connection came back, [`gap`] what is missing of it, [`own`] what nobody got, and [`silence`] whether anybody is
-//! there. It is built on the protocol and the sockets, and knows nothing of the daemon's insides.
+//! [`cli`] reads the command line, [`target`] is where to connect to. [`session`] is the one loop: it waits for what
+//! [`event`] and [`link`] tell, shakes hands, and leaves what to do to one of three modes, [`talk`], [`pipe`] and
+//! [`listen`]. [`request`] is what was sent and is not confirmed, [`resume`] who you are and what you have seen, and
+//! [`render`] how it looks. [`terminal`] is what is written to, [`editor`] the line being typed. It is built on the
+//! protocol and the sockets, and knows nothing of the daemon's insides.
 
-pub mod arriving;
-pub mod claim;
 pub mod cli;
-pub mod connection;
-pub mod conversation;
-pub mod dialogue;
-pub mod exit;
-pub mod failure;
-pub mod gap;
-pub mod heard;
-pub mod identity;
-pub mod impostor;
-pub mod keyboard;
+pub mod editor;
+pub mod event;
+pub mod link;
 pub mod listen;
-pub mod losses;
-pub mod missed;
-pub mod output;
-pub mod own;
-pub mod paint;
-pub mod pauses;
 pub mod pipe;
-pub mod screen;
-pub mod shown;
-pub mod signals;
-pub mod silence;
-pub mod step;
-pub mod suspend;
+pub mod render;
+pub mod request;
+pub mod resume;
+pub mod session;
+pub mod talk;
 pub mod target;
+pub mod terminal;
 
 use std::io::{self, IsTerminal};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use jiff::tz::TimeZone;
 
-use cli::{Cli, Plan};
-use dialogue::Dialogue;
-use identity::Wishes;
-use paint::Paint;
+pub use cli::Exit;
+use cli::{Cli, Plan, say};
+use event::{Event, Outcome};
+use listen::{Jobs, Listen, READER_PATIENCE};
+use pipe::Pipe;
+use render::Look;
+use request::Requests;
+use resume::Resume;
+use session::Core;
+use talk::Talk;
 
-pub use exit::Exit;
+/// How long it may take in all to end: longer than the daemon may. Then the terminal takes nothing.
+pub const END_PATIENCE: Duration = Duration::from_secs(7);
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
 pub fn main() -> Exit {
@@ -54,33 +46,71 @@ pub fn main() -> Exit {
     let plan = match cli.plan(io::stdin().is_terminal()) {
         Ok(plan) => plan,
         Err(error) => {
-            output::say(&error.to_string());
+            say(error);
             return Exit::Usage;
         }
     };
-    let reconnects = cli.reconnect.unwrap_or(plan == Plan::Talk);
-    let dialogue = Dialogue::new(wishes(&cli, reconnects), paint(&cli));
-    match plan {
-        Plan::Talk => conversation::run(cli.address, reconnects, dialogue),
-        Plan::Pipe => pipe::run(cli.address, cli.timeout, dialogue),
-        Plan::Listen => {
-            let limits = listen::Limits { count: cli.count, timeout: cli.timeout, reconnects };
-            listen::run(cli.address, limits, dialogue)
+    let (events_tx, events) = event::channel();
+    match core(&cli, plan, events_tx.clone()).and_then(|core| run(&cli, plan, core, events_tx, &events)) {
+        Ok((exit, words)) => {
+            Exit::at(Instant::now() + READER_PATIENCE, move || exit);
+            words.iter().for_each(|words| say(words));
+            exit
+        }
+        Err(error) => {
+            say(&format!("cannot start: {error}"));
+            Exit::Failed
         }
     }
 }
 
-fn wishes(cli: &Cli, catches_up: bool) -> Wishes {
-    Wishes { nick: cli.nick.clone(), room: cli.room.clone(), view: cli.view, catches_up }
+fn core(cli: &Cli, plan: Plan, events: SyncSender<Event>) -> io::Result<Core> {
+    let you = Resume::new(cli.nick.as_ref(), cli.room.as_ref());
+    let mut core = Core::new(cli.address.0.clone(), you, Requests::new()?, events);
+    (core.reconnects, core.is_plain) = (cli.reconnects(plan), cli.plain);
+    core.patience = cli.timeout.unwrap_or(core.patience).min(core.patience);
+    core.deadline = cli.timeout.map(|timeout| Instant::now() + timeout);
+    Ok(core)
 }
 
-fn paint(cli: &Cli) -> Paint {
-    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-    Paint {
-        view: cli.look(),
-        times: cli.time,
-        has_colours: !is_plain && io::stdout().is_terminal(),
-        zone: TimeZone::system(),
-    }
+fn run(
+    cli: &Cli,
+    plan: Plan,
+    mut core: Core,
+    events_tx: SyncSender<Event>,
+    events: &Receiver<Event>,
+) -> io::Result<Outcome> {
+    let look = Look { view: cli.look(plan), times: cli.time, has_colours: has_colours() };
+    Ok(match plan {
+        Plan::Talk => {
+            let restore = terminal::restore();
+            event::watch_signals(events_tx.clone(), END_PATIENCE, restore.clone())?;
+            let mut talk = Talk::new(look, cli.bell, cli.away, events_tx)?;
+            let outcome = session::run(&mut talk, &mut core, events);
+            let exit = outcome.0;
+            Exit::at(Instant::now() + END_PATIENCE, move || {
+                restore();
+                exit
+            });
+            talk.terminal.close();
+            outcome
+        }
+        Plan::Pipe => {
+            let has_wishes = cli.nick.is_some() || cli.room.is_some() || cli.view.is_some();
+            session::run(&mut Pipe::new(has_wishes, events_tx)?, &mut core, events)
+        }
+        Plan::Listen => {
+            event::watch_signals(events_tx.clone(), READER_PATIENCE, || {})?;
+            let jobs = cli.exec.as_ref().map(|command| Jobs::new(command, cli.jobs.get()));
+            let mut listen = Listen::new(look, cli.count.map(Into::into), jobs, events_tx);
+            session::run(&mut listen, &mut core, events)
+        }
+    })
+}
+
+fn has_colours() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR")
+        && std::env::var("TERM").is_ok_and(|term| term != "dumb")
+        && io::stdout().is_terminal()
 }

@@ -1,237 +1,220 @@
-//! What is piped in is said: `echo deploy done | chatc`.
+//! The pipe: what is on standard input is said, and the exit code tells whether it is in the room.
 //!
-//! Prints nothing of what arrives, for a script that says something has no use for what others say at that moment. It
-//! ends with 0 only when the daemon has been told that nothing more comes, and has closed the connection in good order
-//! after that, or after `/quit`: then it has taken all of it. What goes wrong is said on standard error, and never anything else.
+//! Nothing is printed of what arrives. It ends with 0 when the daemon has confirmed every line; otherwise standard error
+//! has the lines that were refused, those that are in doubt, and those that were not said.
 
-use std::io::{self, ErrorKind, Read};
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::io;
+use std::sync::mpsc::SyncSender;
 
-use jiff::Timestamp;
+use memchr::memchr;
 
-use super::connection::{self, CONNECT_TIMEOUT, Event, Link};
-use super::dialogue::Dialogue;
-use super::exit::Exit;
-use super::failure::{End, unanswered};
-use super::losses::Losses;
-use super::output;
-use super::shown::Shown;
-use super::silence::{ANSWER_TIMEOUT, Silence};
-use super::target::Target;
+use super::cli::Exit;
+use super::event::{End, Event, Input, Mode, Outcome, Stage};
+use super::link::clean;
+use super::request::Purpose;
+use super::session::Core;
+use crate::protocol::command::{self, Command, Line};
+use crate::protocol::notice::Notice;
+use crate::protocol::object::{Noticed, Object};
 
-/// Bytes that are read of standard input at a time.
-const READ_BYTES: usize = 64 << 10;
+/// The longest line, in bytes: the largest `max_line` of chatd.
+const MAX_BYTES: usize = 1 << 20;
 
-/// How far it has come.
+/// Bytes of a longer line that are kept, to name it.
+const NAMED_BYTES: usize = 60;
+
+/// Standard input that is being said.
 #[derive(Debug)]
-enum Stage {
-    Connecting,
-    /// The daemon is to answer until then.
-    Opening(Link, Instant),
-    /// Standard input is being said.
-    Saying,
-    /// All is said and written.
-    Said,
+pub struct Pipe {
+    input: Input,
+    /// Something was asked of it that has not come.
+    is_reading: bool,
+    /// The line that is not whole yet.
+    partial: Vec<u8>,
+    /// The beginning of it was thrown away.
+    is_cut: bool,
+    /// Nothing more is to be said.
+    is_over: bool,
+    /// The end was told.
+    has_ended: bool,
+    /// Lines after `/quit`.
+    late: Vec<Vec<u8>>,
+    /// Name, room or view were asked for.
+    has_wishes: bool,
+    /// Why lines are in doubt, in the words of the daemon.
+    reason: Option<String>,
 }
-
-struct Pipe {
-    target: Target,
-    dialogue: Dialogue,
-    events: SyncSender<Event>,
-    stage: Stage,
-    losses: Losses,
-    silence: Silence,
-    deadline: Option<Instant>,
-}
-
-/// Says what is on standard input, within `timeout` if there is one.
-pub fn run(target: Target, timeout: Option<Duration>, dialogue: Dialogue) -> Exit {
-    let (events_tx, events) = connection::events();
-    let patience = timeout.map_or(CONNECT_TIMEOUT, |timeout| timeout.min(CONNECT_TIMEOUT));
-    connection::connect(target.clone(), patience, events_tx.clone());
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let (losses, silence) = (Losses::default(), Silence::new(Instant::now()));
-    let stage = Stage::Connecting;
-    let mut pipe = Pipe { target, dialogue, events: events_tx, stage, losses, silence, deadline };
-    let (exit, words) = pipe.follow(&events);
-    if let Some(words) = words {
-        output::say(&words);
-    }
-    exit
-}
-
-/// How it ends, and why.
-type Outcome = (Exit, Option<String>);
 
 impl Pipe {
-    fn follow(&mut self, events: &Receiver<Event>) -> Outcome {
-        loop {
-            let silence = self.silence.until(Instant::now());
-            let until = match &self.stage {
-                // Connecting has a bound of its own, and an error that says more.
-                Stage::Connecting => None,
-                Stage::Opening(_, until) => self.deadline.into_iter().chain([*until]).min(),
-                // Somebody has said how long it may take: a daemon may need so long to find out who one is.
-                _ => self.deadline.or(silence),
-            };
-            let Ok(event) = connection::next(events, until) else {
-                match self.time_is_up(Instant::now()) {
-                    Some(outcome) => return outcome,
-                    None => continue,
-                }
-            };
-            if let Some(outcome) = self.take(event) {
-                return outcome;
-            }
+    /// Nothing is said yet. With `has_wishes` no server will do that does not grant them.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub fn new(has_wishes: bool, events: SyncSender<Event>) -> io::Result<Self> {
+        Ok(Self {
+            input: Input::start(events)?,
+            is_reading: false,
+            partial: Vec::new(),
+            is_cut: false,
+            is_over: false,
+            has_ended: false,
+            late: Vec::new(),
+            has_wishes,
+            reason: None,
+        })
+    }
+
+    /// Takes bytes of standard input.
+    fn feed(&mut self, core: &mut Core, mut bytes: &[u8]) {
+        while let Some(at) = memchr(b'\n', bytes) {
+            self.keep(&bytes[..at]);
+            self.say(core);
+            bytes = &bytes[at + 1..];
+        }
+        self.keep(bytes);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        self.is_cut |= self.partial.len() + bytes.len() > MAX_BYTES;
+        let most = if self.is_cut { NAMED_BYTES } else { MAX_BYTES };
+        self.partial.truncate(most);
+        let space = most - self.partial.len();
+        self.partial.extend_from_slice(&bytes[..bytes.len().min(space)]);
+    }
+
+    fn say(&mut self, core: &mut Core) {
+        let line = std::mem::take(&mut self.partial);
+        if std::mem::take(&mut self.is_cut) {
+            return core.requests.refused.push((line, format!("longer than {MAX_BYTES} bytes")));
+        }
+        match command::read(line.strip_suffix(b"\r").unwrap_or(&line)) {
+            _ if self.is_over => self.late.push(line),
+            Line::Command(Command::Quit) => self.is_over = true,
+            // Nobody sees how lines look here, and chatc reads them in json.
+            Line::Command(Command::View(_) | Command::Time(_)) => {}
+            _ => core.requests.add(Purpose::Say, line),
         }
     }
 
-    fn says(&self, words: &str) -> String {
-        format!("{}: {words}", self.target)
+    /// Nothing more comes.
+    fn finish(&mut self, core: &mut Core) {
+        if !self.partial.is_empty() {
+            self.say(core);
+        }
+        self.is_over = true;
     }
 
-    fn time_is_up(&self, now: Instant) -> Option<Outcome> {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return Some((Exit::Failed, Some(self.late())));
+    /// How it ends where something has gone wrong: `words` say what, then each line.
+    fn failed(&self, core: &mut Core, words: String) -> Outcome {
+        core.requests.lose();
+        let named = |what: &str, line: &[u8]| format!("{what}: {}", clean(line));
+        let refused = |(line, why): &(Vec<u8>, String)| format!("{} ({why})", named("refused", line));
+        let mut lines = vec![words];
+        lines.extend(core.requests.refused.iter().map(refused));
+        lines.extend(core.requests.doubtful.iter().map(|line| named("in doubt", line)));
+        let waiting = core.requests.give_up_waiting();
+        let partial = (!self.partial.is_empty()).then_some(&self.partial);
+        let unsaid = waiting.iter().chain(partial).chain(&self.late);
+        lines.extend(unsaid.map(|line| named("not said", line)));
+        if !self.is_over {
+            lines.push("not said: the rest of the input".to_owned());
         }
-        let is_unanswered = matches!(self.stage, Stage::Opening(_, until) if until <= now);
-        let is_hanging = self.deadline.is_none() && self.silence.is_over(now);
-        if is_hanging || (is_unanswered && !self.silence.is_heard()) {
-            return Some((Exit::NoDaemon, Some(self.says(&self.silent()))));
-        }
-        is_unanswered.then(|| (Exit::Failed, Some(self.late())))
+        (Exit::Failed, lines)
     }
 
-    /// Nothing was heard for too long.
-    fn silent(&self) -> String {
-        let words = match self.dialogue.open_wish() {
-            Some(_) => {
-                "; is it chatd, does it hang, or has it no commands, which --nick, --room and --view need?"
-            }
-            // A daemon that is slow takes it all the same, once it goes on.
-            None => ", and what was sent may still be said; is it chatd, and does it hang?",
+    /// Everything is confirmed, or was refused or lost before.
+    fn verdict(&self, core: &mut Core) -> Outcome {
+        let words = match &self.reason {
+            _ if !self.late.is_empty() => "nobody got what comes after /quit",
+            Some(reason) if !core.requests.doubtful.is_empty() => reason,
+            _ if !core.requests.refused.is_empty() => "the daemon has refused a part of it",
+            _ => return (Exit::Ok, Vec::new()),
         };
-        format!("no answer within {ANSWER_TIMEOUT:?}, not even a greeting{words}")
+        let words = core.says(words);
+        self.failed(core, words)
     }
 
-    fn late(&self) -> String {
-        match self.dialogue.open_wish() {
-            Some(wish) => unanswered(&self.target, wish),
-            None => {
-                "the daemon has not taken all of it in time; try again, or allow more with --timeout".into()
+    /// The end of a connection on which nothing was confirmed.
+    fn bare_end(&self, core: &mut Core, words: &str, end: &End) -> Outcome {
+        match end {
+            End::Closed if core.is_plain && self.has_ended => (Exit::Ok, Vec::new()),
+            End::Closed if self.has_ended => {
+                let words =
+                    "all was sent, and nobody can tell whether it was taken; --plain takes that for granted";
+                (Exit::Failed, vec![core.says(words)])
             }
-        }
-    }
-
-    fn take(&mut self, event: Event) -> Option<Outcome> {
-        match event {
-            Event::Connected(link) => {
-                self.dialogue.open();
-                let lines = self.dialogue.take_to_send();
-                self.silence.hand_over(Instant::now());
-                link.offer(&lines);
-                self.stage = Stage::Opening(link, Instant::now() + ANSWER_TIMEOUT);
-            }
-            Event::NotConnected(error) => return Some((Exit::NoDaemon, Some(error.to_string()))),
-            Event::Written => self.silence.take(Instant::now()),
-            Event::Heard(lines) => {
-                self.silence.hear();
-                for line in lines {
-                    self.losses.hear(&line);
-                    if let Some(words) = self.hear(line) {
-                        return Some((Exit::Failed, Some(self.says(&words))));
-                    }
-                }
-            }
-            Event::Copied(Err(error)) => {
-                return Some((Exit::Failed, Some(format!("cannot read standard input: {error}"))));
-            }
-            Event::SaidAll => {
-                self.silence.take_all(Instant::now());
-                self.stage = Stage::Said;
-            }
-            Event::Ended(end) => return Some(self.ended(&end)),
-            _ => {}
-        }
-        self.begin()
-    }
-
-    fn hear(&mut self, line: String) -> Option<String> {
-        for shown in self.dialogue.hear(vec![line], Timestamp::now()) {
-            match shown {
-                Shown::Refused(refusal) => return Some(refusal.words),
-                Shown::Notice { text, .. } => self.losses.notice(&text),
-                // Among objects, text is that of a daemon that cannot go on with them.
-                Shown::Aside(line) => {
-                    line.strip_prefix("-!- ").into_iter().for_each(|text| self.losses.notice(text))
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// Begins to say what is on standard input, once everything is answered.
-    fn begin(&mut self) -> Option<Outcome> {
-        if let Stage::Opening(link, _) = &self.stage
-            && self.dialogue.is_settled()
-        {
-            let (link, events) = (link.clone(), self.events.clone());
-            let (losses, silence) = (self.losses.clone(), self.silence.clone());
-            self.stage = Stage::Saying;
-            let started = thread::Builder::new().spawn(move || {
-                let copied = copy(&link, &losses, &silence);
-                let is_whole = copied.is_ok();
-                let _ = events.send(Event::Copied(copied));
-                if is_whole {
-                    link.end();
-                }
-            });
-            let words = started.err().map(|error| format!("cannot read standard input: {error}"));
-            return words.map(|words| (Exit::Failed, Some(words)));
-        }
-        None
-    }
-
-    fn ended(&self, end: &End) -> Outcome {
-        if let End::NotChatd(_) = end {
-            return (Exit::NoDaemon, Some(self.says(&end.to_string())));
-        }
-        match (self.losses.words(), end, &self.stage) {
-            (Some(words), ..) => (Exit::Failed, Some(self.says(&words))),
-            (None, End::Closed, _) if self.losses.has_more() => {
-                (Exit::Failed, Some(self.says("nobody got what comes after /quit")))
-            }
-            (None, End::Closed, Stage::Said) => (Exit::Ok, None),
-            (None, End::Closed, Stage::Saying) if self.losses.has_quit() => (Exit::Ok, None),
-            (None, End::Closed, _) => {
-                let words = "the daemon has closed the connection before it had taken all of it";
-                (Exit::Failed, Some(self.says(words)))
-            }
-            (None, end, _) => {
-                let words = format!("{end}, perhaps before the daemon had taken all of it");
-                (Exit::Failed, Some(self.says(&words)))
-            }
+            _ => (Exit::Failed, vec![format!("{words}, before it had taken everything")]),
         }
     }
 }
 
-/// Hands over what is on standard input, as it is, as soon as it is there.
-fn copy(link: &Link, losses: &Losses, silence: &Silence) -> io::Result<()> {
-    let mut stdin = io::stdin().lock();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match stdin.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                losses.say(&buffer[..count]);
-                silence.hand_over(Instant::now());
-                link.send(buffer[..count].to_vec());
+impl Mode<Core> for Pipe {
+    const CATCHES_UP: bool = false;
+
+    fn takes_any_server(&self, _: &Core) -> bool {
+        !self.has_wishes
+    }
+
+    fn event(&mut self, core: &mut Core, event: Event) -> Option<Outcome> {
+        let Event::Read(bytes) = event else { return None };
+        self.is_reading = false;
+        match bytes {
+            Ok(bytes) if bytes.is_empty() => self.finish(core),
+            Ok(bytes) if core.is_bare() => core.send(bytes),
+            Ok(bytes) => self.feed(core, &bytes),
+            Err(error) => return Some(self.failed(core, format!("cannot read standard input: {error}"))),
+        }
+        None
+    }
+
+    fn object(&mut self, core: &mut Core, object: &Object<'_>, _: &str) -> Option<Outcome> {
+        let Object::Notice(Noticed { notice: Some(notice), text }) = object else { return None };
+        match notice {
+            Notice::Crashed | Notice::Closing { .. } => self.reason = Some(clean(text.as_bytes())),
+            Notice::Deposed { .. } | Notice::NameTakenOver { .. } if self.has_wishes => {
+                let words = core.says(text);
+                return Some(self.failed(core, words));
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            _ => {}
+        }
+        None
+    }
+
+    fn refused(&mut self, core: &mut Core, noticed: &Noticed<'_>) -> Option<Outcome> {
+        let words = core.says(&clean(noticed.text.as_bytes()));
+        Some(self.failed(core, words))
+    }
+
+    fn lost(&mut self, core: &mut Core, words: &str, end: &End) -> Option<Outcome> {
+        if core.was_bare {
+            return Some(self.bare_end(core, words, end));
+        }
+        let words = self.reason.as_ref().map_or(words.to_owned(), |reason| core.says(reason));
+        Some(self.failed(core, words))
+    }
+
+    fn late(&mut self, core: &mut Core) -> Outcome {
+        let words = core.says("the time is up before everything was in the room; allow more with --timeout");
+        self.failed(core, words)
+    }
+
+    fn rest(&mut self, core: &mut Core) -> Option<Outcome> {
+        let has_room = match core.stage {
+            Stage::Bare => core.unwritten == 0,
+            stage => stage == Stage::Ready && core.requests.has_room(),
+        };
+        if has_room && !self.is_over && !self.is_reading {
+            self.input.ask();
+            self.is_reading = true;
+        }
+        match self.is_over {
+            true if core.is_bare() && !self.has_ended => {
+                self.has_ended = true;
+                core.end();
+                None
+            }
+            true if core.stage == Stage::Ready && core.requests.is_settled() => Some(self.verdict(core)),
+            _ => None,
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Where chatc connects to: a host and a port, or a unix socket, as text and as a value.
+//! Where chatc connects to, as text and as a value, and why it cannot.
 //!
-//! `cli` reads it from the command line, `connection` connects to it. Unlike the addresses on which chatd listens, it
-//! may be a name that has to be looked up, and a port may be left out. Never looks anything up itself.
+//! `cli` reads [`Targets`] from the command line, `link` connects to them. Unlike the addresses on which chatd listens, a
+//! target may be a name that has to be looked up, and a port may be left out. Never looks anything up itself.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::net::address::MAX_UNIX_PATH;
 
@@ -29,83 +31,65 @@ pub enum Target {
     Unix(PathBuf),
 }
 
-/// Why a text names nothing that can be connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetError {
-    /// There is no host.
-    NoHost,
-    /// The port is no number from 1 to 65535.
-    BadPort,
-    /// IPv6 with brackets that do not match, or none before a port.
-    BadBrackets,
-    /// A character that no host name has.
-    BadHost,
-    /// More bytes than the path of a unix socket has.
-    LongPath,
-}
+/// One target, or several, separated by commas: any of them will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets(pub Vec<Target>);
 
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoHost => "no host; write HOST, HOST:PORT or the path of a unix socket",
-            Self::BadPort => "a bad port; write a number from 1 to 65535, for example 127.0.0.1:5001",
-            Self::BadBrackets => "IPv6 without its brackets; write [IPV6]:PORT, for example [::1]:5001",
-            Self::BadHost => "no host is called that; write HOST, HOST:PORT or the path of a unix socket",
-            Self::LongPath => "too long for a unix socket; a path has at most 107 bytes",
-        })
+impl FromStr for Targets {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 
-impl std::error::Error for TargetError {}
+const NO_HOST: &str = "no host; write HOST, HOST:PORT or the path of a unix socket";
+const BAD_PORT: &str = "a bad port; write a number from 1 to 65535, for example 127.0.0.1:5001";
+const BAD_BRACKETS: &str = "IPv6 without its brackets; write [IPV6]:PORT, for example [::1]:5001";
+const BAD_HOST: &str = "no host is called that; write HOST, HOST:PORT or the path of a unix socket";
+const LONG_PATH: &str = "too long for a unix socket; a path has at most 107 bytes";
 
 impl FromStr for Target {
-    type Err = TargetError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, TargetError> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = text.strip_prefix("unix:").unwrap_or(text);
         if path.contains('/') {
-            return if path.len() > MAX_UNIX_PATH {
-                Err(TargetError::LongPath)
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
+            return if path.len() > MAX_UNIX_PATH { Err(LONG_PATH) } else { Ok(Self::Unix(path.into())) };
         }
         let (host, port) = split(text)?;
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
         match host {
-            "" => Err(TargetError::NoHost),
-            _ if !host.chars().all(is_part) => Err(TargetError::BadHost),
+            "" => Err(NO_HOST),
+            _ if !host.chars().all(is_part) => Err(BAD_HOST),
             _ => Ok(Self::Tcp { host: host.to_owned(), port: port.map_or(Ok(DEFAULT_PORT), number)? }),
         }
     }
 }
 
 /// Host and port of a text; an IPv6 address without brackets has no port.
-fn split(text: &str) -> Result<(&str, Option<&str>), TargetError> {
+fn split(text: &str) -> Result<(&str, Option<&str>), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').ok_or(TargetError::BadBrackets)?;
+        let (host, after) = rest.split_once(']').ok_or(BAD_BRACKETS)?;
         let is_ip = host.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok());
-        return match after.strip_prefix(':') {
-            _ if !is_ip => Err(TargetError::BadBrackets),
-            Some(port) => Ok((host, Some(port))),
-            None if after.is_empty() => Ok((host, None)),
-            None => Err(TargetError::BadBrackets),
+        let port = after.strip_prefix(':');
+        return if is_ip && (port.is_some() || after.is_empty()) {
+            Ok((host, port))
+        } else {
+            Err(BAD_BRACKETS)
         };
     }
-    match text.split_once(':') {
-        None => Ok((text, None)),
-        Some((_, rest)) if !rest.contains(':') => {
-            Ok(text.split_once(':').map(|(h, p)| (h, Some(p))).unwrap_or((text, None)))
-        }
-        Some(_) if text.parse::<Ipv6Addr>().is_ok() => Ok((text, None)),
-        Some(_) => Err(TargetError::BadBrackets),
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => Ok((host, Some(port))),
+        Some(_) if text.parse::<Ipv6Addr>().is_err() => Err(BAD_BRACKETS),
+        _ => Ok((text, None)),
     }
 }
 
-fn number(port: &str) -> Result<u16, TargetError> {
+fn number(port: &str) -> Result<u16, &'static str> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let number = if is_number { port.parse().unwrap_or(0) } else { 0 };
-    if number == 0 { Err(TargetError::BadPort) } else { Ok(number) }
+    if number == 0 { Err(BAD_PORT) } else { Ok(number) }
 }
 
 impl fmt::Display for Target {
@@ -118,12 +102,93 @@ impl fmt::Display for Target {
     }
 }
 
+/// What stood in the way.
+#[derive(Debug)]
+pub enum Problem {
+    /// The name of the host leads to no address.
+    NoHost(io::Error),
+    /// Nobody listens there.
+    Refused,
+    /// No answer within that time.
+    TimedOut(Duration),
+    /// There is no socket of that name.
+    NoSocket,
+    /// One may not connect to the socket.
+    NotAllowed,
+    /// The file is no socket.
+    NotSocket,
+    /// It is one, but none for streams.
+    NoStream,
+    /// It does not answer as chatd does; what it has said first.
+    NoChatd(Option<String>),
+    /// What else the system says.
+    System(io::Error),
+}
+
+impl Problem {
+    /// What an error of connect(2) means.
+    pub fn of(error: io::Error, is_unix: bool, patience: Duration) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::TimedOut => Self::TimedOut(patience),
+            ErrorKind::NotFound if is_unix => Self::NoSocket,
+            ErrorKind::PermissionDenied if is_unix => Self::NotAllowed,
+            _ if is_unix && error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => {
+                Self::NoStream
+            }
+            _ => Self::System(error),
+        }
+    }
+}
+
+impl Problem {
+    /// What it means for a target, and what to do.
+    fn words(&self, target: &Target) -> String {
+        match (self, target) {
+            (Self::NoHost(error), _) => {
+                format!("no such host ({error}); check the name, or write an IP address")
+            }
+            (Self::Refused, Target::Tcp { .. }) => {
+                "nobody listens there; is chatd running, and on this port?".into()
+            }
+            (Self::Refused, Target::Unix(_)) => "nobody listens on this socket; is chatd running?".into(),
+            (Self::TimedOut(after), _) => format!(
+                "no answer within {after:?}; is it the right address, and let through by firewalls and name servers?"
+            ),
+            (Self::NoSocket, _) => "no such socket; is chatd running, and listening there?".into(),
+            (Self::NotAllowed, _) => {
+                "no permission to connect; see ls -l, and ask who runs chatd to be let in".into()
+            }
+            (Self::NotSocket, _) => "this is no socket; check the path".into(),
+            (Self::NoStream, _) => "not the socket of chatd; check the path".into(),
+            (Self::NoChatd(None), _) => {
+                "this does not answer as chatd does; check the address and the port".into()
+            }
+            (Self::NoChatd(Some(words)), _) => {
+                format!("this does not answer as chatd does; it says: {words}")
+            }
+            (Self::System(error), _) => format!("cannot connect: {error}"),
+        }
+    }
+}
+
+/// Why there is no connection: what came of each target.
+#[derive(Debug)]
+pub struct ConnectError(pub Vec<(Target, Problem)>);
+
+impl ConnectError {
+    /// One line for each target: what was tried, what came of it, and what to do.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(target, problem)| format!("{target}: {}", problem.words(target))).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        text.parse::<Target>().map_or_else(|error| format!("{error:?}"), |target| target.to_string())
+        text.parse::<Target>().map_or_else(str::to_owned, |target| target.to_string())
     }
 
     #[test]
@@ -140,27 +205,53 @@ mod tests {
         assert_eq!(shown("/run/chatd/chat.sock"), "/run/chatd/chat.sock");
         assert_eq!(shown("./chat.sock"), "./chat.sock");
         assert_eq!(shown("unix:/run/chatd/chat.sock"), "/run/chatd/chat.sock");
-        assert_eq!(shown(&format!("/{}", "a".repeat(MAX_UNIX_PATH))), "LongPath");
-        assert!(TargetError::LongPath.to_string().contains(&MAX_UNIX_PATH.to_string()));
+        assert_eq!(shown(&format!("/{}", "a".repeat(MAX_UNIX_PATH))), LONG_PATH);
+        assert!(LONG_PATH.to_string().contains(&MAX_UNIX_PATH.to_string()));
     }
 
     #[test]
     fn each_mistake_is_told_from_the_others() {
         for (text, error) in [
-            ("", "NoHost"),
-            (":5001", "NoHost"),
-            ("localhost:", "BadPort"),
-            ("localhost:0", "BadPort"),
-            ("localhost:65536", "BadPort"),
-            ("localhost:+1", "BadPort"),
-            ("::1:x", "BadBrackets"),
-            ("[::1", "BadBrackets"),
-            ("[::1]5001", "BadBrackets"),
-            ("[localhost]:1", "BadBrackets"),
-            ("a b", "BadHost"),
-            ("a\x1b[31m", "BadHost"),
+            ("", NO_HOST),
+            (":5001", NO_HOST),
+            ("localhost:", BAD_PORT),
+            ("localhost:0", BAD_PORT),
+            ("localhost:65536", BAD_PORT),
+            ("localhost:+1", BAD_PORT),
+            ("::1:x", BAD_BRACKETS),
+            ("[::1", BAD_BRACKETS),
+            ("[::1]5001", BAD_BRACKETS),
+            ("[localhost]:1", BAD_BRACKETS),
+            ("a b", BAD_HOST),
+            ("a\x1b[31m", BAD_HOST),
         ] {
             assert_eq!(shown(text), error, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn several_are_separated_by_commas() {
+        let shown = |text: &str| {
+            let targets = text.parse::<Targets>()?;
+            Ok::<_, &str>(targets.0.iter().map(Target::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(shown("a,[::1]:7,/x.sock"), Ok(vec!["a:5001".into(), "[::1]:7".into(), "/x.sock".into()]));
+        assert_eq!(shown("a,"), Err(NO_HOST));
+    }
+
+    #[test]
+    fn each_message_names_what_was_tried_and_a_remedy() {
+        let unix = Problem::of(io::Error::from(ErrorKind::PermissionDenied), true, Duration::ZERO);
+        let tcp = Problem::of(io::Error::from(ErrorKind::ConnectionRefused), false, Duration::ZERO);
+        for (target, problem, part) in [
+            ("/run/chat.sock", unix, "no permission to connect; see ls -l"),
+            ("127.0.0.1:1", tcp, "nobody listens there; is chatd running"),
+            ("[::1]:1", Problem::TimedOut(Duration::from_secs(10)), "no answer within 10s"),
+            ("nowhere:5001", Problem::NoHost(io::Error::other("x")), "no such host (x); check the name"),
+        ] {
+            let target: Target = target.parse().unwrap();
+            let lines = ConnectError(vec![(target.clone(), problem)]).lines();
+            assert!(lines[0].starts_with(&format!("{target}: {part}")), "{lines:?}");
         }
     }
 }

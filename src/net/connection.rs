@@ -2,7 +2,7 @@
 //! session.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -30,6 +30,7 @@ pub struct Connection {
     /// A record could not be written there.
     has_failed: AtomicBool,
     is_tcp: bool,
+    from: Option<(IpAddr, u16)>,
     /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`].
     signals: AtomicU8,
     /// Wakes the session's task.
@@ -57,7 +58,9 @@ impl Connection {
     /// The kernel's, if epoll(7) refuses the descriptor.
     pub fn new(socket: OwnedFd, id: SessionId, table: Option<Arc<CrashTable>>) -> io::Result<Self> {
         let is_tcp = sockopt::socket_domain(&socket).is_ok_and(|domain| domain != AddressFamily::UNIX);
+        let from = rustix::net::getpeername(&socket).ok().flatten();
         let connection = Self {
+            from: from.and_then(|from| SocketAddr::try_from(from).ok()).map(|from| (from.ip(), from.port())),
             io: rt::Io::new(socket)?,
             id,
             table,
@@ -154,10 +157,15 @@ impl Connection {
         let _ = rustix::net::shutdown(&self.io, Shutdown::Both);
     }
 
-    /// Returns the address of the other side; `None` for a unix socket, or if the connection has ended.
-    pub fn caller(&self) -> Option<SocketAddr> {
-        let address = rustix::net::getpeername(&self.io).ok()??;
-        SocketAddr::try_from(address).ok()
+    /// Returns the address of the other side; `None` for a unix socket, or if it was gone at the beginning.
+    pub fn from(&self) -> Option<SocketAddr> {
+        self.from.map(SocketAddr::from)
+    }
+
+    /// The same as if it had come from there.
+    #[cfg(test)]
+    pub(super) fn coming_from(self, from: Option<(IpAddr, u16)>) -> Self {
+        Self { from, ..self }
     }
 
     /// Returns how many bytes are in the kernel that the other side has not acknowledged; 0 if that is not known.

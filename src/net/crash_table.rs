@@ -16,10 +16,10 @@
 
 mod file;
 mod layout;
-mod rooms;
+mod notes;
 
-pub use layout::{IGNORED_BYTES, MAX_DESCRIPTORS, MAX_ROOMS, RECORD_BYTES, ROOM_NAME_BYTES};
-pub use rooms::RoomNumbers;
+pub use layout::{IGNORED_BYTES, MAX_DESCRIPTORS, MAX_NOTES, NOTE_BYTES, RECORD_BYTES};
+pub use notes::Notes;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -54,8 +54,8 @@ pub struct Left {
     pub attempts: u64,
     /// The sessions, in no order.
     pub sessions: Vec<LeftSession>,
-    /// The rooms with their numbers, in no order.
-    pub rooms: Vec<(String, u64)>,
+    /// The notes and their numbers, in no order.
+    pub notes: Vec<(String, u64)>,
 }
 
 /// A session of the previous process.
@@ -118,9 +118,9 @@ impl CrashTable {
         }
         let (table, sessions) = Self::map(file)?;
         let [next, attempts] = [NEXT_AT, ATTEMPTS_AT].map(|at| table.head(at).load(Ordering::Relaxed));
-        let rooms =
-            rooms::rooms_in(&table.file)?.into_iter().map(|(_, name, number)| (name, number)).collect();
-        Ok((table, Left { next, attempts, sessions, rooms }))
+        let notes =
+            notes::notes_in(&table.file)?.into_iter().map(|(_, text, number)| (text, number)).collect();
+        Ok((table, Left { next, attempts, sessions, notes }))
     }
 
     /// Maps the table, grows it to have all slots, and finds the sessions in it.
@@ -149,12 +149,12 @@ impl CrashTable {
         Ok((table, sessions))
     }
 
-    /// Returns what writes the numbers of rooms into the table. There may be one of these at a time.
+    /// Returns what writes notes into the table. There may be one of these at a time.
     ///
     /// # Errors
     /// The kernel's, where the table cannot be read.
-    pub fn room_numbers(&self) -> io::Result<RoomNumbers> {
-        RoomNumbers::new(Arc::clone(&self.file))
+    pub fn notes(&self) -> io::Result<Notes> {
+        Notes::new(Arc::clone(&self.file))
     }
 
     /// Sets how many takeovers in a row did not finish.
@@ -588,7 +588,7 @@ mod tests {
         let (table, left) = next_process(&table);
         assert_eq!(left.sessions.len(), 200);
         table.forget_left();
-        let mut rooms = next_process(&table).0.room_numbers().unwrap();
+        let mut rooms = next_process(&table).0.notes().unwrap();
         rooms.forget("lobby");
         assert_eq!(memory_of(&table), at_first);
         table.own(sockets[0].as_fd(), SessionId(1));
@@ -612,9 +612,9 @@ mod tests {
         table.record(a.as_fd(), one, b"ann again").unwrap();
         table.set_ignored(a.as_fd(), one, b"bob").unwrap_err();
         assert_eq!(left_in(&file), [left(2, 0, "", ""), left(1, 0, "ann again", "")]);
-        let mut rooms = table.room_numbers().unwrap();
+        let mut rooms = table.notes().unwrap();
         rooms.set("lobby", 1).unwrap_err();
-        assert_eq!(CrashTable::take_over(file).unwrap().1.rooms, []);
+        assert_eq!(CrashTable::take_over(file).unwrap().1.notes, []);
     }
 
     #[test]
@@ -650,51 +650,51 @@ mod tests {
     #[test]
     fn rooms_have_their_last_numbers() {
         let table = Arc::new(CrashTable::new().unwrap());
-        let mut rooms = table.room_numbers().unwrap();
+        let mut rooms = table.notes().unwrap();
         let left_by = |table: &CrashTable| {
-            let mut rooms = next_process(table).1.rooms;
+            let mut rooms = next_process(table).1.notes;
             rooms.sort();
             rooms.iter().map(|(name, number)| format!("{name} {number}")).collect::<Vec<_>>().join(", ")
         };
-        let long = "x".repeat(ROOM_NAME_BYTES);
+        let long = "x".repeat(NOTE_BYTES);
         for (name, number) in [("lobby", 1), ("café", 5), ("lobby", 3), (&long, u64::MAX)] {
             rooms.set(name, number).unwrap();
         }
         assert_eq!(left_by(&table), format!("café 5, lobby 3, {long} {}", u64::MAX));
-        for name in ["", &"x".repeat(ROOM_NAME_BYTES + 1)] {
+        for name in ["", &"x".repeat(NOTE_BYTES + 1)] {
             assert_eq!(rooms.set(name, 1).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
         rooms.forget(&long);
         rooms.forget("café");
         rooms.forget("nowhere");
         let table = Arc::new(next_process(&table).0);
-        let mut rooms = table.room_numbers().unwrap();
+        let mut rooms = table.notes().unwrap();
         rooms.set("lobby", 4).unwrap();
         rooms.set("garden", 0).unwrap();
         assert_eq!(left_by(&table), "garden 0, lobby 4");
-        for number in 2..MAX_ROOMS {
+        for number in 2..MAX_NOTES {
             rooms.set(&number.to_string(), 0).unwrap();
         }
         assert_eq!(rooms.set("one more", 0).unwrap_err().kind(), ErrorKind::StorageFull);
         rooms.forget("7");
         rooms.set("one more", 0).unwrap();
-        assert_eq!(next_process(&table).1.rooms.len(), MAX_ROOMS);
+        assert_eq!(next_process(&table).1.notes.len(), MAX_NOTES);
     }
 
     #[test]
     fn a_death_in_the_middle_of_a_new_room_leaves_no_room() {
         let table = Arc::new(CrashTable::new().unwrap());
-        let mut rooms = table.room_numbers().unwrap();
+        let mut rooms = table.notes().unwrap();
         rooms.set("lobby", 1).unwrap();
         rooms.forget("lobby");
         // The next one comes to the same place.
-        let words = table.file.words(layout::room_at(0));
+        let words = table.file.words(layout::note_at(0));
         for word in [0, 2, 3] {
             words[word].store(u64::from_ne_bytes(*b"the gard"), Ordering::Relaxed);
-            assert_eq!(next_process(&table).1.rooms, []);
+            assert_eq!(next_process(&table).1.notes, []);
         }
         rooms.set("the garden", 2).unwrap();
-        assert_eq!(next_process(&table).1.rooms, [("the garden".to_owned(), 2)]);
+        assert_eq!(next_process(&table).1.notes, [("the garden".to_owned(), 2)]);
     }
 
     proptest! {
@@ -719,7 +719,7 @@ mod tests {
             for (slot, copy, id, bytes) in entries {
                 let column = if id % 2 == 0 { &RECORD } else { &IGNORED };
                 store(words.words(column.copies(slot)[copy].clone()), id, bytes.as_bytes());
-                store(words.words(layout::room_at(slot)), id, bytes.as_bytes());
+                store(words.words(layout::note_at(slot)), id, bytes.as_bytes());
             }
             for (at, values) in junk {
                 put(layout::PAGE + at.index(words.len() - layout::PAGE), &values);
@@ -741,7 +741,7 @@ mod tests {
                 (session.record, session.ignored) = (Some(b"name".to_vec()), Some(b"others".to_vec()));
             }
             prop_assert_eq!(next_process(&table).1.sessions, expected);
-            let mut rooms = table.room_numbers().unwrap();
+            let mut rooms = table.notes().unwrap();
             rooms.set("lobby", 1).unwrap();
         }
     }

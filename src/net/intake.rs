@@ -64,18 +64,18 @@ impl Intake {
 
     fn send_away(&mut self, foreign: Foreign) -> Read {
         self.foreign = Some(foreign);
-        Read { notices: vec![Notice::Foreign(foreign)], end: End::SentAway, ..Read::default() }
+        Read { notices: vec![Notice::Foreign { protocol: foreign }], end: End::SentAway, ..Read::default() }
     }
 
     fn read_of(&mut self, framed: Framed, then: Then, settings: &Settings) -> Read {
         let Framed { text, too_long, cut, is_utf16, has_telnet, reply, .. } = framed;
         let max_line = settings.rules.max_line;
         let mut notices = Vec::new();
-        notices.extend((too_long > 0).then_some(Notice::LineTooLong { max_line, lines: too_long }));
-        notices.extend((cut > 0).then_some(Notice::LineCut { most: SHOWN_GROWTH * max_line, lines: cut }));
+        notices.extend((too_long > 0).then_some(Notice::TooLong { lines: too_long, max: max_line }));
+        notices.extend((cut > 0).then_some(Notice::Cut { lines: cut, max: SHOWN_GROWTH * max_line }));
         if is_utf16 {
             self.foreign = Some(Foreign::Utf16);
-            notices.push(Notice::Foreign(Foreign::Utf16));
+            notices.push(Notice::Foreign { protocol: Foreign::Utf16 });
         }
         self.is_telnet |= has_telnet && !self.is_telnet_known;
         // What looks like telnet may turn out to be UTF-16.

@@ -169,7 +169,7 @@ impl Listener {
         }
         backoff.with_spare(|| {
             if let Ok((socket, _)) = self.accept() {
-                turn_away(socket, Notice::ServerFull, door.form());
+                turn_away(socket, &Notice::Full, door.form());
             }
         });
         rt::sleep(backoff.next_pause()).await;
@@ -192,7 +192,7 @@ pub struct Entrance {
     /// The bytes under way to the hub, and its counters.
     pub traffic: Arc<Traffic>,
     /// The channel to the broker; each session gets a sender of its own.
-    pub inputs_tx: mpsc::Sender<Input>,
+    pub inputs_tx: mpsc::UnboundedSender<Input>,
     /// The view and the room in which they begin.
     pub arrival: Arc<Arrival>,
 }
@@ -218,29 +218,28 @@ impl Door {
         // It fails for a caller that is gone already.
         let _ = options::bound_unsent(&socket, settings.send_buffer);
         match self.net.sessions.admit(from.map(|from| from.ip().to_canonical()), &settings) {
-            Ok(id) => self.open(socket, id, from),
+            Ok(id) => self.open(socket, id),
             Err(refusal) => {
                 Counters::count(&self.net.counters.refused);
                 log::debug!("refused {}: {}", Origin(from), refusal.notice());
-                turn_away(socket, refusal.notice(), self.form());
+                turn_away(socket, &refusal.notice(), self.form());
             }
         }
     }
 
-    fn open(&self, socket: OwnedFd, id: SessionId, from: Option<SocketAddr>) {
+    fn open(&self, socket: OwnedFd, id: SessionId) {
         let connection = match Connection::new(socket, id, self.net.keeping.table()) {
             Ok(connection) => Arc::new(connection),
             Err(error) => {
-                log::debug!("a connection failed before it became a session: {error}");
-                return self.net.sessions.remove(id);
+                return log::debug!("a connection failed before it became a session: {error}");
             }
         };
         Counters::count(&self.net.counters.accepted);
         self.net.sessions.begin(&connection);
         self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));
         let (net, Entrance { traffic, inputs_tx, arrival }) = (Arc::clone(&self.net), &self.entrance);
-        let session = Session::new(net, Arc::clone(traffic), connection, from, inputs_tx.clone());
-        rt::spawn(session.run(Some(Arc::clone(arrival))));
+        let session = Session::new(net, Arc::clone(traffic), connection, inputs_tx.clone());
+        rt::spawn_session(session.run(Some(Arc::clone(arrival))));
     }
 
     /// Returns the form in which clients here begin.
@@ -251,7 +250,7 @@ impl Door {
 
 /// Sends a notice to the clients that wait at a listening socket, and closes their connections. Does not wait for
 /// others. Does nothing if the socket does not listen.
-pub fn turn_away_waiting(listening: impl AsFd, notice: Notice) {
+pub fn turn_away_waiting(listening: impl AsFd, notice: &Notice) {
     // Another process has made it: it may be blocking.
     if !sockopt::socket_acceptconn(&listening).unwrap_or(false)
         || rustix::io::ioctl_fionbio(&listening, true).is_err()
@@ -282,9 +281,9 @@ fn discard(socket: impl AsFd) {
 }
 
 /// Sends a client the reason why it cannot connect. The notice is lost if the kernel does not take it at once.
-fn turn_away(socket: impl AsFd, notice: Notice, form: Form) {
+fn turn_away(socket: impl AsFd, notice: &Notice, form: Form) {
     let mut line = Vec::new();
-    notice.encode(form, &mut line);
+    form.notice(notice, &mut line);
     // It fails if the client is gone already.
     let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);

@@ -9,13 +9,11 @@ mod reading;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures::SinkExt;
 use futures::channel::mpsc;
 use futures::future;
 
@@ -44,9 +42,7 @@ pub struct Session {
     net: Arc<Net>,
     traffic: Arc<Traffic>,
     connection: Arc<Connection>,
-    from: Option<SocketAddr>,
-    /// Its own way to the hub, never cloned.
-    inputs_tx: mpsc::Sender<Input>,
+    inputs_tx: mpsc::UnboundedSender<Input>,
     intake: Intake,
     limiter: Option<Box<Limiter>>,
     phase: Phase,
@@ -58,8 +54,6 @@ pub struct Session {
     broken: Option<io::Error>,
     /// Half a line has been read, and that is marked for the case of a crash.
     is_marked: bool,
-    /// The socket takes more, and the hub does not know yet.
-    is_writable: bool,
     deadlines: Deadlines,
     alarm: Option<Instant>,
 }
@@ -70,14 +64,12 @@ impl Session {
         net: Arc<Net>,
         traffic: Arc<Traffic>,
         connection: Arc<Connection>,
-        from: Option<SocketAddr>,
-        inputs_tx: mpsc::Sender<Input>,
+        inputs_tx: mpsc::UnboundedSender<Input>,
     ) -> Self {
         Self {
             net,
             traffic,
             connection,
-            from,
             inputs_tx,
             intake: Intake::default(),
             limiter: None,
@@ -86,7 +78,6 @@ impl Session {
             more_to_read: false,
             broken: None,
             is_marked: false,
-            is_writable: false,
             deadlines: Deadlines::new(),
             alarm: None,
         }
@@ -99,7 +90,6 @@ impl Session {
         let Reading { phase, framer, opening, unsaid, is_telnet, used, idle } = reading;
         self.connection.note_half_read(framer.is_begun());
         Self {
-            from: self.connection.caller(),
             is_marked: framer.is_begun(),
             intake: Intake::resume(framer, opening, is_telnet),
             // What waits for the rate limit is followed by the end that has been read.
@@ -138,8 +128,8 @@ impl Session {
                 None => true,
             };
             let close = if is_in { future::poll_fn(|cx| self.poll(cx)).await } else { Close::Frozen };
-            log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.from));
-            Box::pin(self.leave(matches!(close, Close::Frozen))).await;
+            log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.connection.from()));
+            self.leave(matches!(close, Close::Frozen));
         }
     }
 
@@ -147,7 +137,7 @@ impl Session {
     async fn join(&mut self, arrival: Arc<Arrival>) -> bool {
         let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
         arrival.greeting.clone_from(&self.net.settings().greeting);
-        if self.from.is_none() {
+        if self.connection.from().is_none() {
             let mut login = pin!(login::login_of(&*self.connection));
             let verified = future::poll_fn(|cx| {
                 self.connection.register(cx);
@@ -165,29 +155,29 @@ impl Session {
     }
 
     /// Closes the connection, or leaves it to another process; tells the hub which.
-    async fn leave(mut self, is_frozen: bool) {
+    fn leave(mut self, is_frozen: bool) {
         let id = self.id();
         self.net.alarms.clear(&mut self.alarm, id);
-        let (mut inputs_tx, input) = if is_frozen {
-            let (tx, reading) = self.freeze();
-            (tx, Input::Frozen(id, Box::new(reading)))
+        let inputs_tx = self.inputs_tx.clone();
+        let input = if is_frozen {
+            Input::Frozen(id, Box::new(self.freeze()))
         } else {
             if self.net.keeping.is_on() {
                 self.net.keeping.tell(Keep::Gone(id));
                 self.connection.end();
             }
             self.net.sessions.remove(id);
-            (self.inputs_tx, Input::Leave(id))
+            Input::Leave(id)
         };
         // It fails when the broker has ended, and with it all membership.
-        let _ = inputs_tx.send(input).await;
+        let _ = inputs_tx.unbounded_send(input);
     }
 
     /// What the next process has to know of it.
-    fn freeze(self) -> (mpsc::Sender<Input>, Reading) {
+    fn freeze(self) -> Reading {
         let now = rt::now();
         let (unsaid, used) = self.limiter.map_or_else(Limiter::default, |limiter| *limiter).into_parts(now);
-        let reading = Reading {
+        Reading {
             phase: self.phase,
             framer: self.intake.framer,
             opening: self.intake.opening,
@@ -195,8 +185,7 @@ impl Session {
             is_telnet: self.intake.is_telnet,
             used,
             idle: now.saturating_duration_since(self.deadlines.last_read),
-        };
-        (self.inputs_tx, reading)
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
@@ -218,10 +207,11 @@ impl Session {
             return Err(Close::Frozen);
         }
         self.heed(self.connection.take_signals())?;
-        self.expire(cx)?;
+        self.expire()?;
+        self.look_whether_writable(cx)?;
         let again = match self.phase {
-            Phase::Open => self.tell_writable(cx)? | self.pass_on_limited(cx) | self.read(cx)?,
-            Phase::Ended => self.tell_writable(cx)? | self.pass_on_limited(cx),
+            Phase::Open => self.pass_on_limited() | self.read(cx)?,
+            Phase::Ended => self.pass_on_limited(),
             Phase::Lingering => self.linger(cx)?,
         };
         if !again {
@@ -244,44 +234,35 @@ impl Session {
         }
         if signals.has(Signal::Broken) {
             self.broken.get_or_insert_with(|| io::ErrorKind::BrokenPipe.into());
-            (self.deadlines.full, self.is_writable) = (None, false);
+            self.deadlines.full = None;
         }
         if signals.has(Signal::Done) && self.phase != Phase::Lingering {
             if let Some(error) = self.broken.take() {
                 return Err(Close::Broken(error));
             }
             self.connection.end_output();
-            (self.phase, self.deadlines.full, self.is_writable) = (Phase::Lingering, None, false);
+            (self.phase, self.deadlines.full) = (Phase::Lingering, None);
             self.deadlines.ending = Some(rt::now());
         }
         Ok(())
     }
 
-    /// Returns whether the session may hand an input to the hub now; otherwise it will be woken.
-    fn can_send(&mut self, cx: &mut Context<'_>) -> bool {
-        // Where the broker has ended, nothing comes of it.
-        self.inputs_tx.poll_ready(cx).is_ready()
-    }
-
-    fn send(&mut self, input: Input) {
-        // There is space for it: `can_send` came before. If the broker has ended, so has the conversation.
-        let _ = self.inputs_tx.try_send(input);
+    fn send(&self, input: Input) {
+        // If the broker has ended, so has the conversation.
+        let _ = self.inputs_tx.unbounded_send(input);
     }
 
     /// Tells the hub when a socket that was full takes more.
-    fn tell_writable(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if self.deadlines.full.is_some() && !self.is_writable {
-            self.is_writable = match self.connection.poll_writable(cx) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Err(error.into()),
-                Poll::Pending => false,
-            };
+    fn look_whether_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        if self.deadlines.full.is_some() && self.connection.poll_writable(cx)?.is_ready() {
+            self.tell_writable();
         }
-        if self.is_writable && self.can_send(cx) {
-            (self.deadlines.full, self.is_writable) = (None, false);
-            self.send(Input::Writable(self.id()));
-        }
-        Ok(false)
+        Ok(())
+    }
+
+    fn tell_writable(&mut self) {
+        self.deadlines.full = None;
+        self.send(Input::Writable(self.id()));
     }
 
     /// Waits until what was written has arrived. Closing while there is unread input would make the
@@ -314,7 +295,7 @@ impl Session {
     }
 
     /// Does what is due if the alarm has rung.
-    fn expire(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+    fn expire(&mut self) -> Result<(), Close> {
         let Some(now) = self.alarm.map(|_| rt::now()).filter(|now| self.alarm.is_some_and(|set| set <= *now))
         else {
             return Ok(());
@@ -325,12 +306,12 @@ impl Session {
         if is_late || self.net.drain_until().is_some_and(|until| now >= until) {
             return Err(Close::Late);
         }
-        if self.deadlines.is_stalled(&settings, now) && self.can_send(cx) {
+        if self.deadlines.is_stalled(&settings, now) {
             // It may be chatd that has not run for so long: the hub tries once more.
             self.send(Input::Stalled(self.id()));
             self.deadlines.full = Some(now);
         }
-        self.expire_input(cx, now, &settings);
+        self.expire_input(now, &settings);
         Ok(())
     }
 }
@@ -365,7 +346,7 @@ mod tests {
         hub: TestHub,
         settings: Settings,
         net: Arc<Net>,
-        inputs: mpsc::Receiver<Input>,
+        inputs: mpsc::UnboundedReceiver<Input>,
         table: Arc<CrashTable>,
         session: Session,
         caller: UnixStream,
@@ -393,10 +374,10 @@ mod tests {
             hub: &TestHub,
             settings: &Settings,
             connection: &Arc<Connection>,
-        ) -> (Arc<Net>, mpsc::Receiver<Input>, Session) {
-            let (inputs_tx, inputs) = mpsc::channel(1);
+        ) -> (Arc<Net>, mpsc::UnboundedReceiver<Input>, Session) {
+            let (inputs_tx, inputs) = mpsc::unbounded();
             let (net, traffic) = (Net::new(settings.clone()), Arc::clone(hub.hub().traffic()));
-            let session = Session::new(Arc::clone(&net), traffic, Arc::clone(connection), None, inputs_tx);
+            let session = Session::new(Arc::clone(&net), traffic, Arc::clone(connection), inputs_tx);
             (net, inputs, session)
         }
 
@@ -423,7 +404,9 @@ mod tests {
                     return true;
                 }
                 self.session.more_to_read = true;
-                self.session.is_writable |= self.session.deadlines.full.is_some();
+                if self.session.deadlines.full.is_some() {
+                    self.session.tell_writable();
+                }
                 // It may be over already, with all that it had to say on its way.
                 let _ = self.poll();
                 false
@@ -486,7 +469,7 @@ mod tests {
             // What has been handed to the hub is taken in before that ends.
             self.serve();
             let connection = Arc::clone(&self.session.connection);
-            let (_, reading) = self.session.freeze();
+            let reading = self.session.freeze();
             let mut bytes = Vec::new();
             ciborium::into_writer(&reading, &mut bytes).unwrap();
             let read: Reading = ciborium::from_reader(&bytes[..]).unwrap();

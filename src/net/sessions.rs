@@ -20,7 +20,7 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct Present {
-    sessions: HashMap<SessionId, (Option<Arc<Connection>>, Option<IpAddr>)>,
+    connections: HashMap<SessionId, Arc<Connection>>,
     /// Number of sessions from each network.
     per_ip: HashMap<IpAddr, usize>,
     /// How many bits of an IPv6 address make a network in `per_ip`.
@@ -28,16 +28,14 @@ struct Present {
 }
 
 impl Present {
-    fn insert(&mut self, id: SessionId, connection: Option<Arc<Connection>>, from: Option<IpAddr>) {
-        if let Some(ip) = from {
-            *self.per_ip.entry(network(ip, self.ipv6_prefix)).or_default() += 1;
-        }
-        self.sessions.insert(id, (connection, from));
+    fn network_of(&self, connection: &Connection) -> Option<IpAddr> {
+        Some(network(connection.from()?.ip(), self.ipv6_prefix))
     }
 
     fn remove(&mut self, id: SessionId) {
-        let Some((_, Some(ip))) = self.sessions.remove(&id) else { return };
-        if let Entry::Occupied(mut count) = self.per_ip.entry(network(ip, self.ipv6_prefix)) {
+        let connection = self.connections.remove(&id);
+        let network = connection.and_then(|connection| self.network_of(&connection));
+        if let Some(Entry::Occupied(mut count)) = network.map(|network| self.per_ip.entry(network)) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -47,18 +45,12 @@ impl Present {
 
     /// Counts all sessions again if a reload has changed the prefix.
     fn count_by(&mut self, ipv6_prefix: usize) {
-        if self.ipv6_prefix == ipv6_prefix {
-            return;
+        if std::mem::replace(&mut self.ipv6_prefix, ipv6_prefix) != ipv6_prefix {
+            self.per_ip.clear();
+            let networks: Vec<IpAddr> =
+                self.connections.values().filter_map(|one| self.network_of(one)).collect();
+            networks.into_iter().for_each(|network| *self.per_ip.entry(network).or_default() += 1);
         }
-        self.ipv6_prefix = ipv6_prefix;
-        self.per_ip.clear();
-        for ip in self.sessions.values().filter_map(|(_, from)| *from) {
-            *self.per_ip.entry(network(ip, ipv6_prefix)).or_default() += 1;
-        }
-    }
-
-    fn count_from(&self, ip: IpAddr) -> usize {
-        self.per_ip.get(&network(ip, self.ipv6_prefix)).copied().unwrap_or(0)
     }
 }
 
@@ -87,42 +79,37 @@ impl Refusal {
     /// Returns the notice for the client.
     pub fn notice(self) -> Notice {
         match self {
-            Self::Full => Notice::ServerFull,
+            Self::Full => Notice::Full,
             Self::TooManyFromThere => Notice::AddressFull,
         }
     }
 }
 
 impl Sessions {
-    /// Admits a connection and returns its number. Call [`Sessions::begin`] or [`Sessions::remove`] next.
+    /// Returns the number of a caller, who is let in; [`Sessions::begin`] comes next, unless its connection fails.
     ///
     /// # Errors
     /// The limit that is reached.
     pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<SessionId, Refusal> {
         let mut present = self.present();
         present.count_by(settings.ipv6_prefix);
-        if present.sessions.len() >= settings.max_clients {
+        if present.connections.len() >= settings.max_clients {
             return Err(Refusal::Full);
         }
-        let is_full = |ip| settings.max_per_ip > 0 && present.count_from(ip) >= settings.max_per_ip;
-        if from.is_some_and(is_full) {
+        let count = |ip| present.per_ip.get(&network(ip, present.ipv6_prefix)).copied().unwrap_or(0);
+        if settings.max_per_ip > 0 && from.is_some_and(|ip| count(ip) >= settings.max_per_ip) {
             return Err(Refusal::TooManyFromThere);
         }
-        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        present.insert(id, None, from);
-        Ok(id)
+        Ok(SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
-    /// Sets the connection of an admitted session.
+    /// A session begins, or goes on that another process has let in, whatever the limits are.
     pub fn begin(&self, connection: &Arc<Connection>) {
-        if let Some((slot, _)) = self.present().sessions.get_mut(&connection.id()) {
-            *slot = Some(Arc::clone(connection));
+        let mut present = self.present();
+        if let Some(network) = present.network_of(connection) {
+            *present.per_ip.entry(network).or_default() += 1;
         }
-    }
-
-    /// Admits a session of another process, with the number that it has. The limits do not apply.
-    pub fn readmit(&self, connection: &Arc<Connection>, from: Option<IpAddr>) {
-        self.present().insert(connection.id(), Some(Arc::clone(connection)), from);
+        present.connections.insert(connection.id(), Arc::clone(connection));
         self.next.fetch_max(connection.id().0, Ordering::Relaxed);
     }
 
@@ -143,17 +130,12 @@ impl Sessions {
 
     /// Returns the number of sessions.
     pub fn count(&self) -> usize {
-        self.present().sessions.len()
+        self.present().connections.len()
     }
 
     /// Wakes every session, so that it looks at the stage and the settings again.
     pub fn wake_all(&self) {
-        let present = self.present();
-        present
-            .sessions
-            .values()
-            .filter_map(|(connection, _)| connection.as_ref())
-            .for_each(|one| one.wake());
+        self.present().connections.values().for_each(|one| one.wake());
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -178,13 +160,16 @@ mod tests {
             Self { sessions: Sessions::default(), settings }
         }
 
-        fn connection(&self, id: u64) -> Arc<Connection> {
+        fn begin(&self, id: u64, from: Option<IpAddr>) {
             let (socket, _) = UnixStream::pair().unwrap();
-            Arc::new(Connection::new(socket.into(), SessionId(id), None).unwrap())
+            let connection = Connection::new(socket.into(), SessionId(id), None).unwrap();
+            self.sessions.begin(&Arc::new(connection.coming_from(from.map(|ip| (ip, 1)))));
         }
 
         fn admit(&self, from: Option<IpAddr>) -> Result<u64, Refusal> {
-            self.sessions.admit(from, &self.settings).map(|id| id.0)
+            let id = self.sessions.admit(from, &self.settings)?;
+            self.begin(id.0, from);
+            Ok(id.0)
         }
     }
 
@@ -206,7 +191,7 @@ mod tests {
     fn nor_is_one_that_another_process_has_given() {
         let porch = Porch::new();
         for id in [10, 7] {
-            porch.sessions.readmit(&porch.connection(id), None);
+            porch.begin(id, None);
             porch.sessions.remove(SessionId(id));
         }
         assert_eq!(porch.admit(None), Ok(11));
@@ -249,7 +234,7 @@ mod tests {
         porch.settings = Settings { max_clients: 100, max_per_ip: 2, ipv6_prefix: 128, ..porch.settings };
         let [one, other] = [ip("2001:db8::1"), ip("2001:db8::2")];
         // One of them was let in by another process.
-        porch.sessions.readmit(&porch.connection(7), one);
+        porch.begin(7, one);
         assert_eq!(porch.admit(other), Ok(8));
         porch.settings.ipv6_prefix = 64;
         assert_eq!(porch.admit(ip("2001:db8::3")), Err(Refusal::TooManyFromThere));
@@ -263,8 +248,8 @@ mod tests {
         assert!(porch.sessions.present().per_ip.is_empty(), "nobody is left");
         // What is restored counts before anybody has been let in.
         let porch = Porch { sessions: Sessions::default(), ..porch };
-        porch.sessions.readmit(&porch.connection(1), one);
-        porch.sessions.readmit(&porch.connection(2), one);
+        porch.begin(1, one);
+        porch.begin(2, one);
         assert_eq!([porch.admit(one), porch.admit(other)], [Err(Refusal::TooManyFromThere), Ok(3)]);
     }
 
@@ -274,7 +259,7 @@ mod tests {
         let (one, other) = (Some(IpAddr::from([192, 0, 2, 1])), Some(IpAddr::from([192, 0, 2, 2])));
         assert_eq!(porch.admit(one), Ok(1));
         assert_eq!(porch.admit(one), Err(Refusal::TooManyFromThere));
-        porch.sessions.readmit(&porch.connection(5), other);
+        porch.begin(5, other);
         assert_eq!(porch.admit(None), Err(Refusal::Full));
         porch.sessions.remove(SessionId(1));
         assert_eq!(porch.admit(other), Err(Refusal::TooManyFromThere));

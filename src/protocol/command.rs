@@ -1,94 +1,140 @@
 //! Commands: what a line that begins with a slash asks for.
 //!
-//! [`COMMANDS`] is the one list of them: `/help`, chatd-protocol(7) and the hub are held against it. [`read`] is called
-//! for each line of a session; who it is that speaks, and what is done, is decided elsewhere. Never fails: what is not
-//! understood is said to be so.
+//! [`COMMANDS`] is the only list of them. `/help` prints it, and a test holds chatd-protocol(7) against it. The hub
+//! calls [`read`] for each line of a session, and carries out the command in `chat::commands`. Reading never fails: a
+//! line that is no command, or a wrong one, is a value of [`Line`] too.
 
 use std::fmt;
 
+use super::key::Key;
 use super::name::{Name, NameError};
+use super::notice::Notice;
 use super::view::View;
 
-/// What somebody asks for.
+/// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// What there is to ask for.
+    /// `/help`: list the commands.
     Help,
-    /// To be called that.
-    Nick(Name),
-    /// Who is in the room.
+    /// `/nick`: take a name; with its key, even from another connection.
+    Nick(Name, Option<Key>),
+    /// `/who`: list the members of the room.
     Who,
-    /// To say what one does.
+    /// `/me`: say what the member does.
     Me(String),
-    /// To say something to one member alone.
+    /// `/msg`: send a private message.
     Msg {
-        /// To whom, as it was typed.
+        /// The name of the receiver, as typed.
         to: String,
-        /// What.
+        /// The message.
         text: String,
     },
-    /// To go to another room.
+    /// `/join`: go to another room.
     Join(Name),
-    /// Which rooms there are.
+    /// `/rooms`: list the rooms.
     Rooms,
-    /// What has been said last; so many lines.
-    Last(Option<u32>),
-    /// To be shown lines in another way.
+    /// `/last`: show lines of the room again.
+    Last(Recall),
+    /// `/sync`: send the token back when every earlier line of the session has its place in the room.
+    Sync(String),
+    /// `/view`: change the view.
     View(View),
-    /// To be shown times, or not.
+    /// `/time`: turn times on or off.
     Time(bool),
-    /// To hear somebody, as typed, no more; or again.
+    /// `/ignore`: ignore the member with this name, as typed; or no longer ignore it.
     Ignore(String),
-    /// To leave.
+    /// `/quit`: leave.
     Quit,
 }
 
 impl Command {
-    /// Says whether it changes which lines a member is shown, or how.
+    /// Returns whether the command changes which lines its member gets, or how they look.
     pub fn moves(&self) -> bool {
-        matches!(self, Self::Nick(_) | Self::View(_) | Self::Time(_) | Self::Join(_))
+        matches!(self, Self::Nick(..) | Self::View(_) | Self::Time(_) | Self::Join(_))
     }
 
-    /// Returns whether all that comes of it is an answer, which may be long.
+    /// Returns whether the command only asks for an answer, which may be long.
     pub fn is_question(&self) -> bool {
         matches!(self, Self::Help | Self::Who | Self::Rooms | Self::Last(_))
     }
 }
 
-/// Why a known command is refused.
+/// Which lines `/last` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recall {
+    /// The last lines of the room.
+    Last {
+        /// Number of lines, at least 1; `None` for the default of 20.
+        lines: Option<u32>,
+        /// Text that each line contains, in upper or lower case.
+        pattern: Option<String>,
+    },
+    /// The lines after the one with a number.
+    Since {
+        /// The number.
+        seq: u64,
+        /// The epoch in which the line had that number; `None` for the room's epoch now.
+        epoch: Option<u64>,
+    },
+}
+
+/// Why [`read`] refuses a known command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CommandError {
-    /// It is meant otherwise.
+    /// Wrong arguments.
     Usage(&'static Spec),
-    /// It has something that cannot be a name.
+    /// An argument cannot be a name.
     Name(NameError),
 }
 
-/// One command.
+impl CommandError {
+    /// Returns the notice for the sender.
+    pub fn notice(self) -> Notice {
+        match self {
+            Self::Usage(spec) => Notice::Usage { command: spec.to_string() },
+            Self::Name(reason) => Notice::BadName { reason },
+        }
+    }
+}
+
+/// A row of [`COMMANDS`].
 #[derive(Debug)]
 pub struct Spec {
-    /// The word, without its slash.
+    /// The word in lower case, without the slash.
     pub name: &'static str,
-    /// What comes after it.
+    /// The arguments as the manual writes them; may be empty.
     pub arguments: &'static str,
-    /// What it does, in a few words.
+    /// What it does, for `/help`.
     pub about: &'static str,
     read: fn(&str) -> Option<Result<Command, NameError>>,
 }
 
-/// The longest word, in bytes, that may be a mistyped command.
+/// Longest word that can be a mistyped command, in bytes.
 const MAX_MISTYPED: usize = 16;
 
+/// Longest token of `/sync`, in characters.
+pub const MAX_TOKEN: usize = 64;
+
 /// Every command, in the order in which `/help` shows them.
-pub static COMMANDS: [Spec; 12] = [
-    Spec { name: "help", arguments: "", about: "show this", read: |text| alone(text, Command::Help) },
+pub static COMMANDS: [Spec; 13] = [
+    Spec { name: "help", arguments: "", about: "show this list", read: |text| alone(text, Command::Help) },
     Spec {
         name: "nick",
-        arguments: "NAME",
-        about: "be called NAME, and see who says what",
-        read: |text| word(text).map(|name| Name::parse(name).map(Command::Nick)),
+        arguments: "NAME [KEY]",
+        about: "take a name, and see who says what",
+        read: |text| {
+            let (name, key) =
+                text.split_once([' ', '\t']).map_or((text, None), |(name, key)| (name, Some(key)));
+            let key = key.map(|key| Key::parse(trimmed(key)).ok_or(())).transpose().ok()?;
+            word(name).map(|name| Name::parse(name).map(|name| Command::Nick(name, key)))
+        },
     },
-    Spec { name: "who", arguments: "", about: "who is here", read: |text| alone(text, Command::Who) },
+    Spec {
+        name: "who",
+        arguments: "",
+        about: "list the members of the room",
+        read: |text| alone(text, Command::Who),
+    },
     Spec {
         name: "me",
         arguments: "TEXT",
@@ -98,7 +144,7 @@ pub static COMMANDS: [Spec; 12] = [
     Spec {
         name: "msg",
         arguments: "NAME TEXT",
-        about: "say TEXT to NAME alone",
+        about: "send TEXT to NAME alone",
         read: |text| {
             let (to, text) = text.split_once([' ', '\t'])?;
             Some(Ok(Command::Msg { to: to.to_owned(), text: trimmed(text).to_owned() }))
@@ -107,37 +153,26 @@ pub static COMMANDS: [Spec; 12] = [
     Spec {
         name: "join",
         arguments: "ROOM",
-        about: "go to another room, made on demand",
+        about: "go to ROOM; chatd makes it if needed",
         read: |text| word(text).map(|name| Name::parse(name).map(Command::Join)),
     },
-    Spec {
-        name: "rooms",
-        arguments: "",
-        about: "which rooms there are",
-        read: |text| alone(text, Command::Rooms),
-    },
+    Spec { name: "rooms", arguments: "", about: "list the rooms", read: |text| alone(text, Command::Rooms) },
     Spec {
         name: "last",
-        arguments: "[N]",
-        about: "show the last lines again",
-        read: |text| {
-            if text.is_empty() {
-                Some(Ok(Command::Last(None)))
-            } else {
-                count(text).map(|n| Ok(Command::Last(Some(n))))
-            }
-        },
+        arguments: "[N] [TEXT]",
+        about: "show the last N lines, or those with TEXT",
+        read: |text| recall(text).map(|recall| Ok(Command::Last(recall))),
     },
     Spec {
         name: "view",
         arguments: "plain|names|json",
-        about: "how lines are shown to you",
+        about: "change how lines are shown to you",
         read: |text| View::parse(text).map(|view| Ok(Command::View(view))),
     },
     Spec {
         name: "time",
         arguments: "on|off",
-        about: "show when each line was said",
+        about: "show the time before each line",
         read: |text| match text.to_ascii_lowercase().as_str() {
             "on" => Some(Ok(Command::Time(true))),
             "off" => Some(Ok(Command::Time(false))),
@@ -147,13 +182,22 @@ pub static COMMANDS: [Spec; 12] = [
     Spec {
         name: "ignore",
         arguments: "NAME",
-        about: "hear NAME no more; once more: again",
+        about: "hide what NAME says; again to undo",
         read: |text| word(text).map(|name| Ok(Command::Ignore(name.to_owned()))),
+    },
+    Spec {
+        name: "sync",
+        arguments: "TOKEN",
+        about: "get TOKEN back after your earlier lines",
+        read: |text| {
+            let is_token = text.len() <= MAX_TOKEN && text.bytes().all(|byte| byte.is_ascii_graphic());
+            word(text).filter(|_| is_token).map(|token| Ok(Command::Sync(token.to_owned())))
+        },
     },
     Spec { name: "quit", arguments: "", about: "leave", read: |text| alone(text, Command::Quit) },
 ];
 
-/// Each has a name of its own.
+/// Names are unique, so they decide.
 impl PartialEq for Spec {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -161,14 +205,15 @@ impl PartialEq for Spec {
 }
 
 impl Spec {
-    /// The command of that name, in lower or upper case.
+    /// Returns the command with this name, in upper or lower case; `None` if there is none.
     pub fn find(name: &str) -> Option<&'static Self> {
         COMMANDS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
     }
 
-    /// The command that a mistyped word probably means.
+    /// Returns the command that a mistyped word probably means: at most two edits away, one if the word has up to three
+    /// characters (optimal string alignment distance). `None` if there is none.
     pub fn nearest(word: &str) -> Option<&'static Self> {
-        // The comparison takes the product of the lengths, and nothing that long is meant to be one of them.
+        // The cost is the product of the two lengths, and no such long word is a mistyped command.
         if word.len() > MAX_MISTYPED {
             return None;
         }
@@ -179,7 +224,7 @@ impl Spec {
     }
 }
 
-/// How it is typed: `/nick NAME`.
+/// Writes how to type the command: `/nick NAME [KEY]`.
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let space = if self.arguments.is_empty() { "" } else { " " };
@@ -190,23 +235,23 @@ impl fmt::Display for Spec {
 /// What a line is.
 #[derive(Debug, PartialEq)]
 pub enum Line<'a> {
-    /// Something to be said: all of it, or without the first of two slashes.
+    /// Text for the room: the line, without the first of two slashes.
     Text(&'a [u8]),
     /// A command.
     Command(Command),
-    /// A command that is not meant so.
+    /// A known command with wrong arguments.
     Refused(CommandError),
-    /// It begins with a slash, and is no command: the word.
+    /// A line with a slash and no known command: the word after the slash. Empty if the line is not UTF-8.
     Unknown(&'a str),
 }
 
-/// What a clean line, without its LF, is.
+/// Returns what a line is. It has to be clean (except with `raw`) and without its LF.
 pub fn read(line: &[u8]) -> Line<'_> {
     let Some(rest) = line.strip_prefix(b"/") else { return Line::Text(line) };
     if rest.starts_with(b"/") {
         return Line::Text(rest);
     }
-    // With `raw` it may be no text; then it is no command either.
+    // With `raw` the line may not be UTF-8. Then it is no command.
     let Ok(rest) = std::str::from_utf8(rest) else { return Line::Unknown("") };
     let (word, text) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     let Some(spec) = Spec::find(word) else { return Line::Unknown(word) };
@@ -221,17 +266,32 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// A command that takes nothing.
+/// Reads the arguments of a command that takes none.
 fn alone(text: &str, command: Command) -> Option<Result<Command, NameError>> {
     text.is_empty().then_some(Ok(command))
 }
 
-/// One word.
+/// Reads an argument that is one word.
 fn word(text: &str) -> Option<&str> {
     (!text.is_empty() && !text.contains([' ', '\t'])).then_some(text)
 }
 
-/// A number of lines; what is too large is very many.
+/// Parses which lines to show: `since SEQ [EPOCH]`, or how many and with which text.
+fn recall(text: &str) -> Option<Recall> {
+    let (first, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    if first.eq_ignore_ascii_case("since") {
+        let mut numbers = rest.split([' ', '\t']).filter(|word| !word.is_empty()).map(str::parse);
+        let seq = numbers.next()?.ok()?;
+        let epoch = numbers.next().transpose().ok()?;
+        return numbers.next().is_none().then_some(Recall::Since { seq, epoch });
+    }
+    let is_number = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    let lines = if is_number { Some(count(first)?) } else { None };
+    let pattern = if is_number { trimmed(rest) } else { text };
+    Some(Recall::Last { lines, pattern: (!pattern.is_empty()).then(|| pattern.to_owned()) })
+}
+
+/// Reads a number of lines; `None` for 0, [`u32::MAX`] for a larger number.
 fn count(text: &str) -> Option<u32> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = is_number.then(|| text.parse().unwrap_or(u32::MAX))?;
@@ -250,6 +310,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn last_takes_a_number_a_text_or_where_to_begin() {
+        let last = |lines, pattern: Option<&str>| {
+            Command::Last(Recall::Last { lines, pattern: pattern.map(str::to_owned) })
+        };
+        let since = |seq, epoch| Command::Last(Recall::Since { seq, epoch });
+        for (line, expected) in [
+            ("/last", last(None, None)),
+            ("/last 5", last(Some(5), None)),
+            ("/last 99999999999", last(Some(u32::MAX), None)),
+            ("/last  deploy  done ", last(None, Some("deploy  done"))),
+            ("/last 5 deploy done", last(Some(5), Some("deploy done"))),
+            ("/last 5 5", last(Some(5), Some("5"))),
+            ("/last 5x", last(None, Some("5x"))),
+            ("/last since 0", since(0, None)),
+            ("/last since 7  8", since(7, Some(8))),
+            ("/last SINCE\t7", since(7, None)),
+            ("/last 20 since then", last(Some(20), Some("since then"))),
+            ("/last sincere", last(None, Some("sincere"))),
+        ] {
+            assert_eq!(command(line), expected, "{line}");
+        }
+    }
+
     fn usage(line: &str) -> String {
         match read(line.as_bytes()) {
             Line::Refused(CommandError::Usage(spec)) => spec.to_string(),
@@ -261,7 +345,7 @@ mod tests {
     fn each_command_is_understood() {
         let name = |text: &str| Name::parse(text).unwrap();
         assert_eq!(command("/help"), Command::Help);
-        assert_eq!(command("/NICK  ann "), Command::Nick(name("ann")));
+        assert_eq!(command("/NICK  ann "), Command::Nick(name("ann"), None));
         assert_eq!(command("/who"), Command::Who);
         assert_eq!(command("/me waves  both hands"), Command::Me("waves  both hands".into()));
         assert_eq!(
@@ -270,26 +354,36 @@ mod tests {
         );
         assert_eq!(command("/join ops"), Command::Join(name("ops")));
         assert_eq!(command("/rooms"), Command::Rooms);
-        assert_eq!((command("/last"), command("/last 5")), (Command::Last(None), Command::Last(Some(5))));
-        assert_eq!(command("/last 99999999999"), Command::Last(Some(u32::MAX)));
+        let key = Key(7);
+        assert_eq!(command(&format!("/nick ann  {key} ")), Command::Nick(name("ann"), Some(key)));
+        assert_eq!(command("/sync a-1"), Command::Sync("a-1".into()));
         assert_eq!(command("/view JSON"), Command::View(View::Json));
         assert_eq!((command("/time on"), command("/time Off")), (Command::Time(true), Command::Time(false)));
         assert_eq!(command("/ignore guest7"), Command::Ignore("guest7".into()));
         assert_eq!(command("/quit"), Command::Quit);
     }
 
+    const LONG_TOKEN: &str = "/sync 0123456789012345678901234567890123456789012345678901234567890123x";
+
     #[test]
     fn a_command_that_is_not_meant_so_says_how_it_is() {
         for (line, meant) in [
             ("/help me", "/help"),
-            ("/nick", "/nick NAME"),
-            ("/nick a b", "/nick NAME"),
+            ("/nick", "/nick NAME [KEY]"),
+            ("/nick a b", "/nick NAME [KEY]"),
             ("/me", "/me TEXT"),
             ("/msg bob", "/msg NAME TEXT"),
             ("/msg", "/msg NAME TEXT"),
-            ("/last 0", "/last [N]"),
-            ("/last -1", "/last [N]"),
-            ("/last many", "/last [N]"),
+            ("/last 0", "/last [N] [TEXT]"),
+            ("/nick ann bob", "/nick NAME [KEY]"),
+            ("/last since", "/last [N] [TEXT]"),
+            ("/last since -1", "/last [N] [TEXT]"),
+            ("/last since 18446744073709551616", "/last [N] [TEXT]"),
+            ("/last since 7 8 9", "/last [N] [TEXT]"),
+            ("/sync", "/sync TOKEN"),
+            ("/sync \u{200b}", "/sync TOKEN"),
+            ("/sync a b", "/sync TOKEN"),
+            (LONG_TOKEN, "/sync TOKEN"),
             ("/view", "/view plain|names|json"),
             ("/view all", "/view plain|names|json"),
             ("/time 5", "/time on|off"),

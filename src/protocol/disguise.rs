@@ -1,10 +1,10 @@
-//! Commands that cannot be seen as such: behind blanks, control bytes and characters that nobody sees, or with a slash
-//! that only looks like one.
+//! Hidden commands: behind blanks, control bytes or invisible characters, or with a character that only looks like a
+//! slash.
 //!
-//! ` /msg bob secret` looks like a command to the one who typed it, and is a line like any other to [`command::read`]. For
-//! somebody with a name the session asks [`find`] before it passes a line on; the line is then refused, and never said.
-//! It looks at what is shown of the line, where a control byte is `^X`. Never takes a line for a command whose first
-//! visible characters are none.
+//! ` /msg bob secret` looks like a command to the member who typed it, but [`command::read`] takes it for text. For a
+//! member with a name, the hub calls [`find`] before it sends a line to the room, and refuses a hidden command.
+//! [`find`] looks at the line as it is shown, where a control byte is `^X`. It never takes a line for a command whose
+//! first visible characters are not a slash and a word.
 
 use memchr::memmem;
 use unicode_normalization::char::is_combining_mark;
@@ -14,35 +14,37 @@ use super::command;
 use super::command::Spec;
 use super::text;
 
-/// What shows as a slash; the first is one.
+/// The slash, and the characters that look like it.
 const SLASHES: [char; 6] = ['/', '\u{ff0f}', '\u{2044}', '\u{2215}', '\u{29f8}', '\u{2571}'];
 
-/// A line that seems to begin with a command.
+/// A hidden command.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Disguised {
-    /// Which one, as far as that can be told: it may be mistyped.
+    /// The command, also for a mistyped word; `None` if the word is like none of them.
     pub meant: Option<&'static Spec>,
 }
 
-/// Whether [`find`] may find something in one of these lines. Says no to nearly all that have no slash in them.
+/// Returns whether [`find`] may find something in one of these lines: a fast check that is `false` for nearly all lines
+/// without a slash.
 pub fn is_worth_a_look(lines: &[u8]) -> bool {
     let has = |slash: &char| memmem::find(lines, slash.encode_utf8(&mut [0; 4]).as_bytes()).is_some();
     has(&SLASHES[0]) || (!lines.is_ascii() && SLASHES.iter().any(has))
 }
 
-/// Returns whether a line, without its LF, seems to begin with a command although [`command::read`] sees none. Behind
-/// blanks alone it has to be a known one, or nearly so: people indent what they paste.
+/// Returns the hidden command at the beginning of a line, which has no LF; `None` if there is none, or if
+/// [`command::read`] sees it. Behind blanks alone, only a word counts that is a command or nearly one: people indent
+/// what they paste.
 pub fn find(line: &[u8]) -> Option<Disguised> {
     if line.starts_with(b"/") || !is_worth_a_look(line) {
         return None;
     }
-    // With `raw` it comes as it was sent.
+    // With `raw` the line is not clean yet.
     let mut clean = Vec::with_capacity(line.len());
     text::clean(&text::take_back(line), &mut clean);
     let text = std::str::from_utf8(&clean).ok()?;
     let seen = from_first_seen(text);
     let rest = seen.strip_prefix(SLASHES)?;
-    // Two of them say one.
+    // Two slashes say one.
     if from_first_seen(rest).starts_with(SLASHES) {
         return None;
     }
@@ -55,7 +57,7 @@ pub fn find(line: &[u8]) -> Option<Disguised> {
     (meant.is_some() || (is_hidden && is_word)).then_some(Disguised { meant })
 }
 
-/// The text from its first visible character on.
+/// Returns the text from its first visible character on.
 fn from_first_seen(mut text: &str) -> &str {
     while let Some(rest) = without_control(text).or_else(|| text.strip_prefix(is_unseen)) {
         text = rest;
@@ -63,7 +65,8 @@ fn from_first_seen(mut text: &str) -> &str {
     text
 }
 
-/// The text behind what cleaning makes of a control byte, a byte that is not UTF-8, or of what a key sends.
+/// Returns the text behind what cleaning makes of a control byte, of a byte that is not UTF-8, or of the bytes that a
+/// key sends. `None` if the text begins with none of these.
 fn without_control(text: &str) -> Option<&str> {
     if let Some(rest) = text.strip_prefix("^[") {
         return Some(without_key(rest));
@@ -79,23 +82,24 @@ fn without_control(text: &str) -> Option<&str> {
     is_hex(code).then(|| if is_csi { without_sequence(rest) } else { rest })
 }
 
-/// The text behind the rest of what a key sends after ESC.
+/// Returns the text behind the bytes that a key sends after ESC.
 fn without_key(text: &str) -> &str {
     if let Some(rest) = text.strip_prefix('[') {
-        // The function keys of the Linux console have two of them.
+        // The function keys of the Linux console send two of them (console_codes(4)).
         return without_sequence(rest.strip_prefix('[').unwrap_or(rest));
     }
     if let Some(rest) = text.strip_prefix(']') {
-        // What a terminal says of its title or its colours, up to BEL or ESC \\.
+        // A report of the terminal about its title or colours, up to BEL or ESC \\ (ECMA-48, 8.3.89: OSC).
         let end = rest.find("^G").or_else(|| rest.find("^[\\"));
         return end.map_or(rest, |end| rest[end + 2..].strip_prefix('\\').unwrap_or(&rest[end + 2..]));
     }
-    // One letter, for Alt; two, for some function keys.
+    // Alt and a key send one letter, some function keys `O` and a letter.
     let rest = text.strip_prefix('O').unwrap_or(text);
     rest.strip_prefix(|c: char| c.is_ascii_alphabetic()).unwrap_or(rest)
 }
 
-/// The text behind the rest of a control sequence: parameters, intermediate bytes, and the final one (ECMA-48, 5.4).
+/// Returns the text behind the rest of a control sequence: parameters, intermediate bytes and the final byte (ECMA-48,
+/// 5.4).
 fn without_sequence(text: &str) -> &str {
     let rest = text.trim_start_matches(|c| matches!(c, '0'..='?'));
     let rest = rest.trim_start_matches(|c| matches!(c, ' '..='/'));
@@ -106,8 +110,8 @@ fn is_hex(code: &str) -> bool {
     !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether a character shows nothing where it stands alone: blanks, what is ignored by default (UAX 44), marks without a
-/// letter to stand on.
+/// Returns whether a character shows nothing if it stands alone: white space, a default ignorable code point (UAX 44),
+/// or a combining mark.
 fn is_unseen(c: char) -> bool {
     let is_ignorable = matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -1,9 +1,9 @@
-//! Foreign protocols: recognises from its first bytes who does not speak to a chat.
+//! Foreign protocols: recognises a client of another protocol by its first bytes.
 //!
-//! The session shows [`Opening`] the bytes of every read until it is decided, before it passes any line on. On a
-//! [`Foreign`] it answers with one notice and closes: otherwise a scanner's bytes would be said to the room. The first
-//! line decides, and what came in the same read behind it. Never takes a person's line such as `GET well soon` or
-//! `EHLO world` for a request.
+//! The session calls [`Opening::feed`] with the bytes of every read until that is decided, before it passes on any
+//! line. If it gets a [`Foreign`], it sends one notice and closes the connection: otherwise the bytes of a scanner
+//! would go to the room. The first line decides, with the bytes behind it in the same read. A line such as `GET well
+//! soon` or `EHLO world` is never taken for a request.
 
 use std::net::IpAddr;
 
@@ -12,30 +12,31 @@ use serde::{Deserialize, Serialize};
 
 use super::FOREIGN_BYTES;
 
-/// What does not belong on this port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A protocol that does not belong on this port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Foreign {
-    /// A ClientHello: `https://`, `openssl s_client`, a scanner.
+    /// A ClientHello (RFC 8446, 4.1.2): `https://`, `openssl s_client`, a scanner.
     Tls,
-    /// A request line: a browser, `curl`, a health check.
+    /// A request line (RFC 9112, 3): a browser, `curl`, a health check.
     Http,
-    /// A request line of a protocol that has the form of HTTP's: RTSP, SIP, ICAP.
+    /// A request line of a protocol like HTTP: RTSP, SIP, ICAP.
     Request,
-    /// A version banner: `ssh`.
+    /// A version banner (RFC 4253, 4.2): `ssh`.
     Ssh,
     /// A command as an array: `redis-cli` (RESP).
     Redis,
     /// A greeting with a domain: a mail server (RFC 5321, 4.1.1.1).
     Smtp,
-    /// A header in front of a connection that a load balancer passes on (PROXY protocol, versions 1 and 2).
+    /// The header that a load balancer puts before a connection (PROXY protocol, versions 1 and 2).
     Proxy,
     /// A connection request: a remote desktop (TPKT, RFC 1006).
     Rdp,
-    /// Text, but in UTF-16: Windows PowerShell redirects like that.
+    /// Text in UTF-16, as Windows PowerShell redirects it.
     Utf16,
 }
 
-/// What the bytes so far say about one protocol; more bytes never change a [`Match::Yes`] or a [`Match::No`].
+/// Whether the bytes so far belong to a protocol. More bytes never change [`Match::Yes`] or [`Match::No`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Match {
     No,
@@ -43,10 +44,10 @@ enum Match {
     Yes,
 }
 
-/// Recognises one protocol from the bytes so far.
+/// Recognises a protocol by the bytes so far.
 type Recognise = fn(&[u8]) -> Match;
 
-/// How each is recognised.
+/// Every protocol, with the function that recognises it.
 const PROTOCOLS: [(Foreign, Recognise); 9] = [
     (Foreign::Tls, tls),
     (Foreign::Http, http),
@@ -60,12 +61,12 @@ const PROTOCOLS: [(Foreign, Recognise); 9] = [
 ];
 
 impl Foreign {
-    /// Everything that is recognised.
+    /// Returns every protocol that chatd recognises.
     pub fn all() -> impl Iterator<Item = Self> {
         PROTOCOLS.iter().map(|(foreign, _)| *foreign)
     }
 
-    /// The line that explains the port, a notice without its LF.
+    /// Returns the sentence of the notice.
     pub fn notice(self) -> &'static str {
         match self {
             Foreign::Tls => "this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
@@ -82,7 +83,7 @@ impl Foreign {
         }
     }
 
-    /// The name for logs and counters.
+    /// Returns the name for the log file.
     pub fn name(self) -> &'static str {
         match self {
             Foreign::Tls => "tls",
@@ -98,18 +99,20 @@ impl Foreign {
     }
 }
 
-/// The beginning of a session, for as long as it may be foreign: a plain value, taken out and put back like the framer.
+/// The first bytes of a session, until it is decided whether they belong to another protocol: a plain value, which a
+/// snapshot stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
-    /// The first bytes, at most [`FOREIGN_BYTES`]; none once that is decided.
+    /// The first bytes, at most [`FOREIGN_BYTES`]; empty once it is decided.
     #[serde(default, with = "serde_bytes")]
     pub begun: Vec<u8>,
-    /// Whether the answer is known.
+    /// Whether it is decided.
     pub decided: bool,
 }
 
 impl Opening {
-    /// Takes the next bytes as they were read. Returns what they are as soon as that is known, once.
+    /// Takes the bytes of the next read. Returns the protocol once, as soon as it is known; `None` before, after that,
+    /// and for a chat.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Foreign> {
         if self.decided {
             return None;
@@ -118,7 +121,8 @@ impl Opening {
         self.decide()
     }
 
-    /// Nothing more has arrived for now. A CR that came last may end the line: then that decides.
+    /// Call this when there is nothing more to read for now. A CR that came last then ends the line, and the line
+    /// decides.
     pub fn pause(&mut self) -> Option<Foreign> {
         if self.decided || !self.begun.ends_with(b"\r") {
             return None;
@@ -141,13 +145,14 @@ impl Opening {
         found
     }
 
-    /// Whether there is no more reason to ask.
+    /// Returns whether it is decided, so that there is no reason to call [`Opening::feed`] again.
     pub fn is_decided(&self) -> bool {
         self.decided
     }
 }
 
-/// How far `head` has followed `start`: [`Match::Yes`] when it is there with at least one byte more.
+/// Returns [`Match::Yes`] if `head` is `start` and a byte for which `next` is true, [`Match::Maybe`] if it can become
+/// that.
 fn follows(head: &[u8], start: &[u8], next: impl Fn(u8) -> bool) -> Match {
     match head.strip_prefix(start) {
         Some([first, ..]) if next(*first) => Match::Yes,
@@ -157,7 +162,7 @@ fn follows(head: &[u8], start: &[u8], next: impl Fn(u8) -> bool) -> Match {
     }
 }
 
-/// The better of two.
+/// Returns the better of two matches.
 fn either(one: Match, other: Match) -> Match {
     match (one, other) {
         (Match::Yes, _) | (_, Match::Yes) => Match::Yes,
@@ -166,8 +171,8 @@ fn either(one: Match, other: Match) -> Match {
     }
 }
 
-/// The head of a TLS record of handshake type: 0x16, major version 3, a minor version up to TLS 1.3's. Or that of a
-/// ClientHello in the form of SSL 2 (RFC 5246, E.2).
+/// Recognises a TLS handshake record (RFC 8446, 5.1): 0x16, major version 3, minor version up to 4. Or a ClientHello in
+/// the form of SSL 2 (RFC 5246, E.2).
 fn tls(head: &[u8]) -> Match {
     match head {
         [0x16] | [0x16, 0x03] => Match::Maybe,
@@ -178,18 +183,18 @@ fn tls(head: &[u8]) -> Match {
     }
 }
 
-/// `SSH-2.0-` or `SSH-1.` with something behind it (RFC 4253, 4.2): `SSH-2.0- is new` is a line like any other.
+/// Recognises `SSH-2.0-` or `SSH-1.` and a printable byte (RFC 4253, 4.2). `SSH-2.0- is new` is a chat line.
 fn ssh(head: &[u8]) -> Match {
     let is_word = |next: u8| next.is_ascii_graphic();
     either(follows(head, b"SSH-2.0-", is_word), follows(head, b"SSH-1.", is_word))
 }
 
-/// The header of a TPKT: version 3, a reserved NUL.
+/// Recognises a TPKT header: version 3 and a reserved byte, which is 0 (RFC 1006, 6).
 fn rdp(head: &[u8]) -> Match {
     follows(head, &[3], |next| next == 0)
 }
 
-/// `*2`, CR LF, and `$` in the same read: `*2` alone may be a person's.
+/// Recognises `*2`, CR LF, `$` and a digit in the same read (RESP). `*2` alone may be a chat line.
 fn redis(head: &[u8]) -> Match {
     let Some(rest) = head.strip_prefix(b"*") else { return Match::No };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -200,7 +205,8 @@ fn redis(head: &[u8]) -> Match {
     }
 }
 
-/// `PROXY TCP4`, two addresses, two ports and no more in the line, `PROXY UNKNOWN`, or the signature of version 2.
+/// Recognises a line of `PROXY TCP4` or `PROXY TCP6`, two addresses and two ports; a line of `PROXY UNKNOWN`; or the
+/// signature of version 2 (HAProxy, proxy-protocol.txt).
 fn proxy(head: &[u8]) -> Match {
     let signature = follows(head, b"\r\n\r\n\0\r\nQUIT", |next| next == b'\n');
     let Some(rest) = head.strip_prefix(b"PROXY ") else {
@@ -219,14 +225,14 @@ fn proxy(head: &[u8]) -> Match {
     }
 }
 
-/// A byte order mark, or NUL in every second place of the first four bytes or of a line that is shorter.
+/// Recognises a byte order mark, or NUL as every second byte of the first four, or of a shorter line.
 fn utf16(head: &[u8]) -> Match {
     match *head {
         [0xfe] | [0xff] | [0xff, 0xfe] | [0xff, 0xfe, _] => Match::Maybe,
         [0xfe, 0xff, ..] => Match::Yes,
         [0xff, 0xfe, _, ref rest @ ..] => marked(rest),
         [b'\r', 0, b'\n', 0, ..] => Match::Yes,
-        // Telnet's Enter may be CR NUL.
+        // Enter in telnet may send CR NUL (RFC 854).
         [b'\r', 0, _, ..] => Match::No,
         [0, 0, ..] => Match::No,
         [0, _, 0, 1..=255, ..] | [1..=255, 0, 1..=255, 0, ..] | [1..=255, 0, b'\n', ..] => Match::Yes,
@@ -235,8 +241,8 @@ fn utf16(head: &[u8]) -> Match {
     }
 }
 
-/// What stands behind FF FE and a byte. Telnet's IAC DONT begins the same way: then text comes, or another command. In
-/// UTF-16 there is a byte before the line ends that stands in no text.
+/// Decides about the bytes after FF FE and one more. The telnet command IAC DONT begins with FF FE too, and then text
+/// or another command comes. UTF-16 has a byte before the end of the line that no text has.
 fn marked(rest: &[u8]) -> Match {
     let text = &rest[..memchr(0xff, rest).unwrap_or(rest.len())];
     let is_odd = |at: usize| match text[at] {
@@ -253,17 +259,16 @@ fn marked(rest: &[u8]) -> Match {
     }
 }
 
-/// What a line has that looks like a request: `METHOD SP target SP NAME/`. The words that are there so far, and whether
-/// the line has ended.
+/// A line that looks like a request: `METHOD SP target SP NAME/`, as far as it has arrived.
 struct RequestLine<'h> {
     target: &'h [u8],
-    /// Nothing before the second space.
+    /// The text after the second space; `None` before that has arrived.
     version: Option<&'h [u8]>,
     has_ended: bool,
 }
 
 impl<'h> RequestLine<'h> {
-    /// The parts of a line; none if its beginning is no method and target.
+    /// Returns the parts of the first line; `None` if it does not begin with a method and a target.
     fn parse(head: &'h [u8]) -> Option<Self> {
         let end = memchr(b'\n', head);
         let line = &head[..end.unwrap_or(head.len())];
@@ -281,21 +286,21 @@ impl<'h> RequestLine<'h> {
         is_target.then_some(Self { target, version, has_ended: end.is_some() })
     }
 
-    /// The name of the protocol, and what stands behind the slash.
+    /// Returns the name of the protocol, and the text behind the slash.
     fn protocol(&self) -> Option<(&'h [u8], &'h [u8])> {
         let version = self.version?;
         let at = memchr(b'/', version)?;
         Some((&version[..at], &version[at + 1..]))
     }
 
-    /// It may still become one.
+    /// Returns whether the line can still become a request.
     fn is_open(&self) -> bool {
         let is_name = |version: &[u8]| version.iter().all(u8::is_ascii_uppercase);
         !self.has_ended && self.version.is_none_or(|version| is_name(version) || self.protocol().is_some())
     }
 }
 
-/// `METHOD target HTTP/1`; or a target so long that nobody has typed it.
+/// Recognises `METHOD target HTTP/1`; or a target that is longer than anybody types.
 fn http(head: &[u8]) -> Match {
     let Some(line) = RequestLine::parse(head) else { return Match::No };
     let is_long = head.len() == FOREIGN_BYTES && line.version.is_none() && line.target.starts_with(b"/");
@@ -309,7 +314,7 @@ fn http(head: &[u8]) -> Match {
     }
 }
 
-/// `METHOD target SIP/2.0` and no more in the line: `MOVE it PYTHON/3.9` is a person's.
+/// Recognises a line of `METHOD target SIP/2.0`, or of RTSP or ICAP. `MOVE it PYTHON/3.9` is a chat line.
 fn request(head: &[u8]) -> Match {
     let Some(line) = RequestLine::parse(head) else { return Match::No };
     let has_target = line.target.iter().any(|byte| matches!(byte, b':' | b'/' | b'*'));
@@ -324,7 +329,7 @@ fn request(head: &[u8]) -> Match {
     }
 }
 
-/// `EHLO` or `HELO` and a domain or an address in brackets, and no more in the line: `EHLO world` may be a person's.
+/// Recognises a line of `EHLO` or `HELO` and a domain or an address in brackets. `EHLO world` may be a chat line.
 fn smtp(head: &[u8]) -> Match {
     let (word, rest) = head.split_at(head.len().min(5));
     let starts = |start: &[u8]| start.len() >= word.len() && start[..word.len()].eq_ignore_ascii_case(word);
@@ -336,7 +341,7 @@ fn smtp(head: &[u8]) -> Match {
     if is_domain(domain) || is_literal(domain) { Match::Yes } else { Match::No }
 }
 
-/// A name of at least two labels, or that of every machine for itself.
+/// Returns whether the text is a domain of at least two labels, or `localhost`.
 fn is_domain(text: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut labels = text.split('.');
@@ -344,7 +349,7 @@ fn is_domain(text: &str) -> bool {
     (are_labels && text.contains('.')) || text.eq_ignore_ascii_case("localhost")
 }
 
-/// An address in brackets (RFC 5321, 4.1.3).
+/// Returns whether the text is an address in brackets (RFC 5321, 4.1.3).
 fn is_literal(text: &str) -> bool {
     let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let ip = inside.map(|ip| ip.strip_prefix("IPv6:").unwrap_or(ip));

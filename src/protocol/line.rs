@@ -1,11 +1,12 @@
-//! Framing: cuts the byte stream of one session into lines.
+//! Framing: cuts the byte stream of a session into lines.
 //!
-//! A line ends with LF; CR LF and CR NUL count as LF. Where the first line ends in a bare CR, all of them do. What a
-//! backspace took back on the sender's screen is taken back; then lines come out cleaned, each ended by one LF. A line
-//! longer than `max_line` is dropped up to its ending and counted. The session calls [`Framer::feed`] with every
-//! read, [`Framer::pause`] when that was all there was, and [`Framer::finish`] at the end of the stream. The framer
-//! holds the bytes of an unfinished line and nothing else: no memory between lines, never more than `max_line` inside of
-//! one, never work that grows with the number of reads a line took.
+//! A line ends with LF, and CR LF and CR NUL count as LF. If the first line ends in a bare CR, every CR ends a line.
+//! The framer applies backspaces, cleans each line ([`text`]), and ends it with one LF. It drops a line longer than
+//! `max_line` up to its ending, and counts it. The session calls [`Framer::feed`] with every read, [`Framer::pause`]
+//! when there is nothing more to read for now, and [`Framer::finish`] at the end of the stream.
+//!
+//! The framer holds only the bytes of an unfinished line: no memory between lines, and at most `max_line` bytes within
+//! one. Its work does not grow with the number of reads that a line takes.
 
 use super::SHOWN_GROWTH;
 use super::telnet::{IAC, Telnet};
@@ -13,39 +14,41 @@ use super::text::{self, BACKSPACE, DELETE};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter, memrchr};
 use serde::{Deserialize, Serialize};
 
-/// What some programs of Windows begin a stream with: a byte order mark in UTF-8.
+/// The byte order mark in UTF-8, with which some Windows programs begin a stream.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// How the lines of a session are read. May change between two reads (a reload).
+/// How to read the lines of a session. A reload may change the rules between two reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Most bytes in a line, after telnet's are taken out, before cleaning, its ending not counted.
+    /// Most bytes of a line: without telnet commands, before cleaning, without its ending.
     pub max_line: usize,
-    /// Leave every byte as it is: lines end at LF alone, nothing is cleaned, telnet is not understood.
+    /// Whether to leave every byte as it is: only LF ends a line, and neither cleaning nor telnet applies.
     pub raw: bool,
 }
 
-/// What came out of the stream. Calls append; the session clears it when it has passed everything on.
+/// What came out of the stream. The calls of [`Framer`] append to it; the session clears it when it has passed
+/// everything on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Framed {
-    /// Clean lines, each ended by exactly one LF.
+    /// Clean lines, each with exactly one LF.
     pub text: Vec<u8>,
-    /// How many lines `text` holds.
+    /// Number of lines in `text`.
     pub lines: u32,
-    /// Lines dropped for their length, counted when they pass it: once each, ended or not.
+    /// Number of lines dropped because they were too long. Each counts once, when it passes `max_line`.
     pub too_long: u32,
-    /// Lines cut off at [`SHOWN_GROWTH`] times `max_line`: they are in `text`.
+    /// Number of lines cut at [`SHOWN_GROWTH`] times `max_line`. They are in `text`.
     pub cut: u32,
-    /// A line is in UTF-16, or was: nothing of it and of what came after it is in `text`.
+    /// Whether a line is in UTF-16. Then `text` has neither that line nor any after it.
     pub is_utf16: bool,
-    /// There was a telnet command.
+    /// Whether there was a telnet command.
     pub has_telnet: bool,
-    /// Telnet answers owed to the sender; over the stream never more bytes than it has sent.
+    /// Telnet answers to the sender: over the whole stream, never more bytes than it has sent.
     pub reply: Vec<u8>,
 }
 
 impl Framed {
-    /// Empties it for the next read; the buffers keep their memory, since all sessions of a thread share them.
+    /// Empties everything for the next read. The buffers keep their memory, because all sessions of a thread share
+    /// them.
     pub fn clear(&mut self) {
         self.text.clear();
         self.reply.clear();
@@ -54,58 +57,58 @@ impl Framed {
     }
 }
 
-/// What the last byte has to do with the ending of a line.
+/// Whether the last byte belongs to a line ending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
-    /// Nothing.
+    /// It does not.
     #[default]
     None,
-    /// It was CR: the next byte says whether that is half an ending or text.
+    /// It was CR. The next byte decides whether that is half a line ending or text.
     Cr,
-    /// It was CR and the line was finished there: an LF or NUL that comes next belongs to it.
+    /// It was CR, and it ended the line. An LF or NUL that comes next belongs to it.
     Finished,
 }
 
 /// What ends the lines of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LineEnd {
-    /// Nobody knows: the first line has not ended yet.
+    /// Not known yet: the first line has not ended.
     #[default]
     Unknown,
-    /// The first line has ended at a CR, and nothing more has arrived: an LF or NUL may still follow.
+    /// The first line ended at a CR, and nothing more has arrived. An LF or NUL may still follow.
     First,
-    /// LF, CR LF or CR NUL. A CR elsewhere is text: a progress bar draws itself anew with it.
+    /// LF, CR LF or CR NUL. Any other CR is text: a progress bar sends it to draw itself anew.
     Lf,
     /// A bare CR, or any of the others.
     Cr,
 }
 
 impl LineEnd {
-    /// That of a session whose state says nothing of it: it is of a version that knew no other.
+    /// Returns the line end for a snapshot without one: version 1 knew no other.
     fn of_version_1() -> Self {
         Self::Lf
     }
 }
 
-/// All that framing has to remember between two reads: a plain value that can be taken out and put back.
+/// The state of framing between two reads: a plain value, which a snapshot stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Framer {
-    /// The line so far, telnet taken out, not yet cleaned; without LF. No memory is held while it is empty.
+    /// The unfinished line, without telnet commands, not cleaned yet. Holds no memory while it is empty.
     #[serde(with = "serde_bytes")]
     pub unfinished: Vec<u8>,
-    /// The line is too long, already counted, and dropped up to its ending; `unfinished` is empty.
+    /// Whether the line is too long. It is counted already, and dropped up to its ending; `unfinished` is empty.
     pub dropping: bool,
-    /// Whether a CR came last; it is not in `unfinished`, and does not count for its length.
+    /// Whether a CR came last. It is not in `unfinished`, and does not count for the length.
     pub ending: Ending,
-    /// Where in a telnet command the stream stands.
+    /// Position within a telnet command.
     pub telnet: Telnet,
-    /// What ends its lines.
+    /// What ends the lines of this connection.
     #[serde(default = "LineEnd::of_version_1")]
     pub line_end: LineEnd,
 }
 
 impl Framer {
-    /// Takes the next bytes of the stream, and appends every line that they complete to `out`.
+    /// Takes the next bytes of the stream, and appends to `out` every line that they complete.
     pub fn feed(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
         if rules.raw {
             self.stop_waiting(rules, out);
@@ -117,8 +120,8 @@ impl Framer {
         self.frame(bytes, rules, out);
     }
 
-    /// Nothing more has arrived for now. A first line that stands at a CR then has ended there: a client that ends lines with CR
-    /// alone waits for an answer to it. An LF or NUL that comes next still belongs to it.
+    /// Call this when there is nothing more to read for now. Ends a first line whose last byte is CR: a client that
+    /// ends lines with CR alone waits for an answer to it. An LF or NUL that comes next still belongs to that CR.
     pub fn pause(&mut self, rules: Rules, out: &mut Framed) {
         if rules.raw || self.line_end != LineEnd::Unknown || self.ending != Ending::Cr {
             return;
@@ -130,8 +133,8 @@ impl Framer {
         (self.line_end, self.ending) = (LineEnd::First, Ending::Finished);
     }
 
-    /// The stream has ended, or has paused for long enough: what is unfinished counts as a line, and a line that is being
-    /// dropped has ended. Half a telnet command goes on with the next bytes.
+    /// Call this at the end of the stream, or after a pause of `flush_after`. Appends the unfinished line to `out`, and
+    /// ends a line that is being dropped. The next bytes still complete half a telnet command.
     pub fn finish(&mut self, rules: Rules, out: &mut Framed) {
         if rules.raw {
             self.stop_waiting(rules, out);
@@ -143,24 +146,24 @@ impl Framer {
             self.end_line(rules, out);
             self.ending = Ending::Finished;
         } else if self.is_begun() {
-            // A reload may have made it too long just now.
+            // A reload may have lowered `max_line` since.
             self.hold(&[], rules, out);
             self.end_line(rules, out);
         }
     }
 
-    /// Whether [`finish`](Self::finish) would make a line of what is held (unless that line is too long).
+    /// Returns whether [`finish`](Self::finish) would append a line (unless a reload has made it too long).
     pub fn has_unfinished(&self) -> bool {
         let waiting = self.ending == Ending::Cr || self.telnet.has_lone_iac();
         !self.dropping && (waiting || !self.unfinished.is_empty())
     }
 
-    /// Whether [`finish`](Self::finish) would end a line, also one that is being dropped.
+    /// Returns whether [`finish`](Self::finish) would end a line, also one that is being dropped.
     pub fn is_begun(&self) -> bool {
         self.dropping || self.has_unfinished()
     }
 
-    /// A reload has made the session raw: what waited for its next byte is plain text now.
+    /// Makes text of a CR or IAC that waits for the byte after it: a reload has turned `raw` on.
     fn stop_waiting(&mut self, rules: Rules, out: &mut Framed) {
         if self.ending == Ending::Cr {
             self.hold(b"\r", rules, out);
@@ -171,8 +174,8 @@ impl Framer {
         (self.ending, self.telnet) = (Ending::None, Telnet::Text);
     }
 
-    /// Cuts text (telnet is out) into lines: the one begun earlier, then all that are clean in one piece, then,
-    /// if there is anything to clean, one at a time.
+    /// Cuts text without telnet commands into lines: first the unfinished line, then all others in one piece if they
+    /// are clean, and otherwise one at a time.
     fn frame(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
         if self.line_end == LineEnd::First
             && let Some(first) = text.first()
@@ -198,7 +201,7 @@ impl Framer {
         self.begin(rest, rules, out);
     }
 
-    /// The same where a CR ends a line as well: at once, and an LF or NUL that comes next belongs to it.
+    /// Cuts text into lines where every CR ends one, at once. An LF or NUL that comes next belongs to the CR.
     fn frame_by_cr(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
         let mut rest = self.settle_cr(text, rules, out);
         while let Some(at) = memchr2(b'\r', b'\n', rest) {
@@ -212,7 +215,7 @@ impl Framer {
         self.hold(rest, rules, out);
     }
 
-    /// Goes on with the line begun earlier, if there is one, or with the first; returns what comes after it.
+    /// Completes the unfinished line, or the first line. Returns the text after it.
     fn go_on<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
         let text = self.settle_cr(text, rules, out);
         let is_first = self.line_end == LineEnd::Unknown && !rules.raw;
@@ -228,7 +231,7 @@ impl Framer {
         after
     }
 
-    /// Decides about a CR that came last, now that the byte after it is here.
+    /// Decides about a CR at the end of the text before, by the first byte of `text`. Returns the rest of `text`.
     fn settle_cr<'t>(&mut self, text: &'t [u8], rules: Rules, out: &mut Framed) -> &'t [u8] {
         let [first, after @ ..] = text else { return text };
         match (std::mem::take(&mut self.ending), first) {
@@ -243,7 +246,7 @@ impl Framer {
         after
     }
 
-    /// Keeps text without an ending, or with the first half of one.
+    /// Stores text that has no line ending, or the first half of one.
     fn begin(&mut self, text: &[u8], rules: Rules, out: &mut Framed) {
         match text.strip_suffix(b"\r") {
             Some(line) if !rules.raw => {
@@ -259,7 +262,7 @@ impl Framer {
         }
     }
 
-    /// Adds to the unfinished line, or drops it all if that is too long.
+    /// Adds to the unfinished line, or drops the line if it becomes too long.
     fn hold(&mut self, bytes: &[u8], rules: Rules, out: &mut Framed) {
         let len = self.unfinished.len() + bytes.len();
         if self.dropping {
@@ -280,21 +283,21 @@ impl Framer {
             return;
         }
         if len > self.unfinished.capacity() {
-            // Doubling, but never past the limit: Vec's own growth may take twice as much.
+            // Doubles the memory, but not past the limit: `Vec` itself could take twice the limit.
             let capacity = len.max(2 * self.unfinished.len()).min(rules.max_line);
             self.unfinished.reserve_exact(capacity - self.unfinished.len());
         }
         self.unfinished.extend_from_slice(bytes);
     }
 
-    /// No first line is that long: there are CRs in it, and each has ended one.
+    /// Takes a first line that is too long and has CRs in it for several lines that end with CR.
     fn hold_behind_crs(&mut self, ended: &[u8], begun: &[u8], rules: Rules, out: &mut Framed) {
         self.line_end = LineEnd::Cr;
         without_bom(ended).split(|&byte| byte == b'\r').for_each(|line| push_line(line, rules, out));
         self.hold(begun, rules, out);
     }
 
-    /// The line is complete: it goes out, unless it was being dropped, and its memory is given back.
+    /// Ends the line: appends it to `out`, unless it was being dropped, and frees its memory.
     fn end_line(&mut self, rules: Rules, out: &mut Framed) {
         let line = std::mem::take(&mut self.unfinished);
         let is_first = self.line_end == LineEnd::Unknown && !rules.raw;
@@ -311,7 +314,7 @@ fn without_bom(line: &[u8]) -> &[u8] {
     line.strip_prefix(BOM).unwrap_or(line)
 }
 
-/// The first line without its ending, and what comes after it; none if no ending is there.
+/// Returns the first line without its ending, and the text after it; `None` if there is no ending.
 fn split_line(text: &[u8], raw: bool) -> Option<(&[u8], &[u8])> {
     if raw {
         let at = memchr(b'\n', text)?;
@@ -349,8 +352,8 @@ fn push_line(line: &[u8], rules: Rules, out: &mut Framed) {
     out.lines += 1;
 }
 
-/// Appends lines, each ended by LF, that need no cleaning. Not one by one: all up to the last LF that stands
-/// within `max_line` must be short enough, so the search leaps from there.
+/// Appends lines, each with LF, that need no cleaning. Does not look at each of them: all lines up to the last LF
+/// within `max_line` bytes are short enough, so the search goes on from there.
 fn push_clean_lines(mut lines: &[u8], max_line: usize, out: &mut Framed) {
     let mut good = 0;
     while lines.len() - good > max_line {

@@ -1,8 +1,8 @@
 //! Names: what a member, or a room, is called.
 //!
-//! A name has letters and digits of one script, `-` and `_`, and stands for everything that looks like it (Unicode
-//! TR 39): whoever holds it can be mistaken for nobody else. This says what a name may be and what it looks like; who
-//! holds it is the hub's to know. No name contains anything that has a meaning in a line of chatd's own.
+//! A name has letters and digits of one script, `-` and `_`. Two names that look alike count as the same (UTS 39), so
+//! no member can be mistaken for another. This file has the rules for a name and what it looks like; `chat::names`
+//! knows who holds it. No name contains a character that has a meaning in the lines that chatd makes.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::{GeneralSecurityProfile, MixedScript, confusable_detection::skeleton};
 
-/// The most characters in a name, in NFC.
+/// Most characters of a name, in NFC (UAX 15).
 pub const MAX_NAME: usize = 24;
 
-/// The most characters in what is kept as a name: `guest` and the longest number are a little longer than others.
+/// Most characters of a name in a snapshot: `guest` and the longest number have more than [`MAX_NAME`].
 const MAX_KEPT: usize = 32;
 
-/// The most marks on a letter, taken apart (NFD): two in Vietnamese, or in Thai.
+/// Most combining marks on a letter, in NFD: Vietnamese and Thai need two.
 pub const MOST_MARKS: usize = 2;
 
-/// What guests are called, before their number.
+/// The name of a guest, before its number.
 pub const GUEST: &str = "guest";
 
-/// What users of the machine are called whose login name cannot be shown, before their number.
+/// The name of a user whose login name cannot be shown, before the user ID.
 const USER: &str = "uid";
 
-/// Names that would look like chatd's own words.
+/// Names that chatd reserves, because they look like its own words.
 const RESERVED: [&str; 3] = ["chatd", "server", "you"];
 
-/// What a member or a room is called.
+/// The name of a member or a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Name {
@@ -37,11 +37,11 @@ pub struct Name {
     keys: Box<[Box<str>]>,
 }
 
-/// A name as it is handed over to another process.
+/// A name as a snapshot has it.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     text: String,
-    /// It is that of a guest.
+    /// Whether it is the name of a guest.
     guest: bool,
 }
 
@@ -51,7 +51,8 @@ impl From<Name> for Kept {
     }
 }
 
-/// Has been checked for more than this when it was taken: this is for what is no name at all.
+/// Checks less than [`Name::parse`]: the name was checked when it was taken. This only refuses what cannot be a name at
+/// all.
 impl TryFrom<Kept> for Name {
     type Error = NameError;
 
@@ -72,7 +73,7 @@ impl TryFrom<Kept> for Name {
 }
 
 impl Name {
-    /// A name as somebody has typed it, in NFC.
+    /// Returns the name that a member has typed, in NFC.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -83,12 +84,12 @@ impl Name {
         if name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
-    /// The name of a guest, `guest7`: [`Name::parse`] accepts none that looks like it.
+    /// Returns the name of a guest: `guest7`. [`Name::parse`] refuses every name that looks like one.
     pub fn guest(number: u64) -> Self {
         Self { text: format!("{GUEST}{number}").into(), keys: Box::default() }
     }
 
-    /// The name with which somebody logs in to the machine: it may also have dots, and begin with `_`.
+    /// Returns the name of a login on this machine. It can also have dots, and begin with `_`.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -104,26 +105,27 @@ impl Name {
         if is_number || name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
-    /// The name of a user who has none that can be shown, as somebody has typed it.
+    /// Returns the name of [`Name::user`] that a member has typed.
     ///
     /// # Errors
-    /// It is none.
+    /// [`NameError::Reserved`] if `text` is not `uid` and a number.
     pub fn of_user(text: &str) -> Result<Self, NameError> {
         let uid = text.strip_prefix(USER).and_then(|number| number.parse().ok());
         uid.map(Self::user).ok_or(NameError::Reserved)
     }
 
-    /// The name of a user who has none that can be shown, `uid1000`: [`Name::login`] accepts none that looks like it.
+    /// Returns the name of a user whose login name cannot be shown: `uid1000`. [`Name::login`] refuses every name that
+    /// looks like one.
     pub fn user(uid: u32) -> Self {
         Self::from_checked(format!("{USER}{uid}"))
     }
 
-    /// Says whether this is the name of a guest.
+    /// Returns whether this is the name of a guest.
     pub fn is_guest(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// A name that chatd itself gives.
+    /// Returns a name that chatd itself gives. Checks nothing.
     pub fn known(text: &'static str) -> Self {
         Self::from_checked(text.to_owned())
     }
@@ -141,23 +143,23 @@ impl Name {
         Self { text: text.into(), keys: keys.into() }
     }
 
-    /// The name as it is shown.
+    /// Returns the name as it is shown.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it looks like, in upper case, in lower case and as it stands: of two names that have one of these in
-    /// common, only one may be in use. A guest's has none.
+    /// Returns what the name looks like, as it stands, in upper case and in lower case (UTS 39, 4: skeletons). Of two
+    /// names that have one of these in common, only one can be in use. The name of a guest has none.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| &**key)
     }
 
-    /// Says whether one could be mistaken for the other.
+    /// Returns whether one name can be mistaken for the other.
     pub fn looks_like(&self, other: &Self) -> bool {
         self.keys().any(|key| other.keys().any(|others| key == others))
     }
 
-    /// Says whether it begins like that.
+    /// Returns whether the name looks as if it begins with `word`.
     fn has_key_before(&self, word: &'static str) -> bool {
         let word = Self::known(word);
         self.keys().any(|key| word.keys().any(|word| key.starts_with(word)))
@@ -174,7 +176,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// Says which rule of form `text`, which is in NFC, breaks.
+/// Checks the form of `text`, which has to be in NFC.
+///
+/// # Errors
+/// The first rule that it breaks.
 fn check(text: &str) -> Result<(), NameError> {
     let first = text.chars().next().ok_or(NameError::Empty)?;
     if text.chars().count() > MAX_NAME {
@@ -183,7 +188,7 @@ fn check(text: &str) -> Result<(), NameError> {
     if !text.chars().all(is_allowed) {
         return Err(NameError::BadCharacter);
     }
-    // Vowel signs are alphabetic, too, and would be drawn on what stands before the name.
+    // Vowel signs are alphabetic too. A terminal would draw them on the character before the name.
     if !first.is_alphanumeric() || is_combining_mark(first) {
         return Err(NameError::BadStart);
     }
@@ -196,7 +201,8 @@ fn check(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Says whether marks are piled up, or repeated, so that they would be drawn over other lines (UTS 39, 5.4).
+/// Returns whether a letter has more than [`MOST_MARKS`] marks, or the same one twice in a row (UTS 39, 5.4). A
+/// terminal would draw them over other lines.
 fn has_many_marks(text: &str) -> bool {
     let marks: Vec<char> = text.nfd().map(|c| if is_combining_mark(c) { c } else { ' ' }).collect();
     let is_twice = marks.windows(2).any(|pair| pair[0] != ' ' && pair[0] == pair[1]);
@@ -209,35 +215,38 @@ fn is_allowed(c: char) -> bool {
 }
 
 /// Why a text cannot be a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NameError {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
     /// It has more than [`MAX_NAME`] characters.
     TooLong,
-    /// It has something else than letters, digits, `-` and `_`.
+    /// It has a character that is no letter, no digit, and neither `-` nor `_`.
     BadCharacter,
     /// It begins with `-`, `_` or a mark.
     BadStart,
-    /// It has more than [`MOST_MARKS`] marks on a letter, or one twice.
+    /// A letter has more than [`MOST_MARKS`] marks, or the same one twice.
     ManyMarks,
-    /// Its letters are of several scripts.
+    /// Its letters are of more than one script.
     MixedScripts,
-    /// It looks like a name that chatd gives.
+    /// It looks like a name that chatd gives or reserves.
     Reserved,
 }
 
-/// How a name is meant, without anything that was typed.
+/// Writes the rule, without anything that the member typed.
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("a name has at least one character"),
-            Self::TooLong => write!(f, "a name has at most {MAX_NAME} characters"),
-            Self::BadCharacter => f.write_str("a name has letters, digits, - and _"),
-            Self::BadStart => f.write_str("a name begins with a letter or a digit"),
-            Self::ManyMarks => write!(f, "a name has at most {MOST_MARKS} marks on a letter, and none twice"),
-            Self::MixedScripts => f.write_str("a name has letters of one script"),
-            Self::Reserved => f.write_str("that name is one of chatd's own"),
+            Self::Empty => f.write_str("a name must have at least one character"),
+            Self::TooLong => write!(f, "a name can have at most {MAX_NAME} characters"),
+            Self::BadCharacter => f.write_str("a name can have only letters, digits, - and _"),
+            Self::BadStart => f.write_str("a name must begin with a letter or a digit"),
+            Self::ManyMarks => {
+                write!(f, "a letter of a name can have at most {MOST_MARKS} marks, all different")
+            }
+            Self::MixedScripts => f.write_str("the letters of a name must be of one script"),
+            Self::Reserved => f.write_str("that name is reserved for chatd"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What happens in a room, as plain values: what is said, by whom, and who comes and goes.
+//! What happens in a room, as plain values: lines with their sender, and members that join, leave or take another name.
 //!
-//! Rooms make them, and [`super::view`] shows them. Nothing here knows how they look.
+//! `chat::room` makes these values, and [`super::form`] encodes them. Nothing here knows how they look.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 
-/// A member, as others are told of it.
+/// A member, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Who {
     /// The number of its session: never reused, so it tells two of the same name apart.
     pub id: u64,
-    /// What it is called.
+    /// Its name.
     pub name: Name,
-    /// The kernel says so, not the member.
+    /// Whether the name comes from the kernel, and not from the member.
     pub verified: bool,
 }
 
-/// `alice`, or `+alice` if the kernel says so: `+` cannot be part of a name.
+/// Writes `alice`, or `+alice` if the name comes from the kernel. No name contains `+`.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.verified { "+" } else { "" };
@@ -28,55 +28,55 @@ impl fmt::Display for Who {
     }
 }
 
-/// What kind of thing somebody has said.
+/// What kind of lines a member sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// Lines.
+    /// Chat lines.
     Message,
-    /// What `/me` says.
+    /// The text of `/me`.
     Emote,
 }
 
-/// Lines that somebody has said.
+/// Consecutive lines of one member.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    /// Whether it is a message or an emote.
+    /// Whether they are chat lines or an emote.
     pub kind: Kind,
-    /// Who has said it.
+    /// The sender.
     pub who: &'a Who,
-    /// Where.
+    /// The name of the room.
     pub room: &'a str,
-    /// When the room took it in.
+    /// When the room took them.
     pub time: Timestamp,
-    /// The number of the first line in the order of the room.
+    /// The number of the first line in its room. The others have the next numbers.
     pub seq: u64,
-    /// The lines: clean, each with its LF.
+    /// The lines, clean (except with `raw`), each with its LF.
     pub text: &'a [u8],
 }
 
-/// What happens in a room besides what is said. `plain` is told none of it.
+/// What happens in a room besides lines. Members whose view is `plain` get none of it.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// They have come in.
+    /// These members joined.
     Joined(&'a [Who]),
-    /// They are gone.
+    /// These members left.
     Left(&'a [Who]),
-    /// Somebody is called something else now.
+    /// A member took another name.
     Renamed {
-        /// What it was called.
+        /// The member with its name before.
         from: &'a Who,
-        /// What it is called now.
+        /// The member with its name now.
         to: &'a Who,
     },
 }
 
-/// Where and when something happens, and how many are there then.
+/// Where and when an event happens.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
     /// The name of the room.
     pub room: &'a str,
-    /// When.
+    /// The time of the event.
     pub time: Timestamp,
-    /// How many members the room has, after it.
+    /// Number of members of the room after the event.
     pub members: usize,
 }

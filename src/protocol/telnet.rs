@@ -1,51 +1,51 @@
-//! Telnet: takes the commands out of the byte stream and refuses every option, as RFC 854 asks.
+//! Telnet: removes the commands from the byte stream, and refuses every option (RFC 854).
 //!
-//! [`Telnet`] is all there is to remember between two reads; the framer calls it before it looks for lines.
-//! Only WILL and DO are answered (with DONT and WONT), so two programs that refuse can never answer each other
-//! for ever; an answer has the three bytes of its question, so there is never more to say than was heard.
-//! Unanswered, a telnet whose user types Ctrl-C (`FF F4 FF FD 06`) shows nothing more until it hears
-//! `FF FC 06`. Never agrees to anything, never swallows a line's LF (but for option 10, whose number it is).
+//! [`Telnet`] is the state between two reads. The framer calls it before it looks for lines. chatd answers only WILL
+//! and DO, with DONT and WONT, so two programs that refuse never answer each other for ever. An answer is as long as
+//! its question, so chatd never sends more than it received. After Ctrl-C (`FF F4 FF FD 06`), telnet(1) shows nothing
+//! until it gets `FF FC 06`. chatd agrees to no option, and never removes the LF of a line (except as the number of
+//! option 10).
 
 use super::SUBNEGOTIATION_BYTES;
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
-/// Starts every command ("interpret as command").
+/// The first byte of every command: "interpret as command".
 pub const IAC: u8 = 0xff;
 const DONT: u8 = 0xfe;
 const DO: u8 = 0xfd;
 const WONT: u8 = 0xfc;
 const WILL: u8 = 0xfb;
 const SB: u8 = 0xfa;
-/// Ends a subnegotiation.
+/// The end of a subnegotiation.
 const SE: u8 = 0xf0;
-/// The lowest of all commands: end of file, with suspend and abort behind it (RFC 1184), and end of record (RFC 885).
+/// The lowest command: end of file. After it come suspend and abort (RFC 1184), and end of record (RFC 885).
 const EOF: u8 = 0xec;
 
-/// Where in a command the stream stands.
+/// Position of the stream within a telnet command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Telnet {
-    /// In none: the next byte is text.
+    /// Outside of a command: the next byte is text, or IAC.
     #[default]
     Text,
-    /// After IAC. `shown`: the line was finished right then, and the IAC has already been counted as its text.
+    /// After IAC.
     Command {
-        /// Whether the IAC is already part of a finished line.
+        /// Whether the line was finished at this point, so that the IAC is already part of its text.
         shown: bool,
     },
-    /// After IAC and this WILL, WONT, DO or DONT: the option's number comes next.
+    /// After IAC and this WILL, WONT, DO or DONT. The number of the option comes next.
     Verb(u8),
-    /// Inside of IAC SB.
+    /// After IAC SB, before its end.
     Subnegotiation {
-        /// Bytes since IAC SB, below [`SUBNEGOTIATION_BYTES`].
+        /// Number of bytes since IAC SB, below [`SUBNEGOTIATION_BYTES`].
         taken: u16,
-        /// Whether the last of them was an IAC, which SE makes the end.
+        /// Whether the last byte was IAC, so that SE ends the subnegotiation.
         iac: bool,
     },
 }
 
 impl Telnet {
-    /// Appends what is text to `text`, and the answers that are owed to `reply`. Returns whether there was a command.
+    /// Appends the text in `bytes` to `text`, and the answers to `reply`. Returns whether there was a command.
     pub fn strip(&mut self, mut bytes: &[u8], text: &mut Vec<u8>, reply: &mut Vec<u8>) -> bool {
         let mut has_command = false;
         while let [first, rest @ ..] = bytes {
@@ -62,13 +62,13 @@ impl Telnet {
         has_command
     }
 
-    /// Whether an IAC waits to be told apart: from a command's start to the last byte of a Latin-1 text.
+    /// Returns whether the last byte was an IAC that may begin a command, or be text in Latin-1.
     pub fn has_lone_iac(self) -> bool {
         self == Telnet::Command { shown: false }
     }
 
-    /// Counts a lone IAC as text from now on, and says whether there was one. What follows is still understood
-    /// as its command, so that a question is answered even if its line was finished in the middle of it.
+    /// Counts a lone IAC as text from now on. Returns whether there was one. The bytes after it still complete its
+    /// command, so chatd answers a question even if the line was finished in the middle of it.
     pub fn finish(&mut self) -> bool {
         let lone = self.has_lone_iac();
         if lone {
@@ -89,7 +89,7 @@ impl Telnet {
     }
 }
 
-/// The byte after IAC. One below EOF makes no command: it is text, and so was the IAC (`ÿ` in Latin-1).
+/// Takes the byte after IAC. A byte below EOF is no command: it is text, and so was the IAC (`ÿ` in Latin-1).
 fn command(byte: u8, shown: bool, text: &mut Vec<u8>) -> Telnet {
     match byte {
         SB => return Telnet::Subnegotiation { taken: 0, iac: false },
@@ -111,7 +111,8 @@ fn refuse(verb: u8, option: u8, reply: &mut Vec<u8>) {
     }
 }
 
-/// Ends at IAC SE; also at LF, and after [`SUBNEGOTIATION_BYTES`]: a stray one must not swallow the session.
+/// Takes a byte of a subnegotiation. It ends at IAC SE, at LF, and after [`SUBNEGOTIATION_BYTES`]: a stray IAC SB must
+/// not hide the rest of the session.
 fn subnegotiation(byte: u8, taken: u16, iac: bool, text: &mut Vec<u8>) -> Telnet {
     let taken = taken.saturating_add(1);
     if byte == b'\n' {

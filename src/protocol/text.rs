@@ -1,27 +1,27 @@
-//! Cleaning: makes the bytes of one line safe to show on anybody's terminal.
+//! Cleaning: makes the bytes of a line safe to show on any terminal.
 //!
-//! Control bytes except TAB become `^X`, bytes that are not UTF-8 become `\xNN` (lowercase hex, one for each
-//! byte), C1 controls, the line separators U+2028 and U+2029 and the bidi embeddings, overrides and isolates
-//! become `\u{...}` (lowercase hex). All other text passes untouched. The framer calls this for every line.
-//! It is a view, not an encoding: somebody may type the four characters `\xff`. Never lets a control byte out,
-//! never fails.
+//! Control bytes except TAB become `^X`, bytes that are not UTF-8 become `\xNN` (lowercase hex, one for each byte), C1
+//! controls, the line separators U+2028 and U+2029 and the bidi embeddings, overrides and isolates become `\u{...}`
+//! (lowercase hex). All other text passes unchanged. The framer calls this for every line. The result is a way to show
+//! bytes, not an encoding: a member can also type the four characters `\xff`. Clean text has no control byte except
+//! TAB. Cleaning never fails.
 
 use unicode_segmentation::UnicodeSegmentation;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// What Backspace sends: one or the other.
+/// BS, which the Backspace key of some terminals sends.
 pub const BACKSPACE: u8 = 0x08;
-/// What Backspace sends: one or the other.
+/// DEL, which the Backspace key of other terminals sends.
 pub const DELETE: u8 = 0x7f;
 
-/// Bytes that are looked at for a character that is taken back: more than the longest emoji has.
+/// Most bytes that a backspace deletes: more than the longest emoji has.
 const LONGEST_CHARACTER: usize = 64;
 
-/// Bytes looked at between two decisions to go on: enough for the compiler to use the widest vectors.
+/// Bytes that the fast path checks at a time: enough for the compiler to use the widest vectors.
 const BLOCK_BYTES: usize = 64;
 
-/// Appends `line` (without its ending) to `out` in its clean form, at most
+/// Appends `line`, which has no ending, to `out` in its clean form. That is at most
 /// [`MAX_GROWTH`](super::MAX_GROWTH) times as long.
 pub fn clean(line: &[u8], out: &mut Vec<u8>) {
     if is_clean(line) {
@@ -35,15 +35,15 @@ pub fn clean(line: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Shortens clean text to `most` bytes, at the end of a character.
+/// Cuts clean text to at most `most` bytes, at the end of a character.
 pub fn cut(text: &mut Vec<u8>, most: usize) {
     let is_inside = |&at: &usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
     let end = (0..=most).rev().find(|at| !is_inside(at)).unwrap_or(0);
     text.truncate(end);
 }
 
-/// What is left of a line when each backspace (BS, DEL) has taken back the character before it, as it did on the screen
-/// of the sender: all of what shows as one (UAX 29), or one byte that is not UTF-8.
+/// Returns the line as the sender's screen shows it: each BS or DEL deletes the character before it. A character is a
+/// grapheme cluster (UAX 29), or one byte that is not UTF-8.
 pub fn take_back(line: &[u8]) -> Vec<u8> {
     let mut left = Vec::with_capacity(line.len());
     for &byte in line {
@@ -56,7 +56,7 @@ pub fn take_back(line: &[u8]) -> Vec<u8> {
     left
 }
 
-/// How many bytes the last character has. Of one that has more than [`LONGEST_CHARACTER`], that many at a time.
+/// Returns the length of the last character in bytes, at most [`LONGEST_CHARACTER`]; 0 if there is none.
 fn last_character(text: &[u8]) -> usize {
     let tail = &text[text.len().saturating_sub(LONGEST_CHARACTER)..];
     match tail.utf8_chunks().last() {
@@ -73,19 +73,19 @@ pub fn is_utf16(line: &[u8]) -> bool {
     (line.len() >= 4 && is_nul(1) && !has_nul(0)) || (line.len() >= 3 && is_nul(0) && !has_nul(1))
 }
 
-/// Whether cleaning would surely leave this line as it is. May say no to a line with rare but harmless
-/// characters: it is the fast path, [`clean`] is the judge.
+/// Returns whether the line is surely clean. Returns `false` for some clean lines with rare characters: this is the
+/// fast path of [`clean`].
 pub fn is_clean(line: &[u8]) -> bool {
     passes(line, |byte| is_odd(byte) || byte == b'\n')
 }
 
-/// The same for any number of lines at once, each ended by LF.
+/// Returns the same as [`is_clean`] for any number of lines, each with LF.
 pub fn are_clean(lines: &[u8]) -> bool {
     passes(lines, is_odd)
 }
 
-/// One pass without branches inside a block, so that it runs at the speed of memory; UTF-8 is checked only
-/// where there is any. An LF never stands inside of a character, so many lines are valid if each of them is.
+/// Checks all bytes in one pass without a branch inside a block, which runs at the speed of memory. Checks UTF-8 only
+/// if a byte is not ASCII. No character contains LF, so the lines together are valid UTF-8 if each of them is.
 #[inline(always)]
 fn passes(bytes: &[u8], odd: impl Fn(u8) -> bool) -> bool {
     let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
@@ -101,20 +101,21 @@ fn passes(bytes: &[u8], odd: impl Fn(u8) -> bool) -> bool {
     !any_odd && ((all | bits).is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
-/// Whether any byte is odd, and all the bits that are set in some byte.
+/// Returns whether any byte is odd, and the bitwise OR of all bytes.
 #[inline(always)]
 fn survey(bytes: &[u8], odd: impl Fn(u8) -> bool) -> (bool, u8) {
     bytes.iter().fold((false, 0), |(any, bits), &byte| (any | odd(byte), bits | byte))
 }
 
-/// A control byte other than TAB and LF, or the lead byte of a character that may have to be shown as `\u{..}`.
+/// Returns whether the byte is a control byte other than TAB and LF, or the first byte of a character that may become
+/// `\u{...}`.
 #[inline(always)]
 fn is_odd(byte: u8) -> bool {
     let control = (byte < 0x20) & (byte != b'\t') & (byte != b'\n');
     control | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2)
 }
 
-/// Copies runs of harmless characters, shows the others.
+/// Copies runs of harmless characters, and appends the others as [`show`] makes them.
 fn clean_str(text: &str, out: &mut Vec<u8>) {
     let mut copied = 0;
     for (at, shown) in text.char_indices().filter(|&(_, c)| !is_harmless(c)) {

@@ -10,7 +10,7 @@ use super::systemd::{self, Message, Passed};
 use crate::chat::Arrival;
 use crate::net::address::{Address, LinkLocal};
 use crate::net::{Listener, listener};
-use crate::protocol::Notice;
+use crate::protocol::{Notice, Reason};
 
 /// A listener, and the view and room in which its clients begin.
 pub type Door = (Listener, Arrival);
@@ -66,7 +66,8 @@ fn arrival(listen: &Listen) -> Arrival {
 /// Tells clients that wait at the passed sockets that nobody will serve them, and closes them. Otherwise they would
 /// make the service manager start the next process at once.
 pub fn turn_away(passed: &[Passed]) {
-    passed.iter().for_each(|passed| listener::turn_away_waiting(&passed.fd, Notice::CannotStart));
+    let notice = Notice::Closing { reason: Reason::CannotStart };
+    passed.iter().for_each(|passed| listener::turn_away_waiting(&passed.fd, &notice));
 }
 
 /// Returns the passed listeners. Closes the other descriptors, logs why, and has the service manager forget them.

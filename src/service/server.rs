@@ -49,7 +49,7 @@ pub struct Server {
     alarms: JoinHandle<()>,
     /// The task that stores connections for the next process; `None` without a descriptor store.
     keeper: Option<JoinHandle<()>>,
-    inputs_tx: mpsc::Sender<Input>,
+    inputs_tx: mpsc::UnboundedSender<Input>,
 }
 
 impl Server {
@@ -63,7 +63,7 @@ impl Server {
 
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
     pub fn start_at(doors: Vec<Door>, config: &Config) -> Self {
-        let hub = Hub::new(limits(config), Box::<Local>::default());
+        let hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
         Self::start_with(doors, Net::new(settings(config)), hub)
     }
 
@@ -72,8 +72,8 @@ impl Server {
     pub fn go_on(doors: Vec<Door>, config: &Config, taken: TakenOver) -> Self {
         let now = Now { instant: rt::now(), wall: rt::wall_clock() };
         let GoingOn { mut hub, last, sessions, keeper, table } = taken.go_on(limits(config), now);
-        match table.room_numbers() {
-            Ok(numbers) => hub.record(Box::new(numbers)),
+        match table.notes() {
+            Ok(notes) => hub.record(Box::new(notes)),
             Err(error) => {
                 log::warn!("cannot record sessions: {error}; after a crash everybody would be a guest")
             }
@@ -104,12 +104,11 @@ impl Server {
         arrival: Option<Arc<Arrival>>,
         is_waiting: bool,
     ) {
-        let from = connection.caller();
-        self.net.sessions.readmit(&connection, from.map(|from| from.ip().to_canonical()));
+        self.net.sessions.begin(&connection);
         let (net, traffic) = (Arc::clone(&self.net), Arc::clone(&self.traffic));
-        let session = Session::new(net, traffic, connection, from, self.inputs_tx.clone());
+        let session = Session::new(net, traffic, connection, self.inputs_tx.clone());
         let is_waiting = is_waiting || arrival.is_some();
-        rt::spawn(session.resume(reading, is_waiting).run(arrival));
+        rt::spawn_session(session.resume(reading, is_waiting).run(arrival));
     }
 
     fn start_with(doors: Vec<Door>, net: Arc<Net>, hub: Hub) -> Self {
@@ -157,8 +156,8 @@ impl Server {
     pub fn status(&self) -> Status {
         Status {
             sessions: self.net.sessions.count(),
-            rooms: self.traffic.rooms(),
-            lines: self.traffic.lines(),
+            rooms: self.traffic.rooms.load(Ordering::Relaxed),
+            lines: self.traffic.lines.load(Ordering::Relaxed),
             accept_failure: self.net.accept_failure.get(),
         }
     }
@@ -183,7 +182,7 @@ impl Server {
             format!(
                 "lines: {} dropped for their length, {} skipped for those who did not read",
                 count(&counters.too_long),
-                self.traffic.skipped()
+                self.traffic.skipped.load(Ordering::Relaxed)
             ),
         ]
     }

@@ -12,12 +12,12 @@ use crate::rt;
 /// A way through the broker and back.
 #[derive(Debug)]
 pub struct Probe {
-    inputs_tx: mpsc::Sender<Input>,
+    inputs_tx: mpsc::UnboundedSender<Input>,
 }
 
 impl Probe {
     /// Makes a probe of the broker that takes these inputs.
-    pub fn new(inputs_tx: mpsc::Sender<Input>) -> Self {
+    pub fn new(inputs_tx: mpsc::UnboundedSender<Input>) -> Self {
         Self { inputs_tx }
     }
 
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn only_what_the_broker_has_answered_is_told() {
         static TOLD: AtomicU32 = AtomicU32::new(0);
-        let (inputs_tx, mut inputs) = mpsc::channel(0);
+        let (inputs_tx, mut inputs) = mpsc::unbounded();
         // No time has to pass between one and the next: what a timer told would be told at once.
         let mut watching = Box::pin(watch(Probe::new(inputs_tx), Duration::ZERO, || {
             TOLD.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_probe_comes_back_only_through_the_broker() {
-        let hub = Hub::new(TestHub::default().limits, Box::<Local>::default());
+        let hub = Hub::new(TestHub::default().limits, Box::<Local>::default(), rt::wall_clock());
         let (broker, inputs_tx) = Broker::new(hub);
         let mut probe = Probe::new(inputs_tx);
         let mut trip = Box::pin(probe.round_trip());

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::process::{Process, command, pipe};
 use crate::server::{Fake, Guest, Way};
-use crate::support::{Caller, Daemon, PATIENCE, TestServer};
+use crate::support::{Caller, Daemon, Folder, PATIENCE, TestServer, text};
 
 /// One that listens, and is known to hear.
 fn listener(server: &TestServer, options: &[&str]) -> Process {
@@ -56,23 +56,15 @@ fn a_signal_that_was_ignored_stays_ignored() {
 #[test]
 fn a_count_ends_it_with_0() {
     let fake = Fake::start();
-    let mut process = Process::start(&["--listen", "--count", "2", &fake.address()]);
+    let mut process = Process::start(&["--listen", "--plain", "--count", "2", &fake.address()]);
     let mut guest = fake.accept();
-    guest.say("Hello, connection to the server ok!\none\ntwo\nthree\n");
+    guest.say("one\ntwo\nthree\n");
     let left = process.wait();
     assert_eq!((left.code, left.output.as_str()), (Some(0), "one\ntwo\n"));
 }
 
 #[test]
-fn a_greeting_of_another_kind_is_a_line() {
-    let fake = Fake::start();
-    let mut process = Process::start(&["--listen", "--count", "1", &fake.address()]);
-    fake.accept().say("Team chat.\n");
-    assert_eq!(process.wait().output, "Team chat.\n");
-}
-
-#[test]
-fn with_a_view_a_greeting_of_another_kind_is_none_and_only_what_is_said_counts() {
+fn a_greeting_is_no_line_and_only_what_is_said_counts() {
     let server = TestServer::with(|config| config.greeting = "Team chat.".into());
     let address = server.address.to_string();
     let mut other = Caller::connect(server.address);
@@ -91,6 +83,14 @@ fn with_a_view_a_greeting_of_another_kind_is_none_and_only_what_is_said_counts()
     }
 }
 
+/// A line that somebody says, as an object.
+fn said(kind: &str, seq: u64, text: &str) -> String {
+    format!(
+        "{{\"type\":\"{kind}\",\"seq\":{seq},\"time\":\"2026-11-28T12:00:00Z\",\"room\":\"main\",\"id\":3,\
+         \"from\":\"ann\",\"verified\":false,\"text\":\"{text}\"}}\n"
+    )
+}
+
 #[test]
 fn what_nobody_has_said_does_not_count_and_is_left_out_then() {
     for (view, expected) in
@@ -99,19 +99,16 @@ fn what_nobody_has_said_does_not_count_and_is_left_out_then() {
         let fake = Fake::start();
         let mut process = Process::start(&["--listen", "--count", "2", "--view", view, &fake.address()]);
         let mut guest = fake.accept();
-        assert_eq!(guest.line(), "/view json\n");
-        guest.say("Team chat.\n{\"type\":\"notice\",\"text\":\"lines are shown in json now\"}\n");
-        let all = "\
-            {\"type\":\"join\",\"name\":\"bob\",\"members\":3}\n\
-            {\"type\":\"message\",\"from\":\"ann\",\"text\":\"hello\"}\n\
-            {\"type\":\"notice\",\"text\":\"closing: chatd is stopping\"}\n\
-            {\"type\":\"rename\",\"from\":\"bob\",\"name\":\"eve\"}\n\
-            {\"type\":\"emote\",\"from\":\"ann\",\"text\":\"waves\"}\n";
-        guest.say(all);
-        let of_json: String =
-            all.lines().filter(|line| line.contains("ann")).map(|line| format!("{line}\n")).collect();
+        guest.say("Team chat.\n");
+        guest.greet();
+        let [hello, waves] = [said("message", 1, "hello"), said("emote", 2, "waves")];
+        guest.say(&hello);
+        guest.say("{\"type\":\"notice\",\"code\":\"later\",\"text\":\"of a later version\"}\n{\"type\":\"later\"}\n");
+        // The same line again is a mistake of somebody, and none to be shown twice.
+        guest.say(&hello);
+        guest.say(&waves);
         let left = process.wait();
-        assert_eq!(left.output, if view == "json" { &of_json } else { expected });
+        assert_eq!(left.output, if view == "json" { format!("{hello}{waves}") } else { expected.to_owned() });
         assert_eq!(left.code, Some(0));
     }
 }
@@ -162,7 +159,7 @@ fn a_reader_that_has_had_enough_ends_it_with_0() {
 /// One whose output nobody reads, and who has more to print than a pipe holds.
 fn stuck(options: &[&str]) -> (Child, Guest) {
     let fake = Fake::start();
-    let mut command = command(&[&["--listen"], options, &[&fake.address()]].concat());
+    let mut command = command(&[&["--listen", "--plain"], options, &[&fake.address()]].concat());
     let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = pipes.spawn().unwrap();
     let mut guest = fake.accept();
@@ -273,36 +270,76 @@ fn lines_that_are_missing_are_told_of_on_standard_error() {
     assert!(process.hear_error().ends_with("; connecting again"));
     say("2\n3\n4\n5\n6\n7\n8\n");
     way.mend();
-    process.until(|line| line == "<bob> 6");
-    let says = format!(
-        "chatc: {}: by their numbers, at least 4 lines that were said meanwhile are missing",
-        way.address
-    );
-    assert_eq!(process.hear_error(), says);
+    assert_eq!(process.until(|line| line.starts_with("<bob> ")), "<bob> 6");
+    assert_eq!(process.hear_error(), "chatc: 4 lines that were said meanwhile are no longer kept");
     process.until(|line| line == "<bob> 8");
 }
 
 #[test]
-fn a_pure_relay_gives_nobody_a_name_and_ends_with_1() {
-    let server = TestServer::with(|config| config.commands = false);
+fn a_name_that_somebody_else_has_taken_meanwhile_is_told_and_asked_for_again() {
+    let (first, second) = (TestServer::start(), TestServer::start());
+    let way = Way::to(first.address);
+    let mut process = Process::start(&["--listen", "--reconnect", "--nick", "bot", &way.address]);
+    let mut other = first.join();
+    while !is_heard(&mut process, &mut other) {}
+    way.cut();
+    assert!(process.hear_error().ends_with("; connecting again"));
+    // Another daemon knows no key of the one before.
+    let (mut thief, mut witness) = (second.join(), second.join());
+    thief.say("/nick bot\n");
+    thief.until("-!- you are bot now; /help says what else there is\n");
+    witness.say("/nick ann\n");
+    way.lead_to(second.address);
+    way.mend();
+    let words = "bot is taken, or looks like a name that is; bot2 is free; the name is asked for again until it is free";
+    assert_eq!(
+        process.until_error(|line| line.contains("taken")),
+        format!("chatc: {}: {words}", way.address)
+    );
+    drop(thief);
+    witness.until("bot joined (");
+    process.signal("TERM");
+    assert_eq!(process.wait().code, Some(0));
+}
+
+#[test]
+fn a_command_is_run_for_each_line_and_what_it_prints_is_said() {
+    let server = TestServer::start();
     let address = server.address.to_string();
-    let left = Process::start(&["--listen", "--nick", "ann", "--timeout", "3s", &address]).wait();
-    assert_eq!((left.code, left.output.as_str()), (Some(1), ""));
-    assert!(left.errors.starts_with(&format!("chatc: {address}: no answer to /nick; ")), "{left:?}");
+    let folder = Folder::new();
+    let bot = folder
+        .write("bot", "case $CHATC_TEXT in\nping) echo pong; echo /etc/hosts ;;\nfail) exit 3 ;;\nesac\n");
+    let command = format!("sh {}", text(&bot));
+    let mut process = Process::start(&[
+        "--listen", "--nick", "bot", "--jobs", "2", "--count", "4", "--exec", &command, &address,
+    ]);
+    let mut ann = server.join();
+    ann.say("/nick ann\n");
+    ann.until("-!- bot joined");
+    ann.until("\n");
+    ann.say("ping\n");
+    assert_eq!(ann.until("/etc/hosts\n"), "<bot> pong\n<bot> ");
+    ann.say("/msg bot ping\n");
+    assert_eq!(ann.until("/etc/hosts\n"), "-!- told bot\n[bot -> you] pong\n[bot -> you] ");
+    ann.say("fail\n");
+    let error = process.hear_error();
+    assert!(error.starts_with("chatc: sh: exit status: 3; the line was: {"), "{error}");
+    ann.say("ping\n");
+    let left = process.wait();
+    assert_eq!((left.code, left.output.as_str(), left.errors.as_str()), (Some(0), "", ""));
+    ann.until("<bot> /etc/hosts\n");
 }
 
 #[test]
 fn a_reader_that_is_gone_ends_it_before_the_next_line_comes() {
     let fake = Fake::start();
-    for greeting in ["Hello, connection to the server ok!\n", "Hello, connection to the server ok!\none\n"] {
-        let mut command = command(&["--listen", &fake.address()]);
+    for line in ["", "one\n"] {
+        let mut command = command(&["--listen", "--plain", &fake.address()]);
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let mut guest = fake.accept();
-        guest.say(greeting);
+        guest.say(line);
         let mut stdout = child.stdout.take().unwrap();
-        if greeting.ends_with("one\n") {
-            stdout.read_exact(&mut [0; 4]).unwrap();
-        }
+        stdout.read_exact(&mut vec![0; line.len()]).unwrap();
         drop(stdout);
         assert_eq!(end(&mut child), Some(0));
     }

@@ -6,12 +6,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
-mod claim;
+mod examples;
 mod garbage;
 mod keyboard;
 mod lasting;
 mod leaving;
 mod listen;
+// Other tests need more of it.
+#[allow(dead_code)]
+#[path = "../manager.rs"]
+mod manager;
+mod oracle;
 mod output;
 mod pipe;
 mod process;
@@ -21,3 +26,4 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod typing;

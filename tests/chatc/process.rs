@@ -98,6 +98,12 @@ impl Process {
             .unwrap_or_else(|error| panic!("nothing on standard error: {error}"))
     }
 
+    /// The next line on standard error which is so.
+    #[track_caller]
+    pub fn until_error(&mut self, is_so: impl Fn(&str) -> bool) -> String {
+        std::iter::repeat_with(|| self.hear_error()).find(|line| is_so(line)).unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());

@@ -87,18 +87,49 @@ impl Guest {
         String::from_utf8(line).unwrap()
     }
 
+    /// Does what chatd does with a program that begins: says objects, and sends its tokens back.
+    #[track_caller]
+    pub fn greet(&mut self) {
+        assert_eq!(self.line(), "/view json\n");
+        self.say("{\"type\":\"notice\",\"code\":\"viewed\",\"view\":\"json\",\"text\":\"any sentence\"}\n");
+        assert!(self.sync().is_empty() && self.sync().is_empty());
+    }
+
+    /// Reads lines up to a token, and sends it back. Returns the lines before it.
+    #[track_caller]
+    pub fn sync(&mut self) -> Vec<String> {
+        let (lines, token) = self.asked();
+        self.synced(&token);
+        lines
+    }
+
+    /// Reads lines up to a token, and returns both.
+    #[track_caller]
+    pub fn asked(&mut self) -> (Vec<String>, String) {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line();
+            match line.strip_prefix("/sync ") {
+                Some(token) => return (lines, token.trim_end().to_owned()),
+                None => lines.push(line),
+            }
+        }
+    }
+
+    /// Sends a token back.
+    pub fn synced(&mut self, token: &str) {
+        self.say(format!(
+            "{{\"type\":\"synced\",\"token\":\"{token}\",\"id\":7,\"name\":\"guest7\",\"verified\":false,\
+             \"room\":\"main\",\"epoch\":1,\"seq\":0}}\n"
+        ));
+    }
+
     /// Everything that is heard until the end.
     #[track_caller]
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.stream.read_to_string(&mut rest).unwrap_or_else(|error| panic!("{error} after {rest:?}"));
         rest
-    }
-
-    /// Breaks the connection: what has not been read is answered with a reset.
-    pub fn reset(self) {
-        let linger = rustix::net::sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
-        linger.unwrap();
     }
 }
 
@@ -108,19 +139,22 @@ pub struct Way {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
+    server: SocketAddr,
     is_cut: bool,
     /// Whether what comes from the near side is thrown away, and from the far side.
     loses: [bool; 2],
-    streams: Vec<TcpStream>,
+    /// The server does not notice that the way is cut.
+    is_deaf: bool,
+    streams: Vec<[TcpStream; 2]>,
 }
 
 impl Way {
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let state = Arc::new(Mutex::new(State::default()));
+        let (loses, streams) = ([false; 2], Vec::new());
+        let state = Arc::new(Mutex::new(State { server, is_cut: false, loses, is_deaf: false, streams }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
@@ -128,13 +162,13 @@ impl Way {
                 if state.is_cut {
                     continue;
                 }
-                let far = TcpStream::connect(server).unwrap();
+                let far = TcpStream::connect(state.server).unwrap();
                 for (side, from, to) in [(0, &near, &far), (1, &far, &near)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     let shared = Arc::clone(&shared);
-                    thread::spawn(move || carry(from, to, || shared.lock().unwrap().loses[side]));
+                    thread::spawn(move || carry(from, to, side, &shared));
                 }
-                state.streams.extend([near, far]);
+                state.streams.push([near, far]);
             }
         });
         Self { address, state }
@@ -143,14 +177,28 @@ impl Way {
     pub fn cut(&self) {
         let mut state = self.state.lock().unwrap();
         state.is_cut = true;
-        for stream in state.streams.drain(..) {
+        for stream in state.streams.drain(..).flatten() {
             let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Cuts it, and the server goes on as if it were not.
+    pub fn cut_unnoticed(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.is_cut, state.is_deaf) = (true, true);
+        for [near, _] in &state.streams {
+            let _ = near.shutdown(Shutdown::Both);
         }
     }
 
     pub fn mend(&self) {
         let mut state = self.state.lock().unwrap();
         (state.is_cut, state.loses) = (false, [false; 2]);
+    }
+
+    /// From now on it leads to another server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.state.lock().unwrap().server = server;
     }
 
     /// From now on, what the server says is lost.
@@ -164,12 +212,15 @@ impl Way {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, is_lost: impl Fn() -> bool) {
+fn carry(mut from: TcpStream, mut to: TcpStream, side: usize, state: &Mutex<State>) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !is_lost() && to.write_all(&buffer[..count]).is_err() {
+        let is_lost = state.lock().unwrap().loses[side];
+        if !is_lost && to.write_all(&buffer[..count]).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    if side == 1 || !state.lock().unwrap().is_deaf {
+        let _ = to.shutdown(Shutdown::Write);
+    }
 }

@@ -108,6 +108,22 @@ impl Terminal {
         self.parser.screen()
     }
 
+    /// How often it has rung.
+    pub fn bells(&self) -> usize {
+        // Those that end a title do not ring; chatc sets none.
+        self.raw.iter().filter(|byte| **byte == 7).count()
+    }
+
+    /// Whether it has ever shown that.
+    pub fn has_shown(&self, text: &str) -> bool {
+        self.times_shown(text) > 0
+    }
+
+    /// How often it has shown that.
+    pub fn times_shown(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.raw).matches(text).count()
+    }
+
     pub fn resize(&mut self, columns: u16) {
         self.pty.resize((ROWS, columns));
     }

@@ -6,9 +6,10 @@
 use super::read;
 
 /// The pages that are held to it. Every page that is written for readers belongs here.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "man/chatd.8",
     "man/chatd.toml.5",
+    "man/chatd-protocol.7",
     "README.md",
     "SECURITY.md",
     "packaging/README.md",

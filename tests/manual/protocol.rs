@@ -2,45 +2,172 @@
 
 use std::collections::BTreeMap;
 
-use chatd::protocol::command::{COMMANDS, CommandError, Spec};
+use chatd::protocol::command::{COMMANDS, Spec};
+use chatd::protocol::notice::CODES;
+use chatd::protocol::object::History;
 use chatd::protocol::{
-    Answer, DEFAULT_MAX_LINE, Event, Foreign, Form, Kind, Name, NameError, Notice, SHOWN_GROWTH, Said, Scene,
-    View, Who,
+    DEFAULT_MAX_LINE, Event, Foreign, Form, Key, Kind, Name, NameError, Notice, Object, Person, Reason,
+    RoomCount, SHOWN_GROWTH, Said, Scene, View, Who,
 };
 
 use super::support::{Caller, TestServer};
 use super::{displays, read, section};
 
-#[test]
-fn every_notice_is_in_the_manual_word_for_word() {
-    let page = read("man/chatd-protocol.7");
-    let said = |notice: &str| page.lines().any(|line| line == notice || line == format!(".It Li {notice}"));
-    let most = SHOWN_GROWTH * DEFAULT_MAX_LINE;
-    let notices = [
-        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 1 },
-        Notice::LineTooLong { max_line: DEFAULT_MAX_LINE, lines: 3 },
-        Notice::LineCut { most, lines: 1 },
-        Notice::LineCut { most, lines: 3 },
-        Notice::Skipped { lines: 1 },
-        Notice::Skipped { lines: 1024 },
-        Notice::ServerFull,
-        Notice::AddressFull,
-        Notice::CannotStart,
-        Notice::Idle,
-        Notice::Stopping,
-        Notice::Crashed,
-        Notice::Unknown,
+/// Every notice with its code, as it stands in the manual: at least one for each code, in their order.
+fn notices() -> Vec<(&'static str, Notice)> {
+    let alice = || "alice".to_owned();
+    let text = |text: &str| text.to_owned();
+    let person = |id, name: &str, verified| Person { id, name: text(name), verified, is_lookalike: false };
+    let max = DEFAULT_MAX_LINE;
+    let msg = Spec::find("msg").unwrap().to_string();
+    let mut notices = vec![
+        ("too_long", Notice::TooLong { lines: 1, max }),
+        ("too_long", Notice::TooLong { lines: 3, max }),
+        ("cut", Notice::Cut { lines: 1, max: SHOWN_GROWTH * max }),
+        ("cut", Notice::Cut { lines: 3, max: SHOWN_GROWTH * max }),
+        ("full", Notice::Full),
+        ("address_full", Notice::AddressFull),
+        ("closing", Notice::Closing { reason: Reason::CannotStart }),
+        ("closing", Notice::Closing { reason: Reason::Idle }),
+        ("closing", Notice::Closing { reason: Reason::Stopping }),
+        ("closing", Notice::Closing { reason: Reason::Lost }),
+        ("crashed", Notice::Crashed),
+        ("usage", Notice::Usage { command: msg.clone() }),
+        ("unknown_command", Notice::UnknownCommand { nearest: Some(msg) }),
+        ("unknown_command", Notice::UnknownCommand { nearest: None }),
+        ("named", Notice::Named { name: alice(), key: None }),
+        ("taken", Notice::Taken { name: alice(), hint: Some(text("alice2")) }),
+        ("taken", Notice::Taken { name: alice(), hint: None }),
+        ("bad_key", Notice::BadKey { name: alice() }),
+        ("verified", Notice::Verified { name: alice() }),
+        ("deposed", Notice::Deposed { name: alice(), now: text("guest7") }),
+        ("name_taken_over", Notice::NameTakenOver { name: alice(), now: text("guest7") }),
+        (
+            "who",
+            Notice::Who {
+                count: 3,
+                members: vec![person(1, "alice", false), person(2, "bob", true), person(7, "guest7", false)],
+            },
+        ),
+        ("told", Notice::Told { name: alice(), verified: false }),
+        ("nobody", Notice::Nobody),
+        ("alike", Notice::Alike { members: vec![person(1, "alice", false), person(2, "bob", true)] }),
+        ("yourself", Notice::Yourself),
+        ("ignores_you", Notice::IgnoresYou { name: alice(), verified: false }),
+        ("does_not_read", Notice::DoesNotRead { name: alice(), verified: false }),
+        ("entered", Notice::Entered { room: text("ops"), members: 3, epoch: 7 }),
+        ("already_there", Notice::AlreadyThere),
+        ("too_many_rooms", Notice::TooManyRooms { max: 100 }),
+        ("no_memory", Notice::NoMemory),
+        (
+            "rooms",
+            Notice::Rooms {
+                count: 2,
+                rooms: [("main", 7), ("ops", 3)]
+                    .map(|(room, members)| RoomCount { room: text(room), members })
+                    .into(),
+            },
+        ),
+        ("no_history", Notice::NoHistory),
+        ("viewed", Notice::Viewed { view: View::Json }),
+        ("timed", Notice::Timed { times: true, view: View::Names }),
+        ("timed", Notice::Timed { times: false, view: View::Names }),
+        ("timed", Notice::Timed { times: true, view: View::Plain }),
+        ("ignored", Notice::Ignored { name: alice(), verified: false }),
+        ("heard", Notice::Heard { name: alice(), verified: false }),
+        ("ignores_too_many", Notice::IgnoresTooMany { max: 100 }),
     ];
-    for notice in notices.into_iter().chain(Foreign::all().map(Notice::Foreign)) {
-        assert!(said(&format!("-!- {notice}")), "{notice}");
-        // A new notice does not compile here: give it a place in the list above and in the page.
-        match notice {
-            Notice::LineTooLong { .. } | Notice::LineCut { .. } => {}
-            Notice::Skipped { .. } | Notice::ServerFull | Notice::CannotStart => {}
-            Notice::AddressFull | Notice::Idle | Notice::Crashed | Notice::Unknown | Notice::Stopping => {}
-            // All of them are in the list.
-            Notice::Foreign(_) => {}
-        }
+    let reasons = [
+        NameError::Empty,
+        NameError::TooLong,
+        NameError::BadCharacter,
+        NameError::BadStart,
+        NameError::ManyMarks,
+        NameError::MixedScripts,
+        NameError::Reserved,
+    ];
+    notices.extend(reasons.map(|reason| ("bad_name", Notice::BadName { reason })));
+    notices.extend(Foreign::all().map(|protocol| ("foreign", Notice::Foreign { protocol })));
+    notices
+}
+
+/// What else chatd says to one connection, as sentences.
+fn sentences() -> Vec<Object<'static>> {
+    let history = |since, pattern: Option<&'static str>, lines, missing, more| {
+        let pattern = pattern.map(Into::into);
+        let room = "main".into();
+        Object::History(History { room, epoch: 1, first_kept: 1, since, pattern, lines, missing, more })
+    };
+    let (token, room) = ("TOKEN".into(), "main".into());
+    vec![
+        Object::Skipped { lines: 1 },
+        Object::Skipped { lines: 1024 },
+        Object::Synced { token, id: 7, name: "ann".into(), verified: false, room, epoch: 1, seq: 7 },
+        history(None, None, 0, 0, 0),
+        history(None, None, 1, 0, 0),
+        history(None, None, 20, 0, 0),
+        history(None, Some("x"), 0, 0, 0),
+        history(None, Some("x"), 1, 0, 0),
+        history(None, Some("x"), 20, 0, 0),
+        history(Some(7), None, 0, 0, 0),
+        history(Some(7), None, 1, 0, 0),
+        history(Some(7), None, 20, 4, 9),
+        Object::HistoryEnd,
+    ]
+}
+
+#[test]
+fn every_sentence_of_chatd_is_in_the_manual_word_for_word() {
+    let page = read("man/chatd-protocol.7");
+    let said = |line: &str| page.lines().any(|one| one == line || one == format!(".It Li {line}"));
+    let notices = notices().into_iter().map(|(_, notice)| notice.to_string());
+    for sentence in notices.chain(sentences().iter().map(Object::to_string)) {
+        let line = format!("-!- {sentence}");
+        assert!(said(&line), "{line}");
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+    }
+}
+
+#[test]
+fn every_code_is_in_the_manual_with_its_fields_and_is_what_goes_out() {
+    let page = displays(&read("man/chatd-protocol.7"));
+    let table = page.iter().find_map(|text| text.strip_prefix("code              fields\n")).unwrap();
+    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let rows: BTreeMap<&str, Vec<&str>> = rows.map(|row| (row[0], row[1..].to_vec())).collect();
+    let of_source: BTreeMap<&str, Vec<&str>> =
+        CODES.iter().map(|(code, fields)| (*code, fields.to_vec())).collect();
+    let greeting = Notice::Greeting { greeting: "hello".to_owned() };
+    let help = Notice::Help { command: "/who".to_owned(), about: "who is here".to_owned() };
+    let named = Notice::Named { name: "ann".to_owned(), key: Some(Key(7)) };
+    let all = [("greeting", greeting), ("help", help), ("named", named)].into_iter().chain(notices());
+    let mut seen: BTreeMap<&str, std::collections::BTreeSet<String>> = BTreeMap::new();
+    for (code, notice) in all {
+        let mut line = Vec::new();
+        Form::JSON.notice(&notice, &mut line);
+        let object: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(object["code"], code);
+        let fields = object
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| !["type", "code", "text"].contains(&key.as_str()));
+        seen.entry(code).or_default().extend(fields.cloned());
+    }
+    assert!(of_source.keys().eq(seen.keys()), "{:?} {:?}", of_source.keys(), seen.keys());
+    assert!(of_source.keys().eq(rows.keys()), "{:?} {:?}", of_source.keys(), rows.keys());
+    let schema: serde_json::Value = serde_json::from_str(&read("packaging/json-view.schema.json")).unwrap();
+    let schema = &schema["$defs"]["notice"];
+    let codes: Vec<_> = CODES.iter().map(|(code, _)| serde_json::Value::from(*code)).collect();
+    assert_eq!(schema["properties"]["code"]["enum"], serde_json::Value::from(codes), "in the schema");
+    for (code, fields) in &seen {
+        let rules = schema["allOf"].as_array().unwrap().iter();
+        let rule = rules.clone().find(|rule| rule["if"]["properties"]["code"]["const"] == *code);
+        let in_schema =
+            rule.map(|rule| rule["then"]["properties"].as_object().unwrap().keys().cloned().collect());
+        assert_eq!(*fields, in_schema.unwrap_or_default(), "{code} in the schema");
+        let in_page: std::collections::BTreeSet<String> =
+            rows[code].iter().map(|field| field.trim_matches(['[', ']']).to_owned()).collect();
+        assert_eq!(*fields, in_page, "{code}");
     }
 }
 
@@ -51,84 +178,6 @@ fn every_command_is_in_the_manual_as_it_is_typed() {
     let listed: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
     let known = COMMANDS.iter().map(Spec::to_string).chain(["//TEXT".to_owned()]);
     assert_eq!(listed, known.collect::<Vec<_>>());
-}
-
-/// Every answer, as it stands in the manual.
-fn answers() -> Vec<Answer> {
-    let name = |text: &str| Name::parse(text).unwrap();
-    let alice = || name("alice");
-    let who = || Who { id: 1, name: alice(), verified: false };
-    let msg = Spec::find("msg").unwrap();
-    let mut answers = vec![
-        Answer::Named(alice()),
-        Answer::Taken { name: alice(), hint: Some(name("alice2")) },
-        Answer::Taken { name: alice(), hint: None },
-        Answer::IsVerified(alice()),
-        Answer::Deposed { name: alice(), now: Name::guest(7) },
-        Answer::Who { count: 3, names: ["alice", "+bob", "guest7"].map(String::from).to_vec() },
-        Answer::Told(who()),
-        Answer::NobodyCalledThat,
-        Answer::OnlyAlike(["alice", "+bob"].map(String::from).to_vec()),
-        Answer::ThatIsYou,
-        Answer::IgnoresYou(who()),
-        Answer::DoesNotRead(who()),
-        Answer::Entered { room: name("ops"), members: 3 },
-        Answer::AlreadyThere,
-        Answer::TooManyRooms(100),
-        Answer::NoMemory,
-        Answer::Rooms { count: 2, rooms: vec![(name("main"), 7), (name("ops"), 3)] },
-        Answer::Last(0),
-        Answer::Last(1),
-        Answer::Last(20),
-        Answer::EndOfLast,
-        Answer::NoHistory,
-        Answer::Viewed(View::Json),
-        Answer::Timed { times: true, view: View::Names },
-        Answer::Timed { times: false, view: View::Names },
-        Answer::Timed { times: true, view: View::Plain },
-        Answer::Ignored(who()),
-        Answer::HeardAgain(who()),
-        Answer::IgnoresTooMany(100),
-        Answer::Refused(CommandError::Usage(msg)),
-        Answer::Unknown(Some(msg)),
-        Answer::Unknown(None),
-    ];
-    let names = [
-        NameError::Empty,
-        NameError::TooLong,
-        NameError::BadCharacter,
-        NameError::BadStart,
-        NameError::ManyMarks,
-        NameError::MixedScripts,
-        NameError::Reserved,
-    ];
-    answers.extend(names.map(|error| Answer::Refused(CommandError::Name(error))));
-    answers
-}
-
-#[test]
-fn every_answer_is_in_the_manual_word_for_word() {
-    let page = read("man/chatd-protocol.7");
-    for answer in answers() {
-        let mut line = Vec::new();
-        answer.encode(Form::NAMES, &mut line);
-        let line = String::from_utf8(line).unwrap();
-        assert!(page.contains(&format!("\n{line}")), "{line}");
-        // A new answer does not compile here: give it a place in the list above and in the page.
-        match answer {
-            Answer::Help | Answer::Named(_) | Answer::Taken { .. } | Answer::IsVerified(_) => {}
-            Answer::Deposed { .. } | Answer::Who { .. } | Answer::Told(_) | Answer::NobodyCalledThat => {}
-            Answer::OnlyAlike(_) | Answer::ThatIsYou | Answer::IgnoresYou(_) | Answer::DoesNotRead(_) => {}
-            Answer::Entered { .. } | Answer::AlreadyThere | Answer::TooManyRooms(_) | Answer::NoMemory => {}
-            Answer::Rooms { .. } | Answer::Last(_) | Answer::EndOfLast | Answer::NoHistory => {}
-            Answer::Viewed(_)
-            | Answer::Timed { .. }
-            | Answer::Ignored(_)
-            | Answer::HeardAgain(_)
-            | Answer::IgnoresTooMany(_) => {}
-            Answer::Refused(_) | Answer::Unknown(_) => {}
-        }
-    }
 }
 
 /// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
@@ -194,9 +243,9 @@ fn objects() -> Vec<serde_json::Value> {
     form.event(Event::Joined(&both), scene, &mut out);
     form.event(Event::Left(&both), scene, &mut out);
     form.event(Event::Renamed { from: &ann, to: &who(1, "amy") }, scene, &mut out);
-    Notice::Idle.encode(form, &mut out);
-    Notice::Skipped { lines: 7 }.encode(form, &mut out);
-    Answer::Help.encode(form, &mut out);
+    notices().iter().for_each(|(_, notice)| form.notice(notice, &mut out));
+    form.notice(&Notice::Named { name: "ann".to_owned(), key: Some(Key(7)) }, &mut out);
+    sentences().iter().for_each(|object| form.object(object, &mut out));
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -206,7 +255,7 @@ fn every_line_of_json_fits_the_schema_and_has_the_fields_of_the_manual() {
     let table = page.iter().find_map(|text| text.strip_prefix("type     fields\n")).unwrap();
     let rows: BTreeMap<&str, Vec<&str>> = table
         .lines()
-        .map(|row| row.split_once(' ').unwrap())
+        .map(|row| row.split_once(' ').unwrap_or((row, "")))
         .map(|(kind, fields)| (kind, fields.split_whitespace().collect()))
         .collect();
     let schema: serde_json::Value = serde_json::from_str(&read("packaging/json-view.schema.json")).unwrap();
@@ -219,16 +268,24 @@ fn every_line_of_json_fits_the_schema_and_has_the_fields_of_the_manual() {
         }
         let kind = object["type"].as_str().unwrap();
         let fields: Vec<_> = object.as_object().unwrap().keys().filter(|key| *key != "type").collect();
-        let mut expected = rows[kind].clone();
+        let mut expected: Vec<&str> =
+            rows[kind].iter().copied().filter(|field| !field.starts_with('[')).collect();
+        let more: Vec<&str> =
+            rows[kind].iter().filter_map(|field| field.strip_prefix('[')?.strip_suffix(']')).collect();
+        expected.extend(fields.iter().map(|field| field.as_str()).filter(|field| more.contains(field)));
         expected.sort_unstable();
-        assert_eq!(fields, expected, "{kind}");
+        // What else a notice has depends on its code.
+        let fields =
+            fields.into_iter().filter(|field| kind != "notice" || expected.contains(&field.as_str()));
+        assert_eq!(fields.collect::<Vec<_>>(), expected, "{kind}");
         let defined = &schema["$defs"][kind];
         let required = match defined["$ref"].as_str() {
             Some(reference) => &schema["$defs"][reference.rsplit('/').next().unwrap()]["required"],
             None => &defined["required"],
         };
         let required: Vec<_> = required.as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
-        assert_eq!(required, rows[kind], "{kind}: the order, too");
+        let always: Vec<&str> = rows[kind].iter().copied().filter(|field| !field.starts_with('[')).collect();
+        assert_eq!(required, always, "{kind}: the order, too");
         seen.insert(kind.to_owned());
     }
     assert_eq!(seen.len(), rows.len());

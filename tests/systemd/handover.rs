@@ -14,7 +14,7 @@ use crate::service::{Change, SERVICE_DROP_IN, SHORT_WATCHDOG, SOCKET_DROP_IN, To
 use crate::storer::{EVERYTHING, STORE, STORER, Storer, stored};
 
 /// What whoever is shown names or json hears after a crash.
-const NOTICE: &str = "-!- chatd has crashed and gone on: lines of that moment may be lost\n";
+const NOTICE: &str = "-!- chatd crashed and was restarted: some lines may be lost\n";
 /// What whoever cannot go on hears.
 const CLOSING: &str =
     "-!- closing: chatd was restarted and cannot go on with this connection; connect again\n";
@@ -41,7 +41,7 @@ pub fn named(name: &str) -> Caller {
 fn bot() -> Caller {
     let mut bot = join();
     bot.say("/view json\n");
-    bot.expect("{\"type\":\"notice\",\"text\":\"lines are shown in json now\"}\n");
+    bot.expect("{\"type\":\"notice\",\"code\":\"viewed\",\"view\":\"json\",\"text\":\"lines are shown in json now\"}\n");
     bot
 }
 
@@ -73,7 +73,7 @@ fn everything_is_as_it_was(machine: &Machine, happen: fn(&Machine), notice: bool
             caller.until(NOTICE);
         }
         tom.until(&NOTICE[4..]);
-        bot.until(&format!("{{\"type\":\"notice\",\"text\":\"{CRASHED}\"}}\n"));
+        bot.until(&format!("{{\"type\":\"notice\",\"code\":\"crashed\",\"text\":\"{CRASHED}\"}}\n"));
     }
     let again = answer(&mut ann, "/who");
     assert_eq!(again, who, "the same are here, and nothing was heard before that");

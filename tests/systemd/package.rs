@@ -31,7 +31,7 @@ impl Packages {
 
 /// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
 /// cargo-deb adds and compresses.
-const FILES: [&str; 27] = [
+const FILES: [&str; 29] = [
     CONFFILE,
     "/usr/bin/chatc",
     "/usr/lib/systemd/system/chatd.service",
@@ -49,6 +49,8 @@ const FILES: [&str; 27] = [
     "/usr/share/doc/chatd/docs/from-ngircd.md",
     "/usr/share/doc/chatd/docs/from-ssh-chat.md",
     "/usr/share/doc/chatd/docs/restart.svg",
+    "/usr/share/doc/chatd/examples/bot",
+    "/usr/share/doc/chatd/examples/reader.py",
     "/usr/share/doc/chatd/json-view.schema.json",
     "/usr/share/fish/vendor_completions.d/chatc.fish",
     "/usr/share/fish/vendor_completions.d/chatd.fish",
@@ -73,7 +75,7 @@ fn check_files(package: &Path) {
             panic!("{line}");
         };
         let name = name.trim_start_matches('.');
-        let is_program = ["/usr/bin/chatc", "/usr/sbin/chatd"].contains(&name);
+        let is_program = ["/usr/bin/chatc", "/usr/sbin/chatd"].contains(&name) || name.contains("/examples/");
         assert_eq!(mode, if is_program { "-rwxr-xr-x" } else { "-rw-r--r--" }, "{name}");
         assert!(owner == "0/0" || owner == "root/root", "{line}");
         assert_ne!(size, "0", "{name}");

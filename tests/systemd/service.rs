@@ -365,7 +365,7 @@ pub fn a_broken_file_does_not_loop(machine: &Machine, _: &Packages) {
     assert_eq!(machine.property("chatd", "Result"), "exit-code", "nor has it looped until it was given up");
     for _ in 0..3 {
         let mut caller = Caller::connect(PORT);
-        caller.expect("-!- closing: chatd cannot start, for its configuration has a mistake\n");
+        caller.expect("-!- closing: chatd cannot start: its configuration has a mistake\n");
         caller.expect_end();
     }
     assert!(machine.is_active("chatd.socket"), "it does not loop for those who connect, either");

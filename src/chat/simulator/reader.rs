@@ -190,7 +190,7 @@ impl Reader {
             self.recent.pop_front();
         }
         // The answer to /view is shown in the new view.
-        let is_object = line.starts_with(r#"{"type":"notice","text":"lines are shown in json now"#);
+        let is_object = line.starts_with(r#"{"type":"notice","code":"viewed","view":"json""#);
         if is_object || (self.view == View::Json && !line.starts_with("-!- lines are shown in ")) {
             return self.read_object(line, order, step);
         }
@@ -237,6 +237,13 @@ impl Reader {
         match object["type"].as_str().unwrap() {
             "notice" => return self.notice(&text("text"), order, step),
             "skipped" => return self.told_of_gap(object["lines"].as_u64().unwrap()),
+            "history" => {
+                assert!(!self.wants_crash, "not told of the crash: {line:?}");
+                self.last = (object["lines"].as_u64().unwrap() as usize, 0);
+                return;
+            }
+            "history_end" => return assert_eq!(self.last.0, 0, "/last shows less than it says"),
+            "synced" => return assert!(!self.wants_crash, "not told of the crash: {line:?}"),
             "private" => {
                 return self.privates.push(Private {
                     from: text("from"),
@@ -363,13 +370,16 @@ impl Reader {
 
     fn notice(&mut self, text: &str, order: &Order, step: usize) {
         if std::mem::take(&mut self.wants_crash) {
-            return assert!(text.starts_with("chatd has crashed"), "not told of the crash: {text}");
+            return assert!(text.starts_with("chatd crashed"), "not told of the crash: {text}");
         }
         let words: Vec<&str> = text.split(' ').collect();
         if text.ends_with("skipped (you were not reading)") {
             self.told_of_gap(words[0].parse().unwrap());
         } else if text.starts_with("the last ") {
             self.last = (if words[2] == "line:" { 1 } else { words[2].parse().unwrap() }, 0);
+        } else if words.get(1).is_some_and(|word| word.starts_with("line")) && words.get(2) == Some(&"after")
+        {
+            self.last = (words[0].parse().unwrap(), 0);
         } else if text == "that was the last" {
             assert_eq!(self.last.0, 0, "/last shows less than it says");
         } else if let Some(rest) = text.strip_prefix("you do not hear ") {
@@ -381,7 +391,7 @@ impl Reader {
             let Some(id) = id.filter(|id| self.has_no_more_asked(*id)) else { return };
             let open = self.ignoring.iter_mut().filter(|one| one.author == id && one.to.is_none());
             open.for_each(|one| one.to = Some(step));
-        } else if text.contains(" has come, a user of this machine: you are ") {
+        } else if text.contains(", a user of this machine, has connected: you are ") {
             self.is_named = false;
         } else {
             self.answer(text, order);
@@ -408,7 +418,7 @@ impl Reader {
         } else if text.starts_with("you are ") && text.contains(" now; /help") {
             let is_first = !std::mem::replace(&mut self.is_named, true) && self.view == View::Plain;
             self.relocate(self.room, if is_first { View::Names } else { self.view }, order);
-        } else if matches!(text, "times are shown" | "times will be shown in names") {
+        } else if matches!(text, "times are shown" | "times will be shown after /view names") {
             self.times = true;
             self.relocate(self.room, self.view, order);
         } else if text == "times are not shown" {
@@ -530,7 +540,7 @@ fn fits_object(unit: &Unit, what: &What, object: &Value, room: &str) -> bool {
 
 /// Returns whether somebody who asked to be moved stays.
 fn is_refusal(text: &str) -> bool {
-    text == "you are there"
+    text == "you are already in that room"
         || text.ends_with(" rooms already; see /rooms")
         || text == "there is 1 room already; see /rooms"
         || text.starts_with("chatd has little memory left")
@@ -544,17 +554,20 @@ fn is_known(text: &str) -> bool {
         " here: ",
         "told ",
         "nobody is called ",
+        "nobody has exactly that name",
         "that is you",
         " ignores you, and did not get it",
-        " does not read, and did not get it",
+        " is not reading, and did not get it",
         " rooms: ",
         " room: ",
         "nothing has been said yet",
-        "nothing is kept here",
-        "you ignore 100 already",
+        "the history is turned off here",
+        "you already ignore 100",
         "closing: chatd is stopping",
         "welcome",
         "server full",
+        "synced ",
+        "no line has that text",
     ];
     is_help || parts.iter().any(|part| text.contains(part))
 }

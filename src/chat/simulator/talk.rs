@@ -62,7 +62,11 @@ pub fn next(
         86..89 => Typed::Msg(format!("guest{other}")),
         89..91 => Typed::Msg(random.pick(&NAMES).to_owned()),
         91..94 => Typed::Ignore(other),
-        94..96 => Typed::Ask(format!("/last {}", random.between(1, 60))),
+        94 => Typed::Ask(format!("/last {}", random.between(1, 60))),
+        95 => Typed::Ask(match random.below(3) {
+            0 => format!("/sync {step}"),
+            _ => format!("/last since {}", random.below(60)),
+        }),
         96..99 => Typed::Ask(random.pick(&["/who", "/rooms", "/help"]).to_owned()),
         _ if random.has_luck(300) => Typed::Quit,
         _ => Typed::Me,

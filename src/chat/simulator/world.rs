@@ -15,8 +15,8 @@ use super::sequencer::Engine;
 use super::socket::Socket;
 use super::talk::{self, Typed};
 use crate::chat::{
-    Arrival, End, Hub, HubSnapshot, Input, Limits, MemberSnapshot, Now, Numbers, Read, Reading, RoomSnapshot,
-    SessionId, SessionSnapshot, Sink, Standing,
+    Arrival, End, Hub, HubSnapshot, Input, Limits, MemberSnapshot, Notes, Now, Read, Reading, SessionId,
+    SessionSnapshot, Sink, Standing,
 };
 use crate::protocol::{Name, Notice, View, Who};
 
@@ -27,13 +27,12 @@ const SHOWN: usize = 30;
 /// of what lies in it. What is owed to members alone comes on top: it is not given up.
 const SLACK: usize = 96 * 1024;
 
-/// The most time in any 30 seconds that a room waits for members that take too little: its patience, which comes back once
-/// meanwhile, and a look.
-const MOST_WAITED: Duration = Duration::from_millis(2250);
+/// The most time in any 30 seconds that a room waits for members that take too little: its patience, a look and a step.
+/// It may wait longer for those who take what is appended at `min_rate`.
+const MOST_WAITED: Duration = Duration::from_millis(1300);
 
-/// When that is used up, a room notices in two looks, and perhaps a part of one, that a member takes too little. It waits
-/// so long for each whom it still waits for then.
-const MOST_LOOKED: Duration = Duration::from_millis(750);
+/// When that is used up, a room looks so soon whether one that it waits for reads.
+const MOST_LOOKED: Duration = Duration::from_millis(10);
 
 const ROOMS: [&str; 4] = ["main", "ops", "dev", "attic"];
 
@@ -67,22 +66,24 @@ struct Person {
     called: Option<String>,
 }
 
-/// What is noted of the numbers of lines.
+/// When every process begins.
+const BEGAN: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// What is kept for the case of a crash.
 #[derive(Clone, Debug, Default)]
-struct Noted(Arc<Mutex<Numbered>>);
+struct Noted(Arc<Mutex<BTreeMap<String, u64>>>);
 
-/// The numbers of rooms, and the rooms that are gone.
-type Numbered = (BTreeMap<String, u64>, Vec<String>);
-
-impl Numbers for Noted {
-    fn set(&mut self, room: &Name, below: u64) {
-        self.0.lock().unwrap().0.insert(room.as_str().to_owned(), below);
+impl Notes for Noted {
+    fn set(&mut self, text: &str, number: u64) {
+        self.0.lock().unwrap().insert(text.to_owned(), number);
     }
 
-    fn forget(&mut self, room: &Name) {
-        let noted = &mut *self.0.lock().unwrap();
-        noted.0.remove(room.as_str());
-        noted.1.push(room.as_str().to_owned());
+    fn forget(&mut self, text: &str) {
+        self.0.lock().unwrap().remove(text);
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
     }
 }
 
@@ -123,6 +124,8 @@ pub struct World {
     is_draining: bool,
     /// When the room waited.
     waited: VecDeque<(Instant, Instant)>,
+    /// How many bytes had been appended to the logs, and when.
+    appended_bytes: VecDeque<(Instant, u64)>,
     trace: Trace,
     pub heard: usize,
     pub skipped: u64,
@@ -182,7 +185,7 @@ impl World {
             commands: true,
         };
         let engine = Engine::new(plan.is_late);
-        let mut hub = Hub::new(limits, Box::new(engine.clone()));
+        let mut hub = Hub::new(limits, Box::new(engine.clone()), BEGAN);
         let noted = Noted::default();
         hub.record(Box::new(noted.clone()));
         let now = Instant::now();
@@ -206,6 +209,7 @@ impl World {
             texts: 0,
             is_draining: false,
             waited: VecDeque::new(),
+            appended_bytes: VecDeque::new(),
             trace,
             heard: 0,
             skipped: 0,
@@ -619,6 +623,10 @@ impl World {
 
     fn go_on_until(&mut self, end: Instant) {
         let end = end.max(self.now);
+        self.appended_bytes.push_back((end, self.hub.dispatcher().appended()));
+        while self.appended_bytes.front().is_some_and(|(at, _)| *at + Duration::from_secs(31) < end) {
+            self.appended_bytes.pop_front();
+        }
         if self.hub.is_waiting() && end > self.now {
             self.waited.push_back((self.now, end));
             while self.waited.front().is_some_and(|(_, to)| *to + Duration::from_secs(30) < end) {
@@ -626,7 +634,14 @@ impl World {
             }
             let waited: Duration = self.waited.iter().map(|(from, to)| *to - *from).sum();
             let slow = self.people.values().filter(|person| person.pace != Pace::Fast).count() as u32;
-            let most = MOST_WAITED + MOST_LOOKED * slow;
+            let bytes: u64 = self
+                .appended_bytes
+                .iter()
+                .zip(self.appended_bytes.iter().skip(1))
+                .map(|(one, next)| next.1.saturating_sub(one.1))
+                .sum();
+            let taken = Duration::from_millis(1000 * bytes / self.limits.min_rate);
+            let most = MOST_WAITED + MOST_LOOKED * slow + taken;
             assert!(waited <= most, "the room has waited for {waited:?} in 30 s, {slow} are slow");
         }
         self.now = end;
@@ -654,7 +669,7 @@ impl World {
         if self.random.has_luck(500) {
             self.type_in(id, Typed::Lines { count: 2, filler: 5 }, &mut text);
         }
-        let notices = if end == End::SentAway { vec![Notice::ServerFull] } else { Vec::new() };
+        let notices = if end == End::SentAway { vec![Notice::Full] } else { Vec::new() };
         self.submit(id, Read { text: text.into_bytes(), notices, end, ..Read::default() }, end);
     }
 
@@ -706,7 +721,7 @@ impl World {
     }
 
     fn fresh_hub(&mut self) -> Hub {
-        let hub = Hub::new(self.limits, Box::new(self.engine.clone()));
+        let hub = Hub::new(self.limits, Box::new(self.engine.clone()), BEGAN);
         std::mem::replace(&mut self.hub, hub)
     }
 
@@ -747,19 +762,15 @@ impl World {
         self.note("a crash".to_owned());
         self.engine.crash();
         drop(self.fresh_hub());
-        let numbers = self.noted.0.lock().unwrap().0.clone();
-        let rooms = numbers
-            .iter()
-            .map(|(name, below)| RoomSnapshot::without_lines(Name::parse(name).unwrap(), *below));
-        let mut snapshot = HubSnapshot { rooms: rooms.collect(), ..HubSnapshot::default() };
+        let noted = self.noted.0.lock().unwrap().clone();
+        let mut snapshot = HubSnapshot::from_notes(noted.into_iter().collect());
+        let is_noted = |name: &str| snapshot.rooms.iter().any(|room| room.name.as_str() == name);
         let (lengths, mut floor) = (self.order.lengths(), vec![0; ROOMS.len()]);
         for person in self.people.values() {
             let seqs = &person.reader.seqs;
             floor.iter_mut().zip(seqs).for_each(|(floor, seq)| *floor = (*floor).max(*seq));
         }
-        for (room, floor) in
-            floor.iter_mut().enumerate().filter(|(room, _)| !numbers.contains_key(ROOMS[*room]))
-        {
+        for (room, floor) in floor.iter_mut().enumerate().filter(|(room, _)| !is_noted(ROOMS[*room])) {
             let _ = (room, std::mem::take(floor));
         }
         for person in self.people.values_mut() {
@@ -770,7 +781,7 @@ impl World {
                 told.push(b'\n');
             }
             if standing.view != View::Plain {
-                Notice::Crashed.encode(standing.form(), &mut told);
+                standing.form().notice(&Notice::Crashed, &mut told);
             }
             person.crash(&standing, &lengths, &floor, self.order.room(standing.room.as_str()), self.step);
             let member = Some(MemberSnapshot::after_crash(standing, told));

@@ -1,6 +1,6 @@
 //! Where everything is in the file of a crash table. Offsets and sizes are in words of 8 bytes, if not in `..._BYTES`.
 //!
-//! The file is a page of header, the rooms, then blocks of 128 slots. A block is a page of slots, their records, and their
+//! The file is a page of header, the notes, then blocks of 128 slots. A block is a page of slots, their records, and their
 //! ignored lists. So the file can grow when the limit of descriptors does.
 
 use std::ops::Range;
@@ -9,10 +9,10 @@ use std::ops::Range;
 pub const RECORD_BYTES: usize = 320;
 /// The longest ignored list of a session, in bytes.
 pub const IGNORED_BYTES: usize = 808;
-/// The longest name of a room, in bytes.
-pub const ROOM_NAME_BYTES: usize = 128;
-/// The most rooms.
-pub const MAX_ROOMS: usize = 10_000;
+/// The longest text of a note, in bytes.
+pub const NOTE_BYTES: usize = 168;
+/// The most notes.
+pub const MAX_NOTES: usize = 20_000;
 /// Descriptors from this number on have no slot.
 pub const MAX_DESCRIPTORS: usize = 1 << 20;
 
@@ -35,11 +35,11 @@ const SLOT: usize = 4;
 const BLOCK_SLOTS: usize = 128;
 pub(super) const PAGE: usize = SLOT * BLOCK_SLOTS;
 const BLOCK: usize = IGNORED.end().next_multiple_of(PAGE);
-const BLOCKS: usize = (PAGE + MAX_ROOMS * ROOM).next_multiple_of(PAGE);
+const BLOCKS: usize = (PAGE + MAX_NOTES * NOTE).next_multiple_of(PAGE);
 
-/// The words of an entry before its bytes: a number (of the session, of the room) and the check of the bytes.
+/// The words of an entry before its bytes: a number (of the session, of the note) and the check of the bytes.
 pub(super) const ENTRY_HEAD: usize = 2;
-const ROOM: usize = ENTRY_HEAD + ROOM_NAME_BYTES / 8;
+const NOTE: usize = ENTRY_HEAD + NOTE_BYTES / 8;
 pub(super) const RECORD: Column = Column { start: PAGE, most_bytes: RECORD_BYTES, shift: 0 };
 pub(super) const IGNORED: Column = Column { start: RECORD.end(), most_bytes: IGNORED_BYTES, shift: 2 };
 
@@ -95,7 +95,7 @@ fn page_of(slot: usize) -> Range<usize> {
     start..start + PAGE
 }
 
-pub(super) fn room_at(index: usize) -> Range<usize> {
-    let start = PAGE + index * ROOM;
-    start..start + ROOM
+pub(super) fn note_at(index: usize) -> Range<usize> {
+    let start = PAGE + index * NOTE;
+    start..start + NOTE
 }

@@ -12,7 +12,7 @@ use crate::net::intake::Then;
 use crate::net::rate::Rate;
 use crate::net::settings::Settings;
 use crate::net::{Counters, Stage};
-use crate::protocol::{Notice, READ_BYTES};
+use crate::protocol::{Notice, READ_BYTES, Reason};
 use crate::rt;
 
 /// How much is read at a time while very much is on its way to the hub already, or only so many lines a second are
@@ -23,13 +23,13 @@ const _: () = assert!(CROWDED_READ_BYTES <= READ_BYTES);
 
 impl Session {
     /// Returns whether what has arrived may be taken in: all that was before has been.
-    pub(super) fn can_take_in(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.is_waiting && !self.is_limited() && self.can_send(cx)
+    pub(super) fn can_take_in(&self) -> bool {
+        !self.is_waiting && !self.is_limited()
     }
 
     /// Reads and passes on what has arrived; returns whether to go on at once.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
-        if !self.can_take_in(cx) {
+        if !self.can_take_in() {
             return Ok(false);
         }
         if self.net.stage() != Stage::Running {
@@ -114,10 +114,10 @@ impl Session {
         if let Some(foreign) = self.intake.foreign.take() {
             Counters::count(&self.net.counters.foreign);
             let name = foreign.name();
-            log::debug!("session {} from {} speaks {name}", self.id().0, Origin(self.from));
+            log::debug!("session {} from {} speaks {name}", self.id().0, Origin(self.connection.from()));
         }
         for notice in &read.notices {
-            if let Notice::LineTooLong { lines, .. } = notice {
+            if let Notice::TooLong { lines, .. } = notice {
                 self.net.counters.too_long.fetch_add(u64::from(*lines), Ordering::Relaxed);
             }
         }
@@ -134,8 +134,8 @@ impl Session {
     }
 
     /// Passes on as many of the lines that wait for the rate limit as it allows; returns whether to go on at once.
-    pub(super) fn pass_on_limited(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.is_waiting || !self.is_limited() || !self.can_send(cx) {
+    pub(super) fn pass_on_limited(&mut self) -> bool {
+        if self.is_waiting || !self.is_limited() {
             return false;
         }
         let (limit, now) = (self.limit(&self.net.settings()), rt::now());
@@ -156,19 +156,23 @@ impl Session {
     }
 
     /// Flushes half a line that has waited long enough, and closes a session that has said nothing for too long.
-    pub(super) fn expire_input(&mut self, cx: &mut Context<'_>, now: Instant, settings: &Settings) {
+    pub(super) fn expire_input(&mut self, now: Instant, settings: &Settings) {
         let silence = now.saturating_duration_since(self.deadlines.last_read);
         let is_open = self.phase == Phase::Open && self.net.stage() == Stage::Running;
         let is_idle = settings.idle_timeout.is_some_and(|wait| silence >= wait);
         let has_paused = settings.flush_after.is_some_and(|wait| silence >= wait);
-        if !is_open || !(is_idle || has_paused) || !self.can_take_in(cx) {
+        if !is_open || !(is_idle || has_paused) || !self.can_take_in() {
             return;
         }
         let mut read = self.intake.take(&[], Then::Flush, settings);
         if is_idle {
             Counters::count(&self.net.counters.idle);
-            log::debug!("session {} from {} was idle for too long", self.id().0, Origin(self.from));
-            read.notices.push(Notice::Idle);
+            log::debug!(
+                "session {} from {} was idle for too long",
+                self.id().0,
+                Origin(self.connection.from())
+            );
+            read.notices.push(Notice::Closing { reason: Reason::Idle });
             read.end = End::Closed;
         }
         self.pass_on(read, settings);

@@ -250,7 +250,7 @@ mod tests {
             ("listen = [{ view = \"json\" }]", "a table without an address; write { address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }".to_owned()),
             ("listen = { address = \"/a\", port = 1 }", "\"port\" is not known here; write { address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }".to_owned()),
             ("listen = { address = \"/a\", view = \"pretty\" }", "\"pretty\" is not a view; write plain, names or json".to_owned()),
-            ("listen = { address = \"/a\", room = \"a b\" }", "\"a b\" cannot be the name of a room: a name has letters, digits, - and _".to_owned()),
+            ("listen = { address = \"/a\", room = \"a b\" }", "\"a b\" cannot be the name of a room: a name can have only letters, digits, - and _".to_owned()),
             ("listen = [\"/a\", { address = \"/a\" }]", "\"/a\" is listed twice; leave one out".to_owned()),
             ("listen = [\"/a\", \"/a\"]", "\"/a\" is listed twice; leave one out".to_owned()),
             ("listen = \"*:1\"", "\"*:1\" does not say which addresses; write 0.0.0.0:PORT for IPv4 or [::]:PORT for IPv6".to_owned()),

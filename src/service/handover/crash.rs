@@ -4,19 +4,16 @@
 use std::collections::HashMap;
 
 use super::Handover;
-use crate::chat::{HubSnapshot, MemberSnapshot, Reading, RoomSnapshot, SessionId, SessionSnapshot, Standing};
+use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing};
 use crate::net::crash_table::{Left, LeftSession, READING, WRITING};
-use crate::protocol::{Form, Framer, Name, Notice, Opening, View};
+use crate::protocol::{Form, Framer, Notice, Opening, View};
 
 /// Returns a handover of the sessions in the table that still have a connection.
 pub(super) fn handover(left: Left, ids: &[SessionId]) -> Handover {
     let known: HashMap<SessionId, LeftSession> =
         left.sessions.into_iter().map(|session| (session.id, session)).collect();
     let sessions = ids.iter().filter_map(|id| known.get(id)).map(go_on).collect();
-    let number =
-        |(name, below): (String, u64)| Some(RoomSnapshot::without_lines(Name::parse(&name).ok()?, below));
-    let rooms = left.rooms.into_iter().filter_map(number).collect();
-    Handover { last: left.next, hub: HubSnapshot { rooms, sessions, ..HubSnapshot::default() } }
+    Handover { last: left.next, hub: HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) } }
 }
 
 fn go_on(left: &LeftSession) -> SessionSnapshot {
@@ -42,7 +39,7 @@ fn told(marks: u64, form: Form) -> Vec<u8> {
         told.push(b'\n');
     }
     if form.view() != View::Plain {
-        Notice::Crashed.encode(form, &mut told);
+        form.notice(&Notice::Crashed, &mut told);
     }
     told
 }

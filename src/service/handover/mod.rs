@@ -23,9 +23,8 @@ pub use takeover::{GoingOn, TakenOver, take_over};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, LazyLock};
 
-use crate::chat::Numbers;
-use crate::net::crash_table::RoomNumbers;
-use crate::protocol::Name;
+use crate::chat;
+use crate::net::crash_table::Notes;
 use crate::service::systemd::{self, Latest};
 
 /// Stores the configuration in force, for a next process that finds a mistake in the file. Logs a warning if it cannot.
@@ -47,15 +46,20 @@ pub fn keep_config(text: String) {
     }
 }
 
-impl Numbers for RoomNumbers {
-    fn set(&mut self, room: &Name, below: u64) {
-        if let Err(error) = self.set(room.as_str(), below) {
-            log::debug!("after a crash the lines of room {room} would be numbered from 1 again: {error}");
+impl chat::Notes for Notes {
+    fn set(&mut self, text: &str, number: u64) {
+        if let Err(error) = self.set(text, number) {
+            // What it says is a secret in the case of a key.
+            log::debug!("after a crash a room would begin anew, or a key would be lost: {error}");
         }
     }
 
-    fn forget(&mut self, room: &Name) {
-        self.forget(room.as_str());
+    fn forget(&mut self, text: &str) {
+        self.forget(text);
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.texts().map(str::to_owned).collect()
     }
 }
 

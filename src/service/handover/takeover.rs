@@ -19,7 +19,7 @@ use crate::chat::{Hub, Limits, Local, Now, Reading, SessionId, Sink};
 use crate::net::connection::Connection;
 use crate::net::crash_table::{CrashTable, Left};
 use crate::net::parcel::Parcel;
-use crate::protocol::{Form, Notice};
+use crate::protocol::{Form, Notice, Reason};
 use crate::service::systemd;
 
 /// How many takeovers in a row may fail.
@@ -221,7 +221,7 @@ impl TakenOver {
                 Err(error) => log::error!("cannot restore rooms and members: {error}"),
             }
         }
-        (Hub::new(limits, Box::<Local>::default()), 0, Vec::new())
+        (Hub::new(limits, Box::<Local>::default(), now.wall), 0, Vec::new())
     }
 
     /// Returns the keeper of the connections that go on.
@@ -260,7 +260,7 @@ fn is_over(connection: &Connection) -> bool {
 /// Sends the reason and ends the connection. The notice is lost if the kernel does not take it at once.
 fn say_goodbye(connection: &Connection) {
     let mut line = Vec::new();
-    Notice::Unknown.encode(Form::PLAIN, &mut line);
+    Form::PLAIN.notice(&Notice::Closing { reason: Reason::Lost }, &mut line);
     // It fails where the connection is over.
     let _ = rustix::net::send(connection, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     connection.end();

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use super::text::{Numbered, Shown, View};
 
 /// What chatd says after it was ended without being asked.
-pub const CRASHED: &str = "chatd has crashed and gone on: lines of that moment may be lost";
+pub const CRASHED: &str = "chatd crashed and was restarted: some lines may be lost";
 
 pub struct Ear {
     number: u32,

@@ -99,7 +99,8 @@ impl Plan {
         }
         let view = view_of(number);
         caller.say(format!("/view {}\n", view.word()));
-        caller.until(&view.notice(&format!("lines are shown in {} now", view.word())));
+        let fields = format!("\"code\":\"viewed\",\"view\":\"{}\"", view.word());
+        caller.until(&view.notice(&fields, &format!("lines are shown in {} now", view.word())));
         caller
     }
 }

@@ -102,11 +102,11 @@ impl View {
         }
     }
 
-    /// What `text` looks like as a notice.
-    pub fn notice(self, text: &str) -> String {
+    /// What a notice looks like that has these words as its sentence; `fields` are its code and fields in json.
+    pub fn notice(self, fields: &str, text: &str) -> String {
         match self {
             Self::Plain | Self::Names => format!("-!- {text}\n"),
-            Self::Json => format!("{{\"type\":\"notice\",\"text\":\"{text}\"}}\n"),
+            Self::Json => format!("{{\"type\":\"notice\",{fields},\"text\":\"{text}\"}}\n"),
         }
     }
 
@@ -138,8 +138,9 @@ fn names(line: &[u8]) -> Option<Shown<'_>> {
 
 fn json(line: &[u8]) -> Option<Shown<'_>> {
     let line = line.strip_suffix(b"\"}")?;
-    if let Some(text) = line.strip_prefix(b"{\"type\":\"notice\",\"text\":\"") {
-        return Some(Shown::Notice(text));
+    if line.starts_with(b"{\"type\":\"notice\",") {
+        let text = b",\"text\":\"";
+        return Some(Shown::Notice(&line[memchr::memmem::rfind(line, text)? + text.len()..]));
     }
     let rest = line.strip_prefix(b"{\"type\":\"message\",\"seq\":")?;
     let seq = decimal(&rest[..memchr::memchr(b',', rest)?])?;

@@ -1,0 +1,273 @@
+//! What chatc has sent and the daemon has not yet confirmed: batches of lines, each followed by `/sync` and a token.
+//!
+//! All modes say what they say through [`Requests`]. Answers come in the order of what was asked, so what is answered
+//! before a batch is synced belongs to the oldest batch under way. A command is a batch of its own: what is refused then
+//! is that command. What is under way is bounded, so a daemon that takes nothing fills no memory. Pure.
+
+use std::collections::VecDeque;
+
+use crate::protocol::Notice;
+
+/// Bytes under way at most, until the daemon has confirmed some of them.
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// Bytes and lines of one batch at most.
+const BATCH_BYTES: usize = 64 << 10;
+const BATCH_LINES: usize = 256;
+
+/// Lines that wait at most.
+pub const MAX_WAITING: usize = 1000;
+
+/// Random bytes in a token: nobody can guess it.
+const TOKEN_BYTES: usize = 16;
+
+/// The codes of notices that refuse something.
+const REFUSALS: &str = "too_long cut usage bad_name unknown_command taken bad_key nobody alike yourself ignores_you \
+                        does_not_read too_many_rooms no_memory no_history ignores_too_many";
+
+/// What a batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Lines that somebody wants to be said, or commands that were typed.
+    Say,
+    /// A question of chatc itself, whose answer is not shown.
+    Ask,
+}
+
+#[derive(Debug)]
+struct Batch {
+    token: String,
+    purpose: Purpose,
+    lines: Vec<Vec<u8>>,
+}
+
+/// Lines on their way.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// 128 random bits in hex.
+    secret: String,
+    count: u64,
+    waiting: VecDeque<(Purpose, Vec<u8>)>,
+    waiting_bytes: usize,
+    under_way: VecDeque<Batch>,
+    under_way_bytes: usize,
+    /// Lines that were under way when something was lost.
+    pub doubtful: Vec<Vec<u8>>,
+    /// Lines that the daemon has refused, each with its words.
+    pub refused: Vec<(Vec<u8>, String)>,
+}
+
+impl Requests {
+    /// Nothing is under way; tokens begin with 128 random bits.
+    ///
+    /// # Errors
+    /// The kernel has no randomness.
+    pub fn new() -> std::io::Result<Self> {
+        let mut random = [0; TOKEN_BYTES];
+        std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
+        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { secret, ..Self::default() })
+    }
+
+    /// Returns a token that nobody has seen.
+    pub fn token(&mut self) -> String {
+        self.count += 1;
+        format!("{}-{}", self.secret, self.count)
+    }
+
+    /// Whether a token is one of these.
+    pub fn is_own(&self, token: &str) -> bool {
+        token.starts_with(&self.secret)
+    }
+
+    /// Adds a line without its ending.
+    pub fn add(&mut self, purpose: Purpose, line: impl Into<Vec<u8>>) {
+        let line = line.into();
+        self.waiting_bytes += line.len();
+        self.waiting.push_back((purpose, line));
+    }
+
+    /// How many lines wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether there is room for more lines: what waits is less than a window.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < MAX_WAITING && self.waiting_bytes < BATCH_BYTES
+    }
+
+    /// Whether the daemon has confirmed everything.
+    pub fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Takes what may be sent now: whole batches, each with its `/sync`, as long as the window allows.
+    pub fn take_to_send(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while !self.waiting.is_empty() && self.under_way_bytes < WINDOW_BYTES {
+            let token = self.token();
+            let batch = self.take_batch(token);
+            for line in &batch.lines {
+                bytes.extend_from_slice(line);
+                bytes.push(b'\n');
+            }
+            bytes.extend_from_slice(format!("/sync {}\n", batch.token).as_bytes());
+            self.under_way_bytes += size(&batch.lines);
+            self.under_way.push_back(batch);
+        }
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// The next lines of one purpose; a command is alone.
+    fn take_batch(&mut self, token: String) -> Batch {
+        let purpose = self.waiting.front().map_or(Purpose::Say, |(purpose, _)| *purpose);
+        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let mut bytes = 0;
+        while let Some((_, line)) = self.waiting.pop_front_if(|(other, line)| {
+            let fits = lines.len() < BATCH_LINES && bytes + line.len() <= BATCH_BYTES;
+            lines.is_empty() || (*other == purpose && fits && !is_command(line) && !is_command(&lines[0]))
+        }) {
+            bytes += line.len();
+            self.waiting_bytes -= line.len();
+            lines.push(line);
+        }
+        Batch { token, purpose, lines }
+    }
+
+    /// Takes all that waits: as it is, where nobody confirms anything.
+    pub fn take_waiting(&mut self) -> Option<Vec<u8>> {
+        let lines = self.give_up_waiting();
+        (!lines.is_empty()).then(|| lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect())
+    }
+
+    /// Takes the lines that wait: they will not be sent.
+    pub fn give_up_waiting(&mut self) -> Vec<Vec<u8>> {
+        self.waiting_bytes = 0;
+        self.waiting.drain(..).map(|(_, line)| line).collect()
+    }
+
+    /// The daemon has sent a token back: all before it has its place.
+    pub fn synced(&mut self, token: &str) {
+        if let Some(at) = self.under_way.iter().position(|batch| batch.token == token) {
+            self.under_way_bytes -=
+                self.under_way.drain(..=at).map(|batch| size(&batch.lines)).sum::<usize>();
+        }
+    }
+
+    /// What the oldest batch under way is for.
+    pub fn purpose(&self) -> Option<Purpose> {
+        self.under_way.front().map(|batch| batch.purpose)
+    }
+
+    /// Notes the lines of the oldest batch under way that a notice refuses.
+    pub fn note_refusal(&mut self, notice: &Notice, text: &str) {
+        let Some(batch) = self.under_way.front().filter(|batch| batch.purpose == Purpose::Say) else {
+            return;
+        };
+        let is_meant = |line: &&Vec<u8>| match notice {
+            Notice::TooLong { max, .. } => line.len() > *max,
+            // What others see of a line may be longer than the line itself, so any of them may have been cut.
+            Notice::Cut { max, .. } => line.len() > *max / 4,
+            _ => is_command(line),
+        };
+        self.refused.extend(batch.lines.iter().filter(is_meant).map(|line| (line.clone(), text.to_owned())));
+    }
+
+    /// The connection is lost, or the daemon has crashed: what was under way is in doubt.
+    pub fn lose(&mut self) {
+        self.under_way_bytes = 0;
+        let lost = self.under_way.drain(..).filter(|batch| batch.purpose == Purpose::Say);
+        self.doubtful.extend(lost.flat_map(|batch| batch.lines));
+    }
+}
+
+fn size(lines: &[Vec<u8>]) -> usize {
+    lines.iter().map(|line| line.len() + 1).sum()
+}
+
+/// Whether a line is a command: it begins with one slash.
+pub fn is_command(line: &[u8]) -> bool {
+    line.first() == Some(&b'/') && line.get(1) != Some(&b'/')
+}
+
+/// A line that is said as it is: what begins with a slash gets another.
+pub fn as_text(line: &[u8]) -> Vec<u8> {
+    if line.starts_with(b"/") { [b"/", line].concat() } else { line.to_vec() }
+}
+
+/// Whether a notice says that nobody got what was said, or not all of it.
+pub fn is_refusal(notice: &Notice) -> bool {
+    let object = serde_json::to_value(notice).unwrap_or_default();
+    object["code"].as_str().is_some_and(|code| REFUSALS.split(' ').any(|refusal| refusal == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(lines: &[&str]) -> Requests {
+        let mut requests = Requests { secret: "s".into(), ..Requests::default() };
+        lines.iter().for_each(|line| requests.add(Purpose::Say, *line));
+        requests
+    }
+
+    fn sent(requests: &mut Requests) -> String {
+        String::from_utf8(requests.take_to_send().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_batch_is_followed_by_a_token_and_a_command_is_alone() {
+        let mut requests = requests(&["one", "//two", "/who", "three"]);
+        assert_eq!(sent(&mut requests), "one\n//two\n/sync s-1\n/who\n/sync s-2\nthree\n/sync s-3\n");
+        assert!(!requests.is_settled());
+        requests.synced("other");
+        requests.synced("s-2");
+        requests.lose();
+        assert_eq!(requests.doubtful, [b"three"]);
+        assert!(requests.is_settled());
+    }
+
+    #[test]
+    fn what_is_refused_is_the_command_or_the_lines_that_are_too_long() {
+        let mut requests = requests(&["short", "much too long", "/mgs"]);
+        requests.take_to_send();
+        requests.note_refusal(&Notice::TooLong { lines: 1, max: 8 }, "long");
+        requests.synced("s-1");
+        requests.note_refusal(&Notice::UnknownCommand { nearest: None }, "what?");
+        let refused =
+            [(b"much too long".to_vec(), "long".to_owned()), (b"/mgs".to_vec(), "what?".to_owned())];
+        assert_eq!(requests.refused, refused);
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded() {
+        let line = "x".repeat(40_000);
+        let mut requests = requests(&[]);
+        (0..100).for_each(|_| requests.add(Purpose::Say, line.as_str()));
+        let most = WINDOW_BYTES + BATCH_BYTES;
+        assert!(requests.take_to_send().unwrap().len() <= most && !requests.has_room());
+        assert_eq!(requests.take_to_send(), None);
+        let mut synced = 0;
+        while !requests.is_settled() {
+            synced += 1;
+            requests.synced(&format!("s-{synced}"));
+            assert!(requests.take_to_send().is_none_or(|bytes| bytes.len() <= most));
+        }
+        assert_eq!(synced, 100);
+    }
+
+    #[test]
+    fn every_refusal_is_a_code() {
+        let is_code = |refusal| crate::protocol::notice::CODES.iter().any(|(code, _)| *code == refusal);
+        assert!(REFUSALS.split(' ').all(is_code));
+        assert!(is_refusal(&Notice::Nobody) && !is_refusal(&Notice::Crashed));
+    }
+
+    #[test]
+    fn tokens_are_random() {
+        let (mut one, mut two) = (Requests::new().unwrap(), Requests::new().unwrap());
+        let (one, two) = (one.token(), two.token());
+        assert!(one != two && (33..=64).contains(&one.len()), "{one} {two}");
+    }
+}

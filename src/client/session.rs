@@ -1,0 +1,399 @@
+//! The one loop of chatc: connects, shakes hands, takes up name and room, says and hears, and connects again.
+//!
+//! [`run`] waits for events and hands them to the [`Core`], the state that all modes share, and to the [`Mode`]: `talk`,
+//! `pipe` or `listen`. A connection begins with `/view json`; when the daemon answers, `/sync` and a token follow, and
+//! nothing is believed before that token comes back: a stranger may repeat any notice, and cannot know the token. A server
+//! that does not answer so is used as nc(1) would use it. No sentence of the daemon is read.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::cli::Exit;
+use super::event::{self, End, Event, Mode, Outcome, Stage};
+use super::link::{self, Backoff, CONNECT_TIMEOUT, Link};
+use super::request::{Purpose, Requests, is_refusal};
+use super::resume::Resume;
+use super::target::{ConnectError, Problem, Target};
+use crate::protocol::View;
+use crate::protocol::notice::Notice;
+use crate::protocol::object::{Noticed, Object};
+
+/// How long the daemon may take to answer at the beginning.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for a server that has said something, but not that.
+const FALLBACK_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that has lasted so long was a good one: the pauses begin anew.
+const STEADY: Duration = Duration::from_secs(10);
+/// Characters of what a server has said that stand in a message about it.
+const QUOTED_CHARS: usize = 60;
+
+/// The state that all modes share.
+#[derive(Debug)]
+pub struct Core {
+    /// Where to connect: any of them will do.
+    pub targets: Vec<Target>,
+    /// Whether it connects again.
+    pub reconnects: bool,
+    /// Whether it does what nc(1) does, from the start.
+    pub is_plain: bool,
+    /// How long it tries to connect for the first time.
+    pub patience: Duration,
+    /// When it gives up.
+    pub deadline: Option<Instant>,
+    /// Who you are and where.
+    pub you: Resume,
+    /// What is on its way.
+    pub requests: Requests,
+    /// How far the connection has come.
+    pub stage: Stage,
+    /// Whether everything was answered once.
+    pub was_ready: bool,
+    /// Whether the server was found to say no objects.
+    pub was_bare: bool,
+    /// Pieces that are still to be written.
+    pub unwritten: usize,
+    events: SyncSender<Event>,
+    target: Option<Target>,
+    link: Option<Link>,
+    /// When it connects again, or no longer waits for an answer.
+    timer: Option<Instant>,
+    /// What the daemon is to send back.
+    token: Option<String>,
+    /// When this connection was ready.
+    ready_at: Option<Instant>,
+    backoff: Backoff,
+    /// What the server has said first.
+    first_words: Option<String>,
+}
+
+/// Connects, and does what `mode` makes of it until it ends.
+pub fn run<M: Mode<Core>>(mode: &mut M, core: &mut Core, events: &Receiver<Event>) -> Outcome {
+    core.connect();
+    loop {
+        let until = core.until().into_iter().chain(mode.until()).min();
+        let ended = match event::next(events, until) {
+            Ok(event) => core.take(mode, event),
+            Err(RecvTimeoutError::Timeout) => core.time_is_up(mode),
+            Err(RecvTimeoutError::Disconnected) => Some((Exit::Failed, Vec::new())),
+        };
+        if let Some(outcome) = ended.or_else(|| mode.rest(core)) {
+            return outcome;
+        }
+        core.flush();
+    }
+}
+
+impl Core {
+    /// Nothing is connected, and nothing was asked for but to connect once.
+    pub fn new(targets: Vec<Target>, you: Resume, requests: Requests, events: SyncSender<Event>) -> Self {
+        Self {
+            targets,
+            reconnects: false,
+            is_plain: false,
+            patience: CONNECT_TIMEOUT,
+            deadline: None,
+            you,
+            requests,
+            stage: Stage::Apart,
+            was_ready: false,
+            was_bare: false,
+            unwritten: 0,
+            events,
+            target: None,
+            link: None,
+            timer: None,
+            token: None,
+            ready_at: None,
+            backoff: Backoff::default(),
+            first_words: None,
+        }
+    }
+
+    /// Whether what is said is sent as it is.
+    pub fn is_bare(&self) -> bool {
+        self.stage == Stage::Bare || self.is_plain
+    }
+
+    /// The target that is connected, or the first.
+    pub fn target(&self) -> &Target {
+        self.target.as_ref().unwrap_or(&self.targets[0])
+    }
+
+    /// Words about the server.
+    pub fn says(&self, words: &str) -> String {
+        format!("{}: {words}", self.target())
+    }
+
+    /// Tells the server that nothing more comes.
+    pub fn end(&mut self) {
+        self.flush();
+        self.link = None;
+    }
+
+    fn connect(&mut self) {
+        let patience = if self.was_ready { CONNECT_TIMEOUT } else { self.patience };
+        link::connect(self.targets.clone(), patience, self.events.clone());
+    }
+
+    fn until(&self) -> Option<Instant> {
+        // The first attempt to connect has a bound of its own, and an error that says more.
+        let is_first = !self.was_ready && self.stage == Stage::Apart;
+        self.deadline.filter(|_| !is_first).into_iter().chain(self.timer).chain(self.you.claim_at).min()
+    }
+
+    fn take<M: Mode<Self>>(&mut self, mode: &mut M, event: Event) -> Option<Outcome> {
+        match event {
+            Event::Connected(stream, target) => {
+                self.target = Some(target);
+                match Link::start(stream, self.events.clone()) {
+                    Ok(link) => self.open(mode, link),
+                    Err(error) => return self.ended(mode, &End::Broken(error)),
+                }
+            }
+            Event::NotConnected(error) if !self.was_ready => return Some((Exit::NoDaemon, error.lines())),
+            Event::NotConnected(_) => self.pause(),
+            Event::Heard(lines) => return lines.iter().find_map(|line| self.hear(mode, line)),
+            Event::Written => self.unwritten = self.unwritten.saturating_sub(1),
+            Event::Ended(end) => return self.ended(mode, &end),
+            other => return mode.event(self, other),
+        }
+        None
+    }
+
+    fn open<M: Mode<Self>>(&mut self, mode: &mut M, link: Link) {
+        (self.first_words, self.token, self.unwritten, self.link) = (None, None, 0, Some(link));
+        if self.is_plain {
+            return self.use_bare(mode);
+        }
+        self.stage = Stage::Greeting;
+        self.timer = Some(Instant::now() + ANSWER_TIMEOUT);
+        self.send("/view json\n");
+    }
+
+    /// Does what nc(1) does.
+    fn use_bare<M: Mode<Self>>(&mut self, mode: &mut M) {
+        (self.stage, self.timer) = (Stage::Bare, None);
+        (self.was_ready, self.was_bare, self.ready_at) = (true, true, Some(Instant::now()));
+        mode.ready(self);
+    }
+
+    /// Sends what may be sent.
+    fn flush(&mut self) {
+        let bytes = match self.stage {
+            Stage::Ready => self.requests.take_to_send(),
+            Stage::Bare => self.requests.take_waiting(),
+            _ => None,
+        };
+        bytes.into_iter().for_each(|bytes| self.send(bytes));
+    }
+
+    /// Sends bytes as they are, where there is a connection. Bound what is under way.
+    pub fn send(&mut self, bytes: impl Into<Vec<u8>>) {
+        if let Some(link) = &self.link {
+            link.send(bytes.into());
+            self.unwritten += 1;
+        }
+    }
+
+    fn hear<M: Mode<Self>>(&mut self, mode: &mut M, line: &str) -> Option<Outcome> {
+        if self.stage == Stage::Bare {
+            mode.text(line);
+            return None;
+        }
+        // A later version may say something else; nobody else can.
+        let object = serde_json::from_str(line).unwrap_or(Object::Unknown);
+        if self.stage == Stage::Greeting {
+            self.greeted(line, &object);
+            return None;
+        }
+        let is_ready = self.stage == Stage::Ready;
+        match &object {
+            Object::Synced { token, .. } => return self.synced(mode, &object, token, line),
+            Object::Notice(noticed) => return self.noticed(mode, &object, noticed, line),
+            Object::Message(said) | Object::Emote(said) => {
+                let is_emote = matches!(object, Object::Emote(_));
+                if !self.you.hear(said, is_emote, line, is_ready, &mut self.requests.doubtful) {
+                    return None;
+                }
+            }
+            Object::History(history) if history.since.is_some() && !is_ready => {
+                self.you.begin(history);
+                return None;
+            }
+            Object::HistoryEnd if self.you.end() => return None,
+            _ => {}
+        }
+        mode.object(self, &object, line)
+    }
+
+    /// Before the token has come back, nothing counts but what leads to it.
+    fn greeted(&mut self, line: &str, object: &Object<'_>) {
+        match (object, &self.token) {
+            (Object::Synced { token, .. }, Some(sent)) if token == sent => {
+                self.you.synced(object);
+                self.set_up();
+            }
+            (Object::Notice(Noticed { notice: Some(Notice::Viewed { view: View::Json }), .. }), None) => {
+                self.ask(&[]);
+                self.timer = Some(Instant::now() + ANSWER_TIMEOUT);
+            }
+            _ if self.first_words.is_none() => {
+                self.first_words = Some(line.chars().take(QUOTED_CHARS).collect());
+                self.timer = self.timer.min(Some(Instant::now() + FALLBACK_TIMEOUT));
+            }
+            _ => {}
+        }
+    }
+
+    /// Asks for name and room.
+    fn set_up(&mut self) {
+        (self.stage, self.timer) = (Stage::Setup, None);
+        self.you.begin_anew();
+        self.ask(&Vec::from_iter(self.you.ask_for_name().into_iter().chain(self.you.ask_for_room())));
+    }
+
+    /// Sends commands, and a token after them.
+    fn ask(&mut self, commands: &[String]) {
+        let token = self.requests.token();
+        let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
+        self.send(format!("{lines}/sync {token}\n"));
+        self.token = Some(token);
+    }
+
+    fn synced<M: Mode<Self>>(
+        &mut self,
+        mode: &mut M,
+        object: &Object<'_>,
+        token: &str,
+        line: &str,
+    ) -> Option<Outcome> {
+        self.you.synced(object);
+        if self.token.take_if(|sent| sent == token).is_some() {
+            return self.answered(mode);
+        }
+        self.requests.synced(token);
+        // Somebody has typed the others.
+        if self.requests.is_own(token) { None } else { mode.object(self, object, line) }
+    }
+
+    /// Everything is answered that was asked for: what was missed is asked for next, as long as there is more of it.
+    fn answered<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
+        if M::CATCHES_UP
+            && self.was_ready
+            && let Some(command) = self.you.ask_for_missed()
+        {
+            self.ask(&[command]);
+            return None;
+        }
+        (self.stage, self.ready_at) = (Stage::Ready, Some(Instant::now()));
+        let is_again = std::mem::replace(&mut self.was_ready, true);
+        let (missed, lines, held) = self.you.settle();
+        mode.ready(self);
+        if is_again {
+            mode.missed(&missed);
+        }
+        let ended = lines.iter().find_map(|line| mode.object(self, &serde_json::from_str(line).ok()?, line));
+        ended.or_else(|| held.iter().find_map(|line| self.hear(mode, line)))
+    }
+
+    fn noticed<M: Mode<Self>>(
+        &mut self,
+        mode: &mut M,
+        object: &Object<'_>,
+        noticed: &Noticed<'_>,
+        line: &str,
+    ) -> Option<Outcome> {
+        let Some(notice) = &noticed.notice else { return mode.object(self, object, line) };
+        let is_setup = self.stage == Stage::Setup;
+        self.you.note(notice);
+        match notice {
+            Notice::Crashed => {
+                self.requests.lose();
+                self.set_up();
+            }
+            Notice::BadKey { .. } if is_setup => {
+                self.ask(&Vec::from_iter(self.you.ask_for_name()));
+                return None;
+            }
+            Notice::Taken { .. } if self.requests.purpose() == Some(Purpose::Ask) => {
+                self.you.claim_later();
+                return None;
+            }
+            Notice::AlreadyThere if is_setup => return None,
+            Notice::Verified { .. } if is_setup && self.you.has_wanted_name() => {}
+            _ if is_setup && (is_refusal(notice) || matches!(notice, Notice::Verified { .. })) => {
+                if self.was_ready && matches!(notice, Notice::Taken { .. }) {
+                    self.you.claim_later();
+                }
+                return mode.refused(self, noticed);
+            }
+            _ if is_refusal(notice) => self.requests.note_refusal(notice, &noticed.text),
+            _ => {}
+        }
+        mode.object(self, object, line)
+    }
+
+    /// Tries again later.
+    fn pause(&mut self) {
+        self.timer = Some(Instant::now() + self.backoff.next(std::process::id()));
+    }
+
+    fn ended<M: Mode<Self>>(&mut self, mode: &mut M, end: &End) -> Option<Outcome> {
+        let was_greeting = self.stage == Stage::Greeting;
+        (self.stage, self.link) = (Stage::Apart, None);
+        self.requests.lose();
+        if !self.was_ready && was_greeting {
+            return self.no_chatd();
+        }
+        let ready_at = self.ready_at.take();
+        if ready_at.is_some_and(|ready_at| ready_at.elapsed() >= STEADY) {
+            self.backoff.reset();
+        }
+        self.pause();
+        // Another one that was never ready is nothing new.
+        let is_news = ready_at.is_some() || !self.was_ready;
+        if is_news { mode.lost(self, &self.says(&end.to_string()), end) } else { None }
+    }
+
+    /// Something is there instead of chatd.
+    fn no_chatd(&self) -> Option<Outcome> {
+        let problem = Problem::NoChatd(self.first_words.clone());
+        Some((Exit::NoDaemon, ConnectError(vec![(self.target().clone(), problem)]).lines()))
+    }
+
+    fn time_is_up<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            let is_silent = self.stage == Stage::Greeting && self.first_words.is_none();
+            return if is_silent { self.no_chatd() } else { Some(mode.late(self)) };
+        }
+        if self.you.claim_at.take_if(|when| *when <= now).is_some() {
+            self.you.ask_for_name().into_iter().for_each(|command| self.requests.add(Purpose::Ask, command));
+        }
+        match self.timer.take_if(|when| *when <= now) {
+            Some(_) if self.stage == Stage::Apart => self.connect(),
+            Some(_) => return self.unanswered(mode),
+            None => {}
+        }
+        None
+    }
+
+    /// The server does not say objects: it is used as nc(1) would use it, where that will do.
+    fn unanswered<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
+        if self.was_ready && !self.was_bare {
+            // It hangs; the end of the connection follows.
+            self.link.iter().for_each(Link::close);
+            return None;
+        }
+        if self.first_words.is_none() || !mode.takes_any_server(self) {
+            return self.no_chatd();
+        }
+        if !self.was_bare {
+            let words = "this does not answer as a chatd of this version does; chatc does what nc does";
+            mode.remark(&self.says(words));
+        }
+        self.use_bare(mode);
+        None
+    }
+}

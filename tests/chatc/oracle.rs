@@ -1,0 +1,100 @@
+//! The promise of the pipe: what ends with 0 is in the room exactly once, whatever happens to the daemon meanwhile.
+//!
+//! Many chatc say numbered lines while the daemon is restarted and killed, with a service manager that keeps the
+//! connections. Somebody in the room writes down what is said there. `CHATC_ORACLE=large cargo test --test chatc oracle`
+//! says 10,000 lines from 50 at a time, over 20 restarts and 20 crashes.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::manager::Manager;
+use crate::process::pipe;
+use crate::support::Daemon;
+
+/// Lines that one chatc says.
+const LINES: usize = 4;
+
+/// How much is said, and how often the daemon is restarted, and killed.
+struct Size {
+    speakers: usize,
+    runs: usize,
+    turns: usize,
+}
+
+impl Size {
+    fn wanted() -> Self {
+        match std::env::var("CHATC_ORACLE").as_deref() {
+            Ok("large") => Self { speakers: 50, runs: 50, turns: 20 },
+            _ => Self { speakers: 4, runs: 15, turns: 3 },
+        }
+    }
+}
+
+/// Restarts and kills the daemon by turns, while others speak: each turn when so many runs more have ended.
+fn shake(manager: &Manager, daemon: &mut Daemon, size: &Size, ended: &AtomicUsize) {
+    let steps = 2 * size.turns;
+    for step in 0..steps {
+        while ended.load(Ordering::Relaxed) < (step + 1) * size.speakers * size.runs / (steps + 1) {
+            std::thread::yield_now();
+        }
+        if step % 2 == 0 {
+            manager.restart(daemon, &[]);
+        } else {
+            manager.crash(daemon, 1, &[]);
+        }
+    }
+}
+
+#[test]
+fn each_line_of_a_chatc_that_ends_with_0_is_in_the_room_exactly_once() {
+    let (manager, size) = (Manager::with_store(), Size::wanted());
+    let mut daemon = manager.start("", &[]);
+    let address = manager.address().to_string();
+    let mut witness = manager.join();
+    let (said, ended) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    let heard = std::thread::scope(|scope| {
+        let hearing = scope.spawn(move || witness.until("that was all\n"));
+        for speaker in 0..size.speakers {
+            let (said, ended, address) = (&said, &ended, &address);
+            scope.spawn(move || {
+                for run in 0..size.runs {
+                    let lines: Vec<_> = (0..LINES).map(|line| format!("{speaker}-{run}-{line}")).collect();
+                    let left = pipe(&(lines.join("\n") + "\n"), &[address]);
+                    assert!(matches!(left.code, Some(0 | 1 | 69)), "{left:?}");
+                    if left.code == Some(1) {
+                        // What is neither in doubt nor refused nor left unsaid is in the room.
+                        let is_named = |line: &String| {
+                            left.errors.lines().any(|named| named.ends_with(&format!(": {line}")))
+                        };
+                        let unknown = ["the rest of the input", "nobody can tell"];
+                        let is_read = !unknown.iter().any(|words| left.errors.contains(words));
+                        let sure = lines.iter().filter(|line| is_read && !is_named(line)).cloned();
+                        said.lock().unwrap().extend(sure);
+                    } else if left.code == Some(0) {
+                        said.lock().unwrap().extend(lines);
+                    }
+                    ended.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        shake(&manager, &mut daemon, &size, &ended);
+        while ended.load(Ordering::Relaxed) < size.speakers * size.runs {
+            std::thread::yield_now();
+        }
+        assert_eq!(pipe("that was all\n", &[&address]).code, Some(0));
+        hearing.join().unwrap()
+    });
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    heard.lines().for_each(|line| *counts.entry(line).or_default() += 1);
+    let said = said.into_inner().unwrap();
+    let all = size.speakers * size.runs * LINES;
+    assert!(said.len() > all / 2, "most of them are sure: {} of {all}", said.len());
+    let wrong: Vec<_> = said.iter().filter(|line| counts.get(line.as_str()) != Some(&1)).collect();
+    assert!(wrong.is_empty(), "of {} lines that are sure: {wrong:?} {counts:?}", said.len());
+    let twice: Vec<_> = counts
+        .iter()
+        .filter(|(line, count)| line.contains('-') && !line.starts_with("-!-") && **count > 1)
+        .collect();
+    assert!(twice.is_empty(), "said twice: {twice:?}");
+}
