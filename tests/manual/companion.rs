@@ -116,7 +116,7 @@ fn the_limits_of_chatc_are_those_of_its_manual() {
     has(format!("from {ASK_LINES} lines on"));
     assert_eq!([HISTORY_LINES, MAX_WAITING, MAX_QUEUED], [1000; 3]);
     has("what you typed before, up to 1,000 lines".to_owned());
-    has("is kept, up to 1,000 lines".to_owned());
+    has("typed meanwhile, up to 1,000 lines".to_owned());
     has("Up to 1,000 lines wait for a command".to_owned());
     has(format!("up to {} KiB", MAX_OUTPUT >> 10));
 }

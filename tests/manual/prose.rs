@@ -6,7 +6,8 @@
 use super::read;
 
 /// The pages that are held to it. Every page that is written for readers belongs here.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
+    "man/chatc.1",
     "man/chatd.8",
     "man/chatd.toml.5",
     "man/chatd-protocol.7",
