@@ -108,7 +108,8 @@ fn your_own_name_as_the_kernel_says_it_is_granted() {
     // Another name is refused, and yours stays.
     let mut terminal = Terminal::start(&["--nick", "eve", text(&path)]);
     terminal.expect_row(&format!("+{me}@main>"));
-    assert!(terminal.rows().concat().contains(&format!("-!- you are +{me}: ")), "{:#?}", terminal.rows());
+    terminal
+        .until("a refusal", |terminal| terminal.rows().concat().contains(&format!("-!- you are +{me}: ")));
 }
 
 #[test]
