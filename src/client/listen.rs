@@ -274,6 +274,9 @@ impl Mode<Core> for Listen {
         for (line, why) in std::mem::take(&mut core.requests.refused) {
             say(&format!("refused: {} ({why})", clean(&line)));
         }
+        for text in std::mem::take(&mut core.requests.unclear) {
+            say(&format!("refused: {}", clean(text.as_bytes())));
+        }
         if core.stage == Stage::Ready {
             for line in std::mem::take(&mut core.requests.doubtful) {
                 say(&format!("in doubt: {}", clean(&line)));
@@ -281,7 +284,10 @@ impl Mode<Core> for Listen {
         }
         let is_idle = match &mut self.jobs {
             Some(jobs) => {
-                jobs.start(&self.events);
+                // What they print has to be taken first.
+                if core.requests.has_room() {
+                    jobs.start(&self.events);
+                }
                 jobs.running == 0 && jobs.queue.is_empty() && core.requests.is_settled()
             }
             None => true,

@@ -37,8 +37,6 @@ pub struct Pipe {
     is_over: bool,
     /// The end was told.
     has_ended: bool,
-    /// Lines after `/quit`.
-    late: Vec<Vec<u8>>,
     /// Name, room or view were asked for.
     has_wishes: bool,
     /// Why lines are in doubt, in the words of the daemon.
@@ -58,7 +56,6 @@ impl Pipe {
             is_cut: false,
             is_over: false,
             has_ended: false,
-            late: Vec::new(),
             has_wishes,
             reason: None,
         })
@@ -88,7 +85,7 @@ impl Pipe {
             return core.requests.refused.push((line, format!("longer than {MAX_BYTES} bytes")));
         }
         match command::read(line.strip_suffix(b"\r").unwrap_or(&line)) {
-            _ if self.is_over => self.late.push(line),
+            _ if self.is_over => {}
             Line::Command(Command::Quit) => self.is_over = true,
             // Nobody sees how lines look here, and chatc reads them in json.
             Line::Command(Command::View(_) | Command::Time(_)) => {}
@@ -111,10 +108,11 @@ impl Pipe {
         let refused = |(line, why): &(Vec<u8>, String)| format!("{} ({why})", named("refused", line));
         let mut lines = vec![words];
         lines.extend(core.requests.refused.iter().map(refused));
+        lines.extend(core.requests.unclear.iter().map(|text| format!("refused: {}", clean(text.as_bytes()))));
         lines.extend(core.requests.doubtful.iter().map(|line| named("in doubt", line)));
         let waiting = core.requests.give_up_waiting();
         let partial = (!self.partial.is_empty()).then_some(&self.partial);
-        let unsaid = waiting.iter().chain(partial).chain(&self.late);
+        let unsaid = waiting.iter().chain(partial);
         lines.extend(unsaid.map(|line| named("not said", line)));
         if !self.is_over {
             lines.push("not said: the rest of the input".to_owned());
@@ -125,9 +123,10 @@ impl Pipe {
     /// Everything is confirmed, or was refused or lost before.
     fn verdict(&self, core: &mut Core) -> Outcome {
         let words = match &self.reason {
-            _ if !self.late.is_empty() => "nobody got what comes after /quit",
             Some(reason) if !core.requests.doubtful.is_empty() => reason,
-            _ if !core.requests.refused.is_empty() => "the daemon has refused a part of it",
+            _ if !core.requests.refused.is_empty() || !core.requests.unclear.is_empty() => {
+                "the daemon has refused a part of it"
+            }
             _ => return (Exit::Ok, Vec::new()),
         };
         let words = core.says(words);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::Notice;
+use crate::protocol::{Notice, disguise};
 
 /// Bytes under way at most, until the daemon has confirmed some of them.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -20,10 +20,6 @@ pub const MAX_WAITING: usize = 1000;
 
 /// Random bytes in a token: nobody can guess it.
 const TOKEN_BYTES: usize = 16;
-
-/// The codes of notices that refuse something.
-const REFUSALS: &str = "too_long cut usage bad_name unknown_command taken bad_key nobody alike yourself ignores_you \
-                        does_not_read too_many_rooms no_memory no_history ignores_too_many";
 
 /// What a batch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +51,8 @@ pub struct Requests {
     pub doubtful: Vec<Vec<u8>>,
     /// Lines that the daemon has refused, each with its words.
     pub refused: Vec<(Vec<u8>, String)>,
+    /// What else the daemon has refused, in its words.
+    pub unclear: Vec<String>,
 }
 
 impl Requests {
@@ -109,7 +107,10 @@ impl Requests {
             let token = self.token();
             let batch = self.take_batch(token);
             for line in &batch.lines {
-                bytes.extend_from_slice(line);
+                // Telnet's IAC stands for itself if it comes twice (RFC 854).
+                line.iter().for_each(|byte| {
+                    bytes.extend(std::iter::repeat_n(*byte, 1 + usize::from(*byte == 0xff)))
+                });
                 bytes.push(b'\n');
             }
             bytes.extend_from_slice(format!("/sync {}\n", batch.token).as_bytes());
@@ -160,18 +161,28 @@ impl Requests {
         self.under_way.front().map(|batch| batch.purpose)
     }
 
-    /// Notes the lines of the oldest batch under way that a notice refuses.
+    /// Notes the lines that a notice refuses, or the notice alone where nobody can tell which they are. A command is one
+    /// of the oldest batch. A line that is too long may be one of any batch: its notice does not wait for its turn.
     pub fn note_refusal(&mut self, notice: &Notice, text: &str) {
-        let Some(batch) = self.under_way.front().filter(|batch| batch.purpose == Purpose::Say) else {
-            return;
-        };
-        let is_meant = |line: &&Vec<u8>| match notice {
+        let is_meant = |line: &[u8]| match notice {
             Notice::TooLong { max, .. } => line.len() > *max,
             // What others see of a line may be longer than the line itself, so any of them may have been cut.
             Notice::Cut { max, .. } => line.len() > *max / 4,
-            _ => is_command(line),
+            _ => is_command(line) || disguise::find(line).is_some(),
         };
-        self.refused.extend(batch.lines.iter().filter(is_meant).map(|line| (line.clone(), text.to_owned())));
+        let batches = match notice {
+            Notice::TooLong { .. } | Notice::Cut { .. } => self.under_way.len(),
+            _ if self.purpose() != Some(Purpose::Say) => return,
+            _ => 1,
+        };
+        let said = self.under_way.iter().take(batches).filter(|batch| batch.purpose == Purpose::Say);
+        let is_new = |line: &&Vec<u8>| !self.refused.iter().any(|(other, _)| other == *line);
+        let meant = said.flat_map(|batch| &batch.lines).filter(|line| is_meant(line));
+        let found: Vec<_> = meant.filter(is_new).map(|line| (line.clone(), text.to_owned())).collect();
+        if found.is_empty() {
+            self.unclear.push(text.to_owned());
+        }
+        self.refused.extend(found);
     }
 
     /// The connection is lost, or the daemon has crashed: what was under way is in doubt.
@@ -194,12 +205,6 @@ pub fn is_command(line: &[u8]) -> bool {
 /// A line that is said as it is: what begins with a slash gets another.
 pub fn as_text(line: &[u8]) -> Vec<u8> {
     if line.starts_with(b"/") { [b"/", line].concat() } else { line.to_vec() }
-}
-
-/// Whether a notice says that nobody got what was said, or not all of it.
-pub fn is_refusal(notice: &Notice) -> bool {
-    let object = serde_json::to_value(notice).unwrap_or_default();
-    object["code"].as_str().is_some_and(|code| REFUSALS.split(' ').any(|refusal| refusal == code))
 }
 
 #[cfg(test)]
@@ -255,13 +260,6 @@ mod tests {
             assert!(requests.take_to_send().is_none_or(|bytes| bytes.len() <= most));
         }
         assert_eq!(synced, 100);
-    }
-
-    #[test]
-    fn every_refusal_is_a_code() {
-        let is_code = |refusal| crate::protocol::notice::CODES.iter().any(|(code, _)| *code == refusal);
-        assert!(REFUSALS.split(' ').all(is_code));
-        assert!(is_refusal(&Notice::Nobody) && !is_refusal(&Notice::Crashed));
     }
 
     #[test]

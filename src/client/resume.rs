@@ -162,6 +162,11 @@ impl Resume {
         Some(format!("/join {wanted}"))
     }
 
+    /// Holds a line back until everything is answered: one for you alone, which nobody can ask for again.
+    pub fn hold(&mut self, line: &str) {
+        self.catch_up.keep(line, false);
+    }
+
     /// What was missed is asked for anew.
     pub fn begin_anew(&mut self) {
         self.claim_at = None;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::cli::Exit;
 use super::event::{self, End, Event, Mode, Outcome, Stage};
-use super::link::{self, Backoff, CONNECT_TIMEOUT, Link};
-use super::request::{Purpose, Requests, is_refusal};
+use super::link::{self, Backoff, CONNECT_TIMEOUT, Link, MAX_BYTES};
+use super::request::{Purpose, Requests};
 use super::resume::Resume;
 use super::target::{ConnectError, Problem, Target};
 use crate::protocol::View;
@@ -20,9 +20,6 @@ use crate::protocol::object::{Noticed, Object};
 
 /// How long the daemon may take to answer at the beginning.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The same for a server that has said something, but not that.
-const FALLBACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that has lasted so long was a good one: the pauses begin anew.
 const STEADY: Duration = Duration::from_secs(10);
 /// Characters of what a server has said that stand in a message about it.
@@ -63,8 +60,8 @@ pub struct Core {
     /// When this connection was ready.
     ready_at: Option<Instant>,
     backoff: Backoff,
-    /// What the server has said first.
-    first_words: Option<String>,
+    /// What the server has said before it answered.
+    early: Vec<String>,
 }
 
 /// Connects, and does what `mode` makes of it until it ends.
@@ -106,7 +103,7 @@ impl Core {
             token: None,
             ready_at: None,
             backoff: Backoff::default(),
-            first_words: None,
+            early: Vec::new(),
         }
     }
 
@@ -162,7 +159,7 @@ impl Core {
     }
 
     fn open<M: Mode<Self>>(&mut self, mode: &mut M, link: Link) {
-        (self.first_words, self.token, self.unwritten, self.link) = (None, None, 0, Some(link));
+        (self.token, self.unwritten, self.link, self.early) = (None, 0, Some(link), Vec::new());
         if self.is_plain {
             return self.use_bare(mode);
         }
@@ -176,6 +173,7 @@ impl Core {
         (self.stage, self.timer) = (Stage::Bare, None);
         (self.was_ready, self.was_bare, self.ready_at) = (true, true, Some(Instant::now()));
         mode.ready(self);
+        std::mem::take(&mut self.early).iter().for_each(|line| mode.text(line));
     }
 
     /// Sends what may be sent.
@@ -222,6 +220,10 @@ impl Core {
                 return None;
             }
             Object::HistoryEnd if self.you.end() => return None,
+            Object::Private { .. } if !is_ready => {
+                self.you.hold(line);
+                return None;
+            }
             _ => {}
         }
         mode.object(self, &object, line)
@@ -236,11 +238,9 @@ impl Core {
             }
             (Object::Notice(Noticed { notice: Some(Notice::Viewed { view: View::Json }), .. }), None) => {
                 self.ask(&[]);
-                self.timer = Some(Instant::now() + ANSWER_TIMEOUT);
             }
-            _ if self.first_words.is_none() => {
-                self.first_words = Some(line.chars().take(QUOTED_CHARS).collect());
-                self.timer = self.timer.min(Some(Instant::now() + FALLBACK_TIMEOUT));
+            _ if self.early.iter().map(String::len).sum::<usize>() < MAX_BYTES => {
+                self.early.push(line.to_owned());
             }
             _ => {}
         }
@@ -248,7 +248,7 @@ impl Core {
 
     /// Asks for name and room.
     fn set_up(&mut self) {
-        (self.stage, self.timer) = (Stage::Setup, None);
+        self.stage = Stage::Setup;
         self.you.begin_anew();
         self.ask(&Vec::from_iter(self.you.ask_for_name().into_iter().chain(self.you.ask_for_room())));
     }
@@ -258,7 +258,7 @@ impl Core {
         let token = self.requests.token();
         let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
         self.send(format!("{lines}/sync {token}\n"));
-        self.token = Some(token);
+        (self.token, self.timer) = (Some(token), Some(Instant::now() + ANSWER_TIMEOUT));
     }
 
     fn synced<M: Mode<Self>>(
@@ -286,7 +286,7 @@ impl Core {
             self.ask(&[command]);
             return None;
         }
-        (self.stage, self.ready_at) = (Stage::Ready, Some(Instant::now()));
+        (self.stage, self.timer, self.ready_at) = (Stage::Ready, None, Some(Instant::now()));
         let is_again = std::mem::replace(&mut self.was_ready, true);
         let (missed, lines, held) = self.you.settle();
         mode.ready(self);
@@ -322,13 +322,13 @@ impl Core {
             }
             Notice::AlreadyThere if is_setup => return None,
             Notice::Verified { .. } if is_setup && self.you.has_wanted_name() => {}
-            _ if is_setup && (is_refusal(notice) || matches!(notice, Notice::Verified { .. })) => {
+            _ if is_setup && notice.is_refusal() => {
                 if self.was_ready && matches!(notice, Notice::Taken { .. }) {
                     self.you.claim_later();
                 }
                 return mode.refused(self, noticed);
             }
-            _ if is_refusal(notice) => self.requests.note_refusal(notice, &noticed.text),
+            _ if notice.is_refusal() => self.requests.note_refusal(notice, &noticed.text),
             _ => {}
         }
         mode.object(self, object, line)
@@ -358,14 +358,15 @@ impl Core {
 
     /// Something is there instead of chatd.
     fn no_chatd(&self) -> Option<Outcome> {
-        let problem = Problem::NoChatd(self.first_words.clone());
+        let words = self.early.first().map(|line| line.chars().take(QUOTED_CHARS).collect());
+        let problem = Problem::NoChatd(words);
         Some((Exit::NoDaemon, ConnectError(vec![(self.target().clone(), problem)]).lines()))
     }
 
     fn time_is_up<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            let is_silent = self.stage == Stage::Greeting && self.first_words.is_none();
+            let is_silent = self.stage == Stage::Greeting && self.early.is_empty();
             return if is_silent { self.no_chatd() } else { Some(mode.late(self)) };
         }
         if self.you.claim_at.take_if(|when| *when <= now).is_some() {
@@ -386,7 +387,7 @@ impl Core {
             self.link.iter().for_each(Link::close);
             return None;
         }
-        if self.first_words.is_none() || !mode.takes_any_server(self) {
+        if self.stage == Stage::Setup || self.early.is_empty() || !mode.takes_any_server(self) {
             return self.no_chatd();
         }
         if !self.was_bare {

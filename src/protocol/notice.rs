@@ -314,6 +314,27 @@ notices! {
     } => format!("you already ignore {max}, the most that you can; this one is not ignored");
 }
 
+impl Notice {
+    /// Returns whether nobody got what was sent, or not as it was sent, or a command was not done.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::TooLong { .. } | Self::Cut { .. } | Self::Usage { .. } | Self::BadName { .. } => true,
+            Self::UnknownCommand { .. }
+            | Self::Taken { .. }
+            | Self::BadKey { .. }
+            | Self::Verified { .. } => true,
+            Self::Nobody | Self::Alike { .. } | Self::Yourself | Self::IgnoresYou { .. } => true,
+            Self::DoesNotRead { .. } | Self::TooManyRooms { .. } | Self::NoMemory | Self::NoHistory => true,
+            Self::IgnoresTooMany { .. } => true,
+            Self::Greeting { .. } | Self::Full | Self::AddressFull | Self::Closing { .. } => false,
+            Self::Foreign { .. } | Self::Crashed | Self::Help { .. } | Self::Named { .. } => false,
+            Self::Deposed { .. } | Self::NameTakenOver { .. } | Self::Who { .. } | Self::Told { .. } => false,
+            Self::Entered { .. } | Self::AlreadyThere | Self::Rooms { .. } | Self::Viewed { .. } => false,
+            Self::Timed { .. } | Self::Ignored { .. } | Self::Heard { .. } => false,
+        }
+    }
+}
+
 impl Person {
     /// Returns the member as it stands in a list.
     pub fn of(who: &Who, is_lookalike: bool) -> Self {

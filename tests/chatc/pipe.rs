@@ -150,7 +150,7 @@ fn each_line_that_is_refused_is_named() {
 fn a_line_that_no_daemon_takes_fills_no_memory() {
     let server = TestServer::start();
     let mut process = Process::start(&[&address(&server)]);
-    (0..10).for_each(|_| process.say(&"x".repeat(1 << 20)));
+    (0..10).for_each(|_| process.say("x".repeat(1 << 20)));
     process.say("\nnext\n");
     let left = process.finish();
     assert_eq!(left.code, Some(1));
@@ -239,7 +239,7 @@ fn a_crash_that_hits_nothing_changes_nothing() {
 }
 
 #[test]
-fn quit_is_the_end_and_what_comes_after_it_ends_with_1() {
+fn quit_is_the_end() {
     let server = TestServer::start();
     let mut witness = server.join();
     // Its input is still open.
@@ -249,12 +249,36 @@ fn quit_is_the_end_and_what_comes_after_it_ends_with_1() {
     assert_eq!((left.code, left.errors.as_str()), (Some(0), ""));
     witness.expect("hi\n");
     let left = pipe("hi\n/quit\nlate\n", &[&address(&server)]);
-    assert_eq!(left.code, Some(1));
-    assert!(
-        left.errors.ends_with(": nobody got what comes after /quit\nchatc: not said: late\n"),
-        "{left:?}"
-    );
+    assert_eq!((left.code, left.errors.as_str()), (Some(0), ""));
     witness.expect("hi\n");
+    witness.say("/last 1\n");
+    witness.expect("-!- the last line:\n<guest3> hi\n".replace("<guest3> ", ""));
+}
+
+#[test]
+fn what_is_refused_ends_with_1_wherever_it_stands() {
+    let server = TestServer::start();
+    let before: String = (0..300).map(|number| format!("line {number}\n")).collect();
+    let long = "y".repeat(20_000);
+    for (said, options, refused) in [
+        (format!("{before}{long}\nend\n"), &[][..], long.as_str()),
+        (format!("/who\n{long}\nend\n"), &[], &long),
+        ("one\n /quit\ntwo\n".to_owned(), &["--nick", "ann"], " /quit"),
+    ] {
+        let left = pipe(&said, &[options, &[&address(&server)]].concat());
+        let named = left.errors.lines().any(|line| line.starts_with(&format!("chatc: refused: {refused}")));
+        assert!(left.code == Some(1) && named, "{:?} {:.400}", left.code, left.errors);
+    }
+}
+
+#[test]
+fn bytes_that_telnet_would_take_out_arrive() {
+    let server = TestServer::start();
+    let mut witness = server.join();
+    let mut process = Process::start(&[&address(&server)]);
+    process.say(b"a\xff\xfebcd\n");
+    assert_eq!(process.finish().code, Some(0));
+    witness.expect("a\\xff\\xfebcd\n");
 }
 
 #[test]

@@ -42,8 +42,8 @@ impl Process {
         Self { input: child.stdin.take(), child, lines, errors }
     }
 
-    pub fn say(&mut self, text: &str) {
-        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    pub fn say(&mut self, text: impl AsRef<[u8]>) {
+        self.input.as_mut().unwrap().write_all(text.as_ref()).unwrap();
     }
 
     /// Says something of which not all may be taken; whether all was.

@@ -9,7 +9,7 @@ use super::{read, root};
 const PAGES: [&str; 4] = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"];
 
 /// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "accept 2",
     "chat 8",
     "flock 2",
@@ -24,6 +24,7 @@ const OTHERS: [&str; 15] = [
     "systemd.service 5",
     "systemd.socket 5",
     "telnet 1",
+    "timeout 1",
     "unix 7",
 ];
 
