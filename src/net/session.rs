@@ -29,7 +29,7 @@ use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal, Sink, 
 use crate::protocol::READ_BYTES;
 use crate::rt;
 
-/// How many reads a session does before the others have their turn.
+/// Number of reads in a row before the other sessions run.
 const TURNS: usize = 4;
 
 thread_local! {
@@ -46,20 +46,20 @@ pub struct Session {
     intake: Intake,
     limiter: Option<Box<Limiter>>,
     phase: Phase,
-    /// The hub has not taken in its last input: it reads nothing more until then.
+    /// The hub has not taken in the last input. The session reads nothing more until then.
     is_waiting: bool,
-    /// The last read filled the buffer: there may be more that the reactor will not speak of again.
+    /// The last read filled the buffer, so there may be more. The reactor will not report that again.
     more_to_read: bool,
-    /// The connection failed, which may be known before all that has arrived is read.
+    /// The error of the connection. There may still be input to read.
     broken: Option<io::Error>,
-    /// Half a line has been read, and that is marked for the case of a crash.
+    /// Half a line has been read, and the crash table has a mark for that.
     is_marked: bool,
     deadlines: Deadlines,
     alarm: Option<Instant>,
 }
 
 impl Session {
-    /// A session that will join as soon as it runs.
+    /// Returns a session that joins as soon as it runs.
     pub fn new(
         net: Arc<Net>,
         traffic: Arc<Traffic>,
@@ -83,8 +83,7 @@ impl Session {
         }
     }
 
-    /// The same where it has stopped in another process; `is_waiting` says whether the hub has still to take in what it
-    /// has sent.
+    /// Goes on where the session stopped in another process. Set `is_waiting` if the hub has still to take in its last input.
     pub fn resume(self, reading: Reading, is_waiting: bool) -> Self {
         let now = rt::now();
         let Reading { phase, framer, opening, unsaid, is_telnet, used, idle } = reading;
@@ -114,9 +113,8 @@ impl Session {
         self.connection.id()
     }
 
-    /// Runs until the connection is over, and leaves the hub; `arrival` is what it comes with, if the hub does not
-    /// know it yet. Nothing that happens to it is an error of the daemon's: strangers can cause it, so it is told to
-    /// the log at debug level only.
+    /// Runs until the connection is over, then leaves the hub. `arrival` is set if the hub does not know the session yet.
+    /// Strangers can cause everything that goes wrong here, so it is logged at debug level only.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn keeps its arguments twice: here, and where they are used"
@@ -133,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Tells the hub that it is there; returns false if it is to stop before that.
+    /// Joins the hub. Returns false if the process hands over before that.
     async fn join(&mut self, arrival: Arc<Arrival>) -> bool {
         let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
         arrival.greeting.clone_from(&self.net.settings().greeting);
@@ -154,7 +152,7 @@ impl Session {
         true
     }
 
-    /// Closes the connection, or leaves it to another process; tells the hub which.
+    /// Closes the connection, or leaves it to the next process. Tells the hub which.
     fn leave(mut self, is_frozen: bool) {
         let id = self.id();
         self.net.alarms.clear(&mut self.alarm, id);
@@ -173,7 +171,7 @@ impl Session {
         let _ = inputs_tx.unbounded_send(input);
     }
 
-    /// What the next process has to know of it.
+    /// Returns what the next process has to know.
     fn freeze(self) -> Reading {
         let now = rt::now();
         let (unsaid, used) = self.limiter.map_or_else(Limiter::default, |limiter| *limiter).into_parts(now);
@@ -201,7 +199,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Does what can be done now; returns whether there is more that can be done at once.
+    /// Does what can be done now. Returns whether more can be done at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         if self.net.stage() == Stage::Frozen {
             return Err(Close::Frozen);
@@ -220,7 +218,7 @@ impl Session {
         Ok(again)
     }
 
-    /// Does what the hub has told it.
+    /// Takes the signals of the hub.
     fn heed(&mut self, signals: Signals) -> Result<(), Close> {
         if signals.has(Signal::Slow) {
             Counters::count(&self.net.counters.slow);
@@ -252,7 +250,7 @@ impl Session {
         let _ = self.inputs_tx.unbounded_send(input);
     }
 
-    /// Tells the hub when a socket that was full takes more.
+    /// Tells the hub if a socket that was full takes more.
     fn look_whether_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
         if self.deadlines.full.is_some() && self.connection.poll_writable(cx)?.is_ready() {
             self.tell_writable();
@@ -265,8 +263,8 @@ impl Session {
         self.send(Input::Writable(self.id()));
     }
 
-    /// Waits until what was written has arrived. Closing while there is unread input would make the
-    /// kernel reset the connection and throw away what it has not sent yet.
+    /// Reads and drops input until the other side has acknowledged everything. To close with unread input would reset the
+    /// connection, and the kernel would drop what it has not sent yet (tcp(7)).
     fn linger(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         let is_emptied = match READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer)) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Close::Done),
@@ -294,7 +292,7 @@ impl Session {
         }
     }
 
-    /// Does what is due if the alarm has rung.
+    /// Does what is due when the alarm has fired.
     fn expire(&mut self) -> Result<(), Close> {
         let Some(now) = self.alarm.map(|_| rt::now()).filter(|now| self.alarm.is_some_and(|set| set <= *now))
         else {
