@@ -106,7 +106,7 @@ impl Plan {
         true
     }
 
-    /// Returns whether `member` has the same plan, if this one has nothing but the log from `from` on.
+    /// Returns whether `member` has the same plan. True only if this plan has only the log, from `from` on.
     fn is_for(&self, member: &Member, from: Position) -> bool {
         let progress = &member.progress;
         let is_all = progress.cursor == from && progress.owed.is_empty() && progress.missed == 0;

@@ -35,7 +35,7 @@ pub(super) struct Feed {
     tally: Tally,
     /// Somebody is far behind: who reads how fast is looked at before the log is full.
     is_lagging: bool,
-    /// Where the slowest of those stood, when the members were last looked at, for whom the room waits.
+    /// The cursor, at the last look, of the slowest member that the room waits for.
     slowest: Position,
 }
 

@@ -282,7 +282,7 @@ impl Room {
         self.patience.end(now.instant);
     }
 
-    /// Notes for whom the first of those that wait has to wait.
+    /// Notes the members that the first waiting entry waits for.
     fn wait(&mut self, now: Now) {
         let Some(entry) = self.waiting.front() else { return };
         let encoded = self.encode(entry, self.piece(entry), now);

@@ -67,7 +67,7 @@ pub struct LeftSession {
     pub marks: u64,
     /// The record of who it is, if there is one.
     pub record: Option<Vec<u8>>,
-    /// The list of whom it ignores, if there is one.
+    /// The list of sessions that it ignores, if there is one.
     pub ignored: Option<Vec<u8>>,
 }
 

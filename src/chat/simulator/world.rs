@@ -36,7 +36,7 @@ const MOST_LOOKED: Duration = Duration::from_millis(10);
 
 const ROOMS: [&str; 4] = ["main", "ops", "dev", "attic"];
 
-/// The last steps: whoever catches a failure shows them.
+/// The last steps. A failed run shows them.
 pub type Trace = Rc<RefCell<(usize, VecDeque<String>)>>;
 
 /// How fast a member reads.
