@@ -386,7 +386,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::chat::testing::{Person, TestHub, lines};
-    use crate::chat::{Arrival, End, Input, Read, SessionId};
+    use crate::chat::{Arrival, End, Input, Notes, Read, SessionId};
     use crate::protocol::{Foreign, Notice, View};
 
     #[test]
@@ -562,6 +562,31 @@ mod tests {
         assert_eq!((ann.heard().as_str(), ben.heard().as_str()), ("", "hello\n"));
         hub.hub().work(now, 1024);
         assert_eq!(ann.heard(), "-!- synced x\n");
+    }
+
+    /// Keeps no notes.
+    #[derive(Debug)]
+    struct Forgetful;
+
+    impl Notes for Forgetful {
+        fn set(&mut self, _: &str, _: u64) {}
+
+        fn forget(&mut self, _: &str) {}
+
+        fn texts(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_name_before_it_is_recorded() {
+        let mut hub = TestHub::default();
+        hub.hub().record(Box::new(Forgetful));
+        let ann = hub.join();
+        ann.heard();
+        apply(&hub, &ann, "/nick ann\n");
+        assert_eq!(ann.socket.taken_before_record(), 0);
+        assert!(ann.heard().contains("you are ann now"));
     }
 
     #[test]

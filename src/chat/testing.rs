@@ -47,6 +47,8 @@ pub struct Person {
 pub struct Socket {
     space: AtomicUsize,
     taken: Mutex<Vec<u8>>,
+    /// How many bytes it had taken when its record was written last.
+    taken_before_record: AtomicUsize,
     /// Its session waits for its input to be taken in.
     is_outstanding: AtomicBool,
     is_done: AtomicBool,
@@ -63,6 +65,10 @@ impl Socket {
     /// What it has taken since this was last asked.
     pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.taken.lock().unwrap())
+    }
+
+    pub fn taken_before_record(&self) -> usize {
+        self.taken_before_record.load(Ordering::Relaxed)
     }
 
     pub fn is_done(&self) -> bool {
@@ -89,6 +95,10 @@ impl Sink for Socket {
         self.space.store(before - sent.len(), Ordering::Relaxed);
         self.taken.lock().unwrap().extend(&sent);
         if sent.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(sent.len()) }
+    }
+
+    fn record(&self, _standing: &[u8], _ignored: &[u8]) {
+        self.taken_before_record.store(self.taken.lock().unwrap().len(), Ordering::Relaxed);
     }
 
     fn signal(&self, signal: Signal) {
