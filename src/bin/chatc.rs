@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    chatd::client::main().into()
+    chatd::client::main().code().into()
 }

@@ -5,19 +5,16 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::process::{self, ExitCode};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueHint};
+use clap::{ArgAction, Parser, ValueHint};
 
-use super::target::Targets;
+use super::target::Target;
 use crate::duration::parse_duration;
 use crate::protocol::{Name, View};
-
-const ABOUT: &str = "Talks to chatd: at the keyboard; in a pipe, with an exit status that scripts can rely on; and for \
-                     programs that listen and answer.";
 
 /// At most 78 columns, so that no terminal breaks a line of it.
 const AFTER: &str = "\
@@ -42,13 +39,14 @@ Exit status: 0 done, 1 something was refused or may be lost, 2 wrong usage,
 69 no chatd is there.
 Manual: chatc(1); chatd-protocol(7) for what goes over the wire.";
 
-/// What you typed.
+/// Talks to chatd: at the keyboard; in a pipe, with an exit status that scripts can rely on; and for programs that listen
+/// and answer.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "chatc", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
+#[command(name = "chatc", version, after_help = AFTER, max_term_width = 110)]
 pub struct Cli {
     /// Where chatd listens
-    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:5001")]
-    pub address: Targets,
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:5001", num_args = 1, action = ArgAction::Set, value_delimiter = ',')]
+    pub targets: Vec<Target>,
     /// Take this name
     #[arg(short, long, value_name = "NAME", value_parser = Name::parse, value_hint = ValueHint::Other)]
     pub nick: Option<Name>,
@@ -129,6 +127,15 @@ impl Cli {
         self.view.unwrap_or(if has_names { View::Names } else { View::Plain })
     }
 
+    /// Whether only a chatd will do: another server does not do what is asked for.
+    pub fn needs_chatd(&self, plan: Plan) -> bool {
+        match plan {
+            Plan::Talk => false,
+            Plan::Pipe => self.nick.is_some() || self.room.is_some() || self.view.is_some(),
+            Plan::Listen => self.nick.is_some() || self.exec.is_some(),
+        }
+    }
+
     /// Whether chatc connects again.
     pub fn reconnects(&self, plan: Plan) -> bool {
         self.reconnect.unwrap_or(plan == Plan::Talk)
@@ -190,12 +197,6 @@ impl Exit {
             ErrorKind::BrokenPipe => (Self::Ok, Vec::new()),
             _ => (Self::Failed, vec![format!("cannot write to standard output: {error}")]),
         }
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
     }
 }
 

@@ -8,16 +8,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
 
 use super::link::clean;
-use super::render::width;
+use super::request::MAX_BYTES;
 use super::terminal::{Key, Row};
 
 /// Lines that Up brings back.
 pub const HISTORY_LINES: usize = 1000;
-
-/// The longest line, in bytes: the largest `max_line` of chatd. More is not taken.
-const MAX_BYTES: usize = 1 << 20;
 
 /// From this many lines on, a paste is said only after Enter was pressed twice.
 pub const ASK_LINES: usize = 20;
@@ -307,30 +305,30 @@ impl Editor {
         };
         // Half of the row is for what is typed; the last column stays empty, for terminals that wrap too early.
         let columns = columns.saturating_sub(1);
-        let prompt = if width(&prompt) > columns / 2 { "> ".to_owned() } else { prompt };
-        let space = columns.saturating_sub(width(&prompt)).max(1);
+        let prompt = if prompt.width() > columns / 2 { "> ".to_owned() } else { prompt };
+        let space = columns.saturating_sub(prompt.width()).max(1);
         let shown = |text: &str| -> Vec<String> { text.graphemes(true).map(shown).collect() };
         let (before, after) = (shown(&text[..at]), shown(&text[at..]));
-        let taken: usize = before.iter().map(|part| width(part)).sum();
+        let taken: usize = before.iter().map(|part| part.width()).sum();
         // Where not everything fits, two thirds of the space are before the cursor.
         let over = if taken < space { 0 } else { taken - space * 2 / 3 };
         let mut skipped = 0;
         let is_over = |part: &&String| {
             let is_over = skipped < over;
-            skipped += width(part);
+            skipped += part.width();
             is_over
         };
         let begin = before.iter().take_while(is_over).count();
         let before = before[begin..].concat();
-        let cursor = width(&before);
+        let cursor = before.width();
         let mut left = space.saturating_sub(cursor);
         let fits = |part: &&String| {
-            let fits = width(part) <= left;
-            left = if fits { left - width(part) } else { 0 };
+            let fits = part.width() <= left;
+            left = if fits { left - part.width() } else { 0 };
             fits
         };
         let after: String = after.iter().take_while(fits).map(String::as_str).collect();
-        Row { cursor: width(&prompt) + cursor, text: prompt + &before + &after }
+        Row { cursor: prompt.width() + cursor, text: prompt + &before + &after }
     }
 }
 
@@ -443,7 +441,7 @@ mod tests {
         for columns in [0, 1, 2, 5, 20, 40, 100, 200] {
             let row = editor.row("ann@main> ", columns);
             assert!(
-                width(&row.text) < columns.max(4) && row.cursor <= width(&row.text),
+                row.text.width() < columns.max(4) && row.cursor <= row.text.width(),
                 "{columns}: {row:?}"
             );
         }
@@ -461,7 +459,7 @@ mod tests {
                 editor.feed(keys.decode(&piece), now);
                 let row = editor.row("> ", columns);
                 prop_assert!(!row.text.chars().any(char::is_control));
-                prop_assert!(width(&row.text) <= columns.max(6));
+                prop_assert!(row.text.width() <= columns.max(6));
             }
         }
     }

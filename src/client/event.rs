@@ -5,23 +5,22 @@
 //! tells of the connection, `listen` of commands that have ended. Decides nothing.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{read, retry_on_intr};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::cli::{Exit, say};
-use super::target::{ConnectError, Target};
 use crate::protocol::object::{Noticed, Object};
 
 /// Events that wait. With more, the threads wait, and the daemon in the end.
-const EVENTS: usize = 64;
+pub const EVENTS: usize = 8;
 
 /// Bytes that are read of standard input at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -32,10 +31,10 @@ const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 /// Something has happened.
 #[derive(Debug)]
 pub enum Event {
-    /// A connection stands, to this target.
-    Connected(TcpStream, Target),
-    /// There is none.
-    NotConnected(ConnectError),
+    /// A connection stands, to the target of this number.
+    Connected(TcpStream, usize),
+    /// There is none: a line for each target.
+    NotConnected(Vec<String>),
     /// Lines have arrived, cleaned.
     Heard(Vec<String>),
     /// A piece that was handed over is written.
@@ -57,12 +56,6 @@ pub type Outcome = (Exit, Vec<String>);
 
 /// What a `session`, the core, does with what happens. Each may end it.
 pub trait Mode<Core> {
-    /// Whether lines that were missed are wanted.
-    const CATCHES_UP: bool = true;
-    /// Whether a server that is no chatd will do.
-    fn takes_any_server(&self, _: &Core) -> bool {
-        true
-    }
     /// Input, a signal, or the end of a command.
     fn event(&mut self, core: &mut Core, event: Event) -> Option<Outcome>;
     /// An object of the daemon and the line that it was read from, or what is none.
@@ -154,10 +147,8 @@ impl fmt::Display for End {
 /// How a command of `--exec` has ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// Who is to get what it printed, alone; the room if nobody.
-    pub answers: Option<String>,
-    /// What it printed, line by line.
-    pub output: Vec<Vec<u8>>,
+    /// What is to be said because of it.
+    pub lines: Vec<Vec<u8>>,
     /// What went wrong, if anything did.
     pub failure: Option<String>,
 }
@@ -229,15 +220,10 @@ pub fn watch_reader(events: SyncSender<Event>) {
         let stdout = io::stdout();
         // Nothing is asked for: that all readers are gone is told anyway.
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
-        loop {
-            match poll(&mut polled, None) {
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(_) => return,
-            }
+        if retry_on_intr(|| poll(&mut polled, None)).is_ok() {
+            // Whoever does not hear it any more has ended already.
+            let _ = events.send(Event::Stop);
         }
-        // Whoever does not hear it any more has ended already.
-        let _ = events.send(Event::Stop);
     });
 }
 
@@ -257,13 +243,8 @@ impl Input {
         thread::Builder::new().spawn(move || {
             let mut buffer = vec![0; READ_BYTES];
             for () in asked {
-                let read = loop {
-                    match io::stdin().lock().read(&mut buffer) {
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        read => break read.map(|count| buffer[..count].to_vec()),
-                    }
-                };
-                if events.send(Event::Read(read)).is_err() {
+                let read = retry_on_intr(|| read(io::stdin(), &mut buffer)).map_err(io::Error::from);
+                if events.send(Event::Read(read.map(|count| buffer[..count].to_vec()))).is_err() {
                     return;
                 }
             }

@@ -12,11 +12,10 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::cli::{Exit, say};
-use super::event::{self, End, Event, Missed, Mode, Outcome, Ran, Stage};
+use super::event::{End, Event, Missed, Mode, Outcome, Ran, Stage};
 use super::link::clean;
 use super::render::Look;
 use super::request::{Purpose, as_text};
@@ -103,6 +102,14 @@ impl Job {
         Self { object: line.to_owned(), answers }
     }
 
+    /// What is to be said of a line that the command prints.
+    fn answer(&self, line: &[u8]) -> Vec<u8> {
+        match &self.answers {
+            Some(name) => [b"/msg ", name.as_bytes(), b" ", line].concat(),
+            None => as_text(line),
+        }
+    }
+
     fn run(self, words: &[String]) -> Ran {
         let (output, failure) = match self.output(words) {
             Ok((output, status)) if status.success() => (output, None),
@@ -111,16 +118,14 @@ impl Job {
         };
         let failure = failure.map(|words| format!("{words}; the line was: {}", self.object));
         let lines = output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ran { answers: self.answers, output: lines.map(<[u8]>::to_vec).collect(), failure }
+        Ran { lines: lines.map(|line| self.answer(line)).collect(), failure }
     }
 
     fn output(&self, words: &[String]) -> io::Result<(Vec<u8>, std::process::ExitStatus)> {
         let mut command = Command::new(&words[0]);
-        let inherited =
-            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CHATC_"));
-        for (name, _) in inherited {
-            command.env_remove(name);
-        }
+        let inherited = std::env::vars_os();
+        command.env_clear();
+        command.envs(inherited.filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"CHATC_")));
         let fields: serde_json::Map<String, Value> = serde_json::from_str(&self.object)?;
         let is_known = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase());
         for (name, value) in fields.iter().filter(|(name, _)| is_known(name)) {
@@ -159,10 +164,7 @@ impl Listen {
             jobs.running -= 1;
         }
         ran.failure.iter().for_each(|words| say(words));
-        for line in ran.output {
-            let alone = |name: &String| [b"/msg ", name.as_bytes(), b" ", &line].concat();
-            core.requests.add(Purpose::Say, ran.answers.as_ref().map_or_else(|| as_text(&line), alone));
-        }
+        ran.lines.into_iter().for_each(|line| core.requests.add(Purpose::Say, line));
     }
 }
 
@@ -177,12 +179,6 @@ fn out_of_time(address: &str, count: Option<u64>, said: u64) -> Outcome {
 }
 
 impl Mode<Core> for Listen {
-    const CATCHES_UP: bool = true;
-
-    fn takes_any_server(&self, core: &Core) -> bool {
-        self.jobs.is_none() && core.you.wanted.is_none()
-    }
-
     fn event(&mut self, core: &mut Core, event: Event) -> Option<Outcome> {
         match event {
             Event::Stop => return Some((Exit::Ok, Vec::new())),
@@ -213,7 +209,7 @@ impl Mode<Core> for Listen {
     fn text(&mut self, line: &str) {
         if !self.is_full() {
             self.said.fetch_add(1, Ordering::Relaxed);
-            self.output.add(&self.look.text(line, Timestamp::now()));
+            self.output.add(&self.look.text(line));
         }
     }
 
@@ -224,35 +220,32 @@ impl Mode<Core> for Listen {
     }
 
     fn refused(&mut self, core: &mut Core, noticed: &Noticed<'_>) -> Option<Outcome> {
-        let words = core.says(&clean(noticed.text.as_bytes()));
+        let again = match noticed.notice {
+            Some(Notice::Taken { .. }) if core.was_ready => "; the name is asked for again until it is free",
+            _ => "",
+        };
+        let words = core.says(&noticed.text) + again;
         if !core.was_ready {
             return Some((Exit::Failed, vec![words]));
         }
         if self.told.as_ref() != Some(&words) {
-            let again = matches!(noticed.notice, Some(Notice::Taken { .. }));
-            say(&format!(
-                "{words}{}",
-                if again { "; the name is asked for again until it is free" } else { "" }
-            ));
+            say(&words);
             self.told = Some(words);
         }
         None
     }
 
     fn ready(&mut self, core: &mut Core) {
-        if self.told.is_none() && !self.is_full() {
-            self.told = Some(String::new());
-            event::watch_reader(self.events.clone());
-            if let Some(deadline) = core.deadline {
-                // The time counts also when nobody reads what is printed.
-                let (address, count, said) = (core.target().to_string(), self.count, Arc::clone(&self.said));
-                Exit::at(deadline + READER_PATIENCE, move || {
-                    let (exit, words) = out_of_time(&address, count, said.load(Ordering::Relaxed));
-                    words.iter().for_each(|words| say(words));
-                    exit
-                });
-            }
+        if let (None, Some(deadline)) = (&self.told, core.deadline) {
+            // The time counts also when nobody reads what is printed.
+            let (address, count, said) = (core.target().to_string(), self.count, Arc::clone(&self.said));
+            Exit::at(deadline + READER_PATIENCE, move || {
+                let (exit, words) = out_of_time(&address, count, said.load(Ordering::Relaxed));
+                words.iter().for_each(|words| say(words));
+                exit
+            });
         }
+        self.told.get_or_insert_default();
     }
 
     fn lost(&mut self, core: &mut Core, words: &str, _: &End) -> Option<Outcome> {
@@ -271,27 +264,19 @@ impl Mode<Core> for Listen {
         if let Err(error) = self.output.paint(Row::default()) {
             return Some(Exit::unwritable(&error));
         }
-        for (line, why) in std::mem::take(&mut core.requests.refused) {
-            say(&format!("refused: {} ({why})", clean(&line)));
-        }
-        for text in std::mem::take(&mut core.requests.unclear) {
-            say(&format!("refused: {}", clean(text.as_bytes())));
-        }
+        core.requests.refused.drain(..).for_each(|refused| say(&format!("refused: {refused}")));
         if core.stage == Stage::Ready {
-            for line in std::mem::take(&mut core.requests.doubtful) {
-                say(&format!("in doubt: {}", clean(&line)));
-            }
+            let doubtful = core.requests.doubtful.drain(..);
+            doubtful.for_each(|line| say(&format!("in doubt: {}", clean(&line))));
         }
-        let is_idle = match &mut self.jobs {
-            Some(jobs) => {
-                // What they print has to be taken first.
-                if core.requests.has_room() {
-                    jobs.start(&self.events);
-                }
-                jobs.running == 0 && jobs.queue.is_empty() && core.requests.is_settled()
+        let mut is_idle = true;
+        if let Some(jobs) = &mut self.jobs {
+            // What they print has to be taken first.
+            if core.requests.has_room() {
+                jobs.start(&self.events);
             }
-            None => true,
-        };
+            is_idle = jobs.running == 0 && jobs.queue.is_empty() && core.requests.is_settled();
+        }
         (self.is_full() && is_idle).then(|| (Exit::Ok, Vec::new()))
     }
 }
@@ -320,16 +305,16 @@ mod tests {
                 "echo \"$CHATC_FROM $CHATC_ROOM $CHATC_SEQ $CHATC_TYPE\"; echo \"$CHATC_TEXT\"; cat",
             ],
         );
-        let output: Vec<_> = ran.output.iter().map(|line| String::from_utf8_lossy(line)).collect();
-        assert_eq!(output, ["bob ops 7 message", "$(reboot); `x`", LINE]);
-        assert_eq!((ran.answers, ran.failure), (None, None));
+        let lines: Vec<_> = ran.lines.iter().map(|line| String::from_utf8_lossy(line)).collect();
+        assert_eq!(lines, ["bob ops 7 message", "$(reboot); `x`", LINE]);
+        assert_eq!(ran.failure, None);
     }
 
     #[test]
     fn what_is_for_one_alone_is_answered_alone() {
         let private = r#"{"type":"private","time":"2026-11-28T12:00:00.000Z","id":3,"from":"bob","verified":true,"to":"bot","text":"psst"}"#;
         let ran = run(private, &["sh", "-c", "echo \"${CHATC_ROOM-none} $CHATC_VERIFIED\""]);
-        assert_eq!((ran.answers.as_deref(), &ran.output[..]), (Some("bob"), &[b"none true".to_vec()][..]));
+        assert_eq!(ran.lines, [b"/msg bob none true"]);
     }
 
     #[test]
@@ -337,6 +322,6 @@ mod tests {
         assert!(run(LINE, &["false"]).failure.unwrap().starts_with("false: exit status: 1; the line was: {"));
         assert!(run(LINE, &["/nonexistent"]).failure.unwrap().starts_with("/nonexistent: cannot be run: "));
         let flood = run(LINE, &["sh", "-c", "yes x | head -c 1000000"]);
-        assert_eq!(flood.output.len() as u64, MAX_OUTPUT / 2);
+        assert_eq!(flood.lines.len() as u64, MAX_OUTPUT / 2);
     }
 }

@@ -32,8 +32,6 @@ use event::{Event, Outcome};
 use listen::{Jobs, Listen, READER_PATIENCE};
 use pipe::Pipe;
 use render::Look;
-use request::Requests;
-use resume::Resume;
 use session::Core;
 use talk::Talk;
 
@@ -51,7 +49,7 @@ pub fn main() -> Exit {
         }
     };
     let (events_tx, events) = event::channel();
-    match core(&cli, plan, events_tx.clone()).and_then(|core| run(&cli, plan, core, events_tx, &events)) {
+    match run(&cli, plan, events_tx, &events) {
         Ok((exit, words)) => {
             Exit::at(Instant::now() + READER_PATIENCE, move || exit);
             words.iter().for_each(|words| say(words));
@@ -64,22 +62,8 @@ pub fn main() -> Exit {
     }
 }
 
-fn core(cli: &Cli, plan: Plan, events: SyncSender<Event>) -> io::Result<Core> {
-    let you = Resume::new(cli.nick.as_ref(), cli.room.as_ref());
-    let mut core = Core::new(cli.address.0.clone(), you, Requests::new()?, events);
-    (core.reconnects, core.is_plain) = (cli.reconnects(plan), cli.plain);
-    core.patience = cli.timeout.unwrap_or(core.patience).min(core.patience);
-    core.deadline = cli.timeout.map(|timeout| Instant::now() + timeout);
-    Ok(core)
-}
-
-fn run(
-    cli: &Cli,
-    plan: Plan,
-    mut core: Core,
-    events_tx: SyncSender<Event>,
-    events: &Receiver<Event>,
-) -> io::Result<Outcome> {
+fn run(cli: &Cli, plan: Plan, events_tx: SyncSender<Event>, events: &Receiver<Event>) -> io::Result<Outcome> {
+    let mut core = Core::new(cli, plan, events_tx.clone())?;
     let look = Look { view: cli.look(plan), times: cli.time, has_colours: has_colours() };
     Ok(match plan {
         Plan::Talk => {
@@ -95,10 +79,7 @@ fn run(
             talk.terminal.close();
             outcome
         }
-        Plan::Pipe => {
-            let has_wishes = cli.nick.is_some() || cli.room.is_some() || cli.view.is_some();
-            session::run(&mut Pipe::new(has_wishes, events_tx)?, &mut core, events)
-        }
+        Plan::Pipe => session::run(&mut Pipe::new(events_tx)?, &mut core, events),
         Plan::Listen => {
             event::watch_signals(events_tx.clone(), READER_PATIENCE, || {})?;
             let jobs = cli.exec.as_ref().map(|command| Jobs::new(command, cli.jobs.get()));

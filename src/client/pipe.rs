@@ -6,19 +6,14 @@
 use std::io;
 use std::sync::mpsc::SyncSender;
 
-use memchr::memchr;
-
 use super::cli::Exit;
 use super::event::{End, Event, Input, Mode, Outcome, Stage};
-use super::link::clean;
-use super::request::Purpose;
+use super::link::{Lines, clean};
+use super::request::{MAX_BYTES, Purpose};
 use super::session::Core;
 use crate::protocol::command::{self, Command, Line};
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
-
-/// The longest line, in bytes: the largest `max_line` of chatd.
-const MAX_BYTES: usize = 1 << 20;
 
 /// Bytes of a longer line that are kept, to name it.
 const NAMED_BYTES: usize = 60;
@@ -27,65 +22,30 @@ const NAMED_BYTES: usize = 60;
 #[derive(Debug)]
 pub struct Pipe {
     input: Input,
-    /// Something was asked of it that has not come.
-    is_reading: bool,
-    /// The line that is not whole yet.
-    partial: Vec<u8>,
-    /// The beginning of it was thrown away.
-    is_cut: bool,
+    lines: Lines,
     /// Nothing more is to be said.
     is_over: bool,
-    /// The end was told.
-    has_ended: bool,
-    /// Name, room or view were asked for.
-    has_wishes: bool,
     /// Why lines are in doubt, in the words of the daemon.
     reason: Option<String>,
 }
 
 impl Pipe {
-    /// Nothing is said yet. With `has_wishes` no server will do that does not grant them.
+    /// Nothing is said yet.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn new(has_wishes: bool, events: SyncSender<Event>) -> io::Result<Self> {
-        Ok(Self {
-            input: Input::start(events)?,
-            is_reading: false,
-            partial: Vec::new(),
-            is_cut: false,
-            is_over: false,
-            has_ended: false,
-            has_wishes,
-            reason: None,
-        })
+    pub fn new(events: SyncSender<Event>) -> io::Result<Self> {
+        let (input, lines) = (Input::start(events)?, Lines::new(MAX_BYTES));
+        Ok(Self { input, lines, is_over: false, reason: None })
     }
 
-    /// Takes bytes of standard input.
-    fn feed(&mut self, core: &mut Core, mut bytes: &[u8]) {
-        while let Some(at) = memchr(b'\n', bytes) {
-            self.keep(&bytes[..at]);
-            self.say(core);
-            bytes = &bytes[at + 1..];
-        }
-        self.keep(bytes);
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        self.is_cut |= self.partial.len() + bytes.len() > MAX_BYTES;
-        let most = if self.is_cut { NAMED_BYTES } else { MAX_BYTES };
-        self.partial.truncate(most);
-        let space = most - self.partial.len();
-        self.partial.extend_from_slice(&bytes[..bytes.len().min(space)]);
-    }
-
-    fn say(&mut self, core: &mut Core) {
-        let line = std::mem::take(&mut self.partial);
-        if std::mem::take(&mut self.is_cut) {
-            return core.requests.refused.push((line, format!("longer than {MAX_BYTES} bytes")));
-        }
+    fn say(&mut self, core: &mut Core, line: Vec<u8>, is_cut: bool) {
         match command::read(line.strip_suffix(b"\r").unwrap_or(&line)) {
             _ if self.is_over => {}
+            _ if is_cut => {
+                let named = clean(&line[..NAMED_BYTES]);
+                core.requests.refused.push(format!("{named} (longer than {MAX_BYTES} bytes)"));
+            }
             Line::Command(Command::Quit) => self.is_over = true,
             // Nobody sees how lines look here, and chatc reads them in json.
             Line::Command(Command::View(_) | Command::Time(_)) => {}
@@ -93,27 +53,12 @@ impl Pipe {
         }
     }
 
-    /// Nothing more comes.
-    fn finish(&mut self, core: &mut Core) {
-        if !self.partial.is_empty() {
-            self.say(core);
-        }
-        self.is_over = true;
-    }
-
     /// How it ends where something has gone wrong: `words` say what, then each line.
-    fn failed(&self, core: &mut Core, words: String) -> Outcome {
-        core.requests.lose();
-        let named = |what: &str, line: &[u8]| format!("{what}: {}", clean(line));
-        let refused = |(line, why): &(Vec<u8>, String)| format!("{} ({why})", named("refused", line));
+    fn failed(&mut self, core: &mut Core, words: String) -> Outcome {
         let mut lines = vec![words];
-        lines.extend(core.requests.refused.iter().map(refused));
-        lines.extend(core.requests.unclear.iter().map(|text| format!("refused: {}", clean(text.as_bytes()))));
-        lines.extend(core.requests.doubtful.iter().map(|line| named("in doubt", line)));
-        let waiting = core.requests.give_up_waiting();
-        let partial = (!self.partial.is_empty()).then_some(&self.partial);
-        let unsaid = waiting.iter().chain(partial);
-        lines.extend(unsaid.map(|line| named("not said", line)));
+        lines.extend(core.requests.refused.iter().map(|refused| format!("refused: {refused}")));
+        lines.extend(core.requests.give_up("in doubt", "not said"));
+        lines.extend(self.lines.finish().map(|(line, _)| format!("not said: {}", clean(&line))));
         if !self.is_over {
             lines.push("not said: the rest of the input".to_owned());
         }
@@ -121,12 +66,10 @@ impl Pipe {
     }
 
     /// Everything is confirmed, or was refused or lost before.
-    fn verdict(&self, core: &mut Core) -> Outcome {
+    fn verdict(&mut self, core: &mut Core) -> Outcome {
         let words = match &self.reason {
             Some(reason) if !core.requests.doubtful.is_empty() => reason,
-            _ if !core.requests.refused.is_empty() || !core.requests.unclear.is_empty() => {
-                "the daemon has refused a part of it"
-            }
+            _ if !core.requests.refused.is_empty() => "the daemon has refused a part of it",
             _ => return (Exit::Ok, Vec::new()),
         };
         let words = core.says(words);
@@ -136,8 +79,8 @@ impl Pipe {
     /// The end of a connection on which nothing was confirmed.
     fn bare_end(&self, core: &mut Core, words: &str, end: &End) -> Outcome {
         match end {
-            End::Closed if core.is_plain && self.has_ended => (Exit::Ok, Vec::new()),
-            End::Closed if self.has_ended => {
+            End::Closed if core.is_plain && self.is_over => (Exit::Ok, Vec::new()),
+            End::Closed if self.is_over => {
                 let words =
                     "all was sent, and nobody can tell whether it was taken; --plain takes that for granted";
                 (Exit::Failed, vec![core.says(words)])
@@ -148,19 +91,17 @@ impl Pipe {
 }
 
 impl Mode<Core> for Pipe {
-    const CATCHES_UP: bool = false;
-
-    fn takes_any_server(&self, _: &Core) -> bool {
-        !self.has_wishes
-    }
-
     fn event(&mut self, core: &mut Core, event: Event) -> Option<Outcome> {
         let Event::Read(bytes) = event else { return None };
-        self.is_reading = false;
         match bytes {
-            Ok(bytes) if bytes.is_empty() => self.finish(core),
-            Ok(bytes) if core.is_bare() => core.send(bytes),
-            Ok(bytes) => self.feed(core, &bytes),
+            Ok(bytes) if core.is_bare() && !bytes.is_empty() => core.send(bytes),
+            Ok(bytes) => {
+                let is_end = bytes.is_empty();
+                let lines =
+                    if is_end { Vec::from_iter(self.lines.finish()) } else { self.lines.feed(&bytes) };
+                lines.into_iter().for_each(|(line, is_cut)| self.say(core, line, is_cut));
+                self.is_over |= is_end;
+            }
             Err(error) => return Some(self.failed(core, format!("cannot read standard input: {error}"))),
         }
         None
@@ -170,7 +111,7 @@ impl Mode<Core> for Pipe {
         let Object::Notice(Noticed { notice: Some(notice), text }) = object else { return None };
         match notice {
             Notice::Crashed | Notice::Closing { .. } => self.reason = Some(clean(text.as_bytes())),
-            Notice::Deposed { .. } | Notice::NameTakenOver { .. } if self.has_wishes => {
+            Notice::Deposed { .. } | Notice::NameTakenOver { .. } if core.needs_chatd => {
                 let words = core.says(text);
                 return Some(self.failed(core, words));
             }
@@ -180,7 +121,7 @@ impl Mode<Core> for Pipe {
     }
 
     fn refused(&mut self, core: &mut Core, noticed: &Noticed<'_>) -> Option<Outcome> {
-        let words = core.says(&clean(noticed.text.as_bytes()));
+        let words = core.says(&noticed.text);
         Some(self.failed(core, words))
     }
 
@@ -202,18 +143,13 @@ impl Mode<Core> for Pipe {
             Stage::Bare => core.unwritten == 0,
             stage => stage == Stage::Ready && core.requests.has_room(),
         };
-        if has_room && !self.is_over && !self.is_reading {
+        if has_room && !self.is_over {
             self.input.ask();
-            self.is_reading = true;
         }
-        match self.is_over {
-            true if core.is_bare() && !self.has_ended => {
-                self.has_ended = true;
-                core.end();
-                None
-            }
-            true if core.stage == Stage::Ready && core.requests.is_settled() => Some(self.verdict(core)),
-            _ => None,
+        if self.is_over && core.stage == Stage::Bare {
+            core.end();
         }
+        let is_done = self.is_over && core.stage == Stage::Ready && core.requests.is_settled();
+        is_done.then(|| self.verdict(core))
     }
 }

@@ -1,7 +1,7 @@
 //! How objects look: lines of the `names` or `plain` view, with colours and times, broken so that no row lies.
 //!
 //! `session` hands in each object and shows what comes back. Every text in it is cleaned here, for JSON can spell control
-//! characters that no cleaning of the line itself would see. Reads no clock, writes nothing.
+//! characters that no cleaning of the line itself would see. Writes nothing.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -75,14 +75,13 @@ impl Look {
     }
 
     /// A line that came as text.
-    pub fn text(&self, line: &str, now: Timestamp) -> String {
-        self.clock(&now.to_string()) + line
+    pub fn text(&self, line: &str) -> String {
+        self.clock(&Timestamp::now().to_string()) + line
     }
 
     /// A line that you say, as others see it.
     pub fn own(&self, name: &str, verified: bool, text: &str, is_emote: bool) -> String {
-        let name = self.name(name, verified);
-        let clock = self.clock(&Timestamp::now().to_string());
+        let (name, clock) = (self.name(name, verified), self.clock(&Timestamp::now().to_string()));
         let text = clean(text.as_bytes());
         if is_emote { format!("{clock}* {name} {text}") } else { format!("{clock}<{name}> {text}") }
     }
@@ -100,12 +99,12 @@ impl Look {
     fn said(&self, said: &Line<'_>, is_emote: bool, you: &str) -> String {
         let name = self.name(&said.from, said.verified);
         let text = clean(said.text.as_bytes());
+        let clock = self.clock(&said.time);
         let text = match is_emote {
-            true => format!("* {name} {text}"),
-            false if self.view == View::Plain => text,
-            false => format!("<{name}> {text}"),
+            true => format!("{clock}* {name} {text}"),
+            false if self.view == View::Plain => clock + &text,
+            false => format!("{clock}<{name}> {text}"),
         };
-        let text = format!("{}{text}", self.clock(&said.time));
         if mentions(&said.text, you) { self.highlighted(text) } else { text }
     }
 
@@ -164,11 +163,6 @@ pub fn mentions(text: &str, name: &str) -> bool {
             .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
 }
 
-/// Columns that text takes, its colours aside; a TAB counts as what it may take.
-pub fn width(text: &str) -> usize {
-    text.width()
-}
-
 /// Breaks a line into rows of at most `columns`, at blanks where that is possible. All rows but the first are indented: what
 /// stands at the beginning of a row is where names stand. Colours take no columns; TABs become blanks.
 pub fn rows(line: &str, columns: usize) -> Vec<String> {
@@ -189,7 +183,7 @@ pub fn rows(line: &str, columns: usize) -> Vec<String> {
         rest = &rest[cluster.len()..];
         let spaces = " ".repeat(8 - used % 8);
         let cluster = if cluster == "\t" { spaces.as_str() } else { cluster };
-        let needed = width(cluster);
+        let needed = cluster.width();
         if used + needed > columns {
             let (bytes, before) = blank.take().filter(|_| cluster != " ").unwrap_or((row.len(), used));
             let tail = row.split_off(bytes);
@@ -272,7 +266,7 @@ mod tests {
         let line = format!("<mallory> hi{}<+root> the server moves", " ".repeat(30));
         let rows = rows(&line, 40);
         assert!(rows.len() > 1 && rows[1..].iter().all(|row| row.starts_with("    ")), "{rows:#?}");
-        assert!(rows.iter().all(|row| width(row) <= 40), "{rows:#?}");
+        assert!(rows.iter().all(|row| row.width() <= 40), "{rows:#?}");
     }
 
     #[test]
@@ -280,7 +274,7 @@ mod tests {
         assert_eq!(rows("one two three four five", 20), ["one two three four ", "    five"]);
         let wide = "漢".repeat(12);
         for row in rows(&wide, 11) {
-            assert!(width(&row) <= 11, "{row}");
+            assert!(row.width() <= 11, "{row}");
         }
         assert_eq!(rows("x\u{301}y", 80), ["x\u{301}y"]);
         assert_eq!(rows("\x1b[31mab\x1b[0m", 2), ["\x1b[31mab\x1b[0m"]);

@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::{Notice, disguise};
+use super::link::clean;
+use crate::protocol::{Notice, disguise, text};
 
 /// Bytes under way at most, until the daemon has confirmed some of them.
 const WINDOW_BYTES: usize = 256 << 10;
@@ -15,11 +16,11 @@ const WINDOW_BYTES: usize = 256 << 10;
 const BATCH_BYTES: usize = 64 << 10;
 const BATCH_LINES: usize = 256;
 
+/// The longest line that can be said, in bytes: the largest `max_line` of chatd.
+pub const MAX_BYTES: usize = 1 << 20;
+
 /// Lines that wait at most.
 pub const MAX_WAITING: usize = 1000;
-
-/// Random bytes in a token: nobody can guess it.
-const TOKEN_BYTES: usize = 16;
 
 /// What a batch is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Purpose {
     Say,
     /// A question of chatc itself, whose answer is not shown.
     Ask,
+    /// What chatc asks for at the beginning: objects, name, room and what was missed.
+    Setup,
 }
 
 #[derive(Debug)]
@@ -35,24 +38,22 @@ struct Batch {
     token: String,
     purpose: Purpose,
     lines: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 /// Lines on their way.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// 128 random bits in hex.
+    /// 128 random bits in hex: nobody can guess them.
     secret: String,
     count: u64,
     waiting: VecDeque<(Purpose, Vec<u8>)>,
-    waiting_bytes: usize,
     under_way: VecDeque<Batch>,
     under_way_bytes: usize,
     /// Lines that were under way when something was lost.
     pub doubtful: Vec<Vec<u8>>,
-    /// Lines that the daemon has refused, each with its words.
-    pub refused: Vec<(Vec<u8>, String)>,
-    /// What else the daemon has refused, in its words.
-    pub unclear: Vec<String>,
+    /// What was refused, to be shown: lines, each with the words of the daemon, or its words alone.
+    pub refused: Vec<String>,
 }
 
 impl Requests {
@@ -61,14 +62,13 @@ impl Requests {
     /// # Errors
     /// The kernel has no randomness.
     pub fn new() -> std::io::Result<Self> {
-        let mut random = [0; TOKEN_BYTES];
+        let mut random = [0; 16];
         std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
-        let secret = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { secret, ..Self::default() })
+        Ok(Self { secret: format!("{:032x}", u128::from_ne_bytes(random)), ..Self::default() })
     }
 
     /// Returns a token that nobody has seen.
-    pub fn token(&mut self) -> String {
+    fn token(&mut self) -> String {
         self.count += 1;
         format!("{}-{}", self.secret, self.count)
     }
@@ -80,9 +80,16 @@ impl Requests {
 
     /// Adds a line without its ending.
     pub fn add(&mut self, purpose: Purpose, line: impl Into<Vec<u8>>) {
-        let line = line.into();
-        self.waiting_bytes += line.len();
-        self.waiting.push_back((purpose, line));
+        self.waiting.push_back((purpose, line.into()));
+    }
+
+    /// Returns what asks for something at the beginning, to be sent before all that waits: commands, and a token.
+    pub fn set_up(&mut self, commands: &[String]) -> Vec<u8> {
+        let token = self.token();
+        let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
+        let bytes = format!("{lines}/sync {token}\n").into_bytes();
+        self.under_way.push_back(Batch { token, purpose: Purpose::Setup, lines: Vec::new(), bytes: 0 });
+        bytes
     }
 
     /// How many lines wait.
@@ -92,12 +99,13 @@ impl Requests {
 
     /// Whether there is room for more lines: what waits is less than a window.
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_WAITING && self.waiting_bytes < BATCH_BYTES
+        let bytes = || self.waiting.iter().map(|(_, line)| line.len()).sum::<usize>();
+        self.waiting.len() < MAX_WAITING && bytes() < BATCH_BYTES
     }
 
     /// Whether the daemon has confirmed everything.
     pub fn is_settled(&self) -> bool {
-        self.waiting.is_empty() && self.under_way.is_empty()
+        self.waiting.is_empty() && matches!(self.purpose(), None | Some(Purpose::Setup))
     }
 
     /// Takes what may be sent now: whole batches, each with its `/sync`, as long as the window allows.
@@ -114,7 +122,7 @@ impl Requests {
                 bytes.push(b'\n');
             }
             bytes.extend_from_slice(format!("/sync {}\n", batch.token).as_bytes());
-            self.under_way_bytes += size(&batch.lines);
+            self.under_way_bytes += batch.bytes;
             self.under_way.push_back(batch);
         }
         (!bytes.is_empty()).then_some(bytes)
@@ -130,30 +138,32 @@ impl Requests {
             lines.is_empty() || (*other == purpose && fits && !is_command(line) && !is_command(&lines[0]))
         }) {
             bytes += line.len();
-            self.waiting_bytes -= line.len();
             lines.push(line);
         }
-        Batch { token, purpose, lines }
+        Batch { token, purpose, bytes: bytes + lines.len(), lines }
     }
 
     /// Takes all that waits: as it is, where nobody confirms anything.
     pub fn take_waiting(&mut self) -> Option<Vec<u8>> {
-        let lines = self.give_up_waiting();
-        (!lines.is_empty()).then(|| lines.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect())
+        let lines = self.waiting.drain(..).map(|(_, line)| line);
+        let bytes = lines.flat_map(|line| [&line[..], b"\n"].concat()).collect::<Vec<u8>>();
+        (!bytes.is_empty()).then_some(bytes)
     }
 
-    /// Takes the lines that wait: they will not be sent.
-    pub fn give_up_waiting(&mut self) -> Vec<Vec<u8>> {
-        self.waiting_bytes = 0;
-        self.waiting.drain(..).map(|(_, line)| line).collect()
+    /// Takes the lines that are not confirmed, to be shown: those that may be lost after the words `in_doubt`, those that
+    /// were not sent after `unsent`.
+    pub fn give_up(&mut self, in_doubt: &str, unsent: &str) -> Vec<String> {
+        self.lose();
+        let named = |words: &str, line: Vec<u8>| format!("{words}: {}", clean(&line));
+        let doubtful = self.doubtful.drain(..).map(|line| named(in_doubt, line));
+        doubtful.chain(self.waiting.drain(..).map(|(_, line)| named(unsent, line))).collect()
     }
 
-    /// The daemon has sent a token back: all before it has its place.
-    pub fn synced(&mut self, token: &str) {
-        if let Some(at) = self.under_way.iter().position(|batch| batch.token == token) {
-            self.under_way_bytes -=
-                self.under_way.drain(..=at).map(|batch| size(&batch.lines)).sum::<usize>();
-        }
+    /// The daemon has sent a token back: all before it has its place. Returns whether it was under way.
+    pub fn synced(&mut self, token: &str) -> bool {
+        let Some(at) = self.under_way.iter().position(|batch| batch.token == token) else { return false };
+        self.under_way_bytes -= self.under_way.drain(..=at).map(|batch| batch.bytes).sum::<usize>();
+        true
     }
 
     /// What the oldest batch under way is for.
@@ -161,28 +171,28 @@ impl Requests {
         self.under_way.front().map(|batch| batch.purpose)
     }
 
-    /// Notes the lines that a notice refuses, or the notice alone where nobody can tell which they are. A command is one
+    /// Notes the lines that a notice refuses, or the notice alone where none of those under way is meant. A command is one
     /// of the oldest batch. A line that is too long may be one of any batch: its notice does not wait for its turn.
     pub fn note_refusal(&mut self, notice: &Notice, text: &str) {
         let is_meant = |line: &[u8]| match notice {
-            Notice::TooLong { max, .. } => line.len() > *max,
-            // What others see of a line may be longer than the line itself, so any of them may have been cut.
-            Notice::Cut { max, .. } => line.len() > *max / 4,
-            _ => is_command(line) || disguise::find(line).is_some(),
+            Notice::TooLong { max, .. } => line.strip_suffix(b"\r").unwrap_or(line).len() > *max,
+            Notice::Cut { max, .. } => shown(line).len() > *max,
+            _ => is_command(line) || disguise::find(shown(line).as_bytes()).is_some(),
         };
-        let batches = match notice {
-            Notice::TooLong { .. } | Notice::Cut { .. } => self.under_way.len(),
+        let (batches, lines) = match notice {
+            Notice::TooLong { lines, .. } | Notice::Cut { lines, .. } => {
+                (self.under_way.len(), *lines as usize)
+            }
             _ if self.purpose() != Some(Purpose::Say) => return,
-            _ => 1,
+            _ => (1, 1),
         };
-        let said = self.under_way.iter().take(batches).filter(|batch| batch.purpose == Purpose::Say);
-        let is_new = |line: &&Vec<u8>| !self.refused.iter().any(|(other, _)| other == *line);
-        let meant = said.flat_map(|batch| &batch.lines).filter(|line| is_meant(line));
-        let found: Vec<_> = meant.filter(is_new).map(|line| (line.clone(), text.to_owned())).collect();
-        if found.is_empty() {
-            self.unclear.push(text.to_owned());
+        let (text, before) = (clean(text.as_bytes()), self.refused.len());
+        let said = self.under_way.iter_mut().take(batches).filter(|batch| batch.purpose == Purpose::Say);
+        let meant = said.flat_map(|batch| batch.lines.extract_if(.., |line| is_meant(line)));
+        self.refused.extend(meant.take(lines).map(|line| format!("{} ({text})", clean(&line))));
+        if self.refused.len() == before {
+            self.refused.push(text);
         }
-        self.refused.extend(found);
     }
 
     /// The connection is lost, or the daemon has crashed: what was under way is in doubt.
@@ -193,8 +203,9 @@ impl Requests {
     }
 }
 
-fn size(lines: &[Vec<u8>]) -> usize {
-    lines.iter().map(|line| line.len() + 1).sum()
+/// A line as others see it.
+fn shown(line: &[u8]) -> String {
+    clean(&text::take_back(line))
 }
 
 /// Whether a line is a command: it begins with one slash.
@@ -235,14 +246,25 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_the_command_or_the_lines_that_are_too_long() {
-        let mut requests = requests(&["short", "much too long", "/mgs"]);
+        let mut requests = requests(&["short", "much too long", "12345678\r", "too long as well", "/mgs"]);
         requests.take_to_send();
-        requests.note_refusal(&Notice::TooLong { lines: 1, max: 8 }, "long");
+        let too_long = Notice::TooLong { lines: 1, max: 8 };
+        requests.note_refusal(&too_long, "long");
+        requests.note_refusal(&too_long, "long too");
         requests.synced("s-1");
         requests.note_refusal(&Notice::UnknownCommand { nearest: None }, "what?");
-        let refused =
-            [(b"much too long".to_vec(), "long".to_owned()), (b"/mgs".to_vec(), "what?".to_owned())];
+        let refused = ["much too long (long)", "too long as well (long too)", "/mgs (what?)"];
         assert_eq!(requests.refused, refused);
+        requests.lose();
+        assert!(requests.doubtful.is_empty(), "what was refused is not in doubt");
+    }
+
+    #[test]
+    fn what_is_cut_is_the_line_that_is_too_long_as_it_is_shown() {
+        let mut requests = requests(&["a long line of text", "\u{202e}\u{202e}\u{202e}\u{202e}"]);
+        requests.take_to_send();
+        requests.note_refusal(&Notice::Cut { lines: 1, max: 30 }, "cut");
+        assert_eq!(requests.refused, [format!("{} (cut)", "\\u{202e}".repeat(4))]);
     }
 
     #[test]

@@ -162,11 +162,6 @@ impl Resume {
         Some(format!("/join {wanted}"))
     }
 
-    /// Holds a line back until everything is answered: one for you alone, which nobody can ask for again.
-    pub fn hold(&mut self, line: &str) {
-        self.catch_up.keep(line, false);
-    }
-
     /// What was missed is asked for anew.
     pub fn begin_anew(&mut self) {
         self.claim_at = None;
@@ -185,7 +180,7 @@ impl Resume {
     }
 
     /// Lines that were missed follow, or those of another room.
-    pub fn begin(&mut self, history: &History<'_>) {
+    fn begin(&mut self, history: &History<'_>) {
         let Some((room, epoch)) = &mut self.place else { return };
         let is_here = *room == clean(history.room.as_bytes());
         self.catch_up.history = Some(is_here);
@@ -202,36 +197,34 @@ impl Resume {
         self.catch_up.counts.missing += history.missing;
     }
 
-    /// These were the lines. Returns false if nothing had begun.
-    pub fn end(&mut self) -> bool {
-        self.catch_up.history.take().is_some()
-    }
-
-    /// A line that somebody says, or has said meanwhile. Returns whether it is to be shown now: before all is answered,
-    /// none is. What you have said yourself is no longer doubtful.
+    /// An object of the daemon; `text` is what it was read from. Returns whether it is to be shown now: before all is
+    /// answered, no line is. What you have said yourself is no longer doubtful.
     pub fn hear(
         &mut self,
-        line: &Line<'_>,
-        is_emote: bool,
+        object: &Object<'_>,
         text: &str,
         is_ready: bool,
         doubtful: &mut Vec<Vec<u8>>,
     ) -> bool {
-        if is_ready {
-            return self.is_new(line);
-        }
-        let history = self.catch_up.history;
-        if history == Some(true) && self.own.contains(&line.id) {
-            doubtful
-                .iter()
-                .position(|typed| is_same(typed, line, is_emote))
-                .into_iter()
-                .for_each(|at| drop(doubtful.remove(at)));
-            self.is_new(line);
-        } else if history == Some(true) && self.is_new(line) {
-            self.catch_up.keep(text, true);
-        } else if history.is_none() {
-            self.catch_up.keep(text, false);
+        match object {
+            Object::Message(line) | Object::Emote(line) if is_ready => return self.is_new(line),
+            Object::Message(line) | Object::Emote(line) => match self.catch_up.history {
+                Some(true) => {
+                    let is_own = self.own.contains(&line.id);
+                    let found = doubtful.iter().position(|typed| is_own && is_same(typed, object));
+                    found.into_iter().for_each(|at| drop(doubtful.remove(at)));
+                    if self.is_new(line) && !is_own {
+                        self.catch_up.keep(text, true);
+                    }
+                }
+                None => self.catch_up.keep(text, false),
+                Some(false) => {}
+            },
+            // Nobody can ask for it again.
+            Object::Private { .. } if !is_ready => self.catch_up.keep(text, false),
+            Object::History(history) if history.since.is_some() && !is_ready => self.begin(history),
+            Object::HistoryEnd => return self.catch_up.history.take().is_none(),
+            _ => return true,
         }
         false
     }
@@ -264,11 +257,12 @@ impl CatchUp {
 }
 
 /// Whether the room shows `shown` where somebody has typed `typed`.
-pub fn is_same(typed: &[u8], shown: &Line<'_>, is_emote: bool) -> bool {
-    let text = clean(shown.text.as_bytes());
-    match command::read(typed) {
-        Typed::Text(typed) => !is_emote && clean(typed) == text,
-        Typed::Command(Command::Me(typed)) => is_emote && clean(typed.as_bytes()) == text,
+fn is_same(typed: &[u8], shown: &Object<'_>) -> bool {
+    match (command::read(typed), shown) {
+        (Typed::Text(typed), Object::Message(line)) => clean(typed) == clean(line.text.as_bytes()),
+        (Typed::Command(Command::Me(typed)), Object::Emote(line)) => {
+            clean(typed.as_bytes()) == clean(line.text.as_bytes())
+        }
         _ => false,
     }
 }
@@ -294,8 +288,9 @@ mod tests {
         }
     }
 
-    fn history(room: &str, epoch: u64, missing: u64) -> History<'static> {
-        History { room: room.to_owned().into(), epoch, missing, ..History::default() }
+    fn history(room: &str, epoch: u64, missing: u64, more: u64) -> Object<'static> {
+        let (room, since) = (room.to_owned().into(), Some(0));
+        Object::History(History { room, epoch, missing, more, since, ..History::default() })
     }
 
     #[test]
@@ -311,7 +306,7 @@ mod tests {
         assert!(you.has_wanted_name() && you.ask_for_room().is_none());
         let mut lost = vec![b"hi".to_vec(), b"not there".to_vec()];
         let mut hear = |you: &mut Resume, line: Line<'_>, is_ready| {
-            you.hear(&line, false, "a line", is_ready, &mut lost)
+            you.hear(&Object::Message(line), "a line", is_ready, &mut lost)
         };
         assert!(hear(&mut you, line("ops", 5, 8), true) && !hear(&mut you, line("ops", 5, 8), true));
         // The connection is back.
@@ -323,9 +318,10 @@ mod tests {
         you.synced(&synced(9, "ann", "ops", 3, 9));
         assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 5 3"));
         assert!(!hear(&mut you, line("ops", 9, 8), false), "it is held back");
-        you.begin(&history("ops", 3, 2));
+        assert!(!you.hear(&history("ops", 3, 2, 0), "", false, &mut Vec::new()));
         assert!(!hear(&mut you, line("ops", 8, 7), false) && !hear(&mut you, line("ops", 9, 8), false));
-        assert!(you.end() && !you.end());
+        let ends = |you: &mut Resume| !you.hear(&Object::HistoryEnd, "", false, &mut Vec::new());
+        assert!(ends(&mut you) && !ends(&mut you));
         assert_eq!(you.ask_for_missed(), None, "there is no more");
         assert_eq!(lost, [b"not there"]);
         let (missed, lines, held) = you.settle();
@@ -339,16 +335,17 @@ mod tests {
         you.synced(&synced(7, "guest7", "main", 1, 40));
         you.settle();
         assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 40 1"));
-        you.begin(&History { more: 1, ..history("main", 2, 0) });
-        assert!(!you.hear(&line("main", 1, 3), false, "a line", false, &mut Vec::new()));
+        for object in [history("main", 2, 0, 1), Object::Message(line("main", 1, 3))] {
+            assert!(!you.hear(&object, "a line", false, &mut Vec::new()));
+        }
         assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 1 2"));
         assert!(you.settle().0.is_anew);
     }
 
     #[test]
     fn a_typed_line_is_known_by_what_the_room_shows() {
-        let shown = line("main", 1, 7);
-        assert!(is_same(b"hi", &shown, false) && is_same(b"/me hi", &shown, true));
-        assert!(!is_same(b"hi", &shown, true) && !is_same(b"/msg bob hi", &shown, false));
+        let (said, emote) = (Object::Message(line("main", 1, 7)), Object::Emote(line("main", 1, 7)));
+        assert!(is_same(b"hi", &said) && is_same(b"/me hi", &emote));
+        assert!(!is_same(b"hi", &emote) && !is_same(b"/msg bob hi", &said));
     }
 }

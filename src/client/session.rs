@@ -5,15 +5,16 @@
 //! nothing is believed before that token comes back: a stranger may repeat any notice, and cannot know the token. A server
 //! that does not answer so is used as nc(1) would use it. No sentence of the daemon is read.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::cli::Exit;
+use super::cli::{Cli, Exit, Plan};
 use super::event::{self, End, Event, Mode, Outcome, Stage};
-use super::link::{self, Backoff, CONNECT_TIMEOUT, Link, MAX_BYTES};
+use super::link::{self, Backoff, CONNECT_TIMEOUT, Link, MAX_BYTES, clean};
 use super::request::{Purpose, Requests};
 use super::resume::Resume;
-use super::target::{ConnectError, Problem, Target};
+use super::target::{Problem, Target};
 use crate::protocol::View;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
@@ -34,7 +35,9 @@ pub struct Core {
     pub reconnects: bool,
     /// Whether it does what nc(1) does, from the start.
     pub is_plain: bool,
-    /// How long it tries to connect for the first time.
+    /// Whether no server will do that does not say objects.
+    pub needs_chatd: bool,
+    /// How long it tries to connect.
     pub patience: Duration,
     /// When it gives up.
     pub deadline: Option<Instant>,
@@ -51,12 +54,11 @@ pub struct Core {
     /// Pieces that are still to be written.
     pub unwritten: usize,
     events: SyncSender<Event>,
-    target: Option<Target>,
+    /// Which target is connected.
+    at: usize,
     link: Option<Link>,
     /// When it connects again, or no longer waits for an answer.
     timer: Option<Instant>,
-    /// What the daemon is to send back.
-    token: Option<String>,
     /// When this connection was ready.
     ready_at: Option<Instant>,
     backoff: Backoff,
@@ -65,7 +67,7 @@ pub struct Core {
 }
 
 /// Connects, and does what `mode` makes of it until it ends.
-pub fn run<M: Mode<Core>>(mode: &mut M, core: &mut Core, events: &Receiver<Event>) -> Outcome {
+pub fn run(mode: &mut dyn Mode<Core>, core: &mut Core, events: &Receiver<Event>) -> Outcome {
     core.connect();
     loop {
         let until = core.until().into_iter().chain(mode.until()).min();
@@ -82,29 +84,32 @@ pub fn run<M: Mode<Core>>(mode: &mut M, core: &mut Core, events: &Receiver<Event
 }
 
 impl Core {
-    /// Nothing is connected, and nothing was asked for but to connect once.
-    pub fn new(targets: Vec<Target>, you: Resume, requests: Requests, events: SyncSender<Event>) -> Self {
-        Self {
-            targets,
-            reconnects: false,
-            is_plain: false,
-            patience: CONNECT_TIMEOUT,
-            deadline: None,
-            you,
-            requests,
+    /// Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The kernel has no randomness.
+    pub fn new(cli: &Cli, plan: Plan, events: SyncSender<Event>) -> io::Result<Self> {
+        Ok(Self {
+            targets: cli.targets.clone(),
+            reconnects: cli.reconnects(plan),
+            is_plain: cli.plain,
+            needs_chatd: cli.needs_chatd(plan),
+            patience: cli.timeout.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT),
+            deadline: cli.timeout.map(|timeout| Instant::now() + timeout),
+            you: Resume::new(cli.nick.as_ref(), cli.room.as_ref()),
+            requests: Requests::new()?,
             stage: Stage::Apart,
             was_ready: false,
             was_bare: false,
             unwritten: 0,
             events,
-            target: None,
+            at: 0,
             link: None,
             timer: None,
-            token: None,
             ready_at: None,
             backoff: Backoff::default(),
             early: Vec::new(),
-        }
+        })
     }
 
     /// Whether what is said is sent as it is.
@@ -114,12 +119,12 @@ impl Core {
 
     /// The target that is connected, or the first.
     pub fn target(&self) -> &Target {
-        self.target.as_ref().unwrap_or(&self.targets[0])
+        &self.targets[self.at]
     }
 
     /// Words about the server.
     pub fn says(&self, words: &str) -> String {
-        format!("{}: {words}", self.target())
+        format!("{}: {}", self.target(), clean(words.as_bytes()))
     }
 
     /// Tells the server that nothing more comes.
@@ -128,9 +133,8 @@ impl Core {
         self.link = None;
     }
 
-    fn connect(&mut self) {
-        let patience = if self.was_ready { CONNECT_TIMEOUT } else { self.patience };
-        link::connect(self.targets.clone(), patience, self.events.clone());
+    fn connect(&self) {
+        link::connect(self.targets.clone(), self.patience, self.events.clone());
     }
 
     fn until(&self) -> Option<Instant> {
@@ -139,16 +143,16 @@ impl Core {
         self.deadline.filter(|_| !is_first).into_iter().chain(self.timer).chain(self.you.claim_at).min()
     }
 
-    fn take<M: Mode<Self>>(&mut self, mode: &mut M, event: Event) -> Option<Outcome> {
+    fn take(&mut self, mode: &mut dyn Mode<Self>, event: Event) -> Option<Outcome> {
         match event {
-            Event::Connected(stream, target) => {
-                self.target = Some(target);
+            Event::Connected(stream, at) => {
+                self.at = at;
                 match Link::start(stream, self.events.clone()) {
                     Ok(link) => self.open(mode, link),
                     Err(error) => return self.ended(mode, &End::Broken(error)),
                 }
             }
-            Event::NotConnected(error) if !self.was_ready => return Some((Exit::NoDaemon, error.lines())),
+            Event::NotConnected(lines) if !self.was_ready => return Some((Exit::NoDaemon, lines)),
             Event::NotConnected(_) => self.pause(),
             Event::Heard(lines) => return lines.iter().find_map(|line| self.hear(mode, line)),
             Event::Written => self.unwritten = self.unwritten.saturating_sub(1),
@@ -158,8 +162,8 @@ impl Core {
         None
     }
 
-    fn open<M: Mode<Self>>(&mut self, mode: &mut M, link: Link) {
-        (self.token, self.unwritten, self.link, self.early) = (None, 0, Some(link), Vec::new());
+    fn open(&mut self, mode: &mut dyn Mode<Self>, link: Link) {
+        (self.unwritten, self.link, self.early) = (0, Some(link), Vec::new());
         if self.is_plain {
             return self.use_bare(mode);
         }
@@ -169,11 +173,21 @@ impl Core {
     }
 
     /// Does what nc(1) does.
-    fn use_bare<M: Mode<Self>>(&mut self, mode: &mut M) {
-        (self.stage, self.timer) = (Stage::Bare, None);
-        (self.was_ready, self.was_bare, self.ready_at) = (true, true, Some(Instant::now()));
-        mode.ready(self);
+    fn use_bare(&mut self, mode: &mut dyn Mode<Self>) {
+        self.was_bare = true;
+        self.settle(mode, Stage::Bare);
         std::mem::take(&mut self.early).iter().for_each(|line| mode.text(line));
+    }
+
+    /// From now on, what is said is shown. Returns whether that was so once before.
+    fn settle(&mut self, mode: &mut dyn Mode<Self>, stage: Stage) -> bool {
+        (self.stage, self.timer, self.ready_at) = (stage, None, Some(Instant::now()));
+        let is_again = std::mem::replace(&mut self.was_ready, true);
+        if !is_again {
+            event::watch_reader(self.events.clone());
+        }
+        mode.ready(self);
+        is_again
     }
 
     /// Sends what may be sent.
@@ -194,7 +208,7 @@ impl Core {
         }
     }
 
-    fn hear<M: Mode<Self>>(&mut self, mode: &mut M, line: &str) -> Option<Outcome> {
+    fn hear(&mut self, mode: &mut dyn Mode<Self>, line: &str) -> Option<Outcome> {
         if self.stage == Stage::Bare {
             mode.text(line);
             return None;
@@ -207,36 +221,26 @@ impl Core {
         }
         let is_ready = self.stage == Stage::Ready;
         match &object {
-            Object::Synced { token, .. } => return self.synced(mode, &object, token, line),
-            Object::Notice(noticed) => return self.noticed(mode, &object, noticed, line),
-            Object::Message(said) | Object::Emote(said) => {
-                let is_emote = matches!(object, Object::Emote(_));
-                if !self.you.hear(said, is_emote, line, is_ready, &mut self.requests.doubtful) {
-                    return None;
-                }
+            Object::Synced { token, .. } => self.synced(mode, &object, token, line),
+            Object::Notice(noticed) => self.noticed(mode, &object, noticed, line),
+            _ if self.you.hear(&object, line, is_ready, &mut self.requests.doubtful) => {
+                mode.object(self, &object, line)
             }
-            Object::History(history) if history.since.is_some() && !is_ready => {
-                self.you.begin(history);
-                return None;
-            }
-            Object::HistoryEnd if self.you.end() => return None,
-            Object::Private { .. } if !is_ready => {
-                self.you.hold(line);
-                return None;
-            }
-            _ => {}
+            _ => None,
         }
-        mode.object(self, &object, line)
     }
 
     /// Before the token has come back, nothing counts but what leads to it.
     fn greeted(&mut self, line: &str, object: &Object<'_>) {
-        match (object, &self.token) {
-            (Object::Synced { token, .. }, Some(sent)) if token == sent => {
+        let is_asked = self.requests.purpose().is_some();
+        match object {
+            Object::Synced { token, .. } if self.requests.synced(token) => {
                 self.you.synced(object);
                 self.set_up();
             }
-            (Object::Notice(Noticed { notice: Some(Notice::Viewed { view: View::Json }), .. }), None) => {
+            Object::Notice(Noticed { notice: Some(Notice::Viewed { view: View::Json }), .. })
+                if !is_asked =>
+            {
                 self.ask(&[]);
             }
             _ if self.early.iter().map(String::len).sum::<usize>() < MAX_BYTES => {
@@ -255,51 +259,45 @@ impl Core {
 
     /// Sends commands, and a token after them.
     fn ask(&mut self, commands: &[String]) {
-        let token = self.requests.token();
-        let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
-        self.send(format!("{lines}/sync {token}\n"));
-        (self.token, self.timer) = (Some(token), Some(Instant::now() + ANSWER_TIMEOUT));
+        let bytes = self.requests.set_up(commands);
+        self.send(bytes);
+        self.timer = Some(Instant::now() + ANSWER_TIMEOUT);
     }
 
-    fn synced<M: Mode<Self>>(
+    fn synced(
         &mut self,
-        mode: &mut M,
+        mode: &mut dyn Mode<Self>,
         object: &Object<'_>,
         token: &str,
         line: &str,
     ) -> Option<Outcome> {
         self.you.synced(object);
-        if self.token.take_if(|sent| sent == token).is_some() {
+        if self.requests.synced(token) && self.stage == Stage::Setup && self.requests.purpose().is_none() {
             return self.answered(mode);
         }
-        self.requests.synced(token);
         // Somebody has typed the others.
         if self.requests.is_own(token) { None } else { mode.object(self, object, line) }
     }
 
     /// Everything is answered that was asked for: what was missed is asked for next, as long as there is more of it.
-    fn answered<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
-        if M::CATCHES_UP
-            && self.was_ready
+    fn answered(&mut self, mode: &mut dyn Mode<Self>) -> Option<Outcome> {
+        if self.was_ready
             && let Some(command) = self.you.ask_for_missed()
         {
             self.ask(&[command]);
             return None;
         }
-        (self.stage, self.timer, self.ready_at) = (Stage::Ready, None, Some(Instant::now()));
-        let is_again = std::mem::replace(&mut self.was_ready, true);
         let (missed, lines, held) = self.you.settle();
-        mode.ready(self);
-        if is_again {
+        if self.settle(mode, Stage::Ready) {
             mode.missed(&missed);
         }
         let ended = lines.iter().find_map(|line| mode.object(self, &serde_json::from_str(line).ok()?, line));
         ended.or_else(|| held.iter().find_map(|line| self.hear(mode, line)))
     }
 
-    fn noticed<M: Mode<Self>>(
+    fn noticed(
         &mut self,
-        mode: &mut M,
+        mode: &mut dyn Mode<Self>,
         object: &Object<'_>,
         noticed: &Noticed<'_>,
         line: &str,
@@ -339,7 +337,7 @@ impl Core {
         self.timer = Some(Instant::now() + self.backoff.next(std::process::id()));
     }
 
-    fn ended<M: Mode<Self>>(&mut self, mode: &mut M, end: &End) -> Option<Outcome> {
+    fn ended(&mut self, mode: &mut dyn Mode<Self>, end: &End) -> Option<Outcome> {
         let was_greeting = self.stage == Stage::Greeting;
         (self.stage, self.link) = (Stage::Apart, None);
         self.requests.lose();
@@ -358,12 +356,12 @@ impl Core {
 
     /// Something is there instead of chatd.
     fn no_chatd(&self) -> Option<Outcome> {
-        let words = self.early.first().map(|line| line.chars().take(QUOTED_CHARS).collect());
-        let problem = Problem::NoChatd(words);
-        Some((Exit::NoDaemon, ConnectError(vec![(self.target().clone(), problem)]).lines()))
+        let said =
+            self.early.first().map_or_else(String::new, |line| line.chars().take(QUOTED_CHARS).collect());
+        Some((Exit::NoDaemon, vec![Problem::NoChatd(said).line(self.target())]))
     }
 
-    fn time_is_up<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
+    fn time_is_up(&mut self, mode: &mut dyn Mode<Self>) -> Option<Outcome> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             let is_silent = self.stage == Stage::Greeting && self.early.is_empty();
@@ -381,13 +379,13 @@ impl Core {
     }
 
     /// The server does not say objects: it is used as nc(1) would use it, where that will do.
-    fn unanswered<M: Mode<Self>>(&mut self, mode: &mut M) -> Option<Outcome> {
+    fn unanswered(&mut self, mode: &mut dyn Mode<Self>) -> Option<Outcome> {
         if self.was_ready && !self.was_bare {
             // It hangs; the end of the connection follows.
             self.link.iter().for_each(Link::close);
             return None;
         }
-        if self.stage == Stage::Setup || self.early.is_empty() || !mode.takes_any_server(self) {
+        if self.stage == Stage::Setup || self.early.is_empty() || self.needs_chatd {
             return self.no_chatd();
         }
         if !self.was_bare {

@@ -7,11 +7,9 @@ use std::io;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::cli::Exit;
 use super::editor::{Action, Editor};
-use super::event::{self, End, Event, Input, Missed, Mode, Outcome, Stage};
+use super::event::{End, Event, Input, Missed, Mode, Outcome, Stage};
 use super::link::clean;
 use super::render::{Look, marked};
 use super::request::{MAX_WAITING, Purpose, as_text};
@@ -47,10 +45,6 @@ pub struct Talk {
     unseen: u64,
     /// Until when it is waited for all that was said to be in the room, and the code if it is not.
     leaving: Option<(Instant, Exit)>,
-    /// Who hears when nobody reads standard output any more; until it is watched.
-    events: Option<SyncSender<Event>>,
-    /// The end was told to a server that says no objects.
-    has_ended: bool,
     /// The connection was lost, and is not yet there again.
     was_lost: bool,
 }
@@ -61,7 +55,7 @@ impl Talk {
     /// # Errors
     /// The terminal cannot be set, or no thread can be had.
     pub fn new(look: Look, rings: bool, away_after: Duration, events: SyncSender<Event>) -> io::Result<Self> {
-        let input = Input::start(events.clone())?;
+        let input = Input::start(events)?;
         let terminal = Terminal::keyboard()?;
         input.ask();
         Ok(Self {
@@ -75,8 +69,6 @@ impl Talk {
             pressed_at: Instant::now(),
             unseen: 0,
             leaving: None,
-            events: Some(events),
-            has_ended: false,
             was_lost: false,
         })
     }
@@ -223,18 +215,13 @@ impl Talk {
     }
 
     /// How it ends where something may be lost.
-    fn left(&self, core: &mut Core, words: &str) -> Outcome {
-        core.requests.lose();
-        let lost =
-            core.requests.doubtful.iter().map(|line| format!("perhaps nobody got this: {}", clean(line)));
-        let mut lines: Vec<_> = [words.to_owned()].into_iter().chain(lost).collect();
-        let waiting = core.requests.give_up_waiting();
-        lines.extend(waiting.iter().map(|line| format!("nobody got this: {}", clean(line))));
-        (Exit::Failed, lines)
+    fn left(core: &mut Core, words: &str) -> Outcome {
+        let lost = core.requests.give_up("perhaps nobody got this", "nobody got this");
+        (Exit::Failed, [vec![words.to_owned()], lost].concat())
     }
 
     /// Whether it is time to leave, and how.
-    fn leaves(&mut self, core: &mut Core) -> Option<Outcome> {
+    fn leaves(&self, core: &mut Core) -> Option<Outcome> {
         let (until, exit) = self.leaving?;
         let is_late = until <= Instant::now();
         let is_sent = core.stage == Stage::Ready || !core.was_ready;
@@ -243,9 +230,9 @@ impl Talk {
         }
         if is_late || core.stage == Stage::Apart {
             let words = core.says("the daemon does not answer");
-            return Some(self.left(core, &words));
+            return Some(Self::left(core, &words));
         }
-        if core.stage == Stage::Bare && !std::mem::replace(&mut self.has_ended, true) {
+        if core.stage == Stage::Bare {
             core.end();
         }
         None
@@ -288,7 +275,7 @@ impl Mode<Core> for Talk {
     }
 
     fn text(&mut self, line: &str) {
-        self.terminal.add(&self.look.text(line, Timestamp::now()));
+        self.terminal.add(&self.look.text(line));
     }
 
     fn missed(&mut self, missed: &Missed) {
@@ -313,7 +300,6 @@ impl Mode<Core> for Talk {
     }
 
     fn ready(&mut self, core: &mut Core) {
-        self.events.take().into_iter().for_each(event::watch_reader);
         if std::mem::take(&mut self.was_lost) && self.leaving.is_none() {
             self.remark(&format!("connected again to {}", core.target()));
         }
@@ -330,7 +316,7 @@ impl Mode<Core> for Talk {
             Some((_, Exit::Ok)) => return Some((Exit::Ok, Vec::new())),
             Some(_) if is_done && matches!(end, End::Closed) => return Some((Exit::Ok, Vec::new())),
             None if core.reconnects => {}
-            _ => return Some(self.left(core, words)),
+            _ => return Some(Self::left(core, words)),
         }
         self.was_lost = true;
         self.remark(&format!("{words}; connecting again"));

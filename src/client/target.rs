@@ -1,14 +1,18 @@
 //! Where chatc connects to, as text and as a value, and why it cannot.
 //!
-//! `cli` reads [`Targets`] from the command line, `link` connects to them. Unlike the addresses on which chatd listens, a
+//! `cli` reads [`Target`]s from the command line, `link` connects to them. Unlike the addresses on which chatd listens, a
 //! target may be a name that has to be looked up, and a port may be left out. Never looks anything up itself.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::Ipv6Addr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use crate::net::address::MAX_UNIX_PATH;
 
@@ -29,18 +33,6 @@ pub enum Target {
     },
     /// A unix stream socket.
     Unix(PathBuf),
-}
-
-/// One target, or several, separated by commas: any of them will do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Targets(pub Vec<Target>);
-
-impl FromStr for Targets {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
-    }
 }
 
 const NO_HOST: &str = "no host; write HOST, HOST:PORT or the path of a unix socket";
@@ -87,9 +79,10 @@ fn split(text: &str) -> Result<(&str, Option<&str>), &'static str> {
 }
 
 fn number(port: &str) -> Result<u16, &'static str> {
-    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number { port.parse().unwrap_or(0) } else { 0 };
-    if number == 0 { Err(BAD_PORT) } else { Ok(number) }
+    match port.parse() {
+        Ok(number @ 1..) if !port.starts_with('+') => Ok(number),
+        _ => Err(BAD_PORT),
+    }
 }
 
 impl fmt::Display for Target {
@@ -119,67 +112,54 @@ pub enum Problem {
     NotSocket,
     /// It is one, but none for streams.
     NoStream,
-    /// It does not answer as chatd does; what it has said first.
-    NoChatd(Option<String>),
+    /// It does not answer as chatd does; what it has said first, if anything.
+    NoChatd(String),
     /// What else the system says.
     System(io::Error),
 }
 
 impl Problem {
-    /// What an error of connect(2) means.
-    pub fn of(error: io::Error, is_unix: bool, patience: Duration) -> Self {
-        match error.kind() {
-            ErrorKind::ConnectionRefused => Self::Refused,
-            ErrorKind::TimedOut => Self::TimedOut(patience),
-            ErrorKind::NotFound if is_unix => Self::NoSocket,
-            ErrorKind::PermissionDenied if is_unix => Self::NotAllowed,
-            _ if is_unix && error.raw_os_error() == Some(rustix::io::Errno::PROTOTYPE.raw_os_error()) => {
-                Self::NoStream
-            }
+    /// What an error of connect(2) means for a target. A file that is no socket refuses as one does on which nobody
+    /// listens.
+    pub fn of(error: io::Error, target: &Target, patience: Duration) -> Self {
+        let is_socket = |path| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
+        match (error.kind(), target) {
+            (ErrorKind::ConnectionRefused, Target::Unix(path)) if !is_socket(path) => Self::NotSocket,
+            (ErrorKind::ConnectionRefused, _) => Self::Refused,
+            (ErrorKind::TimedOut, _) => Self::TimedOut(patience),
+            (ErrorKind::NotFound, _) => Self::NoSocket,
+            (ErrorKind::PermissionDenied, Target::Unix(_)) => Self::NotAllowed,
+            _ if Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) => Self::NoStream,
             _ => Self::System(error),
         }
     }
-}
 
-impl Problem {
-    /// What it means for a target, and what to do.
-    fn words(&self, target: &Target) -> String {
-        match (self, target) {
+    /// One line for a target: what was tried, what came of it, and what to do.
+    pub fn line(&self, target: &Target) -> String {
+        let words = match (self, target) {
             (Self::NoHost(error), _) => {
-                format!("no such host ({error}); check the name, or write an IP address")
+                &format!("no such host ({error}); check the name, or write an IP address")
             }
             (Self::Refused, Target::Tcp { .. }) => {
-                "nobody listens there; is chatd running, and on this port?".into()
+                "nobody listens there; is chatd running, and on this port?"
             }
-            (Self::Refused, Target::Unix(_)) => "nobody listens on this socket; is chatd running?".into(),
-            (Self::TimedOut(after), _) => format!(
+            (Self::Refused, Target::Unix(_)) => "nobody listens on this socket; is chatd running?",
+            (Self::TimedOut(after), _) => &format!(
                 "no answer within {after:?}; is it the right address, and let through by firewalls and name servers?"
             ),
-            (Self::NoSocket, _) => "no such socket; is chatd running, and listening there?".into(),
+            (Self::NoSocket, _) => "no such socket; is chatd running, and listening there?",
             (Self::NotAllowed, _) => {
-                "no permission to connect; see ls -l, and ask who runs chatd to be let in".into()
+                "no permission to connect; see ls -l, and ask who runs chatd to be let in"
             }
-            (Self::NotSocket, _) => "this is no socket; check the path".into(),
-            (Self::NoStream, _) => "not the socket of chatd; check the path".into(),
-            (Self::NoChatd(None), _) => {
-                "this does not answer as chatd does; check the address and the port".into()
+            (Self::NotSocket, _) => "this is no socket; check the path",
+            (Self::NoStream, _) => "not the socket of chatd; check the path",
+            (Self::NoChatd(said), _) if said.is_empty() => {
+                "this does not answer as chatd does; check the address and the port"
             }
-            (Self::NoChatd(Some(words)), _) => {
-                format!("this does not answer as chatd does; it says: {words}")
-            }
-            (Self::System(error), _) => format!("cannot connect: {error}"),
-        }
-    }
-}
-
-/// Why there is no connection: what came of each target.
-#[derive(Debug)]
-pub struct ConnectError(pub Vec<(Target, Problem)>);
-
-impl ConnectError {
-    /// One line for each target: what was tried, what came of it, and what to do.
-    pub fn lines(&self) -> Vec<String> {
-        self.0.iter().map(|(target, problem)| format!("{target}: {}", problem.words(target))).collect()
+            (Self::NoChatd(said), _) => &format!("this does not answer as chatd does; it says: {said}"),
+            (Self::System(error), _) => &format!("cannot connect: {error}"),
+        };
+        format!("{target}: {words}")
     }
 }
 
@@ -230,28 +210,23 @@ mod tests {
     }
 
     #[test]
-    fn several_are_separated_by_commas() {
-        let shown = |text: &str| {
-            let targets = text.parse::<Targets>()?;
-            Ok::<_, &str>(targets.0.iter().map(Target::to_string).collect::<Vec<_>>())
-        };
-        assert_eq!(shown("a,[::1]:7,/x.sock"), Ok(vec!["a:5001".into(), "[::1]:7".into(), "/x.sock".into()]));
-        assert_eq!(shown("a,"), Err(NO_HOST));
-    }
-
-    #[test]
     fn each_message_names_what_was_tried_and_a_remedy() {
-        let unix = Problem::of(io::Error::from(ErrorKind::PermissionDenied), true, Duration::ZERO);
-        let tcp = Problem::of(io::Error::from(ErrorKind::ConnectionRefused), false, Duration::ZERO);
-        for (target, problem, part) in [
-            ("/run/chat.sock", unix, "no permission to connect; see ls -l"),
-            ("127.0.0.1:1", tcp, "nobody listens there; is chatd running"),
-            ("[::1]:1", Problem::TimedOut(Duration::from_secs(10)), "no answer within 10s"),
-            ("nowhere:5001", Problem::NoHost(io::Error::other("x")), "no such host (x); check the name"),
-        ] {
+        let line = |kind: ErrorKind, target: &str| {
             let target: Target = target.parse().unwrap();
-            let lines = ConnectError(vec![(target.clone(), problem)]).lines();
-            assert!(lines[0].starts_with(&format!("{target}: {part}")), "{lines:?}");
+            Problem::of(kind.into(), &target, Duration::from_secs(10)).line(&target)
+        };
+        for (target, kind, part) in [
+            ("/run/chat.sock", ErrorKind::PermissionDenied, "no permission to connect; see ls -l"),
+            ("/dev/null", ErrorKind::ConnectionRefused, "this is no socket; check the path"),
+            ("127.0.0.1:1", ErrorKind::ConnectionRefused, "nobody listens there; is chatd running"),
+            ("127.0.0.1:1", ErrorKind::PermissionDenied, "cannot connect: permission denied"),
+            ("[::1]:1", ErrorKind::TimedOut, "no answer within 10s"),
+        ] {
+            let line = line(kind, target);
+            assert!(line.starts_with(&format!("{target}: {part}")), "{line}");
         }
+        let host: Target = "nowhere:5001".parse().unwrap();
+        let line = Problem::NoHost(io::Error::other("x")).line(&host);
+        assert!(line.starts_with("nowhere:5001: no such host (x); check the name"), "{line}");
     }
 }

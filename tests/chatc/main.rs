@@ -21,6 +21,8 @@ mod output;
 mod pipe;
 mod process;
 mod server;
+mod setup;
+mod ssh;
 // Other tests need more of it.
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]

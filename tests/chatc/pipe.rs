@@ -147,6 +147,22 @@ fn each_line_that_is_refused_is_named() {
 }
 
 #[test]
+fn only_the_lines_that_are_too_long_or_cut_are_named() {
+    let server = TestServer::start();
+    let (long, cut) = ("x".repeat(20_000), [0xe9; 10_000]);
+    let mut process = Process::start(&[&address(&server)]);
+    let whole = "y".repeat(16_000);
+    let lines: [&[u8]; 6] = [b"one", &cut, whole.as_bytes(), long.as_bytes(), b"two", long.as_bytes()];
+    process.say(lines.join(&b'\n'));
+    let left = process.finish();
+    let mut named: Vec<_> = left.errors.lines().skip(1).map(|line| &line[..24]).collect();
+    // Of one read, the notices come by their kind.
+    named.sort_unstable();
+    let said = ["chatc: refused: \\xe9\\xe9", "chatc: refused: xxxxxxxx", "chatc: refused: xxxxxxxx"];
+    assert_eq!((left.code, named), (Some(1), said.to_vec()));
+}
+
+#[test]
 fn a_line_that_no_daemon_takes_fills_no_memory() {
     let server = TestServer::start();
     let mut process = Process::start(&[&address(&server)]);
@@ -216,11 +232,34 @@ fn what_was_under_way_in_a_crash_is_in_doubt_and_the_rest_is_said() {
     // The next process takes what the one before has left.
     guest.synced(&token);
     assert_eq!(guest.sync(), [""; 0]);
+    assert_eq!(guest.sync(), ["/last since 0 1\n"], "two may be there after all");
     process.say("three\n");
     assert_eq!(guest.sync(), ["three\n"]);
     let left = process.finish();
     assert_eq!(left.code, Some(1));
     assert!(left.errors.ends_with(": any sentence\nchatc: in doubt: two\n"), "{left:?}");
+}
+
+#[test]
+fn a_line_that_the_room_has_taken_in_spite_of_a_crash_is_not_in_doubt() {
+    let fake = Fake::start();
+    let mut process = Process::start(&[&fake.address()]);
+    let mut guest = fake.accept();
+    guest.greet();
+    process.say("one\ntwo\n");
+    guest.asked();
+    guest.say("{\"type\":\"notice\",\"code\":\"crashed\",\"text\":\"any sentence\"}\n");
+    guest.sync();
+    let (_, token) = guest.asked();
+    let start = "{\"type\":\"history\",\"room\":\"main\",\"epoch\":1,\"first_kept\":1,\"missing\":0,\"more\":0,\
+                 \"lines\":1,\"since\":0}\n";
+    let line = "{\"type\":\"message\",\"seq\":1,\"time\":\"2026-11-28T12:00:00Z\",\"room\":\"main\",\"id\":7,\
+                \"from\":\"guest7\",\"verified\":false,\"text\":\"two\"}\n";
+    guest.say([start, line, "{\"type\":\"history_end\"}\n"].concat());
+    guest.synced(&token);
+    let left = process.finish();
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.ends_with(": any sentence\nchatc: in doubt: one\n"), "{left:?}");
 }
 
 #[test]
@@ -233,6 +272,7 @@ fn a_crash_that_hits_nothing_changes_nothing() {
     assert_eq!(guest.sync(), ["one\n"]);
     guest.say("{\"type\":\"notice\",\"code\":\"crashed\",\"text\":\"any sentence\"}\n");
     assert_eq!(guest.sync(), [""; 0]);
+    assert_eq!(guest.sync(), ["/last since 0 1\n"]);
     process.say("two\n");
     assert_eq!(guest.sync(), ["two\n"]);
     assert_eq!(process.finish().code, Some(0));

@@ -118,10 +118,21 @@ impl Guest {
 
     /// Sends a token back.
     pub fn synced(&mut self, token: &str) {
-        self.say(format!(
+        self.say(Self::answer(token));
+    }
+
+    /// What sends a token back.
+    pub fn answer(token: &str) -> String {
+        format!(
             "{{\"type\":\"synced\",\"token\":\"{token}\",\"id\":7,\"name\":\"guest7\",\"verified\":false,\
              \"room\":\"main\",\"epoch\":1,\"seq\":0}}\n"
-        ));
+        )
+    }
+
+    /// Says one byte at a time, each in a packet of its own.
+    pub fn trickle(&mut self, text: &str) {
+        self.stream.set_nodelay(true).unwrap();
+        text.as_bytes().iter().for_each(|byte| self.say([*byte]));
     }
 
     /// Everything that is heard until the end.
