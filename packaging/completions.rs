@@ -1,4 +1,5 @@
-//! Writes the completions of chatd and chatc for bash, zsh and fish into the folder that is named; `packaging/build-deb` calls it.
+//! Writes the completions of chatd, chatc and chatctl, for bash, zsh and fish, into the folder that is named.
+//! `packaging/build-deb` calls it.
 //!
 //! The words that an option can have come from the table of keys, and are offered here alone: what is wrong with a value
 //! is said by chatd, in the same words for options, variables and the file.
@@ -11,7 +12,7 @@ use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 
 use chatd::service::config::KEYS;
-use chatd::{client, service};
+use chatd::{client, ctl, service};
 
 /// How the script for bash finds the word before the one that is completed.
 const BASH_BEFORE: &str = "    prev=\"$3\"\n";
@@ -27,7 +28,8 @@ const BASH_EQUALS: &str = r#"    if [[ "${prev}" == "=" ]]; then
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: completions FOLDER")?);
     std::fs::create_dir_all(&folder)?;
-    for (name, command) in [("chatd", chatd()), ("chatc", client::cli::Cli::command())] {
+    let (chatc, chatctl) = (client::cli::Cli::command(), ctl::cli::Cli::command());
+    for (name, command) in [("chatd", chatd()), ("chatc", chatc), ("chatctl", chatctl)] {
         for (shell, file) in [
             (Shell::Bash, format!("{name}.bash")),
             (Shell::Zsh, format!("_{name}")),

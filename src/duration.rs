@@ -1,18 +1,24 @@
-//! Durations as people write them: `60`, `500ms`, `5m`, `1h 30m`.
+//! Durations as people write them: `60`, `500ms`, `5m`, `1h 30m`, `7d`.
 //!
 //! Used by `service::config` and `client::cli`. A duration that is written reads back as the same value. Limits are
 //! up to the caller.
 
 use std::time::Duration;
 
+use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 
-/// Reads a duration: a whole number of seconds, or numbers with units, as in `1h 30m` or `1.5s`. Returns `None` for
-/// any other text.
+/// Reads a duration: a whole number of seconds, or numbers with units, as in `1h 30m`, `1.5s` or `7d`. A day has 24 hours.
+/// Returns `None` for any other text.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => SpanParser::new().parse_unsigned_duration(text).ok(),
+        Err(_) => {
+            let span = SpanParser::new().parse_span(text).ok()?;
+            let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+            // No word of the parser for what lies behind us.
+            duration.try_into().ok().filter(|_| !text.contains("ago"))
+        }
     }
 }
 
@@ -45,6 +51,9 @@ mod tests {
             ("60 s", 60_000),
             ("1.5s", 1_500),
             ("8760h", 8760 * 3_600_000),
+            ("1d", 24 * 3_600_000),
+            ("1d 12h", 36 * 3_600_000),
+            ("2w", 14 * 24 * 3_600_000),
         ] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
@@ -52,9 +61,21 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in
-            ["", "s", "ms", "1d", "1M", "-1", "-1s", "1s ago", "1.5", "soon", "off", "99999999999999999999h"]
-        {
+        for text in [
+            "",
+            "s",
+            "ms",
+            "1M",
+            "1mo",
+            "1y",
+            "-1",
+            "-1s",
+            "1s ago",
+            "1.5",
+            "soon",
+            "off",
+            "99999999999999999999h",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

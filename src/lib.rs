@@ -7,13 +7,14 @@
 //!
 //! | floor | where | what lives there | knows nothing about |
 //! |---|---|---|---|
-//! | 4 | `src/bin/chatd.rs`, `src/bin/chatc.rs` | argv to exit code, a few lines each | - |
+//! | 4 | `src/bin/` | argv to exit code, a few lines for each program | - |
 //! | 3 | [`service`] | being a Unix daemon: options, configuration, signals, systemd, logging, handover, wiring | - |
 //! | 3 | [`client`] | the companion chatc, which uses floors 0 and 2 | the daemon's insides |
-//! | 2 | [`net`] | listeners, sessions, sockets, rate limit, deadlines, crash table | argv, signals, the environment |
+//! | 3 | [`ctl`] | the operators' program chatctl, which uses [`client`] and floors 0 and 2 | the daemon's insides |
+//! | 2 | [`net`] | listeners, sessions, sockets, access and bans, rate limit, deadlines, crash table | argv, signals, the environment |
 //! | 1 | [`chat`] | the hub: rooms, members, names, logs, flow control, commands; the broker task | paths, signals, the clock; of a socket only a [`Sink`](chat::Sink) |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
-//! | - | [`duration`] | durations as people write them, for floor 3 | everything |
+//! | - | [`duration`] | durations as people write them | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!
 //! # Words
@@ -46,6 +47,11 @@
 //! | *snapshot* | the hub as plain values, a part of the handover |
 //! | *descriptor store* | where the service manager stores file descriptors for the next process |
 //! | *parcel* | connections in the descriptor store |
+//! | *operator* | a user of the machine who may guide chatd, as the kernel says |
+//! | *host* | the daemon around the hub, as the hub sees it |
+//! | *ban* | an address, a network or a user of the machine that is turned away |
+//! | *mute* | a name under which nobody is heard |
+//! | *archive* | what rooms have taken in, on disk |
 //! | *crash table* | shared memory with what the next process has to know of each session if this one dies |
 //!
 //! # A line's journey
@@ -107,6 +113,25 @@
 //! session, and whether half a line was being read from it or sent to it. From these the next process makes a snapshot
 //! without lines.
 //!
+//! # Operators, access and metrics
+//!
+//! The kernel says who at a unix socket is an operator ([`net::login`]). Their commands stand in the one table, and the
+//! hub carries them out in order, as all others (`chat::control`). For what is outside of the hub it asks
+//! [`chat::Host`], which never waits: bans and mutes hold at once, and a task stores them ([`service::bans_file`]).
+//!
+//! The lists `allow` and `deny`, and the bans, decide when a client connects and each time they change
+//! (`net::admission`). With `proxy`, the address in the PROXY header counts ([`net::proxy`]).
+//!
+//! Metrics are counters that the floors add to as they go, so a scrape asks nobody ([`service::metrics`]). Their listener
+//! makes no sessions: it answers one HTTP request and closes ([`net::http`]).
+//!
+//! # The archive
+//!
+//! With `archive`, the dispatcher puts what rooms take in into a queue, before any member is sent it ([`chat::Archive`]).
+//! A thread of its own makes objects of it and writes them ([`service::archive`]), so no line waits for a disk. At a start
+//! a room has its numbers and lines from the first of these that knows it: the handover, the crash table, the archive. A
+//! room that becomes empty goes on the same way (`chat::recall`).
+//!
 //! # The shutdown, in order
 //!
 //! 1. stop accepting;
@@ -117,10 +142,12 @@
 //! 4. the broker sends what is pending, up to `drain`;
 //! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with
 //!    the last one;
-//! 6. the process exits with 0.
+//! 6. the archive writes what it has, for up to three seconds;
+//! 7. the process exits with 0.
 
 pub mod chat;
 pub mod client;
+pub mod ctl;
 pub mod duration;
 pub mod net;
 pub mod protocol;

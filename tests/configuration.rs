@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use crate::support::{Caller, Daemon, Folder, clean, text};
 
-fn chatd(options: &[&str]) -> Output {
+pub fn chatd(options: &[&str]) -> Output {
     clean(&mut Command::new(env!("CARGO_BIN_EXE_chatd"))).args(options).output().unwrap()
 }
 

@@ -9,6 +9,7 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod archive;
 mod manager;
 mod support;
 
@@ -17,6 +18,11 @@ mod chat;
 mod clients;
 mod lines;
 mod protocols;
+
+// Who may connect.
+mod access;
+mod bans;
+mod proxy;
 
 // Who may hold whom up, and what is enough.
 mod flow;
@@ -28,6 +34,7 @@ mod handover;
 mod hanging;
 mod interface;
 mod listeners;
+mod metrics;
 mod names;
 mod reasons;
 mod service_manager;

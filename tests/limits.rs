@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use chatd::chat::Arrival;
 use chatd::net::Listener;
 use chatd::rt;
 use chatd::service::config::Config;
+use chatd::service::doors;
 use chatd::service::server::Server;
+use chatd::service::stores::Stores;
 
 use crate::support::{Caller, Daemon, GREETING, PATIENCE, TestServer};
 
@@ -171,8 +172,8 @@ fn an_error_of_accept_that_lasts_is_in_the_status_until_accept_works_again() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let twin = socket.try_clone().unwrap();
     let server = rt::run(2, async move {
-        let door = (Listener::inherit(twin.into()).unwrap(), Arrival::default());
-        Server::start_at(vec![door], &Config::default())
+        let doors = doors::inherited_doors(vec![Listener::inherit(twin.into()).unwrap()], &Config::default());
+        Server::start_at(doors, &Config::default(), Stores::default(), None)
     });
     wait_for_status(&server, " 0 lines");
     // From now on accept(2) says EINVAL, and the socket is always readable.

@@ -142,7 +142,7 @@ fn what_listen_says_of_a_link_local_address_holds_for_a_socket_that_is_passed() 
         let listener = Listener::inherit(socket.try_clone().unwrap()).unwrap();
         assert_eq!(listener.address().to_string(), format!("[fe80::7%lo]:{port}"));
         let doors = doors::inherited_doors(vec![listener], &config);
-        assert_eq!(doors[0].1.view, View::Json, "{zone}");
+        assert_eq!(doors[0].listen.view, View::Json, "{zone}");
     }
 }
 

@@ -115,11 +115,23 @@ impl Manager {
     /// Kills the daemon, which has so many sessions, and starts it again.
     #[track_caller]
     pub fn crash(&self, daemon: &mut Daemon, sessions: u64, options: &[&str]) {
+        self.kill(daemon, sessions);
+        *daemon = self.start("", options);
+    }
+
+    /// The same, with `script` before it.
+    #[track_caller]
+    pub fn crash_with(&self, daemon: &mut Daemon, sessions: u64, script: &str) {
+        self.kill(daemon, sessions);
+        *daemon = self.start(script, &[]);
+    }
+
+    #[track_caller]
+    fn kill(&self, daemon: &mut Daemon, sessions: u64) {
         self.wait_until_kept(sessions);
         daemon.signal("KILL");
         daemon.wait();
         self.hear_all();
-        *daemon = self.start("", options);
     }
 
     /// Waits until so many connections are in parcels, and the crash table is kept: a little after they have come.

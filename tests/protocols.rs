@@ -70,7 +70,7 @@ fn who_speaks_another_protocol_gets_one_line_of_explanation_and_nobody_hears_it(
         ),
         (
             b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\nhi\r\n",
-            "-!- this is chatd; it does not take the PROXY protocol here: turn it off in the proxy\n",
+            "-!- this is chatd; it does not take the PROXY protocol here: set proxy for this address, or turn it off in the proxy\n",
         ),
     ];
     for (opening, explanation) in openings {

@@ -34,13 +34,14 @@ const TIMED: [(&str, &str, &str); 5] = [
 const CIRCLES_STILL: [&str; 1] = ["src/service/config/"];
 
 /// What each part of src/ may import of the others; src/bin/ may import everything.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 8] = [
     ("duration", &[]),
     ("rt", &[]),
-    ("protocol", &[]),
-    ("chat", &["protocol", "rt"]),
+    ("protocol", &["duration"]),
+    ("chat", &["protocol", "rt", "duration"]),
     ("net", &["chat", "protocol", "rt"]),
     ("client", &["net", "protocol", "rt", "duration"]),
+    ("ctl", &["client", "net", "protocol", "rt", "duration"]),
     ("service", &["net", "chat", "protocol", "rt", "duration"]),
 ];
 

@@ -1,7 +1,9 @@
 //! What else happens while a run is measured: comings and goings, a flood, other rooms, readers that are stuck.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +25,8 @@ pub(crate) enum Amid {
     Rooms(usize),
     /// This many others are connected, in the same room, and read nothing.
     Stuck(usize),
+    /// Somebody asks for the metrics ten times a second.
+    Scrapes,
 }
 
 /// Something that happens until this is dropped.
@@ -57,6 +61,11 @@ impl Amid {
             Self::Rooms(rooms) => {
                 disturbance.others = Some(Crowd::scatter(server, rooms)?);
                 disturbance.apart = rooms;
+            }
+            Self::Scrapes => {
+                let metrics = server.metrics.as_ref().ok_or_else(|| io::Error::other("it has no metrics"))?;
+                let path = metrics.socket();
+                disturbance.thread = Some(std::thread::spawn(move || scrape(&path, &seen)));
             }
             Self::Stuck(readers) => disturbance.others = Some(Crowd::call(server, readers)?),
         }
@@ -100,6 +109,25 @@ fn come_and_go(address: SocketAddrV4, is_over: &AtomicBool) {
     let should = start.elapsed().as_secs_f64() / COMING.as_secs_f64();
     if measure::float(came) < 0.95 * should {
         eprintln!("bench: {came} have come instead of {should:.0}");
+    }
+}
+
+/// So often somebody asks for the metrics.
+const SCRAPE: Duration = Duration::from_millis(100);
+
+/// Says so if a scrape fails: then it is not measured what should be.
+fn scrape(path: &Path, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        let next = Instant::now() + SCRAPE;
+        let mut response = String::new();
+        let scraped = UnixStream::connect(path).and_then(|mut scraper| {
+            scraper.write_all(b"GET /metrics HTTP/1.1\r\n\r\n")?;
+            scraper.read_to_string(&mut response)
+        });
+        if scraped.is_err() || !response.ends_with("# EOF\n") {
+            eprintln!("bench: a scrape has failed: {scraped:?}");
+        }
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
 }
 

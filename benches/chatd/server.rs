@@ -51,6 +51,10 @@ pub(crate) struct Setup {
     pub(crate) options: &'static [&'static str],
     /// There is a service manager, so it keeps connections for the next process.
     pub(crate) keeps: bool,
+    /// It serves metrics.
+    pub(crate) metrics: bool,
+    /// What is said is archived, in a folder that is new each time.
+    pub(crate) archives: bool,
 }
 
 impl Setup {
@@ -59,7 +63,7 @@ impl Setup {
 
     /// As shipped, but for how lines are shown.
     pub(crate) const fn showing(shown: Shown) -> Self {
-        Self { shown, options: &[], keeps: false }
+        Self { shown, options: &[], keeps: false, metrics: false, archives: false }
     }
 }
 
@@ -85,6 +89,40 @@ impl Manager {
 impl Drop for Manager {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The folder with the configuration that has chatd serve metrics, and with their socket. Gone when this is.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    folder: PathBuf,
+}
+
+impl Metrics {
+    fn prepare() -> io::Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("chatd-metrics-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        let metrics = Self { folder };
+        let socket = metrics.socket();
+        let text = format!("listen = [\"127.0.0.1:0\", {{ address = {socket:?}, serve = \"metrics\" }}]\n");
+        std::fs::write(metrics.config(), text)?;
+        Ok(metrics)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("chatd.toml")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("metrics.sock")
+    }
+}
+
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -138,6 +176,9 @@ pub(crate) struct Server {
     child: Child,
     /// Gone when this is.
     manager: Option<Manager>,
+    pub(crate) metrics: Option<Metrics>,
+    /// The folder of the archive, removed with this.
+    archive: Option<PathBuf>,
     pub(crate) address: SocketAddrV4,
     pub(crate) wire: Wire,
 }
@@ -160,19 +201,34 @@ impl Who {
             }
             Self::Chatd(path, setup) => {
                 let mut command = Command::new(path);
-                command.args(["--listen", "127.0.0.1:0", "--log", "stderr"]).args(setup.options);
-                command.env_clear().env("CHATD_CONFIG", "/dev/null");
+                command.args(["--log", "stderr"]).args(setup.options).env_clear();
+                let metrics = setup.metrics.then(Metrics::prepare).transpose()?;
+                match &metrics {
+                    Some(metrics) => command.env("CHATD_CONFIG", metrics.config()),
+                    None => command.args(["--listen", "127.0.0.1:0"]).env("CHATD_CONFIG", "/dev/null"),
+                };
                 let manager = setup.keeps.then(Manager::start).transpose()?;
                 if let Some(manager) = &manager {
                     command.env("NOTIFY_SOCKET", &manager.path);
                 }
+                let archive = setup.archives.then(archive_folder);
+                if let Some(folder) = &archive {
+                    command.arg("--archive").arg(folder);
+                }
                 let mut server = named(&mut command, Wire::shown(setup.shown, line))?;
-                server.manager = manager;
+                (server.manager, server.metrics, server.archive) = (manager, metrics, archive);
                 Ok(server)
             }
             Self::Foreign(foreign) => foreign.start(),
         }
     }
+}
+
+/// The path of a folder that is not there.
+fn archive_folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("chatd-bench-archive-{}-{number}", std::process::id()))
 }
 
 /// Starts a server that finds a port itself and writes `listening on ADDRESS` to standard error.
@@ -194,7 +250,7 @@ fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
 
 impl Server {
     pub(crate) fn new(child: Child, address: SocketAddrV4, wire: Wire) -> Self {
-        Self { child, manager: None, address, wire }
+        Self { child, manager: None, metrics: None, archive: None, address, wire }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -206,7 +262,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.manager = None;
+        (self.manager, self.metrics) = (None, None);
+        if let Some(folder) = self.archive.take() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! itself.) The broker ends when every sender has been dropped and the hub has nothing to go on with. Before that,
 //! entries that wait for a reader get their place, unless the next process takes them over.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use futures::{StreamExt, future};
 use super::hub::Hub;
 use super::id::Now;
 use super::input::Input;
+use super::traffic::Traffic;
 use crate::rt;
 
 /// Most inputs to apply, and most steps to go on with, before the hub delivers what is new.
@@ -36,6 +38,7 @@ enum Event {
 /// The task that owns the hub.
 pub struct Broker {
     hub: Hub,
+    traffic: Arc<Traffic>,
     inputs_rx: mpsc::UnboundedReceiver<Input>,
     /// Whether all senders are gone. Entries that wait in a room still get their place.
     has_ended: bool,
@@ -52,13 +55,17 @@ impl Broker {
     pub fn new(hub: Hub) -> (Self, mpsc::UnboundedSender<Input>) {
         let (inputs_tx, inputs_rx) = mpsc::unbounded();
         let timer = rt::Timer::default();
-        (Self { hub, inputs_rx, has_ended: false, is_frozen: false, timer, next_tick: None }, inputs_tx)
+        let traffic = Arc::clone(hub.traffic());
+        let (has_ended, is_frozen) = (false, false);
+        (Self { hub, traffic, inputs_rx, has_ended, is_frozen, timer, next_tick: None }, inputs_tx)
     }
 
     /// Runs until no more input can come and the hub has nothing to go on with. Returns the hub as it is then.
     pub async fn run(mut self) -> Hub {
         loop {
-            match future::poll_fn(|cx| self.poll_event(cx)).await {
+            let event = future::poll_fn(|cx| self.poll_event(cx)).await;
+            let began = rt::now();
+            match event {
                 Event::End => return self.hub,
                 Event::Tick => self.hub.tick(now()),
                 Event::Input(first) => self.apply_all(first),
@@ -66,6 +73,7 @@ impl Broker {
             }
             self.hub.work(now(), BATCH);
             self.deliver().await;
+            self.traffic.rounds.observe(rt::now().saturating_duration_since(began));
         }
     }
 

@@ -1,27 +1,28 @@
 //! Commands: what the hub does for a session that sends a command.
 //!
 //! Answers go only to the session that asked. Their sentences stand in `protocol::notice` and `protocol::object`. The
-//! hub itself does `/quit`.
+//! hub itself does `/quit`, and `chat::control` what operators ask for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::archiving;
 use super::directory::{Directory, Place};
 use super::id::{Now, RoomId, SessionId};
 use super::member::Member;
 use super::nick;
+use super::overheard;
+use super::pending::MOST_OWED;
 use super::room::Room;
-use crate::protocol::command::{COMMANDS, Recall};
+use crate::protocol::command::Recall;
+use crate::protocol::control;
 use crate::protocol::object::History;
+use crate::protocol::syntax::COMMANDS;
 use crate::protocol::{Command, Kind, Name, Notice, Object, Person, RoomCount, View, Who};
 
 /// Most names in the answer to `/who`, and most rooms in the answer to `/rooms`. The answer has the number of the
 /// others.
 const MOST_LISTED: usize = 100;
-
-/// Bytes of answers and private messages that wait for a member before the hub refuses further private messages to it:
-/// messages to members that do not read must not fill the memory.
-const MOST_OWED: usize = 64 * 1024;
 
 /// Most names in the answer [`Notice::Alike`].
 const MOST_ALIKE: usize = 5;
@@ -34,8 +35,10 @@ const LAST_LINES: u32 = 20;
 
 /// Does what a session asks for. What it says, and what others are to be told, goes to the sequencer.
 pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Command, now: Now) {
-    if directory.member(from).is_some_and(|member| member.name().is_some()) {
-        // A member with a name from the kernel is announced at its first command: it is no script then.
+    let goes = matches!(command, Command::Join(_));
+    if !goes && directory.member(from).is_some_and(|member| member.name().is_some()) {
+        // A member with a name from the kernel is announced at its first command: it is no script then. One that goes to
+        // another room with that is announced there.
         directory.introduce(from, now);
     }
     let notice = match command {
@@ -54,18 +57,24 @@ pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Comma
         Command::View(view) => self::view(directory, from, view, now),
         Command::Time(times) => time(directory, from, times, now),
         Command::Ignore(name) => Some(ignore(directory, from, &name)),
-        Command::Quit => None,
+        // The hub itself does these.
+        Command::Quit | Command::Control(_) => None,
     };
     if let Some(notice) = notice {
         directory.notify(from, &notice);
     }
+    // Perhaps it has taken a name, or another view.
+    archiving::tell(directory, from);
 }
 
-/// Returns the session with a name as typed, also that of a guest.
+/// Returns the session with a name as typed, also that of a guest, or with a number as in `#7`.
 ///
 /// # Errors
 /// The notice for the sender, if no session has exactly that name. It lists those that only look like it.
 pub(super) fn find(directory: &Directory, name: &str) -> Result<SessionId, Notice> {
+    if let Some(number) = control::number(name) {
+        return directory.member(SessionId(number)).map(|member| member.id).ok_or(Notice::Nobody);
+    }
     let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
     let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
     if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
@@ -92,11 +101,13 @@ fn only_alike(alike: &[&Member]) -> Notice {
 }
 
 fn help(directory: &mut Directory, from: SessionId) -> Option<Notice> {
+    let is_operator = directory.operators.is_operator(from);
     directory.tell(from, |form, out| {
         let mut line = |command: String, about: &str| {
             form.notice(&Notice::Help { command, about: about.to_owned() }, out)
         };
-        COMMANDS.iter().for_each(|spec| line(spec.to_string(), spec.about));
+        let usable = COMMANDS.iter().filter(|spec| is_operator || !spec.is_control);
+        usable.for_each(|spec| line(spec.to_string(), spec.about));
         line("//TEXT".to_owned(), "say /TEXT");
     });
     None
@@ -176,7 +187,7 @@ fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Opt
     if there.is_none() && directory.is_crowded {
         return Some(Notice::NoMemory);
     }
-    let there = there.unwrap_or_else(|| directory.add_room(name, 0));
+    let there = there.unwrap_or_else(|| directory.room_or_new(&name));
     let to = Place { room: there, ..place };
     if let Some(refusal) = directory.no_memory(to) {
         return Some(refusal);
@@ -192,10 +203,17 @@ fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Opt
         directory.room(place.room).presence.left(who);
         directory.tell_presence(place.room, now);
     }
+    if directory.member(from)?.name().is_some() {
+        directory.introduce(from, now);
+    }
     directory.drop_if_empty(place.room);
     directory.changed.push(from);
     let room = directory.room(there);
-    Some(Notice::Entered { room: room.name().to_string(), members: room.count(), epoch: room.epoch() })
+    let entered =
+        Notice::Entered { room: room.name().to_string(), members: room.count(), epoch: room.epoch() };
+    directory.notify(from, &entered);
+    overheard::tell_member(directory, from);
+    None
 }
 
 fn rooms(directory: &Directory) -> Notice {

@@ -39,6 +39,8 @@ struct Plan {
     /// How many bytes they have together.
     bytes: usize,
     slices: usize,
+    /// How many lines end in them.
+    lines: u64,
     /// How far in the log they reach, over what is hidden behind the last one.
     reached: Position,
     /// What it is told it missed, and how many lines that is.
@@ -52,6 +54,7 @@ impl Plan {
     fn new(member: &Member, log: &Log, form: Form) -> Self {
         let mut plan = Self::up_to_a_limit(member, log, form);
         plan.is_cut = plan.is_torn(log, member, plan.bytes);
+        plan.lines = plan.lines_in(log, member, plan.bytes);
         plan
     }
 
@@ -142,16 +145,31 @@ impl Plan {
         is_torn
     }
 
-    fn slices<'a>(&'a self, log: &'a Log, member: &'a Member) -> Vec<IoSlice<'a>> {
-        let mut slices = Vec::with_capacity(MAX_SLICES);
-        for segment in &self.segments {
-            let [one, other]: [&[u8]; 2] = match *segment {
+    /// Returns its bytes, in pieces.
+    fn pieces<'a>(&'a self, log: &'a Log, member: &'a Member) -> impl Iterator<Item = &'a [u8]> {
+        self.segments.iter().flat_map(move |segment| -> [&'a [u8]; 2] {
+            match *segment {
                 Segment::Owed(index) => [&member.progress.owed[index].text, &[]],
                 Segment::Notice => [&self.notice, &[]],
                 Segment::Log(start, end) => log.bytes((start, end)),
-            };
-            slices.extend([one, other].into_iter().filter(|slice| !slice.is_empty()).map(IoSlice::new));
+            }
+        })
+    }
+
+    /// Returns how many lines end in the first `sent` bytes of it.
+    fn lines_in(&self, log: &Log, member: &Member, sent: usize) -> u64 {
+        let (mut left, mut lines) = (sent, 0);
+        for piece in self.pieces(log, member) {
+            let taken = left.min(piece.len());
+            lines += memchr::memchr_iter(b'\n', &piece[..taken]).count();
+            left -= taken;
         }
+        lines as u64
+    }
+
+    fn slices<'a>(&'a self, log: &'a Log, member: &'a Member) -> Vec<IoSlice<'a>> {
+        let mut slices = Vec::with_capacity(MAX_SLICES);
+        slices.extend(self.pieces(log, member).filter(|piece| !piece.is_empty()).map(IoSlice::new));
         slices
     }
 }
@@ -165,6 +183,10 @@ pub(super) struct Delivered {
     pub(super) ready: Vec<SessionId>,
     /// How many lines have been lost.
     pub(super) lost: u64,
+    /// How many times something was sent to a member, and how many lines and bytes that was.
+    pub(super) sends: u64,
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
 }
 
 /// Sends members of one log what there is for them, without waiting.
@@ -234,6 +256,11 @@ fn take(member: &mut Member, plan: &Plan, log: &Log, result: io::Result<usize>, 
             0
         }
     };
+    if sent > 0 {
+        delivered.sends += 1;
+        delivered.bytes += sent as u64;
+        delivered.lines += if sent == plan.bytes { plan.lines } else { plan.lines_in(log, member, sent) };
+    }
     if member.is_broken {
         member.progress.cursor = member.stop(log);
     } else {

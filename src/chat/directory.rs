@@ -7,20 +7,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::archive::Archiving;
 use super::entry::Entry;
 use super::feed::Feed;
 use super::id::{Now, RoomId, SessionId};
-use super::input::Arrival;
 use super::keys::Keys;
 use super::limits::Limits;
 use super::member::Member;
 use super::names::Names;
+use super::operators::Operators;
 use super::pending::{Pending, Wait};
 use super::quota::Quota;
+use super::recall::{Recall, Recalled};
 use super::room::Room;
 use super::sequencer::Sequencer;
-use super::sink::Sink;
-use crate::protocol::{Form, Kind, Name, Notice, View, Who};
+use super::traffic::Traffic;
+use crate::protocol::{Form, Kind, Name, Notice, Who};
 
 /// The name of the main room.
 pub(super) const MAIN_NAME: &str = "main";
@@ -45,6 +47,10 @@ pub(super) struct Directory {
     pub(super) keys: Keys,
     /// The epoch of the next room.
     pub(super) next_epoch: u64,
+    /// Rooms that nobody is in, and that go on when somebody comes.
+    pub(super) recall: Recall,
+    /// What members are told of the archive; `None` without one.
+    pub(super) archiving: Option<Archiving>,
     pub(super) quota: Quota,
     pub(super) sequencer: Box<dyn Sequencer>,
     /// Members that are owed something, and to which nothing has been sent since.
@@ -57,11 +63,20 @@ pub(super) struct Directory {
     pub(super) gone: Vec<(RoomId, Room)>,
     /// There is little memory left: no new logs.
     pub(super) is_crowded: bool,
+    pub(super) operators: Operators,
+    /// Where sessions are counted by their view.
+    traffic: Arc<Traffic>,
 }
 
 impl Directory {
     /// One empty room. Its epoch is the number of microseconds from 1970 to `began`, that of the next one is one more.
-    pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        sequencer: Box<dyn Sequencer>,
+        began: Timestamp,
+        traffic: Arc<Traffic>,
+    ) -> Self {
+        let began = u64::try_from(began.as_microsecond()).unwrap_or(0).max(1);
         let mut directory = Self {
             limits,
             rooms: BTreeMap::new(),
@@ -70,7 +85,9 @@ impl Directory {
             places: HashMap::new(),
             names: Names::default(),
             keys: Keys::default(),
-            next_epoch: u64::try_from(began.as_microsecond()).unwrap_or(0).max(1),
+            next_epoch: began,
+            recall: Recall::new(began),
+            archiving: None,
             quota: Quota::default(),
             sequencer,
             told: Vec::new(),
@@ -78,6 +95,8 @@ impl Directory {
             changed: Vec::new(),
             gone: Vec::new(),
             is_crowded: false,
+            operators: Operators::default(),
+            traffic,
         };
         directory.add_room(Name::known(MAIN_NAME), 0);
         directory
@@ -89,6 +108,11 @@ impl Directory {
 
     pub(super) fn rooms_mut(&mut self) -> impl Iterator<Item = &mut Room> {
         self.rooms.values_mut()
+    }
+
+    /// Returns the rooms that an operator who is not in them hears from now on.
+    pub(super) fn note_watches(&mut self) -> Vec<RoomId> {
+        self.operators.note_watches(&mut self.rooms)
     }
 
     pub(super) fn room(&mut self, id: RoomId) -> &mut Room {
@@ -108,14 +132,24 @@ impl Directory {
         let id = RoomId(self.next_room);
         self.next_room += 1;
         self.by_name.extend(name.keys().map(|key| (key.into(), id)));
-        self.rooms.insert(id, Room::new(Arc::new(name), &self.limits, said, self.next_epoch));
+        let (epoch, is_overheard) = (self.next_epoch, self.operators.watchers(&name).next().is_some());
         self.next_epoch += 1;
+        let mut room = Room::new(Arc::new(name), &self.limits, said, epoch);
+        (room.outbox.is_archived, room.outbox.is_overheard) = (self.archiving.is_some(), is_overheard);
+        self.rooms.insert(id, room);
         id
     }
 
-    /// The room of that name; it is made if it is not there.
+    /// The room of that name. If it is not there, it is made, and goes on where it ended if that is known.
     pub(super) fn room_or_new(&mut self, name: &Name) -> RoomId {
-        self.room_called(name).unwrap_or_else(|| self.add_room(name.clone(), 0))
+        self.room_called(name).unwrap_or_else(|| match self.recall.take(name) {
+            Some(recalled) => {
+                let (id, limits) = (self.add_room(recalled.name.clone(), 0), self.limits);
+                recalled.go_on_in(self.room(id), &limits);
+                id
+            }
+            None => self.add_room(name.clone(), 0),
+        })
     }
 
     /// A room that nobody is in is gone, but for the main one.
@@ -123,10 +157,13 @@ impl Directory {
         if id == RoomId::MAIN || self.rooms.get(&id).is_none_or(|room| room.count() > 0) {
             return;
         }
-        if let Some(room) = self.rooms.remove(&id) {
+        if let Some(mut room) = self.rooms.remove(&id) {
             room.name().keys().for_each(|key| {
                 self.by_name.remove(key);
             });
+            if self.archiving.is_some() && room.said() > 0 {
+                self.recall.put(Recalled::of(&mut room), &self.limits);
+            }
             self.gone.push((id, room));
         }
     }
@@ -167,22 +204,11 @@ impl Directory {
         self.tell(id, |form, out| form.notice(notice, out));
     }
 
-    /// A session comes in.
-    pub(super) fn join(&mut self, id: SessionId, sink: Arc<dyn Sink>, arrival: Arrival, now: Now) {
-        let Arrival { view, room, verified, greeting } = arrival;
-        // A room that the operator has configured does not count against `max_rooms`.
-        let room = room.map_or(RoomId::MAIN, |name| self.room_or_new(&name));
-        let form = Form::new(view, false);
-        self.places.insert(id, Place { room, form });
-        self.room(room).insert(Box::new(Member::new(id, sink, 0)), form, now.instant);
-        self.tell(id, |form, out| greet(&greeting, form, out));
-        if let Some(name) = verified {
-            self.verify(id, name);
-        }
-        if view != View::Plain {
-            self.introduce(id, now);
-        }
-        self.changed.push(id);
+    /// Puts a new member in its place.
+    pub(super) fn insert(&mut self, member: Box<Member>, place: Place, now: Now) {
+        self.places.insert(member.id, place);
+        self.traffic.begin_session(place.form.view(), member.sink.transport());
+        self.room(place.room).insert(member, place.form, now.instant);
     }
 
     /// Puts a member in its place that was in another process.
@@ -191,6 +217,7 @@ impl Directory {
             self.names.give(who);
         }
         self.places.insert(member.id, place);
+        self.traffic.begin_session(place.form.view(), member.sink.transport());
         self.room(place.room).insert_at(member, place.form);
     }
 
@@ -206,6 +233,10 @@ impl Directory {
     /// A session is gone.
     pub(super) fn leave(&mut self, id: SessionId, now: Now) -> Option<Box<Member>> {
         let place = self.places.remove(&id)?;
+        if self.operators.watched_by(id).is_some() {
+            self.operators.watch(id, None);
+            self.note_watches();
+        }
         let room = self.room(place.room);
         let member = room.remove(id, place.form)?;
         if member.is_present {
@@ -216,6 +247,7 @@ impl Directory {
             self.names.forget(who);
             self.keys.leave(id, &who.name, now);
         }
+        self.traffic.end_session(place.form.view(), member.sink.transport());
         self.drop_if_empty(place.room);
         Some(member)
     }
@@ -232,17 +264,6 @@ impl Directory {
     fn tell_presence_now(&mut self, id: RoomId, now: Now) {
         let entries = self.room(id).presence.take_all(now.instant);
         entries.into_iter().for_each(|entry| self.submit(id, entry));
-    }
-
-    /// Gives a session its name from the kernel. Makes guests of the members that have taken this name, or one that looks
-    /// like it.
-    fn verify(&mut self, id: SessionId, name: Name) {
-        let holders: Vec<SessionId> = self.names.holders(&name).collect();
-        for holder in holders {
-            let name = name.to_string();
-            self.depose(holder, |_, now| Notice::Deposed { name, now });
-        }
-        self.give_name(id, Who { id: id.0, name, verified: true });
     }
 
     /// Makes a guest of the holder of a name, unless the kernel has given it. It is told so: what it was called, and what
@@ -300,6 +321,7 @@ impl Directory {
     pub(super) fn say(&mut self, id: SessionId, kind: Kind, text: Vec<u8>, lines: u32, now: Now) {
         let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return };
         member.has_spoken = true;
+        member.activity.count(lines.into(), now.wall);
         let who = member.who();
         // A guest that has sent something will send more, so this stores its name.
         member.who.get_or_insert_with(|| Arc::clone(&who));
@@ -365,18 +387,10 @@ impl Directory {
         let room = self.room(from.room);
         room.feed(from.form).put_aside(id);
         let Some(member) = room.remove(id, from.form) else { return };
+        self.traffic.end_session(from.form.view(), member.sink.transport());
+        self.traffic.begin_session(to.form.view(), member.sink.transport());
         self.touched.extend([from.room, to.room]);
         self.room(to.room).insert(member, to.form, now.instant);
         self.told.push(id);
     }
-}
-
-/// What a session is sent first; to a program, as an object for each line.
-fn greet(greeting: &[u8], form: Form, out: &mut Vec<u8>) {
-    if form.view() != View::Json {
-        return out.extend_from_slice(greeting);
-    }
-    String::from_utf8_lossy(greeting)
-        .lines()
-        .for_each(|line| form.notice(&Notice::Greeting { greeting: line.to_owned() }, out));
 }

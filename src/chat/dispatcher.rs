@@ -9,12 +9,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::archive::Archive;
 use super::delivery::Delivered;
 use super::directory::Directory;
 use super::id::{Now, RoomId, SessionId};
 use super::keys::LeftKey;
 use super::limits::Limits;
 use super::member::Member;
+use super::overheard;
 use super::pending::Wait;
 use super::room::{Placed, Room};
 use super::sequencer::Sequencer;
@@ -53,12 +55,16 @@ pub(super) struct Dispatcher {
     /// When which room wants to be looked at.
     due: BTreeSet<(Instant, RoomId)>,
     /// How many bytes all rooms use.
-    memory: usize,
+    pub(super) memory: usize,
     /// Up to this many bytes there is nothing to be given up.
     unrelieved: usize,
     /// Whether the standing of each member is stored for the case of a crash.
     is_recording: bool,
     notes: Option<Box<dyn Notes>>,
+    /// A command has looked through the history of a room since something was delivered last.
+    pub(super) has_searched: bool,
+    /// Stores what rooms take in.
+    pub(super) archive: Option<Box<dyn Archive>>,
 }
 
 impl Dispatcher {
@@ -66,8 +72,9 @@ impl Dispatcher {
     pub(super) fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
         let traffic = Arc::<Traffic>::default();
         traffic.rooms.store(1, Relaxed);
+        traffic.memory_limit.store(limits.memory, Relaxed);
         Self {
-            directory: Directory::new(limits, sequencer, began),
+            directory: Directory::new(limits, sequencer, began, Arc::clone(&traffic)),
             traffic,
             ready: VecDeque::new(),
             fresh: BTreeSet::new(),
@@ -78,6 +85,8 @@ impl Dispatcher {
             unrelieved: 0,
             is_recording: false,
             notes: None,
+            has_searched: false,
+            archive: None,
         }
     }
 
@@ -137,7 +146,7 @@ impl Dispatcher {
 
     /// Members of a room have been sent something.
     pub(super) fn delivered(&mut self, id: RoomId, delivered: Delivered, now: Now) {
-        self.traffic.skipped.fetch_add(delivered.lost, Relaxed);
+        self.traffic.count(&delivered);
         delivered.ready.into_iter().for_each(|id| self.wake(id, Wait::Reader));
         if delivered.has_more {
             self.fresh.insert(id);
@@ -146,16 +155,25 @@ impl Dispatcher {
         if let Some(room) = self.directory.get_room(id).filter(|room| room.is_waiting()) {
             room.resume(now, &mut placed);
         }
-        self.placed(id, placed);
+        self.placed(id, placed, now);
     }
 
     /// Entries of a room have got their place: those who asked for them go on.
-    pub(super) fn placed(&mut self, id: RoomId, placed: Placed) {
+    pub(super) fn placed(&mut self, id: RoomId, placed: Placed, now: Now) {
+        if let Some(room) = self.directory.get_room(id) {
+            let taken = room.outbox.take();
+            overheard::pass_on(&mut self.directory, id, &taken);
+            if let Some(archive) = &mut self.archive {
+                taken.into_iter().for_each(|taken| archive.append(taken));
+            }
+        }
         placed.asked.into_iter().for_each(|id| self.wake(id, Wait::Place));
         if placed.lines > 0 {
             self.traffic.lines.fetch_add(placed.lines, Relaxed);
+            self.directory.operators.lines.count(placed.lines, now.wall);
             self.note_number(id);
         }
+        placed.waited.inspect(|waited| self.traffic.waits.observe(*waited));
         self.touch(id);
     }
 
@@ -207,6 +225,7 @@ impl Dispatcher {
         let memory = room.memory();
         self.memory = self.memory - room.counted + memory;
         room.counted = memory;
+        self.traffic.memory.store(self.memory, Relaxed);
         let due = room.next_tick();
         if due != room.due {
             if let Some(before) = room.due {
@@ -239,6 +258,7 @@ impl Dispatcher {
         }
         self.traffic.rooms.store(self.directory.rooms().len(), Relaxed);
         self.relieve();
+        self.traffic.memory.store(self.memory, Relaxed);
     }
 
     /// A room is gone.
@@ -263,7 +283,7 @@ impl Dispatcher {
                 // Nobody is there any more.
                 None => placed.asked.extend(entry.asked_by()),
             }
-            self.placed(id.unwrap_or(RoomId::MAIN), placed);
+            self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
         }
     }
 
@@ -345,51 +365,5 @@ impl Dispatcher {
                 member.sink.record(&standing, &ignored);
             }
         }
-    }
-
-    /// How many bytes all rooms use: as counted, and counted again. And how many of them are owed to members alone, and
-    /// how many logs there are.
-    #[cfg(test)]
-    pub(super) fn memory(&self) -> (usize, usize, usize, usize) {
-        let rooms = || self.directory.rooms().values();
-        let owed = rooms().flat_map(Room::members).map(Member::owed_bytes).sum();
-        (self.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
-    }
-
-    /// How many bytes have been appended to the logs there are.
-    #[cfg(test)]
-    pub(super) fn appended(&self) -> u64 {
-        self.directory.rooms().values().flat_map(Room::feeds).map(|feed| feed.log().head()).sum()
-    }
-
-    /// For each member that has not been sent all there is: its number, whether it is full, broken, done, held.
-    #[cfg(test)]
-    pub(super) fn behind(&self) -> Vec<String> {
-        let feeds = self.directory.rooms().values().flat_map(Room::feeds);
-        let behind = feeds.flat_map(|feed| {
-            feed.members().filter(|member| member.wants(feed.log())).map(|member| {
-                let progress = &member.progress;
-                let owed: Vec<_> = progress.owed.iter().map(|owed| (owed.at, owed.text.len())).collect();
-                let state = (member.is_full, member.is_broken, member.life, member.flow.holds);
-                let log = (feed.log().tail(), feed.log().head());
-                format!(
-                    "#{} {state:?} at {} to {} in {log:?}, owed {owed:?}, missed {}",
-                    member.id.0, progress.cursor, progress.end, progress.missed
-                )
-            })
-        });
-        let rooms = self.directory.rooms().values().filter(|room| room.is_waiting());
-        behind
-            .chain(rooms.map(|room| {
-                let feeds: Vec<String> = room.feeds().map(|feed| feed.awaited_in()).collect();
-                format!(
-                    "room {} waits with {} entries, due {:?}: {feeds:?}, ready {}",
-                    room.name(),
-                    room.waiting().len(),
-                    room.next_tick().is_some(),
-                    self.ready.len()
-                )
-            }))
-            .collect()
     }
 }

@@ -152,6 +152,17 @@ impl Entry {
         Some(Record { kind: *kind, who, time, seq, lines: lines as usize, text })
     }
 
+    /// Returns a piece of it as an entry of its own, for the archive.
+    pub(super) fn cut(&self, (bytes, lines): (usize, u32)) -> Self {
+        match self {
+            Self::Said { kind, from, who, text, done, .. } => {
+                let (who, text) = (Arc::clone(who), text[done.0..done.0 + bytes].to_vec());
+                Self::Said { kind: *kind, from: *from, who, text, lines, done: (0, 0) }
+            }
+            event => event.clone(),
+        }
+    }
+
     /// That much of it is appended; returns whether that was the rest. If it is all of it at once, nothing changes.
     pub(super) fn advance(&mut self, bytes: usize, more: u32) -> bool {
         let Self::Said { text, done, .. } = self else { return true };

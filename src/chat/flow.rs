@@ -188,16 +188,25 @@ pub(super) struct Patience {
     /// Since when it waits, and how long it had waited before that since the last look.
     since: Option<Instant>,
     waited: Duration,
+    /// Since when it waits, whatever was looked at meanwhile.
+    began: Option<Instant>,
 }
 
 impl Patience {
     /// The room waits from now on.
     pub(super) fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
+        self.began.get_or_insert(now);
     }
 
-    /// The room no longer waits.
-    pub(super) fn end(&mut self, now: Instant) {
+    /// The room no longer waits. Returns how long it has waited without a break.
+    pub(super) fn end(&mut self, now: Instant) -> Duration {
+        self.pause(now);
+        self.began.take().map_or(Duration::ZERO, |began| now.saturating_duration_since(began))
+    }
+
+    /// Counts how long the room has waited until now.
+    fn pause(&mut self, now: Instant) {
         let waited = self.since.take().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.waited += waited;
     }
@@ -206,7 +215,7 @@ impl Patience {
     /// waited for has read meanwhile.
     pub(super) fn look(&mut self, now: Instant, most: Duration, bytes: u64, min_rate: u64) -> Duration {
         let is_waiting = self.since.is_some();
-        self.end(now);
+        self.pause(now);
         self.since = is_waiting.then_some(now);
         let waited = std::mem::take(&mut self.waited).min(most);
         if waited.is_zero() {

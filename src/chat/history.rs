@@ -1,7 +1,7 @@
 //! The history of a room: its last lines, for `/last`.
 //!
 //! The history stores lines as they came, up to a number of lines and of bytes, and encodes them when a member asks. It
-//! is in memory only. Private messages never get here.
+//! is in memory only; with an archive, `recall` brings it back. Private messages never get here.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -172,6 +172,12 @@ impl History {
             self.bytes -= record.text.len();
         }
         self.records.shrink_to_fit();
+    }
+
+    /// Removes all records, and returns them, oldest first.
+    pub(super) fn take(&mut self) -> Vec<Record> {
+        (self.lines, self.bytes) = (0, 0);
+        std::mem::take(&mut self.records).into()
     }
 
     /// Returns all records, oldest first.

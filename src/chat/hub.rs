@@ -11,27 +11,30 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::commands;
+use super::archive::{Archive, Archiving};
+use super::archiving;
+use super::arrival;
 use super::delivery::Delivered;
 #[cfg(test)]
 use super::directory::Directory;
 use super::dispatcher::{Dispatcher, Notes};
+use super::host::Host;
 use super::id::{Now, Position, RoomId, SessionId};
 use super::input::{Input, Read};
-use super::interpreter::Next;
 use super::limits::Limits;
 use super::member::Life;
 #[cfg(test)]
 use super::member::Member;
 use super::pending::{End, Pending, Wait};
 use super::reading::Reading;
+use super::recall::Recalled;
 use super::room::Room;
 use super::sequencer::Sequencer;
 use super::sink::{Signal, Sink};
 use super::snapshot::{self, Damaged, HubSnapshot};
 use super::traffic::Traffic;
-use super::turn::{self, MOST_UNREAD, Step, Terms};
-use crate::protocol::{Command, Kind, Notice, Reason, View};
+use super::turn::{self, Step};
+use crate::protocol::{Notice, Reason, View};
 
 /// The rooms, the members and the names.
 #[derive(Debug)]
@@ -41,8 +44,6 @@ pub struct Hub {
     speaking: usize,
     is_draining: bool,
     is_over: bool,
-    /// A command has looked through the history of a room since something was delivered last.
-    has_searched: bool,
     /// What stopped sessions have read and not passed on.
     frozen: Vec<(SessionId, Box<Reading>)>,
 }
@@ -52,7 +53,7 @@ impl Hub {
     pub fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
         let dispatcher = Dispatcher::new(limits, sequencer, began);
         let frozen = Vec::new();
-        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, has_searched: false, frozen }
+        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, frozen }
     }
 
     /// What goes through all rooms.
@@ -65,11 +66,33 @@ impl Hub {
         self.dispatcher.record(notes);
     }
 
+    /// Returns the limits in force.
+    pub fn limits(&self) -> Limits {
+        self.dispatcher.directory.limits
+    }
+
+    /// Has rooms go on from the archive, the one that was used last at the end. What the hub itself knows is newer. Call
+    /// this before [`Hub::archive`].
+    pub fn recall(&mut self, rooms: Vec<Recalled>) {
+        archiving::recall(&mut self.dispatcher.directory, rooms);
+    }
+
+    /// From now on, archives what rooms take in. Tells members that it is stored for so many days, or for ever.
+    pub fn archive(&mut self, archive: Box<dyn Archive>, days: Option<u32>) {
+        self.dispatcher.archive = Some(archive);
+        archiving::begin(&mut self.dispatcher.directory, Archiving { days });
+    }
+
+    /// From now on, asks `host` who is an operator, who is muted, and what else operators need.
+    pub fn administer(&mut self, host: Box<dyn Host>) {
+        self.dispatcher.directory.operators.host = Some(host);
+    }
+
     /// Takes in one input at the time `now`.
     pub fn apply(&mut self, input: Input, now: Now) {
         match input {
             Input::Join { id, sink, arrival } => {
-                self.dispatcher.directory.join(id, Arc::clone(&sink), *arrival, now);
+                arrival::join(&mut self.dispatcher.directory, id, Arc::clone(&sink), *arrival, now);
                 sink.signal(Signal::Taken);
                 self.speaking += 1;
                 if self.is_over {
@@ -82,7 +105,10 @@ impl Hub {
             Input::Stalled(id) => self.dispatcher.stalled(id, now),
             Input::Leave(id) => self.leave(id, now),
             Input::Frozen(id, reading) => self.frozen.push((id, reading)),
-            Input::Limits(limits) => self.dispatcher.directory.limits = limits,
+            Input::Limits(limits) => {
+                self.dispatcher.directory.limits = limits;
+                self.dispatcher.traffic.memory_limit.store(limits.memory, Relaxed);
+            }
             Input::Drain => self.drain(),
             // It is the broker that ends.
             Input::Freeze => {}
@@ -124,7 +150,12 @@ impl Hub {
         most: usize,
         now: Now,
     ) -> Option<(usize, Option<SessionId>)> {
-        self.dispatcher.deliver(room, at, most, now)
+        let next = self.dispatcher.deliver(room, at, most, now);
+        // What got its place only now may concern operators who are not in the room.
+        if !self.dispatcher.directory.told.is_empty() {
+            self.dispatcher.flush(now);
+        }
+        next
     }
 
     /// Returns whether [`Hub::work`] has something to do, or something new is to be delivered.
@@ -137,10 +168,10 @@ impl Hub {
     /// Goes on with what sessions have sent, each in its turn, up to about `most` steps, and up to the first `/last`: that
     /// takes so long that the others are sent something before the next.
     pub fn work(&mut self, now: Now, most: usize) {
-        self.has_searched = false;
+        self.dispatcher.has_searched = false;
         self.dispatcher.end_delivery();
         for _ in 0..most {
-            if self.has_searched {
+            if self.dispatcher.has_searched {
                 break;
             }
             let Some(id) = self.dispatcher.ready.pop_front() else { break };
@@ -165,6 +196,7 @@ impl Hub {
             feed.change(id, |member, log| member.end_here(log));
         }
         if let Some(member) = self.dispatcher.directory.member_mut(id) {
+            member.activity.count(0, now.wall);
             member.input = Some(Box::new(Pending::new(text, is_telnet, end)));
         }
         if !reply.is_empty() || !notices.is_empty() {
@@ -179,54 +211,17 @@ impl Hub {
     /// Takes in what a session has sent, up to the first command; the others have their turn after that.
     fn go_on(&mut self, id: SessionId, now: Now) {
         loop {
-            let step = self.step(id, now);
-            if let Step::Wait(wait) = step {
-                self.dispatcher.wait(id, wait);
+            let step = turn::take(&mut self.dispatcher, id, self.is_draining, now);
+            match step {
+                Step::Wait(wait) => self.dispatcher.wait(id, wait),
+                Step::Taken => self.end_input(id),
+                Step::Go | Step::Nothing => {}
             }
             self.dispatcher.flush(now);
             if !matches!(step, Step::Go) {
                 return;
             }
         }
-    }
-
-    /// Takes in what comes first.
-    fn step(&mut self, id: SessionId, now: Now) -> Step {
-        let terms = Terms { is_hurried: self.is_draining, has_searched: self.has_searched };
-        let (next, bytes) = match turn::look(&mut self.dispatcher, id, terms) {
-            Ok(next) => next,
-            Err(step) => return step,
-        };
-        let directory = &mut self.dispatcher.directory;
-        let has_unread = directory.member(id).is_some_and(|member| member.owed_bytes() > MOST_UNREAD);
-        let Some(input) = directory.input(id) else { return Step::End };
-        let mut wait = None;
-        match (next, input.take(bytes)) {
-            (Next::End, _) => {
-                self.end_input(id);
-                return Step::End;
-            }
-            (Next::Telnet, _) => {
-                input.is_telnet = false;
-                commands::end_lines_for_telnet(directory, id, now);
-            }
-            (Next::Say(lines), text) => directory.say(id, Kind::Message, text, lines, now),
-            (Next::SayRest, mut text) => {
-                text.remove(0);
-                directory.say(id, Kind::Message, text, 1, now);
-            }
-            (Next::Refuse(notice), _) => directory.notify(id, &notice),
-            (Next::Ask(Command::Quit), _) => input.quit(),
-            // There is no time to wait until it has read the answers that it has.
-            (Next::Ask(command), _) if command.is_question() && has_unread => {}
-            (Next::Ask(command), _) => {
-                self.has_searched |= matches!(command, Command::Last(_));
-                commands::execute(directory, id, command, now);
-                wait = Some(Wait::Turn);
-            }
-        }
-        let is_in_flight = directory.input(id).is_some_and(|input| input.wait == Wait::Place);
-        wait.filter(|_| !is_in_flight).or(is_in_flight.then_some(Wait::Place)).map_or(Step::Go, Step::Wait)
     }
 
     /// All that a session has sent has been taken in.
@@ -357,6 +352,12 @@ impl Hub {
     /// The number of every session.
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> {
         self.dispatcher.directory.sessions()
+    }
+
+    /// Returns the login name of a session's user, if it is a user of this machine.
+    pub fn login_of(&self, id: SessionId) -> Option<&str> {
+        let who = self.dispatcher.directory.member(id)?.who.as_ref()?;
+        who.verified.then(|| who.name.as_str())
     }
 
     /// Returns whether a session must not read: the hub has not taken all of its input yet, or has taken its end.

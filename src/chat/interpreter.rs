@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::protocol::command::{self, Line, Spec};
+use crate::protocol::syntax::{self, Line, Spec};
 use crate::protocol::{Command, Notice, disguise};
 
 /// What comes next.
@@ -23,19 +23,27 @@ pub(super) enum Next {
 }
 
 /// Returns what comes first in `rest`, which must not be empty, and its length in bytes. Without `has_commands`, all of
-/// it is lines.
-pub(super) fn next(rest: &[u8], is_named: bool, has_commands: bool) -> (Next, usize) {
+/// it is lines. `is_operator` is asked only about a command for operators.
+pub(super) fn next(
+    rest: &[u8],
+    is_named: bool,
+    has_commands: bool,
+    is_operator: impl Fn() -> bool,
+) -> (Next, usize) {
     if !has_commands || !has_command(rest, is_named) {
         return (Next::Say(memchr_iter(b'\n', rest).count() as u32), rest.len());
     }
     let (line, after) = first_line(rest);
-    match command::read(line) {
+    if is_named && syntax::read(line).is_control() && !is_operator() {
+        return (Next::Refuse(Notice::NotOperator), after);
+    }
+    match read(line, &is_operator) {
         Line::Command(command) => (Next::Ask(command), after),
         Line::Refused(error) => (Next::Refuse(error.notice()), after),
         Line::Unknown(word) if is_named => (Next::Refuse(unknown(Spec::nearest(word))), after),
         // A script may say /usr/bin/foo failed, and many such lines at once.
         Line::Unknown(_) => lines_until(rest, |rest| {
-            rest[0] == b'/' && !matches!(command::read(first_line(rest).0), Line::Unknown(_))
+            rest[0] == b'/' && !matches!(read(first_line(rest).0, &is_operator), Line::Unknown(_))
         }),
         Line::Text(text) if text.len() < line.len() => (Next::SayRest, after),
         Line::Text(_) if is_named => match disguise::find(line) {
@@ -43,6 +51,14 @@ pub(super) fn next(rest: &[u8], is_named: bool, has_commands: bool) -> (Next, us
             None => lines_until(rest, |rest| rest[0] == b'/' || disguise::find(first_line(rest).0).is_some()),
         },
         Line::Text(_) => lines_until(rest, |rest| rest[0] == b'/'),
+    }
+}
+
+/// Returns what a line is. A script that says what only operators can ask for goes on as before.
+fn read<'l>(line: &'l [u8], is_operator: &impl Fn() -> bool) -> Line<'l> {
+    match syntax::read(line) {
+        read if read.is_control() && !is_operator() => Line::Unknown(""),
+        read => read,
     }
 }
 

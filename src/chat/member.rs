@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::Activity;
 use super::flow::Flow;
 use super::id::{Position, SessionId};
 use super::log::Log;
@@ -81,13 +82,17 @@ pub(super) struct Member {
     /// It has said something, under the name that it has now.
     pub(super) has_spoken: bool,
     pub(super) ignored: Box<[SessionId]>,
+    /// When it sent something last, and how many lines it says.
+    pub(super) activity: Activity,
+    /// It has been told that there is an archive.
+    pub(super) knows_of_archive: bool,
     /// What it has sent that has not been taken in yet.
     pub(super) input: Option<Box<Pending>>,
 }
 
 impl Member {
     /// A member that hears what comes after `head`.
-    pub(super) fn new(id: SessionId, sink: Arc<dyn Sink>, head: Position) -> Self {
+    pub(super) fn new(id: SessionId, sink: Arc<dyn Sink>, head: Position, activity: Activity) -> Self {
         let progress = Progress {
             cursor: head,
             owed: Vec::new(),
@@ -110,6 +115,8 @@ impl Member {
             is_present: false,
             has_spoken: false,
             ignored: Box::default(),
+            activity,
+            knows_of_archive: false,
             input: None,
         }
     }

@@ -1,29 +1,40 @@
 //! Floor 1: rooms, their members, and what each member gets.
 //!
 //! The [`hub`] has the rooms, the members and the names. It decides, synchronously, from an [`input`] and the time. The
-//! [`broker`] is the task that owns the hub, and [`traffic`] has its counters.
+//! [`broker`] is the task that owns the hub, and [`traffic`] has its counters, some of them a [`histogram`].
 //!
 //! * From an input to the room: the `interpreter` reads what a session sent, `turn` says what that waits for, `commands`
-//!   does what a command asks for (`nick` gives names), and the `dispatcher` has the [`sequencer`] give each `entry` its place in the order of its [`room`]. The
-//!   `directory` has the rooms and members, `names` who holds which name, and `keys` what takes a name back.
+//!   does what a command asks for (`nick` gives names), and the `dispatcher` has the [`sequencer`] give each `entry` its
+//!   place in the order of its [`room`]. `arrival` lets a session in. The `directory` has the rooms and members, `names` who holds which name, and `keys` what takes a name back.
 //! * From the room to the members: a `feed` is the [`log`] of a room in one form, with the members who read it. `flow`
 //!   decides for whom the room waits. [`delivery`] sends a `member` what it has yet to get, into its [`sink`], to many
 //!   members from the same `pages`. The `quota` bounds the private messages that a member gets.
 //! * `history` has the lines of a room for `/last`, and `presence` the members that joined or left and are not yet
 //!   announced.
+//! * `control` does what operators ask for, `operators` has what they have arranged, `overheard` lets them hear
+//!   rooms without being there, and [`host`] is what the hub asks the daemon around it. `activity` counts who says how much.
+//! * The `archive` is the seam to what stores lines for good, `recall` has the rooms that nobody is in, and `archiving`
+//!   tells members of it.
 //! * [`snapshot`] is what the next process takes over.
 //!
 //! Nothing here knows about paths, signals or where connections come from, and only the broker waits for anything.
 
+mod activity;
+mod archive;
+mod archiving;
+mod arrival;
 pub mod broker;
 mod commands;
+mod control;
 pub mod delivery;
 mod directory;
 mod dispatcher;
 mod entry;
 mod feed;
 mod flow;
+pub mod histogram;
 mod history;
+pub mod host;
 pub mod hub;
 mod id;
 pub mod input;
@@ -34,12 +45,16 @@ pub mod log;
 mod member;
 mod names;
 mod nick;
+mod operators;
+mod overheard;
 mod pages;
 pub mod pending;
 mod presence;
 mod quota;
 pub mod reading;
+mod recall;
 pub mod room;
+mod room_note;
 pub mod sequencer;
 #[cfg(test)]
 mod simulator;
@@ -52,9 +67,12 @@ pub mod traffic;
 mod turn;
 pub mod version_1;
 
+pub use archive::{Archive, Archived};
 pub use broker::Broker;
 pub use dispatcher::Notes;
 pub use entry::Entry;
+pub use histogram::Histogram;
+pub use host::{Host, NewBan, Use};
 pub use hub::Hub;
 pub use id::{Now, Position, SessionId};
 pub use input::{Arrival, Input, Read};
@@ -62,8 +80,9 @@ pub use keys::{KEY_LIFETIME, LeftKey};
 pub use limits::Limits;
 pub use pending::End;
 pub use reading::{Phase, Reading};
+pub use recall::Recalled;
 pub use sequencer::{Local, Sequencer};
-pub use sink::{Mark, Signal, Sink};
+pub use sink::{Mark, Signal, Sink, Transport};
 pub use snapshot::{Damaged, HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot};
 pub use standing::Standing;
 pub use traffic::Traffic;

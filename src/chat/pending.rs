@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Bytes of answers and private messages that wait for a member before the hub refuses further lines to it alone:
+/// messages to members that do not read must not fill the memory.
+pub(super) const MOST_OWED: usize = 64 * 1024;
+
 /// Whether more input follows after what a session has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {

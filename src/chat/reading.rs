@@ -1,9 +1,11 @@
 //! The reading of a session: what it has read and not passed on. The hub stores it in the snapshot, and does not look
 //! into it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::protocol::{Framer, Opening};
 
@@ -37,4 +39,10 @@ pub struct Reading {
     pub used: Duration,
     /// Time since the last byte from the client.
     pub idle: Duration,
+    /// The address of a client behind a proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<SocketAddr>,
+    /// What has come of the header of a proxy, if that is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<ByteBuf>,
 }

@@ -7,8 +7,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::archive::Outbox;
 use super::delivery::Delivered;
 use super::entry::{Encoded, Entry};
 use super::feed::Feed;
@@ -19,24 +20,11 @@ use super::limits::Limits;
 use super::log::Log;
 use super::member::Member;
 use super::presence::Presence;
+use super::room_note;
 use crate::protocol::{Form, Name, Scene};
 
 /// Line numbers that one note covers. After a crash, a room goes on with the first number that no note covers.
 const NUMBERS_AT_ONCE: u64 = 4096;
-
-/// What a note of a room begins with.
-const NOTE: &str = "room ";
-
-/// The text of the note of a room.
-fn room_note(epoch: u64, name: &Name) -> String {
-    format!("{NOTE}{epoch} {name}")
-}
-
-/// The epoch and the name in a note of a room; `None` if the note is of something else.
-pub(super) fn read_room_note(text: &str) -> Option<(u64, Name)> {
-    let (epoch, name) = text.strip_prefix(NOTE)?.split_once(' ')?;
-    Some((epoch.parse().ok()?, Name::parse(name).ok()?))
-}
 
 /// The result of appending.
 #[derive(Debug, Default)]
@@ -45,6 +33,8 @@ pub(super) struct Placed {
     pub(super) asked: Vec<SessionId>,
     /// How many lines were said.
     pub(super) lines: u64,
+    /// How long the room has waited, if it no longer does.
+    pub(super) waited: Option<Duration>,
 }
 
 /// The state of a room.
@@ -70,6 +60,7 @@ pub(super) struct Room {
     looked: Option<Instant>,
     /// There is something new in its logs.
     has_news: bool,
+    pub(super) outbox: Outbox,
     /// How many bytes it used when that was last counted.
     pub(super) counted: usize,
     /// When it is due, as that was last noted.
@@ -94,6 +85,7 @@ impl Room {
             patience: Patience::default(),
             looked: None,
             has_news: false,
+            outbox: Outbox::default(),
             counted: 0,
             due: None,
         }
@@ -119,7 +111,7 @@ impl Room {
 
     /// Returns the text of the room's note, for the case of a crash.
     pub(super) fn note(&self) -> String {
-        room_note(self.epoch, &self.name)
+        room_note::write(self.epoch, &self.name)
     }
 
     /// Goes on counting where another process has stopped.
@@ -153,7 +145,6 @@ impl Room {
         &self.waiting
     }
 
-    /// Returns whether something waits for members to read.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -279,7 +270,7 @@ impl Room {
             self.place(entry, now, placed);
         }
         self.feeds_mut().for_each(Feed::end_waiting);
-        self.patience.end(now.instant);
+        placed.waited = Some(self.patience.end(now.instant));
     }
 
     /// Notes the members that the first waiting entry waits for.
@@ -319,6 +310,8 @@ impl Room {
             if self.looked.is_none() && self.feeds().any(Feed::is_watching) {
                 self.looked = Some(now.instant);
             }
+            let (numbers, scene) = ((self.epoch, self.said + 1), (now.wall, self.members));
+            self.outbox.put(&self.name, numbers, scene, || entry.cut((bytes, lines)));
             if let Some(record) = entry.record_of_piece((bytes, lines), self.said + 1, now.wall) {
                 self.history.push(record);
             }
@@ -396,8 +389,6 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::chat::testing::{Person, RATE, TestHub, lines};
     use crate::chat::{End, Read};

@@ -24,6 +24,28 @@ pub enum Signal {
     Slow,
 }
 
+/// How a client is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Over TCP.
+    Tcp,
+    /// Over a unix socket.
+    Unix,
+}
+
+impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Unix];
+
+    /// Returns the name of the transport.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Unix => "unix",
+        }
+    }
+}
+
 /// Where the bytes of a member go: the socket of its session.
 pub trait Sink: Debug + Send + Sync {
     /// Sends as many bytes as it can without waiting. Returns how many, which may be less than all.
@@ -54,6 +76,11 @@ pub trait Sink: Debug + Send + Sync {
     /// other end reads.)
     fn takes_pages(&self) -> bool {
         false
+    }
+
+    /// Returns how the client is connected.
+    fn transport(&self) -> Transport {
+        Transport::Tcp
     }
 }
 

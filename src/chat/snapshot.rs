@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::activity::Activity;
 use super::commands::MOST_IGNORED;
 use super::directory::{Directory, Place};
 use super::entry::Entry;
@@ -24,10 +25,12 @@ use super::member::{Member, Progress};
 use super::pending::{Pending, Wait};
 use super::presence::Presence;
 use super::reading::Reading;
-use super::room::{self, Room};
+use super::recall::Recalled;
+use super::room::Room;
+use super::room_note;
 use super::sink::Sink;
 use super::standing::Standing;
-use crate::protocol::{Form, Name, Who};
+use crate::protocol::{Form, Name, Watched, Who};
 
 /// The whole hub.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,6 +49,12 @@ pub struct HubSnapshot {
     /// The epoch of the next new room; 0 if not known.
     #[serde(default)]
     pub next_epoch: u64,
+    /// Whether what rooms take in is archived, and members know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_archived: bool,
+    /// Rooms that nobody is in and that go on later: name, epoch and number of the last line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_rooms: Vec<(Name, u64, u64)>,
 }
 
 /// A room without its members.
@@ -90,6 +99,9 @@ pub struct MemberSnapshot {
     /// Whole lines to send before anything else.
     #[serde(with = "serde_bytes")]
     pub(super) told: Vec<u8>,
+    /// What an operator hears besides its room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) watched: Option<Watched>,
 }
 
 /// A snapshot is damaged: what is wrong with it, for the log file.
@@ -110,7 +122,7 @@ impl HubSnapshot {
     pub fn from_notes(notes: Vec<(String, u64)>) -> Self {
         let mut snapshot = Self::default();
         for (text, number) in notes {
-            let room = room::read_room_note(&text);
+            let room = room_note::read(&text);
             snapshot.rooms.extend(room.map(|(epoch, name)| RoomSnapshot::without_lines(name, epoch, number)));
             snapshot.keys.extend(LeftKey::from_note(&text, number));
         }
@@ -174,7 +186,7 @@ impl MemberSnapshot {
     /// Returns a member after a crash: its standing, and what to send it first.
     pub fn after_crash(standing: Standing, told: Vec<u8>) -> Self {
         let (progress, input) = (None, None);
-        Self { standing, progress, holds: true, is_broken: false, input, told }
+        Self { standing, progress, holds: true, is_broken: false, input, told, watched: None }
     }
 
     /// Returns whether the bytes sent last end within a line.
@@ -190,11 +202,17 @@ impl MemberSnapshot {
             is_broken: member.is_broken,
             input: member.input.as_deref().cloned(),
             told: Vec::new(),
+            watched: directory.operators.watched_by(member.id).cloned(),
         })
     }
 
     /// Restores the member, with `sink` for its lines.
-    fn restore(self, directory: &mut Directory, sink: Arc<dyn Sink>) -> Result<(), Damaged> {
+    fn restore(
+        self,
+        directory: &mut Directory,
+        sink: Arc<dyn Sink>,
+        activity: Activity,
+    ) -> Result<(), Damaged> {
         let standing = self.standing;
         let id = standing.id;
         if id == SessionId::NOBODY || directory.place(id).is_some() {
@@ -206,7 +224,7 @@ impl MemberSnapshot {
         let room = directory.room_or_new(&standing.room);
         let form = standing.form();
         let log = directory.room(room).feed(form).log();
-        let mut member = Box::new(Member::new(id, sink, log.head()));
+        let mut member = Box::new(Member::new(id, sink, log.head(), activity));
         if let Some(mut progress) = self.progress {
             if !log.has(progress.cursor) {
                 return Err(Damaged("a member stands beside its log"));
@@ -219,6 +237,7 @@ impl MemberSnapshot {
         member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
         (member.times, member.is_present) = (standing.times, standing.is_present);
         member.has_spoken = standing.has_spoken;
+        directory.operators.watch(id, self.watched);
         member.ignored = standing.ignored.into_iter().take(MOST_IGNORED).collect();
         member.input = self.input.map(Box::new);
         member.is_broken = self.is_broken;
@@ -243,8 +262,20 @@ pub(super) fn take(
     let rooms = directory.rooms().values().map(RoomSnapshot::of).collect();
     let mut keys: Vec<LeftKey> = directory.keys.left().cloned().collect();
     keys.sort_by_key(|left| (left.until, left.name.to_string()));
-    let next_epoch = directory.next_epoch;
-    HubSnapshot { lines: counted.0, skipped: counted.1, rooms, sessions, keys, next_epoch }
+    HubSnapshot {
+        lines: counted.0,
+        skipped: counted.1,
+        rooms,
+        sessions,
+        keys,
+        next_epoch: directory.next_epoch,
+        is_archived: directory.archiving.is_some(),
+        left_rooms: directory
+            .recall
+            .numbers()
+            .map(|(name, epoch, said)| (name.clone(), epoch, said))
+            .collect(),
+    }
 }
 
 /// Restores a directory. `sink_of` gives the sink of each member. A member without one is gone, but its lines are not.
@@ -261,6 +292,10 @@ pub(super) fn restore(
     for room in &snapshot.rooms {
         room.restore(directory, now)?;
     }
+    for (name, epoch, said) in snapshot.left_rooms {
+        directory.recall.put(Recalled::new(name, epoch, said), &directory.limits);
+    }
+    directory.recall.was_archived = snapshot.is_archived;
     directory.keys.restore_left(snapshot.keys);
     if snapshot.next_epoch > 0 {
         directory.next_epoch = snapshot.next_epoch;
@@ -268,12 +303,16 @@ pub(super) fn restore(
     let mut readings = Vec::new();
     for SessionSnapshot { id, member, reading } in snapshot.sessions {
         match (member, sink_of(id)) {
-            (Some(member), Some(sink)) => member.restore(directory, sink)?,
+            (Some(member), Some(sink)) => {
+                let heard = now.wall.checked_sub(reading.idle).unwrap_or(now.wall);
+                member.restore(directory, sink, Activity::since(heard))?;
+            }
             (Some(member), None) => tell_of_gone(directory, &member.standing, now),
             (None, _) => {}
         }
         readings.push((id, reading));
     }
+    directory.note_watches();
     for RoomSnapshot { name, waiting, .. } in snapshot.rooms {
         for id in waiting.iter().filter_map(Entry::asked_by) {
             if let Some(member) = directory.member_mut(id) {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::dispatcher::Dispatcher;
 use super::member::Member;
+use super::room::Room;
 use super::{
     Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, SessionId, Signal, Sink,
 };
@@ -323,6 +325,49 @@ impl TestHub {
             }
         }
     }
+}
+
+/// How many bytes all rooms use: as counted, and counted again. And how many of them are owed to members alone, and
+/// how many logs there are.
+pub(super) fn memory(dispatcher: &Dispatcher) -> (usize, usize, usize, usize) {
+    let rooms = || dispatcher.directory.rooms().values();
+    let owed = rooms().flat_map(Room::members).map(Member::owed_bytes).sum();
+    (dispatcher.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
+}
+
+/// How many bytes have been appended to the logs there are.
+pub(super) fn appended(dispatcher: &Dispatcher) -> u64 {
+    dispatcher.directory.rooms().values().flat_map(Room::feeds).map(|feed| feed.log().head()).sum()
+}
+
+/// For each member that has not been sent all there is: its number, whether it is full, broken, done, held.
+pub(super) fn behind(dispatcher: &Dispatcher) -> Vec<String> {
+    let feeds = dispatcher.directory.rooms().values().flat_map(Room::feeds);
+    let behind = feeds.flat_map(|feed| {
+        feed.members().filter(|member| member.wants(feed.log())).map(|member| {
+            let progress = &member.progress;
+            let owed: Vec<_> = progress.owed.iter().map(|owed| (owed.at, owed.text.len())).collect();
+            let state = (member.is_full, member.is_broken, member.life, member.flow.holds);
+            let log = (feed.log().tail(), feed.log().head());
+            format!(
+                "#{} {state:?} at {} to {} in {log:?}, owed {owed:?}, missed {}",
+                member.id.0, progress.cursor, progress.end, progress.missed
+            )
+        })
+    });
+    let rooms = dispatcher.directory.rooms().values().filter(|room| room.is_waiting());
+    behind
+        .chain(rooms.map(|room| {
+            let feeds: Vec<String> = room.feeds().map(|feed| feed.awaited_in()).collect();
+            format!(
+                "room {} waits with {} entries, due {:?}: {feeds:?}, ready {}",
+                room.name(),
+                room.waiting().len(),
+                room.next_tick().is_some(),
+                dispatcher.ready.len()
+            )
+        }))
+        .collect()
 }
 
 /// Numbered lines.

@@ -128,7 +128,7 @@ impl Session {
             OldPhase::Lingering => Phase::Lingering,
         };
         let Self { id, is_new, framer, opening, used, idle, .. } = self;
-        let reading = Reading { phase, framer, opening, unsaid: Vec::new(), is_telnet: false, used, idle };
+        let reading = Reading { phase, framer, opening, used, idle, ..Reading::default() };
         SessionSnapshot { id, member: member.filter(|_| !is_new), reading }
     }
 }

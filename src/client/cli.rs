@@ -148,8 +148,11 @@ fn views() -> impl TypedValueParser<Value = View> {
     PossibleValuesParser::new(names).try_map(|name| View::parse(&name).ok_or("no such view"))
 }
 
-/// A time with limits that fit a timeout.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+/// Reads a time with limits that fit a timeout.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
     match parse_duration(text) {
         None => Err("not a time; write a number of seconds, or one with ms, s, m or h"),
         Some(time) if time.is_zero() => Err("no time at all; write at least 1ms"),
@@ -281,7 +284,7 @@ mod tests {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         assert!(
-            ["", "ms", "1.5", "-1", "1 d", "99999999999999999999"]
+            ["", "ms", "1.5", "-1", "1 y", "99999999999999999999"]
                 .into_iter()
                 .all(|text| duration(text).is_err())
         );

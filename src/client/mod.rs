@@ -89,7 +89,8 @@ fn run(cli: &Cli, plan: Plan, events_tx: SyncSender<Event>, events: &Receiver<Ev
     })
 }
 
-fn has_colours() -> bool {
+/// Whether standard output is a terminal with colours, and `NO_COLOR` is not set.
+pub fn has_colours() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR")
         && std::env::var("TERM").is_ok_and(|term| term != "dumb")

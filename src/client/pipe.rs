@@ -11,9 +11,10 @@ use super::event::{End, Event, Input, Mode, Outcome, Stage};
 use super::link::{Lines, clean};
 use super::request::{MAX_BYTES, Purpose};
 use super::session::Core;
-use crate::protocol::command::{self, Command, Line};
+use crate::protocol::Command;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
+use crate::protocol::syntax::{self, Line};
 
 /// Bytes of a longer line that are kept, to name it.
 const NAMED_BYTES: usize = 60;
@@ -40,7 +41,7 @@ impl Pipe {
     }
 
     fn say(&mut self, core: &mut Core, line: Vec<u8>, is_cut: bool) {
-        match command::read(line.strip_suffix(b"\r").unwrap_or(&line)) {
+        match syntax::read(line.strip_suffix(b"\r").unwrap_or(&line)) {
             _ if self.is_over => {}
             _ if is_cut => {
                 let named = clean(&line[..NAMED_BYTES]);

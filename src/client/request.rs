@@ -68,7 +68,7 @@ impl Requests {
     }
 
     /// Returns a token that nobody has seen.
-    fn token(&mut self) -> String {
+    pub fn token(&mut self) -> String {
         self.count += 1;
         format!("{}-{}", self.secret, self.count)
     }

@@ -6,11 +6,12 @@
 
 use std::time::Instant;
 
-use crate::protocol::command::{self, Command};
+use crate::protocol::Command;
 use crate::protocol::key::Key;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{History, Line, Object};
-use crate::protocol::{Name, command::Line as Typed};
+use crate::protocol::syntax;
+use crate::protocol::{Name, syntax::Line as Typed};
 
 use super::event::Missed;
 use super::link::{Backoff, clean};
@@ -258,7 +259,7 @@ impl CatchUp {
 
 /// Whether the room shows `shown` where somebody has typed `typed`.
 fn is_same(typed: &[u8], shown: &Object<'_>) -> bool {
-    match (command::read(typed), shown) {
+    match (syntax::read(typed), shown) {
         (Typed::Text(typed), Object::Message(line)) => clean(typed) == clean(line.text.as_bytes()),
         (Typed::Command(Command::Me(typed)), Object::Emote(line)) => {
             clean(typed.as_bytes()) == clean(line.text.as_bytes())

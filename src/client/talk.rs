@@ -15,9 +15,10 @@ use super::render::{Look, marked};
 use super::request::{MAX_WAITING, Purpose, as_text};
 use super::session::Core;
 use super::terminal::{Keys, Row, Terminal};
-use crate::protocol::command::{self, COMMANDS, Command, Line};
+use crate::protocol::Command;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
+use crate::protocol::syntax::{self, COMMANDS, Line};
 
 /// How long it may take, after Ctrl-D, until all that was said is in the room.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,7 +129,7 @@ impl Talk {
 
     /// One line, which may be a command.
     fn typed(&mut self, core: &mut Core, text: &str) {
-        let read = if core.is_bare() { Line::Unknown("") } else { command::read(text.as_bytes()) };
+        let read = if core.is_bare() { Line::Unknown("") } else { syntax::read(text.as_bytes()) };
         match read {
             Line::Command(Command::Quit) if core.was_ready => return self.leave(LEAVE_TIMEOUT, Exit::Failed),
             // The wire is always json; how it looks is decided here.
@@ -162,7 +163,7 @@ impl Talk {
 
     /// Says a line, and shows it as others see it.
     fn say(&mut self, core: &mut Core, line: &str) {
-        let (text, is_emote) = match command::read(line.as_bytes()) {
+        let (text, is_emote) = match syntax::read(line.as_bytes()) {
             Line::Command(Command::Me(text)) => (text, true),
             Line::Text(text) => (clean(text), false),
             _ => (line.to_owned(), false),

@@ -1,8 +1,14 @@
-//! The origin of a session, and the reason for its end, for the log.
+//! The origin of a session, the reason for its end, and how a client is turned away that is no session yet.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use rustix::net::{SendFlags, Shutdown};
+
+use super::proxy::BadHeader;
+use crate::protocol::{Form, Notice};
 
 /// The origin of a session, for the log.
 pub(super) struct Origin(pub(super) Option<SocketAddr>);
@@ -29,6 +35,10 @@ pub(super) enum Close {
     Late,
     /// Another process goes on with it.
     Frozen,
+    /// A proxy sent no header, or chatd stops before it did.
+    NoHeader(BadHeader),
+    /// It may not connect; it was told so.
+    Refused(Notice),
 }
 
 impl fmt::Display for Close {
@@ -38,6 +48,8 @@ impl fmt::Display for Close {
             Self::Broken(error) => write!(f, "the connection failed: {error}"),
             Self::Slow => f.write_str("it did not read"),
             Self::Late => f.write_str("it had not read everything within drain"),
+            Self::NoHeader(reason) => reason.fmt(f),
+            Self::Refused(notice) => write!(f, "it was refused: {notice}"),
             Self::Frozen => f.write_str("another process goes on with it"),
         }
     }
@@ -47,4 +59,13 @@ impl From<io::Error> for Close {
     fn from(error: io::Error) -> Self {
         Self::Broken(error)
     }
+}
+
+/// Sends a client the reason why it cannot connect. The notice is lost if the kernel does not take it at once.
+pub(super) fn turn_away(socket: impl AsFd, notice: &Notice, form: Form) {
+    let mut line = Vec::new();
+    form.notice(notice, &mut line);
+    // It fails if the client is gone already.
+    let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = rustix::net::shutdown(&socket, Shutdown::Write);
 }

@@ -4,8 +4,8 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -13,8 +13,10 @@ use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 
 use super::crash_table::{CrashTable, READING, WRITING};
 use super::options;
+use super::proxy::Recorded;
 use crate::chat::sink;
-use crate::chat::{Mark, SessionId, Signal, Sink};
+use crate::chat::{Mark, SessionId, Signal, Sink, Transport};
+use crate::protocol::Notice;
 use crate::rt;
 
 /// How often in a row the input of a closing connection is read and dropped.
@@ -31,11 +33,22 @@ pub struct Connection {
     has_failed: AtomicBool,
     is_tcp: bool,
     from: Option<(IpAddr, u16)>,
-    /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`].
+    /// The other side is a proxy.
+    is_proxied: AtomicBool,
+    /// The address of the client behind the proxy.
+    client: OnceLock<(IpAddr, u16)>,
+    /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`], and [`DISMISSED`].
     signals: AtomicU8,
+    /// Why chatd closes the session, if it does.
+    dismissal: OnceLock<Box<Notice>>,
+    /// The login name of a user of this machine.
+    login: OnceLock<Box<str>>,
     /// Wakes the session's task.
     waker: AtomicWaker,
 }
+
+/// The signal that chatd closes the session, beside those of the hub.
+const DISMISSED: u8 = 1 << 7;
 
 /// A signal of the hub to a session.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +57,11 @@ pub(super) struct Signals(u8);
 impl Signals {
     pub(super) fn has(self, signal: Signal) -> bool {
         self.0 & bit(signal) != 0
+    }
+
+    /// Returns whether chatd closes the session: see [`Connection::dismissal`].
+    pub(super) fn has_dismissal(self) -> bool {
+        self.0 & DISMISSED != 0
     }
 }
 
@@ -66,7 +84,11 @@ impl Connection {
             table,
             has_failed: AtomicBool::new(false),
             is_tcp,
+            is_proxied: AtomicBool::new(false),
+            client: OnceLock::new(),
             signals: AtomicU8::new(0),
+            dismissal: OnceLock::new(),
+            login: OnceLock::new(),
             waker: AtomicWaker::new(),
         };
         if let Some(table) = &connection.table {
@@ -157,9 +179,93 @@ impl Connection {
         let _ = rustix::net::shutdown(&self.io, Shutdown::Both);
     }
 
-    /// Returns the address of the other side; `None` for a unix socket, or if it was gone at the beginning.
+    /// Returns the address of the client; `None` for a unix socket, if it was gone at the beginning, and as long as the
+    /// header of a proxy is not there.
     pub fn from(&self) -> Option<SocketAddr> {
+        let own = self.from.filter(|_| !self.is_proxied.load(Ordering::Acquire));
+        self.client.get().copied().or(own).map(SocketAddr::from)
+    }
+
+    /// Returns the address of the other side, which may be a proxy; `None` for a unix socket, or if it was gone at the
+    /// beginning.
+    pub fn peer(&self) -> Option<SocketAddr> {
         self.from.map(SocketAddr::from)
+    }
+
+    /// The other side is a proxy, and the address of the client is not known yet.
+    pub fn await_client(&self) {
+        self.is_proxied.store(true, Ordering::Release);
+        self.write_record(&Recorded::Awaited.encode(), &[]);
+    }
+
+    /// Sets the address of the client behind a proxy. It outlives a crash.
+    pub fn set_client(&self, client: SocketAddr) {
+        self.restore_client(client);
+        self.write_record(&Recorded::Client(client).encode(), &[]);
+    }
+
+    /// Sets the address of the client behind a proxy, which another process has recorded.
+    pub fn restore_client(&self, client: SocketAddr) {
+        let _ = self.client.set((client.ip(), client.port()));
+        self.is_proxied.store(true, Ordering::Release);
+    }
+
+    /// Returns the address of the client, if it is behind a proxy.
+    pub fn client(&self) -> Option<SocketAddr> {
+        self.client.get().copied().map(SocketAddr::from)
+    }
+
+    fn write_record(&self, record: &[u8], ignored: &[u8]) {
+        let Some(table) = &self.table else { return };
+        let recorded = table
+            .record(self.as_fd(), self.id, record)
+            .and_then(|()| table.set_ignored(self.as_fd(), self.id, ignored));
+        // It has no slot any more when it has ended.
+        if let Err(error) = &recorded
+            && error.kind() != io::ErrorKind::InvalidInput
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            log::warn!("cannot record session {}: {error}; after a crash it would be a guest", self.id.0);
+        }
+    }
+
+    /// Has a look at what has arrived, and leaves it there. Returns the number of bytes; 0 is the end of input.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing has arrived; otherwise the connection's.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (received, _) = rustix::net::recv(&self.io, &mut *buffer, RecvFlags::PEEK)?;
+        Ok(received)
+    }
+
+    /// Returns the address of this side; `None` for a unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        rustix::net::getsockname(&self.io).ok().and_then(|address| SocketAddr::try_from(address).ok())
+    }
+
+    /// Sets the login name of the user at the other side. The first one counts.
+    pub fn set_login(&self, login: &str) {
+        let _ = self.login.set(login.into());
+    }
+
+    /// Returns the login name of the user at the other side, if it is a user of this machine.
+    pub fn login(&self) -> Option<&str> {
+        self.login.get().map(|login| &**login)
+    }
+
+    /// Has its session close, with this notice. Returns false if it has been told so before.
+    pub fn dismiss(&self, notice: Notice) -> bool {
+        let is_first = self.dismissal.set(Box::new(notice)).is_ok();
+        if is_first {
+            self.signals.fetch_or(DISMISSED, Ordering::AcqRel);
+            self.waker.wake();
+        }
+        is_first
+    }
+
+    /// Returns why the session has to close, if it has to.
+    pub fn dismissal(&self) -> Option<&Notice> {
+        self.dismissal.get().map(|notice| &**notice)
     }
 
     /// The same as if it had come from there.
@@ -189,16 +295,11 @@ impl Sink for Connection {
     }
 
     fn record(&self, standing: &[u8], ignored: &[u8]) {
-        let Some(table) = &self.table else { return };
-        let recorded = table
-            .record(self.as_fd(), self.id, standing)
-            .and_then(|()| table.set_ignored(self.as_fd(), self.id, ignored));
-        // It has no slot any more when it has ended.
-        if let Err(error) = &recorded
-            && error.kind() != io::ErrorKind::InvalidInput
-            && !self.has_failed.swap(true, Ordering::Relaxed)
-        {
-            log::warn!("cannot record session {}: {error}; after a crash it would be a guest", self.id.0);
+        match self.client() {
+            None => self.write_record(standing, ignored),
+            Some(client) => {
+                self.write_record(&[&Recorded::Client(client).encode(), standing].concat(), ignored);
+            }
         }
     }
 
@@ -208,6 +309,10 @@ impl Sink for Connection {
 
     fn takes_pages(&self) -> bool {
         self.is_tcp
+    }
+
+    fn transport(&self) -> Transport {
+        if self.is_tcp { Transport::Tcp } else { Transport::Unix }
     }
 }
 

@@ -16,14 +16,16 @@ use std::sync::Arc;
 use futures::channel::mpsc;
 use futures::future;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
 use backoff::Backoff;
 use socket_file::SocketFile;
 
-use super::close::Origin;
+use super::close::{Origin, turn_away};
 use super::connection::Connection;
+use super::http::Page;
 use super::keeping::Keep;
+use super::sessions::Refusal;
 use super::{Address, Counters, Net, Session, options};
 use crate::chat::{Arrival, Input, SessionId, Traffic};
 use crate::protocol::{Form, Notice};
@@ -122,7 +124,7 @@ impl Listener {
 
     /// Accepts for ever, and starts a session for each connection.
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
-        let door = Door { net, entrance };
+        let door = Door { net, entrance, address: self.address.clone() };
         let mut backoff = Backoff::new();
         let mut set_options = self.inherited && self.address.is_tcp();
         loop {
@@ -168,8 +170,8 @@ impl Listener {
             log::warn!("{address}: cannot accept connections, trying again: {error}; {remedy}");
         }
         backoff.with_spare(|| {
-            if let Ok((socket, _)) = self.accept() {
-                turn_away(socket, &Notice::Full, door.form());
+            if let Ok((socket, from)) = self.accept() {
+                door.refuse(socket, from, &Refusal::NoDescriptor);
             }
         });
         rt::sleep(backoff.next_pause()).await;
@@ -195,12 +197,16 @@ pub struct Entrance {
     pub inputs_tx: mpsc::UnboundedSender<Input>,
     /// The view and the room in which they begin.
     pub arrival: Arc<Arrival>,
+    /// The page that clients get instead of the chat; `None` for the chat.
+    pub page: Option<Arc<Page>>,
 }
 
 /// Makes sessions of connections.
 struct Door {
     net: Arc<Net>,
     entrance: Entrance,
+    /// The address of the listener.
+    address: Address,
 }
 
 impl Door {
@@ -213,21 +219,44 @@ impl Door {
 
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
         // The address is missing if the client is gone already.
-        let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        let ip = from
+            .clone()
+            .and_then(|from| SocketAddr::try_from(from).ok())
+            .map(|from| from.ip().to_canonical());
         let settings = self.net.settings();
+        if let Some(page) = &self.entrance.page {
+            return match self.net.admit_to_page(&self.address, ip, &settings) {
+                Ok(()) => page.serve(socket),
+                // A notice would not be HTTP.
+                Err(refusal) => self.count_refused(from, &refusal),
+            };
+        }
         // It fails for a caller that is gone already.
         let _ = options::bound_unsent(&socket, settings.send_buffer);
-        match self.net.sessions.admit(from.map(|from| from.ip().to_canonical()), &settings) {
-            Ok(id) => self.open(socket, id),
-            Err(refusal) => {
-                Counters::count(&self.net.counters.refused);
-                log::debug!("refused {}: {}", Origin(from), refusal.notice());
-                turn_away(socket, &refusal.notice(), self.form());
-            }
+        if !self.address.is_tcp() && self.net.is_of_operator(&socket) {
+            return self.open(socket, self.net.sessions.next(), false);
+        }
+        match self.net.admit(&self.address, ip, &settings) {
+            Ok((id, is_proxy)) => self.open(socket, id, is_proxy),
+            Err(refusal) => self.refuse(socket, from, &refusal),
         }
     }
 
-    fn open(&self, socket: OwnedFd, id: SessionId) {
+    /// Turns a connection away.
+    fn refuse(&self, socket: OwnedFd, from: Option<SocketAddrAny>, refusal: &Refusal) {
+        self.count_refused(from, refusal);
+        if self.entrance.page.is_none() {
+            turn_away(socket, &refusal.notice(), self.form());
+        }
+    }
+
+    fn count_refused(&self, from: Option<SocketAddrAny>, refusal: &Refusal) {
+        let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+        self.net.counters.refuse(refusal);
+        log::debug!("refused {}: {}", Origin(from), refusal.notice());
+    }
+
+    fn open(&self, socket: OwnedFd, id: SessionId, is_proxy: bool) {
         let connection = match Connection::new(socket, id, self.net.keeping.table()) {
             Ok(connection) => Arc::new(connection),
             Err(error) => {
@@ -235,10 +264,14 @@ impl Door {
             }
         };
         Counters::count(&self.net.counters.accepted);
+        if is_proxy {
+            connection.await_client();
+        }
         self.net.sessions.begin(&connection);
         self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));
-        let (net, Entrance { traffic, inputs_tx, arrival }) = (Arc::clone(&self.net), &self.entrance);
+        let (net, Entrance { traffic, inputs_tx, arrival, .. }) = (Arc::clone(&self.net), &self.entrance);
         let session = Session::new(net, Arc::clone(traffic), connection, inputs_tx.clone());
+        let session = if is_proxy { session.behind_proxy(Vec::new()) } else { session };
         rt::spawn_session(session.run(Some(Arc::clone(arrival))));
     }
 
@@ -278,13 +311,4 @@ fn discard(socket: impl AsFd) {
             return;
         }
     }
-}
-
-/// Sends a client the reason why it cannot connect. The notice is lost if the kernel does not take it at once.
-fn turn_away(socket: impl AsFd, notice: &Notice, form: Form) {
-    let mut line = Vec::new();
-    form.notice(notice, &mut line);
-    // It fails if the client is gone already.
-    let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
 }

@@ -1,9 +1,9 @@
 //! Finds the user at the other end of a unix socket, as the kernel says (unix(7), SO_PEERCRED).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::{Group, Uid, User};
 use rustix::net::sockopt;
 
 use crate::protocol::Name;
@@ -16,6 +16,50 @@ const OVERFLOW_UID: u32 = 65_534;
 fn user_of(socket: impl AsFd) -> Option<u32> {
     let uid = sockopt::socket_peercred(socket).ok()?.uid.as_raw();
     (uid != OVERFLOW_UID).then_some(uid)
+}
+
+/// Returns whether the user at the other end of a unix socket is root, or in this group (SO_PEERCRED and SO_PEERGROUPS
+/// in unix(7)). The kernel notes the groups when the client connects.
+pub(super) fn is_operator(socket: impl AsFd, group: Option<u32>) -> bool {
+    let Ok(peer) = sockopt::socket_peercred(&socket) else { return false };
+    let is_member = |group: u32| peer.gid.as_raw() == group || groups_of(&socket).contains(&group);
+    peer.uid.is_root() || group.is_some_and(is_member)
+}
+
+/// Returns the ID of a group; `None` if there is no such group, or the lookup takes longer than five seconds.
+pub async fn group_of(name: String) -> Option<u32> {
+    let lookup = move || Group::from_name(&name).ok().flatten().map(|group| group.gid.as_raw());
+    LOOKUPS.run(LOOKUP_TIMEOUT, lookup).await.flatten()
+}
+
+/// Returns the supplementary groups of the user at the other end of a unix socket; none for other sockets.
+fn groups_of(socket: impl AsFd) -> Vec<u32> {
+    let mut groups = vec![0_u32; 64];
+    loop {
+        let mut bytes = (groups.len() * size_of::<u32>()) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `bytes` bytes to `groups`, and any bits are a u32.
+        #[allow(unsafe_code)]
+        let result = unsafe {
+            let fd = socket.as_fd().as_raw_fd();
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut bytes,
+            )
+        };
+        let count = bytes as usize / size_of::<u32>();
+        if result == 0 {
+            groups.truncate(count);
+            return groups;
+        }
+        if count <= groups.len() {
+            return Vec::new();
+        }
+        // There are more (ERANGE).
+        groups.resize(count, 0);
+    }
 }
 
 /// How long a client waits for its login name, which may come from a network service that hangs.

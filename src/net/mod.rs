@@ -3,22 +3,31 @@
 //! [`listener`] accepts. [`session`] is the task of one connection, [`connection`] its socket, `intake` frames its
 //! input, and `rate` limits it. [`address`] parses addresses, [`options`] sets socket options, `login` finds the user
 //! of a unix socket, [`alarm`] wakes sessions at their deadlines, and [`sessions`] lists them. [`keeping`],
-//! [`parcel`] and [`crash_table`] let connections outlive the process. Nothing here knows of argv, signals or the
+//! [`parcel`] and [`crash_table`] let connections outlive the process. [`access`] and [`bans`] say who may connect,
+//! [`registry`] holds the bans in force, and `admission` asks both. [`proxy`] reads who is behind a load balancer, and
+//! [`http`] answers those who ask for metrics. Nothing here knows of argv, signals or the
 //! environment: floor 3 passes sockets and [`Settings`], and calls [`Net::drain`].
 
+pub mod access;
 pub mod address;
+mod admission;
 pub mod alarm;
+pub mod bans;
 mod close;
 pub mod connection;
 pub mod crash_table;
 mod deadlines;
+pub mod http;
 mod intake;
 pub mod keeping;
 pub mod listener;
-mod login;
+pub mod login;
+pub mod networks;
 pub mod options;
 pub mod parcel;
+pub mod proxy;
 mod rate;
+pub mod registry;
 pub mod session;
 pub mod sessions;
 pub mod settings;
@@ -30,15 +39,19 @@ pub use listener::Listener;
 pub use session::Session;
 pub use settings::Settings;
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::chat::SessionId;
+
 use alarm::Alarms;
 use keeping::Keeping;
-use sessions::Sessions;
+use registry::Registry;
+use sessions::{Refusal, Sessions};
 
 /// What all sessions and listeners share.
 #[derive(Debug)]
@@ -46,6 +59,8 @@ pub struct Net {
     settings: RwLock<Arc<Settings>>,
     /// All sessions.
     pub sessions: Sessions,
+    /// The bans and mutes in force.
+    pub registry: Registry,
     /// The deadlines of sessions.
     pub alarms: Alarms,
     /// The counters since the start.
@@ -54,6 +69,8 @@ pub struct Net {
     pub accept_failure: AcceptFailure,
     /// The way to the task that stores connections for the next process.
     pub keeping: Keeping,
+    /// The ID of the group of the operators; `u32::MAX` for none.
+    operators: AtomicU32,
     stage: AtomicU8,
     drain_until: RwLock<Option<Instant>>,
 }
@@ -74,14 +91,26 @@ pub enum Stage {
 pub struct Counters {
     /// Connections that became sessions.
     pub accepted: AtomicU64,
-    /// Connections turned away: the daemon was full, or had too many from one address.
+    /// Connections turned away, for any reason.
     pub refused: AtomicU64,
+    /// The same for each [`Refusal`].
+    refused_by: [AtomicU64; Refusal::REASONS.len()],
+    /// Sessions that the client ended, or that got everything before the end.
+    pub ended: AtomicU64,
+    /// Sessions whose connection failed.
+    pub failed: AtomicU64,
+    /// Sessions that had not read everything within `drain`.
+    pub late: AtomicU64,
+    /// Bytes received from clients.
+    pub bytes_received: AtomicU64,
     /// Sessions closed because they did not read for `slow_timeout`.
     pub slow: AtomicU64,
     /// Sessions closed because they said nothing for `idle_timeout`.
     pub idle: AtomicU64,
     /// Connections that spoke another protocol.
     pub foreign: AtomicU64,
+    /// Sessions closed because the lists of networks, a ban or an operator did not let them stay.
+    pub dismissed: AtomicU64,
     /// Lines dropped for their length.
     pub too_long: AtomicU64,
 }
@@ -90,6 +119,31 @@ impl Counters {
     /// Adds one to one of the counters.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that is turned away.
+    pub fn refuse(&self, refusal: &Refusal) {
+        Self::count(&self.refused);
+        Self::count(&self.refused_by[refusal.index()]);
+    }
+
+    /// Returns how many connections were turned away for which reason.
+    pub fn refused(&self) -> [(&'static str, u64); Refusal::REASONS.len()] {
+        std::array::from_fn(|at| (Refusal::REASONS[at], self.refused_by[at].load(Ordering::Relaxed)))
+    }
+
+    /// Returns how many sessions have ended for which reason. A session that another process goes on with has not.
+    pub fn closed(&self) -> [(&'static str, u64); 7] {
+        [
+            ("ended", &self.ended),
+            ("failed", &self.failed),
+            ("slow", &self.slow),
+            ("idle", &self.idle),
+            ("foreign", &self.foreign),
+            ("dismissed", &self.dismissed),
+            ("drain", &self.late),
+        ]
+        .map(|(reason, counter)| (reason, counter.load(Ordering::Relaxed)))
     }
 }
 
@@ -124,10 +178,12 @@ impl Net {
         Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
             sessions: Sessions::default(),
+            registry: Registry::default(),
             alarms: Alarms::default(),
             counters: Counters::default(),
             accept_failure: AcceptFailure::default(),
             keeping: Keeping::default(),
+            operators: AtomicU32::new(u32::MAX),
             stage: AtomicU8::new(Stage::Running as u8),
             drain_until: RwLock::new(None),
         })
@@ -138,10 +194,28 @@ impl Net {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other settings in force from now on. All sessions look at their deadlines again.
+    /// Puts other settings in force from now on. All sessions look at their deadlines again. Those close that may not
+    /// be connected any more.
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.examine_all();
         self.sessions.wake_all();
+    }
+
+    /// Makes the members of this group operators from now on; without a group, only root is one.
+    pub fn set_operators(&self, group: Option<u32>) {
+        self.operators.store(group.unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Returns whether a session is that of an operator, as the kernel says.
+    pub fn is_operator(&self, id: SessionId) -> bool {
+        self.sessions.get(id).is_some_and(|connection| self.is_of_operator(&*connection))
+    }
+
+    /// Returns whether a socket is that of an operator.
+    fn is_of_operator(&self, socket: impl AsFd) -> bool {
+        let group = Some(self.operators.load(Ordering::Relaxed)).filter(|group| *group != u32::MAX);
+        login::is_operator(socket, group)
     }
 
     /// Returns the stage of the shutdown.

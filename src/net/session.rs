@@ -5,11 +5,11 @@
 //! more. Reading and writing have wakers of their own in the reactor: being woken to write does not read. Whatever
 //! goes wrong here ends this session and no other.
 
+mod joining;
 mod reading;
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -22,10 +22,9 @@ use super::connection::{Connection, Signals};
 use super::deadlines::{Deadlines, Waits};
 use super::intake::Intake;
 use super::keeping::Keep;
-use super::login;
 use super::rate::Limiter;
 use super::{Counters, Net, Stage};
-use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal, Sink, Traffic};
+use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal, Traffic};
 use crate::protocol::READ_BYTES;
 use crate::rt;
 
@@ -52,6 +51,12 @@ pub struct Session {
     more_to_read: bool,
     /// The error of the connection. There may still be input to read.
     broken: Option<io::Error>,
+    /// What has come of the header of a proxy, while it is not complete.
+    header: Option<Vec<u8>>,
+    /// chatd closes the session, and the hub does not know yet.
+    is_dismissed: bool,
+    /// The reason for its end has been counted.
+    is_counted: bool,
     /// Half a line has been read, and the crash table has a mark for that.
     is_marked: bool,
     deadlines: Deadlines,
@@ -77,17 +82,30 @@ impl Session {
             is_waiting: true,
             more_to_read: false,
             broken: None,
+            header: None,
+            is_dismissed: false,
+            is_counted: false,
             is_marked: false,
             deadlines: Deadlines::new(),
             alarm: None,
         }
     }
 
+    /// The other side is a proxy, which has to send a PROXY header first. `begun` has come of it already.
+    pub fn behind_proxy(self, begun: Vec<u8>) -> Self {
+        let deadlines = Deadlines { header: Some(rt::now()), ..self.deadlines };
+        Self { header: Some(begun), deadlines, ..self }
+    }
+
     /// Goes on where the session stopped in another process. Set `is_waiting` if the hub has still to take in its last input.
     pub fn resume(self, reading: Reading, is_waiting: bool) -> Self {
         let now = rt::now();
-        let Reading { phase, framer, opening, unsaid, is_telnet, used, idle } = reading;
+        let Reading { phase, framer, opening, unsaid, is_telnet, used, idle, header, .. } = reading;
         self.connection.note_half_read(framer.is_begun());
+        let session = match header {
+            Some(begun) => self.behind_proxy(begun.into_vec()),
+            None => self,
+        };
         Self {
             is_marked: framer.is_begun(),
             intake: Intake::resume(framer, opening, is_telnet),
@@ -104,8 +122,9 @@ impl Session {
                 last_read: now.checked_sub(idle).unwrap_or(now),
                 full: None,
                 ending: (phase != Phase::Open).then_some(now),
+                header: session.deadlines.header,
             },
-            ..self
+            ..session
         }
     }
 
@@ -121,35 +140,32 @@ impl Session {
     )]
     pub fn run(mut self, arrival: Option<Arc<Arrival>>) -> impl Future<Output = ()> + Send {
         async move {
-            let is_in = match arrival {
+            let joined = match arrival {
                 Some(arrival) => Box::pin(self.join(arrival)).await,
-                None => true,
+                None => Ok(()),
             };
-            let close = if is_in { future::poll_fn(|cx| self.poll(cx)).await } else { Close::Frozen };
+            let close = match joined {
+                Ok(()) => future::poll_fn(|cx| self.poll(cx)).await,
+                Err(close) => close,
+            };
             log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.connection.from()));
+            self.count_close(&close);
             self.leave(matches!(close, Close::Frozen));
         }
     }
 
-    /// Joins the hub. Returns false if the process hands over before that.
-    async fn join(&mut self, arrival: Arc<Arrival>) -> bool {
-        let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
-        arrival.greeting.clone_from(&self.net.settings().greeting);
-        if self.connection.from().is_none() {
-            let mut login = pin!(login::login_of(&*self.connection));
-            let verified = future::poll_fn(|cx| {
-                self.connection.register(cx);
-                match self.net.stage() {
-                    Stage::Frozen => Poll::Ready(None),
-                    _ => login.as_mut().poll(cx).map(Some),
-                }
-            });
-            let Some(verified) = verified.await else { return false };
-            arrival.verified = verified;
-        }
-        let sink = Arc::clone(&self.connection) as Arc<dyn Sink>;
-        self.send(Input::Join { id: self.id(), sink, arrival });
-        true
+    /// Counts the end of the session under one reason, unless that has been done.
+    fn count_close(&self, close: &Close) {
+        let counters = &self.net.counters;
+        let counter = match close {
+            Close::Frozen | Close::Refused(_) | Close::NoHeader(_) => return,
+            _ if self.is_counted => return,
+            Close::Done => &counters.ended,
+            Close::Broken(_) => &counters.failed,
+            Close::Slow => &counters.slow,
+            Close::Late => &counters.late,
+        };
+        Counters::count(counter);
     }
 
     /// Closes the connection, or leaves it to the next process. Tells the hub which.
@@ -183,6 +199,8 @@ impl Session {
             is_telnet: self.intake.is_telnet,
             used,
             idle: now.saturating_duration_since(self.deadlines.last_read),
+            client: self.connection.client(),
+            header: self.header.map(Into::into),
         }
     }
 
@@ -206,6 +224,7 @@ impl Session {
         }
         self.heed(self.connection.take_signals())?;
         self.expire()?;
+        self.send_away();
         self.look_whether_writable(cx)?;
         let again = match self.phase {
             Phase::Open => self.pass_on_limited() | self.read(cx)?,
@@ -221,8 +240,16 @@ impl Session {
     /// Takes the signals of the hub.
     fn heed(&mut self, signals: Signals) -> Result<(), Close> {
         if signals.has(Signal::Slow) {
-            Counters::count(&self.net.counters.slow);
             return Err(Close::Slow);
+        }
+        if signals.has_dismissal() && !self.is_counted {
+            Counters::count(&self.net.counters.dismissed);
+            self.is_counted = true;
+        }
+        if signals.has_dismissal() {
+            self.is_dismissed = true;
+            // A client that does not read has no longer than `drain` from now on.
+            self.deadlines.ending.get_or_insert_with(rt::now);
         }
         if signals.has(Signal::Taken) {
             self.is_waiting = false;
@@ -324,12 +351,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::chat::Sink;
     use crate::chat::testing::{Person, TestHub};
     use crate::net::crash_table::{CrashTable, READING, WRITING};
     use crate::net::deadlines::CHECK;
+    use crate::net::proxy::{BadHeader, HEADER_TIMEOUT};
     use crate::net::settings::{Rate, Settings};
     use crate::net::testing::settings;
-    use crate::protocol::Telnet;
+    use crate::protocol::{Notice, Telnet};
 
     /// How often a session is polled before a test fails.
     const MOST_POLLS: usize = 10_000;
@@ -725,6 +754,48 @@ mod tests {
     #[test]
     fn nobody_is_closed_who_has_read_while_chatd_did_not_look() {
         assert!(after_an_hour(true).is_pending());
+    }
+
+    #[test]
+    fn who_is_closed_gets_the_reason_and_is_heard_no_more() {
+        let rate = Some(Rate { per_second: 1, burst: 1 });
+        let mut passage = Passage::greeted(Settings { rate, ..settings() });
+        passage.say("a\nb\nhalf");
+        passage.until(|passage| {
+            passage.serve();
+            passage.session.is_limited() && !passage.session.is_waiting
+        });
+        // The hub has not taken in what was said last: the reason has to wait.
+        passage.session.is_waiting = true;
+        passage.session.connection.dismiss(Notice::Denied);
+        passage.until(|passage| passage.session.is_dismissed);
+        passage.session.is_waiting = false;
+        passage.expect("-!- your address may not connect here\n");
+        assert!(passage.session.phase == Phase::Ended && !passage.session.is_limited());
+        assert_eq!(passage.witness.read_all(), "a\n");
+    }
+
+    #[test]
+    fn who_is_closed_while_it_reads_nothing_has_no_longer_than_drain() {
+        let mut passage = Passage::greeted(Settings { drain: HOUR, ..settings() });
+        passage.session.is_waiting = true;
+        passage.session.connection.dismiss(Notice::Denied);
+        let _ = passage.poll();
+        let now = rt::now();
+        passage.session.deadlines.full = Some(now - HOUR);
+        assert!(passage.session.deadlines.is_stalled(&passage.net.settings(), now));
+    }
+
+    #[test]
+    fn a_proxy_has_so_long_for_its_header() {
+        let of = |since: Duration| {
+            let mut passage = Passage::new(settings());
+            passage.session.header = Some(Vec::new());
+            passage.session.deadlines.header = Some(rt::now() - since);
+            passage.session.poll_header(&mut Context::from_waker(Waker::noop()))
+        };
+        assert!(of(Duration::ZERO).is_pending());
+        assert!(matches!(of(HEADER_TIMEOUT), Poll::Ready(Err(Close::NoHeader(BadHeader::Late)))));
     }
 
     #[test]

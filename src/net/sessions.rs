@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Settings;
+use super::bans::Ban;
 use super::connection::Connection;
 use crate::chat::SessionId;
-use crate::protocol::Notice;
+use crate::protocol::{Notice, Reason};
 
 /// All sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
     next: AtomicU64,
+    /// Nobody is let in any more.
+    is_closed: AtomicBool,
     present: Mutex<Present>,
 }
 
@@ -30,6 +33,11 @@ struct Present {
 impl Present {
     fn network_of(&self, connection: &Connection) -> Option<IpAddr> {
         Some(network(connection.from()?.ip(), self.ipv6_prefix))
+    }
+
+    fn has_too_many_from(&self, ip: IpAddr, settings: &Settings) -> bool {
+        let count = self.per_ip.get(&network(ip, self.ipv6_prefix)).copied().unwrap_or(0);
+        settings.max_per_ip > 0 && count >= settings.max_per_ip
     }
 
     fn remove(&mut self, id: SessionId) {
@@ -67,19 +75,46 @@ fn network(ip: IpAddr, ipv6_prefix: usize) -> IpAddr {
 }
 
 /// The reason why a connection cannot become a session now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// chatd stops soon: an operator has said so.
+    Stopping,
+    /// The configuration lets nobody connect from there.
+    Denied,
+    /// A ban covers it.
+    Banned(Box<Ban>),
     /// There are `max_clients` sessions.
     Full,
     /// There are `max_per_ip` sessions from the same address, or the same IPv6 network.
     TooManyFromThere,
+    /// There is no file descriptor or no memory for it.
+    NoDescriptor,
 }
 
 impl Refusal {
-    /// Returns the notice for the client.
-    pub fn notice(self) -> Notice {
+    /// Every reason in one word, for the metrics.
+    pub const REASONS: [&'static str; 6] =
+        ["full", "address_full", "descriptors", "denied", "banned", "stopping"];
+
+    /// Returns the place of the reason in [`Refusal::REASONS`].
+    pub fn index(&self) -> usize {
         match self {
-            Self::Full => Notice::Full,
+            Self::Full => 0,
+            Self::TooManyFromThere => 1,
+            Self::NoDescriptor => 2,
+            Self::Denied => 3,
+            Self::Banned(_) => 4,
+            Self::Stopping => 5,
+        }
+    }
+
+    /// Returns the notice for the client.
+    pub fn notice(&self) -> Notice {
+        match self {
+            Self::Stopping => Notice::Closing { reason: Reason::Stopping },
+            Self::Denied => Notice::Denied,
+            Self::Banned(ban) => ban.notice(),
+            Self::Full | Self::NoDescriptor => Notice::Full,
             Self::TooManyFromThere => Notice::AddressFull,
         }
     }
@@ -91,16 +126,46 @@ impl Sessions {
     /// # Errors
     /// The limit that is reached.
     pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<SessionId, Refusal> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(Refusal::Stopping);
+        }
         let mut present = self.present();
         present.count_by(settings.ipv6_prefix);
         if present.connections.len() >= settings.max_clients {
             return Err(Refusal::Full);
         }
-        let count = |ip| present.per_ip.get(&network(ip, present.ipv6_prefix)).copied().unwrap_or(0);
-        if settings.max_per_ip > 0 && from.is_some_and(|ip| count(ip) >= settings.max_per_ip) {
+        if from.is_some_and(|ip| present.has_too_many_from(ip, settings)) {
             return Err(Refusal::TooManyFromThere);
         }
-        Ok(SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1))
+        Ok(self.next())
+    }
+
+    /// Returns the number of a caller who is let in whatever the limits are: an operator, who may have to mend what keeps
+    /// the others out.
+    pub fn next(&self) -> SessionId {
+        SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Sets the address of a client behind a proxy, and counts its session for that address from now on.
+    ///
+    /// # Errors
+    /// There are too many from there.
+    pub fn identify(
+        &self,
+        connection: &Connection,
+        client: SocketAddr,
+        settings: &Settings,
+    ) -> Result<(), Refusal> {
+        let mut present = self.present();
+        present.count_by(settings.ipv6_prefix);
+        if present.has_too_many_from(client.ip(), settings) {
+            return Err(Refusal::TooManyFromThere);
+        }
+        connection.set_client(client);
+        if let Some(network) = present.network_of(connection) {
+            *present.per_ip.entry(network).or_default() += 1;
+        }
+        Ok(())
     }
 
     /// A session begins, or goes on that another process has let in, whatever the limits are.
@@ -123,6 +188,16 @@ impl Sessions {
         self.next.load(Ordering::Relaxed)
     }
 
+    /// Lets nobody in from now on, or again.
+    pub fn close(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Relaxed);
+    }
+
+    /// Returns the connection of a session.
+    pub fn get(&self, id: SessionId) -> Option<Arc<Connection>> {
+        self.present().connections.get(&id).cloned()
+    }
+
     /// Removes a session.
     pub fn remove(&self, id: SessionId) {
         self.present().remove(id);
@@ -131,6 +206,14 @@ impl Sessions {
     /// Returns the number of sessions.
     pub fn count(&self) -> usize {
         self.present().connections.len()
+    }
+
+    /// Closes the sessions for which `reason` has one, with that notice. Returns how many it closes that nobody has
+    /// closed before.
+    pub fn dismiss(&self, reason: impl Fn(&Connection) -> Option<Notice>) -> usize {
+        // Others go on with the list meanwhile.
+        let all: Vec<Arc<Connection>> = self.present().connections.values().cloned().collect();
+        all.iter().filter(|one| reason(one).is_some_and(|why| one.dismiss(why))).count()
     }
 
     /// Wakes every session, so that it looks at the stage and the settings again.

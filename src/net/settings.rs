@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::Access;
 pub use super::rate::Rate;
 use crate::protocol::Rules;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub drain: Duration,
     /// About how many bytes the kernel buffers for a session that does not read; applies to new sessions.
     pub send_buffer: usize,
+    /// Who may connect.
+    pub access: Access,
     /// Most sessions at a time.
     pub max_clients: usize,
     /// Most sessions from one address at a time; 0 for no limit.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
+use super::access::Access;
 use crate::protocol::{DEFAULT_MAX_LINE, Rules};
 
 /// Settings under which nothing happens by itself.
@@ -17,6 +18,7 @@ pub fn settings() -> Settings {
         idle_timeout: None,
         drain: LONG,
         send_buffer: 1 << 20,
+        access: Access::default(),
         max_clients: 10,
         max_per_ip: 0,
         ipv6_prefix: 64,

@@ -1,7 +1,7 @@
 //! Hidden commands: behind blanks, control bytes or invisible characters, or with a character that only looks like a
 //! slash.
 //!
-//! ` /msg bob secret` looks like a command to the member who typed it, but [`command::read`] takes it for text. For a
+//! ` /msg bob secret` looks like a command to the member who typed it, but [`super::syntax::read`] takes it for text. For a
 //! member with a name, the hub calls [`find`] before it sends a line to the room, and refuses a hidden command.
 //! [`find`] looks at the line as it is shown, where a control byte is `^X`. It never takes a line for a command whose
 //! first visible characters are not a slash and a word.
@@ -11,7 +11,7 @@ use unicode_normalization::char::is_combining_mark;
 
 #[cfg(doc)]
 use super::command;
-use super::command::Spec;
+use super::syntax::Spec;
 use super::text;
 
 /// The slash, and the characters that look like it.
@@ -32,7 +32,7 @@ pub fn is_worth_a_look(lines: &[u8]) -> bool {
 }
 
 /// Returns the hidden command at the beginning of a line, which has no LF; `None` if there is none, or if
-/// [`command::read`] sees it. Behind blanks alone, only a word counts that is a command or nearly one: people indent
+/// [`super::syntax::read`] sees it. Behind blanks alone, only a word counts that is a command or nearly one: people indent
 /// what they paste.
 pub fn find(line: &[u8]) -> Option<Disguised> {
     if line.starts_with(b"/") || !is_worth_a_look(line) {

@@ -76,7 +76,7 @@ impl Foreign {
             Foreign::Redis => "this is chatd, a chat and not a Redis server: use nc or telnet",
             Foreign::Smtp => "this is chatd, a chat and not an SMTP server: use nc or telnet",
             Foreign::Proxy => {
-                "this is chatd; it does not take the PROXY protocol here: turn it off in the proxy"
+                "this is chatd; it does not take the PROXY protocol here: set proxy for this address, or turn it off in the proxy"
             }
             Foreign::Rdp => "this is chatd, a chat and not an RDP server: use nc or telnet",
             Foreign::Utf16 => "this is UTF-16, and nobody got it: send UTF-8",

@@ -1,37 +1,46 @@
 //! The protocol floor: what the bytes of a session mean, as pure functions and plain values.
 //!
 //! What comes in: [`foreign`] recognises other protocols on the port, [`telnet`] removes telnet commands from the
-//! stream, [`mod@line`] cuts it into lines, [`text`] makes a line safe to show, [`command`] reads a line with a slash,
-//! [`disguise`] finds hidden commands, [`name`] has the rules for names, and [`key`] the secrets that take them back.
+//! stream, [`mod@line`] cuts it into lines, [`text`] makes a line safe to show, [`syntax`] reads a line with a slash as a [`command`],
+//! [`control`] has what operators can ask for, [`disguise`] finds hidden commands, [`name`] has the rules for names, and
+//! [`key`] the secrets that take them back.
 //!
 //! What goes out: [`said`] is what happens in a room, and [`form`] encodes it for each [`view`]. [`notice`] has the
-//! lines of chatd itself, and [`object`] the lines for programs.
+//! lines of chatd itself, [`report`] those for operators, and [`object`] the lines for programs.
 //!
 //! Sessions and the hub call all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever a
 //! stranger sends. The limits of framing stand in this file; those of names and commands stand in their files.
 
 pub mod command;
+pub mod control;
 pub mod disguise;
 pub mod foreign;
 pub mod form;
 pub mod key;
 pub mod line;
+pub mod list;
 pub mod name;
 pub mod notice;
+mod notices;
 pub mod object;
+pub mod report;
 pub mod said;
+pub mod syntax;
 pub mod telnet;
 pub mod text;
 pub mod view;
 
 pub use command::Command;
+pub use control::{Control, Watched};
 pub use foreign::{Foreign, Opening};
 pub use form::Form;
 pub use key::Key;
 pub use line::{Ending, Framed, Framer, LineEnd, Rules};
+pub use list::{Person, Reader, RoomCount};
 pub use name::{Name, NameError};
-pub use notice::{Notice, Person, Reason, RoomCount};
+pub use notice::{Notice, Reason};
 pub use object::Object;
+pub use report::Report;
 pub use said::{Event, Kind, Said, Scene, Who};
 pub use telnet::Telnet;
 pub use view::View;

@@ -1,40 +1,22 @@
 //! Notices: what chatd itself says to one connection, as a code, its fields, and a sentence.
 //!
-//! `notices!` is the only table of them. In `json` a program gets the code and the fields, and never has to read the
+//! `notices!` makes the only tables of them: this one, and that of [`Report`] for operators. In `json` a program gets the code and the fields, and never has to read the
 //! sentence. In `plain` and `names` a member gets only the sentence, behind `-!- `. A code never changes its meaning.
-//! The only text of a member in a notice is a name, and the notice goes back to that member alone.
+//! The text of a member stands in no notice to another one, but for what operators say to others: `/say`, and the reason
+//! of `/kick` and `/ban`.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::said::Who;
+use super::list::{Person, RoomCount, because, listed, marked, until_when};
+use super::notices::notices;
+use super::report::Report;
 use super::view::View;
 use super::{Foreign, NameError};
-
-/// A member in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
-    /// The number of its connection.
-    pub id: u64,
-    /// Its name.
-    pub name: String,
-    /// Whether the name comes from the kernel.
-    pub verified: bool,
-    /// Whether the name of another user looks the same. The sentence then also has the number. Not in `json`.
-    #[serde(skip)]
-    pub is_lookalike: bool,
-}
-
-/// A room in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomCount {
-    /// The name of the room.
-    pub room: String,
-    /// Number of members.
-    pub members: usize,
-}
+use crate::duration::show_duration;
 
 /// Why chatd closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,315 +32,310 @@ pub enum Reason {
     Lost,
 }
 
-/// Declares [`Notice`], [`CODES`] and the sentences: a row for each notice, with its code, its fields and its sentence.
-macro_rules! notices {
-    ($(
-        $(#[$doc:meta])*
-        $variant:ident $code:literal $({ $($(#[$about:meta])* $field:ident: $type:ty),* $(,)? })? => $sentence:expr;
-    )*) => {
-        /// What chatd itself says to one connection. Its first field as an object is `code`.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "code")]
-        pub enum Notice {
-            $($(#[$doc])* #[serde(rename = $code)] $variant $({ $($(#[$about])* $field: $type),* })?,)*
-        }
-
-        /// Every code, with the names of its fields, those that may be left out among them.
-        pub const CODES: &[(&str, &[&str])] = &[$(($code, &[$($(stringify!($field)),*)?])),*];
-
-        /// Writes the sentence, without `-!- `.
-        impl fmt::Display for Notice {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant $({ $($field),* })? => write!(f, "{}", $sentence),)*
-                }
-            }
-        }
-    };
-}
-
 notices! {
-    /// The greeting of a connection that begins in `json`.
-    Greeting "greeting" {
-        /// The configured text: the sentence, and not a field of its own.
-        #[serde(skip)]
-        greeting: String,
-    } => greeting;
-    /// chatd dropped lines that were longer than `max_line`.
-    TooLong "too_long" {
-        /// Number of lines in this read.
-        lines: u32,
-        /// `max_line`, in bytes.
-        max: usize,
-    } => match lines {
-        1 => format!("line too long (over {max} bytes), nobody got it"),
-        _ => format!("{lines} lines too long (over {max} bytes), nobody got them"),
-    };
-    /// chatd cut lines that are too long as they are shown.
-    Cut "cut" {
-        /// Number of lines in this read.
-        lines: u32,
-        /// Longest line that is shown, in bytes: `SHOWN_GROWTH` times `max_line`.
-        max: usize,
-    } => {
-        let lines = if *lines == 1 { "line".to_owned() } else { format!("{lines} lines") };
-        format!("{lines} cut after {max} bytes: each byte that is not UTF-8 is shown as four")
-    };
-    /// There are `max_clients` connections, or chatd has no free file descriptor. chatd closes the connection.
-    Full "full" => "server full";
-    /// There are `max_per_ip` connections from this address or IPv6 network. chatd closes the connection.
-    AddressFull "address_full" => "too many connections from your address";
-    /// chatd closes the connection.
-    Closing "closing" {
-        /// The reason.
-        reason: Reason,
-    } => match reason {
-        Reason::CannotStart => "closing: chatd cannot start: its configuration has a mistake",
-        Reason::Idle => "closing: you were idle for too long",
-        Reason::Stopping => "closing: chatd is stopping",
-        Reason::Lost => "closing: chatd was restarted and cannot go on with this connection; connect again",
-    };
-    /// The client speaks another protocol. chatd closes the connection.
-    Foreign "foreign" {
-        /// The protocol.
-        protocol: Foreign,
-    } => protocol.notice();
-    /// chatd crashed, and the connection outlived that.
-    Crashed "crashed" => "chatd crashed and was restarted: some lines may be lost";
-    /// Answer to `/help`: one notice for each command.
-    Help "help" {
-        /// How to type the command.
-        command: String,
-        /// What it does.
-        about: String,
-    } => format!("{command:<24} {about}");
-    /// A command has the wrong arguments.
-    Usage "usage" {
-        /// How to type it.
-        command: String,
-    } => format!("usage: {command}");
-    /// The text cannot be a name.
-    BadName "bad_name" {
-        /// The rule that it breaks.
-        reason: NameError,
-    } => reason;
-    /// There is no such command.
-    UnknownCommand "unknown_command" {
-        /// How to type the command that was probably meant.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        nearest: Option<String>,
-    } => match nearest {
-        Some(command) => format!("no such command, nobody got it; did you mean {command}?"),
-        None => "no such command, nobody got it; see /help, or begin it with // to say it".to_owned(),
-    };
-    /// Answer to `/nick`: the member has the name now.
-    Named "named" {
-        /// The name.
-        name: String,
-        /// Takes the name back when the connection is lost. Only in `json`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        key: Option<Key>,
-    } => {
-        // The key is a secret for programs: no sentence has it.
-        let _ = key;
-        format!("you are {name} now; /help says what else there is")
-    };
-    /// Somebody else has the name, or one that looks like it.
-    Taken "taken" {
-        /// The name asked for.
-        name: String,
-        /// A similar name that is free.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        hint: Option<String>,
-    } => {
-        let hint = hint.as_ref().map_or_else(String::new, |hint| format!("; {hint} is free"));
-        format!("{name} is taken, or looks like a name that is{hint}")
-    };
-    /// The key is not that of the name, was used before, or has expired.
-    BadKey "bad_key" {
-        /// The name asked for.
-        name: String,
-    } => format!("the key for {name} is wrong, used or expired");
-    /// The member's name comes from the kernel, so it cannot take another one.
-    Verified "verified" {
-        /// The member's name.
-        name: String,
-    } => format!("you are +{name}: this machine says so, and nobody can change it");
-    /// The member is a guest again: a user of this machine with its name has connected.
-    Deposed "deposed" {
-        /// The member's name before.
-        name: String,
-        /// The member's name now.
-        now: String,
-    } => format!("+{name}, a user of this machine, has connected: you are {now} now");
-    /// The member is a guest again: another connection took its name with the key.
-    NameTakenOver "name_taken_over" {
-        /// The member's name before.
-        name: String,
-        /// The member's name now.
-        now: String,
-    } => format!("another connection has taken {name} with its key: you are {now} now");
-    /// Answer to `/who`.
-    Who "who" {
-        /// Number of members in the room.
-        count: usize,
-        /// The first 100 of them.
-        members: Vec<Person>,
-    } => listed(*count, "here", members.iter().map(Person::shown).collect());
-    /// Answer to `/msg`: chatd has the message for the receiver.
-    Told "told" {
-        /// The receiver's name.
-        name: String,
-        /// Whether the name comes from the kernel.
-        verified: bool,
-    } => format!("told {}", marked(name, *verified));
-    /// Nobody has that name.
-    Nobody "nobody" => "nobody is called that; see /who";
-    /// Nobody has exactly that name.
-    Alike "alike" {
-        /// Members with a name that looks like it.
-        members: Vec<Person>,
-    } => {
-        let names: Vec<String> = members.iter().map(Person::shown).collect();
-        format!("nobody has exactly that name; similar names: {}", names.join(", "))
-    };
-    /// A member named itself after `/msg` or `/ignore`.
-    Yourself "yourself" => "that is you";
-    /// The receiver ignores the sender. The message is dropped.
-    IgnoresYou "ignores_you" {
-        /// The receiver's name.
-        name: String,
-        /// Whether the name comes from the kernel.
-        verified: bool,
-    } => format!("{} ignores you, and did not get it", marked(name, *verified));
-    /// Too many bytes wait for the receiver. The message is dropped.
-    DoesNotRead "does_not_read" {
-        /// The receiver's name.
-        name: String,
-        /// Whether the name comes from the kernel.
-        verified: bool,
-    } => format!("{} is not reading, and did not get it", marked(name, *verified));
-    /// Answer to `/join`.
-    Entered "entered" {
-        /// The name of the room.
-        room: String,
-        /// Number of members in it, this one included.
-        members: usize,
-        /// The room's epoch: a room that begins anew has another one.
-        epoch: u64,
-    } => {
-        let _ = epoch;
-        format!("you are in {room} now ({members} here)")
-    };
-    /// The member is in that room already.
-    AlreadyThere "already_there" => "you are already in that room";
-    /// There are `max_rooms` rooms already.
-    TooManyRooms "too_many_rooms" {
-        /// `max_rooms`.
-        max: usize,
-    } => match max {
-        1 => "there is 1 room already; see /rooms".to_owned(),
-        _ => format!("there are {max} rooms already; see /rooms"),
-    };
-    /// chatd is near `memory`, so it refuses a new room, or a view that nobody in the room has.
-    NoMemory "no_memory" => "chatd has little memory left; try again later";
-    /// Answer to `/rooms`.
-    Rooms "rooms" {
-        /// Number of rooms.
-        count: usize,
-        /// The 100 fullest of them.
-        rooms: Vec<RoomCount>,
-    } => {
-        let noun = if *count == 1 { "room" } else { "rooms" };
-        listed(*count, noun, rooms.iter().map(|one| format!("{} ({})", one.room, one.members)).collect())
-    };
-    /// Answer to `/last`, if `history` is 0.
-    NoHistory "no_history" => "the history is turned off here";
-    /// Answer to `/view`.
-    Viewed "viewed" {
-        /// The view now.
-        view: View,
-    } => format!("lines are shown in {} now", view.name());
-    /// Answer to `/time`.
-    Timed "timed" {
-        /// Whether times are on.
-        times: bool,
-        /// The view: only `names` shows them.
-        view: View,
-    } => match (times, view) {
-        (false, _) => "times are not shown",
-        (true, View::Plain) => "times will be shown after /view names",
-        (true, _) => "times are shown",
-    };
-    /// Answer to `/ignore`.
-    Ignored "ignored" {
-        /// The name of the ignored member.
-        name: String,
-        /// Whether the name comes from the kernel.
-        verified: bool,
-    } => {
-        let name = marked(name, *verified);
-        format!("you do not hear {name} any more; /ignore {name} undoes it")
-    };
-    /// Answer to `/ignore` for a member that was ignored.
-    Heard "heard" {
-        /// The name of the member.
-        name: String,
-        /// Whether the name comes from the kernel.
-        verified: bool,
-    } => format!("you hear {} again", marked(name, *verified));
-    /// The member ignores as many others as it can.
-    IgnoresTooMany "ignores_too_many" {
-        /// The limit.
-        max: usize,
-    } => format!("you already ignore {max}, the most that you can; this one is not ignored");
-}
-
-impl Notice {
-    /// Returns whether nobody got what was sent, or not as it was sent, or a command was not done.
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::TooLong { .. } | Self::Cut { .. } | Self::Usage { .. } | Self::BadName { .. } => true,
-            Self::UnknownCommand { .. }
-            | Self::Taken { .. }
-            | Self::BadKey { .. }
-            | Self::Verified { .. } => true,
-            Self::Nobody | Self::Alike { .. } | Self::Yourself | Self::IgnoresYou { .. } => true,
-            Self::DoesNotRead { .. } | Self::TooManyRooms { .. } | Self::NoMemory | Self::NoHistory => true,
-            Self::IgnoresTooMany { .. } => true,
-            Self::Greeting { .. } | Self::Full | Self::AddressFull | Self::Closing { .. } => false,
-            Self::Foreign { .. } | Self::Crashed | Self::Help { .. } | Self::Named { .. } => false,
-            Self::Deposed { .. } | Self::NameTakenOver { .. } | Self::Who { .. } | Self::Told { .. } => false,
-            Self::Entered { .. } | Self::AlreadyThere | Self::Rooms { .. } | Self::Viewed { .. } => false,
-            Self::Timed { .. } | Self::Ignored { .. } | Self::Heard { .. } => false,
-        }
+    /// What chatd itself says to one connection. Its first field as an object is `code`.
+    Notice and Report {
+        /// The greeting of a connection that begins in `json`.
+        Greeting "greeting" {
+            /// The configured text: the sentence, and not a field of its own.
+            #[serde(skip)]
+            greeting: String,
+        } => greeting;
+        /// chatd dropped lines that were longer than `max_line`.
+        TooLong "too_long" refused {
+            /// Number of lines in this read.
+            lines: u32,
+            /// `max_line`, in bytes.
+            max: usize,
+        } => match lines {
+            1 => format!("line too long (over {max} bytes), nobody got it"),
+            _ => format!("{lines} lines too long (over {max} bytes), nobody got them"),
+        };
+        /// chatd cut lines that are too long as they are shown.
+        Cut "cut" refused {
+            /// Number of lines in this read.
+            lines: u32,
+            /// Longest line that is shown, in bytes: `SHOWN_GROWTH` times `max_line`.
+            max: usize,
+        } => {
+            let lines = if *lines == 1 { "line".to_owned() } else { format!("{lines} lines") };
+            format!("{lines} cut after {max} bytes: each byte that is not UTF-8 is shown as four")
+        };
+        /// There are `max_clients` connections, or chatd has no free file descriptor. chatd closes the connection.
+        Full "full" => "server full";
+        /// There are `max_per_ip` connections from this address or IPv6 network. chatd closes the connection.
+        AddressFull "address_full" => "too many connections from your address";
+        /// The configuration lets nobody connect from this address, or not without a PROXY header. chatd closes the
+        /// connection.
+        Denied "denied" => "your address may not connect here";
+        /// The address or the user of this machine is banned. chatd closes the connection.
+        Banned "banned" {
+            /// When the ban ends, in UTC (RFC 3339).
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            until: Option<String>,
+            /// Why, in the words of an operator.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            reason: Option<String>,
+        } => {
+            let until = until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("you are banned{until}{reason}")
+        };
+        /// chatd closes the connection.
+        Closing "closing" {
+            /// The reason.
+            reason: Reason,
+        } => match reason {
+            Reason::CannotStart => "closing: chatd cannot start: its configuration has a mistake",
+            Reason::Idle => "closing: you were idle for too long",
+            Reason::Stopping => "closing: chatd is stopping",
+            Reason::Lost => "closing: chatd was restarted and cannot go on with this connection; connect again",
+        };
+        /// The client speaks another protocol. chatd closes the connection.
+        Foreign "foreign" {
+            /// The protocol.
+            protocol: Foreign,
+        } => protocol.notice();
+        /// chatd crashed, and the connection outlived that.
+        Crashed "crashed" => "chatd crashed and was restarted: some lines may be lost";
+        /// What is said in rooms is archived. A member is told once.
+        Archived "archived" {
+            /// How long lines are stored, in days; not there if for ever.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            days: Option<u32>,
+        } => {
+            let time = match days {
+                None => "for ever".to_owned(),
+                Some(1) => "for 1 day".to_owned(),
+                Some(days) => format!("for {days} days"),
+            };
+            format!("what is said in rooms here is archived {time}; private messages are not")
+        };
+        /// Answer to `/help`: one notice for each command.
+        Help "help" {
+            /// How to type the command.
+            command: String,
+            /// What it does.
+            about: String,
+        } => format!("{command:<24} {about}");
+        /// A command has the wrong arguments.
+        Usage "usage" refused {
+            /// How to type it.
+            command: String,
+        } => format!("usage: {command}");
+        /// The text cannot be a name.
+        BadName "bad_name" refused {
+            /// The rule that it breaks.
+            reason: NameError,
+        } => reason;
+        /// There is no such command.
+        UnknownCommand "unknown_command" refused {
+            /// How to type the command that was probably meant.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            nearest: Option<String>,
+        } => match nearest {
+            Some(command) => format!("no such command, nobody got it; did you mean {command}?"),
+            None => "no such command, nobody got it; see /help, or begin it with // to say it".to_owned(),
+        };
+        /// Answer to `/nick`: the member has the name now.
+        Named "named" {
+            /// The name.
+            name: String,
+            /// Takes the name back when the connection is lost. Only in `json`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            key: Option<Key>,
+        } => {
+            // The key is a secret for programs: no sentence has it.
+            let _ = key;
+            format!("you are {name} now; /help says what else there is")
+        };
+        /// Somebody else has the name, or one that looks like it.
+        Taken "taken" refused {
+            /// The name asked for.
+            name: String,
+            /// A similar name that is free.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            hint: Option<String>,
+        } => {
+            let hint = hint.as_ref().map_or_else(String::new, |hint| format!("; {hint} is free"));
+            format!("{name} is taken, or looks like a name that is{hint}")
+        };
+        /// The key is not that of the name, was used before, or has expired.
+        BadKey "bad_key" refused {
+            /// The name asked for.
+            name: String,
+        } => format!("the key for {name} is wrong, used or expired");
+        /// The member's name comes from the kernel, so it cannot take another one.
+        Verified "verified" refused {
+            /// The member's name.
+            name: String,
+        } => format!("you are +{name}: this machine says so, and nobody can change it");
+        /// The member is a guest again: a user of this machine with its name has connected.
+        Deposed "deposed" {
+            /// The member's name before.
+            name: String,
+            /// The member's name now.
+            now: String,
+        } => format!("+{name}, a user of this machine, has connected: you are {now} now");
+        /// The member is a guest again: another connection took its name with the key.
+        NameTakenOver "name_taken_over" {
+            /// The member's name before.
+            name: String,
+            /// The member's name now.
+            now: String,
+        } => format!("another connection has taken {name} with its key: you are {now} now");
+        /// Answer to `/who`.
+        Who "who" {
+            /// Number of members in the room.
+            count: usize,
+            /// The first 100 of them.
+            members: Vec<Person>,
+        } => listed(*count, "here", members.iter().map(Person::shown).collect());
+        /// Answer to `/msg`: chatd has the message for the receiver.
+        Told "told" {
+            /// The receiver's name.
+            name: String,
+            /// Whether the name comes from the kernel.
+            verified: bool,
+        } => format!("told {}", marked(name, *verified));
+        /// Nobody has that name.
+        Nobody "nobody" refused => "nobody is called that; see /who";
+        /// Nobody has exactly that name.
+        Alike "alike" refused {
+            /// Members with a name that looks like it.
+            members: Vec<Person>,
+        } => {
+            let names: Vec<String> = members.iter().map(Person::shown).collect();
+            format!("nobody has exactly that name; similar names: {}", names.join(", "))
+        };
+        /// A member named itself after `/msg` or `/ignore`.
+        Yourself "yourself" refused => "that is you";
+        /// The receiver ignores the sender. The message is dropped.
+        IgnoresYou "ignores_you" refused {
+            /// The receiver's name.
+            name: String,
+            /// Whether the name comes from the kernel.
+            verified: bool,
+        } => format!("{} ignores you, and did not get it", marked(name, *verified));
+        /// Too many bytes wait for the receiver. The message is dropped.
+        DoesNotRead "does_not_read" refused {
+            /// The receiver's name.
+            name: String,
+            /// Whether the name comes from the kernel.
+            verified: bool,
+        } => format!("{} is not reading, and did not get it", marked(name, *verified));
+        /// Answer to `/join`.
+        Entered "entered" {
+            /// The name of the room.
+            room: String,
+            /// Number of members in it, this one included.
+            members: usize,
+            /// The room's epoch: a room that begins anew has another one.
+            epoch: u64,
+        } => {
+            let _ = epoch;
+            format!("you are in {room} now ({members} here)")
+        };
+        /// The member is in that room already.
+        AlreadyThere "already_there" => "you are already in that room";
+        /// There are `max_rooms` rooms already.
+        TooManyRooms "too_many_rooms" refused {
+            /// `max_rooms`.
+            max: usize,
+        } => match max {
+            1 => "there is 1 room already; see /rooms".to_owned(),
+            _ => format!("there are {max} rooms already; see /rooms"),
+        };
+        /// chatd is near `memory`, so it refuses a new room, or a view that nobody in the room has.
+        NoMemory "no_memory" refused => "chatd has little memory left; try again later";
+        /// Answer to `/rooms`.
+        Rooms "rooms" {
+            /// Number of rooms.
+            count: usize,
+            /// The 100 fullest of them.
+            rooms: Vec<RoomCount>,
+        } => {
+            let noun = if *count == 1 { "room" } else { "rooms" };
+            listed(*count, noun, rooms.iter().map(|one| format!("{} ({})", one.room, one.members)).collect())
+        };
+        /// Answer to `/last`, if `history` is 0.
+        NoHistory "no_history" refused => "the history is turned off here";
+        /// Answer to `/view`.
+        Viewed "viewed" {
+            /// The view now.
+            view: View,
+        } => format!("lines are shown in {} now", view.name());
+        /// Answer to `/time`.
+        Timed "timed" {
+            /// Whether times are on.
+            times: bool,
+            /// The view: only `names` shows them.
+            view: View,
+        } => match (times, view) {
+            (false, _) => "times are not shown",
+            (true, View::Plain) => "times will be shown after /view names",
+            (true, _) => "times are shown",
+        };
+        /// Answer to `/ignore`.
+        Ignored "ignored" {
+            /// The name of the ignored member.
+            name: String,
+            /// Whether the name comes from the kernel.
+            verified: bool,
+        } => {
+            let name = marked(name, *verified);
+            format!("you do not hear {name} any more; /ignore {name} undoes it")
+        };
+        /// Answer to `/ignore` for a member that was ignored.
+        Heard "heard" {
+            /// The name of the member.
+            name: String,
+            /// Whether the name comes from the kernel.
+            verified: bool,
+        } => format!("you hear {} again", marked(name, *verified));
+        /// The member ignores as many others as it can.
+        IgnoresTooMany "ignores_too_many" refused {
+            /// The limit.
+            max: usize,
+        } => format!("you already ignore {max}, the most that you can; this one is not ignored");
+        /// A command for operators, and the member is none.
+        NotOperator "not_operator" refused => "you are not an operator of chatd";
+        /// An operator closes this connection.
+        Kicked "kicked" {
+            /// The reason; may be empty.
+            reason: String,
+        } => format!("closing: an operator sends you away{}", because(reason));
+        /// The member is muted. Nobody gets what it says.
+        Muted "muted" refused {
+            /// When that ends, in UTC (RFC 3339).
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            until: Option<String>,
+        } => {
+            let until = until_when(until.as_deref());
+            format!("an operator has muted you{until}: nobody gets what you say, and your name stays")
+        };
+        /// An operator tells everybody something.
+        Announcement "announcement" {
+            /// What.
+            announcement: String,
+        } => format!("to everybody: {announcement}");
+        /// chatd stops soon, and lets nobody in.
+        Draining "draining" {
+            /// In how many seconds.
+            seconds: u64,
+        } => format!("chatd stops in {}", show_duration(Duration::from_secs(*seconds)));
+        /// chatd does not stop after all.
+        NotDraining "not_draining" => "chatd does not stop";
+        /// An operator hears this room without being in it.
+        Watched "watched" => "an operator hears what is said here";
     }
 }
 
-impl Person {
-    /// Returns the member as it stands in a list.
-    pub fn of(who: &Who, is_lookalike: bool) -> Self {
-        Self { id: who.id, name: who.name.to_string(), verified: who.verified, is_lookalike }
+/// Makes a notice of a report.
+impl From<Report> for Notice {
+    fn from(report: Report) -> Self {
+        Self::Report(Box::new(report))
     }
-
-    fn shown(&self) -> String {
-        let name = marked(&self.name, self.verified);
-        if self.is_lookalike { format!("{name} (#{})", self.id) } else { name }
-    }
-}
-
-/// Returns the name with `+` before it if it comes from the kernel.
-fn marked(name: &str, verified: bool) -> String {
-    format!("{}{name}", if verified { "+" } else { "" })
-}
-
-/// Formats a list: `3 here: ann, bob, guest7`. If `count` is more than the names, `and 7 more` follows.
-fn listed(count: usize, noun: &str, names: Vec<String>) -> String {
-    let more = match count.saturating_sub(names.len()) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{count} {noun}: {}{more}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -370,8 +347,5 @@ mod tests {
         let too_long = |lines| Notice::TooLong { max: 16, lines }.to_string();
         assert_eq!(too_long(1), "line too long (over 16 bytes), nobody got it");
         assert_eq!(too_long(2), "2 lines too long (over 16 bytes), nobody got them");
-        let who = |count| listed(count, "here", vec!["ann".to_owned(), "bob".to_owned()]);
-        assert_eq!(who(2), "2 here: ann, bob");
-        assert_eq!(who(9), "2 here: ann, bob".replace('2', "9") + " and 7 more");
     }
 }

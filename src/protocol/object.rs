@@ -1,7 +1,8 @@
 //! The objects of the json view: one on each line, with the fields in the order of chatd-protocol(7).
 //!
 //! [`Object`] is their only definition: chatd writes them, chatc reads them. [`super::form`] calls this for members
-//! whose view is `json`. serde_json writes every string, so no text of a member can end one (RFC 8259, 7).
+//! whose view is `json`. serde_json writes every string that has anything but
+//! printable ASCII, a quote or a backslash, so no text of a member can end one (RFC 8259, 7).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -245,8 +246,7 @@ pub(super) fn said(said: &Said<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(before);
         write(&seq, out);
         out.extend_from_slice(&shared);
-        // With `raw`, the line may not be UTF-8.
-        write(&String::from_utf8_lossy(&said.text[start..end]), out);
+        write_text(&said.text[start..end], out);
         out.extend_from_slice(b"}\n");
         start = end + 1;
     }
@@ -276,6 +276,19 @@ pub(super) fn event(event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u6
 fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     // Numbers and text can always be written, and writing to memory does not fail.
     let _ = serde_json::to_writer(out, value);
+}
+
+/// Appends a line as a string. Most lines have nothing to escape, and are copied as they are.
+fn write_text(text: &[u8], out: &mut Vec<u8>) {
+    let is_escaped = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\') | (*byte > 0x7f);
+    // All bytes are looked at, many at a time.
+    if text.iter().fold(false, |has_escaped, byte| has_escaped | is_escaped(byte)) {
+        // With `raw`, the line may not be UTF-8.
+        return write(&String::from_utf8_lossy(text), out);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 /// Formats a time in UTC with milliseconds (RFC 3339).
@@ -314,6 +327,17 @@ mod tests {
         let mut again = Vec::new();
         objects.iter().for_each(|object| object.append(&mut again));
         assert_eq!(String::from_utf8(again).unwrap(), out);
+    }
+
+    #[test]
+    fn a_line_is_the_string_that_serde_json_writes() {
+        for byte in 0..=u8::MAX {
+            let line = [b'a', byte, b'z'];
+            let (mut out, mut expected) = (Vec::new(), Vec::new());
+            write_text(&line, &mut out);
+            write(&String::from_utf8_lossy(&line), &mut expected);
+            assert_eq!(out, expected, "{byte}");
+        }
     }
 
     #[test]

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
+use jiff::Timestamp;
 
+use super::archive::export::{self, Export, Format};
 use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, GONE, KEYS, Key, Loaded};
+use crate::rt;
 
 const ABOUT: &str = "A chat server for nc, telnet, chatc and scripts. Every line that somebody types goes to everybody \
                      else in the room.";
@@ -51,6 +54,18 @@ pub struct Cli {
     #[arg(long, conflicts_with = "check")]
     pub print_config: bool,
 
+    /// Print what the archive has of this room, and exit
+    #[arg(long, value_name = "ROOM", conflicts_with_all = ["check", "print_config"])]
+    pub export: Option<String>,
+
+    /// Print from this time on: a date, a time (2026-11-23T15:00:00Z), or 2h for two hours ago
+    #[arg(long, value_name = "TIME", requires = "export", value_parser = since)]
+    pub since: Option<Timestamp>,
+
+    /// Print as text or as JSON [default: text]
+    #[arg(long, value_name = "FORMAT", requires = "export", hide_possible_values = true)]
+    pub format: Option<Format>,
+
     /// The options for the keys of the configuration.
     #[command(flatten)]
     pub settings: Settings,
@@ -63,6 +78,8 @@ pub enum Task {
     Serve(Box<Loaded>),
     /// Write this text to standard output and end with [`Exit::Ok`](super::Exit::Ok).
     Print(String),
+    /// Print what the archive has of a room.
+    Export(Export),
 }
 
 impl Cli {
@@ -77,10 +94,31 @@ impl Cli {
             Task::Print(checked(&loaded))
         } else if self.print_config {
             Task::Print(config::print(&loaded))
+        } else if let Some(room) = &self.export {
+            Task::Export(self.export(room.clone(), &loaded)?)
         } else {
             Task::Serve(Box::new(loaded))
         })
     }
+
+    /// Returns whether it serves nobody.
+    pub fn only_prints(&self) -> bool {
+        self.check || self.print_config || self.export.is_some()
+    }
+
+    fn export(&self, room: String, loaded: &Loaded) -> Result<Export, ConfigError> {
+        let path = loaded.config.archive.path().ok_or_else(|| {
+            ConfigError::at("--export", "the archive is off; set archive to its folder, or give --archive")
+        })?;
+        let (path, format) = (path.to_owned(), self.format.unwrap_or_default());
+        Ok(Export { path, room, since: self.since, format })
+    }
+}
+
+/// Reads the value of `--since`.
+fn since(text: &str) -> Result<Timestamp, String> {
+    let help = "write a date (2026-11-23), a time (2026-11-23T15:00:00Z), or how long ago (2h, 7d)";
+    export::parse_since(text, rt::wall_clock()).ok_or_else(|| help.to_owned())
 }
 
 fn checked(loaded: &Loaded) -> String {
@@ -134,6 +172,7 @@ impl Args for Settings {
 fn option(key: &'static Key) -> Arg {
     let default = key.value(&Config::default());
     let default = default.trim_matches(['[', ']']).trim_matches('"');
+    let default = if default.is_empty() { "none" } else { default };
     let option = Arg::new(key.name)
         .long(key.option)
         .value_name(key.takes)

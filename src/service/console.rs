@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use super::Exit;
+use super::archive::export::Export;
 
 /// Writes an error to standard error. It is lost if that fails.
 pub fn complain(what: impl Display) {
@@ -22,5 +23,16 @@ pub fn print(text: &str) -> Exit {
             Exit::Failed
         }
         _ => Exit::Ok,
+    }
+}
+
+/// Prints what the archive has of a room. Returns [`Exit::Failed`] if that fails, except if the reader has closed the pipe.
+pub fn export(export: &Export) -> Exit {
+    match export.run(io::stdout().lock()) {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            complain(error);
+            Exit::Failed
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fmt;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::StreamExt;
@@ -12,18 +11,21 @@ use futures::channel::mpsc;
 use futures::future::{self, Either};
 
 use super::Exit;
-use super::bind_error::BindError;
 use super::cli::{Cli, Task};
 use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
 use super::descriptors;
-use super::doors::{self, Door};
+use super::doors;
+use super::failure::Failure;
 use super::handover::{self, Stored};
+use super::host::Operators;
 use super::logging::{self, Logging};
 use super::server::Server;
 use super::signals::{Early, Heard, Request};
+use super::stores::Stores;
 use super::systemd::{self, Message, Passed};
 use super::watchdog;
+use crate::net::login;
 use crate::rt::{self, JoinHandle};
 
 /// How often a changed status is sent to the service manager.
@@ -49,11 +51,12 @@ pub fn main() -> Exit {
         }
         error.exit()
     });
-    if cli.check || cli.print_config {
+    if cli.only_prints() {
         early.end();
     }
     match cli.task(&environment) {
         Ok(Task::Print(text)) => console::print(&text),
+        Ok(Task::Export(export)) => console::export(&export),
         Ok(Task::Serve(loaded)) => {
             // Before anything else opens descriptors.
             let passed = systemd::take_passed().map_err(Failure::Passed).map(Stored::take_from);
@@ -67,7 +70,7 @@ pub fn main() -> Exit {
 /// configuration stays in force. Otherwise tells waiting clients that nobody will serve them, and fails.
 fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit {
     console::complain(&error);
-    if cli.check || cli.print_config {
+    if cli.only_prints() {
         return error.exit();
     }
     let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
@@ -82,32 +85,6 @@ fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit 
 
 fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
-}
-
-/// Why the daemon could not serve.
-#[derive(Debug)]
-enum Failure {
-    Bind(BindError),
-    Passed(std::io::Error),
-    Signals(std::io::Error),
-    /// The configuration has a mistake, and nobody is connected.
-    Config(ConfigError),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(error) => error.fmt(f),
-            Self::Passed(error) => {
-                write!(
-                    f,
-                    "cannot take the sockets that LISTEN_FDS names: {error}; unset LISTEN_FDS, or start chatd with chatd.socket"
-                )
-            }
-            Self::Config(error) => error.fmt(f),
-            Self::Signals(error) => write!(f, "cannot wait for signals: {error}"),
-        }
-    }
 }
 
 /// Starts the log, and serves until told to stop.
@@ -162,7 +139,7 @@ async fn until_told_twice(
     // First the signals: from here on a TERM drains, however early it comes.
     let mut heard = Heard::listen(early).map_err(Failure::Signals)?;
     let at_once = Box::pin(heard.stop_at_once());
-    let served = Box::pin(Daemon::run(cli, loaded, passed, refused, logging, heard.requests));
+    let served = Box::pin(Daemon::run(cli, loaded, passed, refused, logging, heard));
     match future::select(served, at_once).await {
         Either::Left((served, _)) => served,
         Either::Right(_) => {
@@ -186,6 +163,8 @@ struct Daemon {
     refusal: Option<String>,
     /// Requests to handle before the next signal.
     waiting: VecDeque<Request>,
+    /// When an operator wants it to stop.
+    stop_at: Option<Instant>,
     watchdog: Option<JoinHandle<()>>,
 }
 
@@ -196,12 +175,18 @@ impl Daemon {
         (stored, passed): (Stored, Vec<Passed>),
         refused: Option<ConfigError>,
         logging: &Logging,
-        requests: Requests,
+        Heard { requests, requests_tx, .. }: Heard,
     ) -> Result<(), Failure> {
         // It may have to wait for the lock of a folder.
-        let (doors, loaded) = rt::blocking(move || (doors::open(&loaded, passed), loaded)).await;
+        let (doors, loaded, stores) = rt::blocking(move || {
+            let stores = Stores::open(&loaded.config, &environment);
+            (doors::open(&loaded, passed), loaded, stores)
+        })
+        .await;
         let doors = doors.map_err(Failure::Bind)?;
-        let server = start(doors, &loaded.config, stored).await;
+        let group = login::group_of(loaded.config.operators.clone()).await;
+        let operators = Operators { group, requests_tx };
+        let server = Server::begin(doors, &loaded.config, stores, stored, operators).await;
         let mut refusal = None;
         if let Some(error) = refused {
             if server.status().sessions == 0 {
@@ -211,7 +196,7 @@ impl Daemon {
             refusal = Some(format!("configuration refused: {error}"));
         }
         handover::keep_config(config::text(&loaded.config));
-        doors::announce(server.addresses());
+        doors::announce(&server.addresses());
         let mut daemon = Self {
             cli,
             config: loaded.config,
@@ -219,6 +204,7 @@ impl Daemon {
             told: String::new(),
             refusal,
             waiting: VecDeque::new(),
+            stop_at: None,
             watchdog: None,
         };
         daemon.told = daemon.status();
@@ -242,6 +228,8 @@ impl Daemon {
                 Some(Request::Reload) => self.reload(&mut requests, logging).await,
                 Some(Request::Status) => self.server.summary().iter().for_each(|line| log::info!("{line}")),
                 Some(Request::HandOver) => return self.hand_over().await,
+                Some(Request::Drain(after)) => self.stop_at = after.map(|after| rt::now() + after),
+                Some(Request::LogLevel(level)) => logging.set_level(level),
                 Some(Request::Stop) | None => return self.stop().await,
             }
         }
@@ -249,8 +237,10 @@ impl Daemon {
 
     /// Returns the status line for `systemctl status`.
     fn status(&self) -> String {
-        let status = self.server.status();
-        self.refusal.as_ref().map_or_else(|| status.to_string(), |refusal| format!("{status}; {refusal}"))
+        let archive = self.server.archive_state().and_then(|state| state.failing);
+        let archive = archive.map(|error| format!("cannot write to the archive: {error}"));
+        let parts = [Some(self.server.status().to_string()), archive, self.refusal.clone()];
+        parts.into_iter().flatten().collect::<Vec<String>>().join("; ")
     }
 
     /// Waits for the next request. Sends a changed status every [`STATUS_INTERVAL`] meanwhile.
@@ -258,11 +248,15 @@ impl Daemon {
         if let Some(request) = self.waiting.pop_front() {
             return Some(request);
         }
-        if !systemd::is_listening() {
-            return requests.next().await;
-        }
         loop {
-            let pause = Box::pin(rt::sleep(STATUS_INTERVAL));
+            let now = rt::now();
+            if self.stop_at.is_some_and(|at| at <= now) {
+                return Some(Request::Stop);
+            }
+            let interval = systemd::is_listening().then_some(STATUS_INTERVAL);
+            let left = self.stop_at.map(|at| at - now);
+            let Some(pause) = interval.into_iter().chain(left).min() else { return requests.next().await };
+            let pause = Box::pin(rt::sleep(pause));
             if let Either::Left((request, _)) = future::select(requests.next(), pause).await {
                 return request;
             }
@@ -380,20 +374,5 @@ impl Daemon {
         }
         self.server.stop(self.config.drain).await;
         log::info!("stopped");
-    }
-}
-
-/// Starts the server, and takes over what was stored. With a service manager, stores connections for the next process
-/// from then on; if that fails, logs it and serves all the same.
-async fn start(doors: Vec<Door>, config: &Config, stored: Stored) -> Server {
-    if !systemd::is_listening() {
-        return Server::start_at(doors, config);
-    }
-    match handover::take_over(stored).await {
-        Ok(taken) => Server::go_on(doors, config, taken),
-        Err(error) => {
-            log::error!("cannot store connections: {error}; a restart will disconnect everybody");
-            Server::start_at(doors, config)
-        }
     }
 }

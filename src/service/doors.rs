@@ -1,31 +1,48 @@
 //! The listeners: sockets that the service manager has passed, or else the addresses of the configuration; and what the
 //! log says about them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use super::bind_error::BindError;
-use super::config::{Config, Listen, Loaded, Origin};
+use super::config::{Config, Listen, Loaded, Origin, Serve};
 use super::systemd::{self, Message, Passed};
 use crate::chat::Arrival;
 use crate::net::address::{Address, LinkLocal};
-use crate::net::{Listener, listener};
+use crate::net::{Listener, http, listener};
 use crate::protocol::{Notice, Reason};
 
-/// A listener, and the view and room in which its clients begin.
-pub type Door = (Listener, Arrival);
+/// A listener, and what the configuration has for its address.
+#[derive(Debug)]
+pub struct Door {
+    /// The listening socket.
+    pub listener: Listener,
+    /// Its entry of `listen`; one with the defaults if the configuration has none.
+    pub listen: Listen,
+}
 
-/// Takes the sockets that were passed, if chatd can accept from any of them. Otherwise binds the addresses of `loaded`.
+/// The name of a passed socket (FileDescriptorName=) that serves metrics, whatever its address.
+pub const METRICS: &str = "metrics";
+
+/// Takes the sockets that were passed, if chatd can accept from any of them. Binds the addresses of `loaded` if none of
+/// them is for the chat.
 ///
 /// # Errors
 /// The first address that cannot be bound; then none is.
 pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
-    let inherited = inherit(passed);
-    if inherited.is_empty() {
-        return bind_all(&loaded.config);
+    let (metrics, passed): (Vec<_>, Vec<_>) = passed.into_iter().partition(|passed| passed.name == METRICS);
+    let (metrics, inherited) = (inherit(metrics), inherit(passed));
+    let is_own = inherited.is_empty();
+    let mut doors =
+        if is_own { bind_all(&loaded.config)? } else { inherited_doors(inherited, &loaded.config) };
+    doors.extend(metrics.into_iter().map(|listener| {
+        let listen = Listen { serve: Serve::Metrics, ..Listen::from(listener.address().clone()) };
+        Door { listener, listen }
+    }));
+    if !is_own {
+        tell_what_is_not_used(loaded, &doors);
     }
-    tell_what_is_not_used(loaded, &inherited);
-    Ok(inherited_doors(inherited, &loaded.config))
+    Ok(doors)
 }
 
 /// Binds all addresses of `config`.
@@ -34,7 +51,7 @@ pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError
 /// The first that cannot be bound; then none is.
 pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
     let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
-        Ok(listener) => Ok((listener, arrival(listen))),
+        Ok(listener) => Ok(Door { listener, listen: listen.clone() }),
         Err(error) => {
             let before = config.listen[..at].iter().map(|listen| &listen.address);
             Err(BindError::new(&listen.address, before, error))
@@ -43,23 +60,28 @@ pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
     config.listen.iter().enumerate().map(bind).collect()
 }
 
-/// Pairs passed listeners with the view and room that `config` has for the same address.
+/// Pairs passed listeners with what `config` has for the same address.
 pub fn inherited_doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
     let door = |listener: Listener| {
-        let arrival = arrival_at(&listener, config);
-        (listener, arrival)
+        let listen = listen_at(&listener, config).cloned();
+        let listen = listen.unwrap_or_else(|| Listen::from(listener.address().clone()));
+        Door { listener, listen }
     };
     listeners.into_iter().map(door).collect()
 }
 
 /// Returns the view and room that `config` has for the address of `socket`; the defaults if it has none.
 pub fn arrival_at(socket: impl AsFd, config: &Config) -> Arrival {
-    let listen = config.listen.iter().find(|listen| listen.address.is_of(&socket));
-    listen.map_or_else(Arrival::default, arrival)
+    listen_at(socket, config).map_or_else(Arrival::default, arrival)
+}
+
+/// Returns the entry that `config` has for the address of `socket`.
+fn listen_at(socket: impl AsFd, config: &Config) -> Option<&Listen> {
+    config.listen.iter().find(|listen| listen.address.is_of(&socket))
 }
 
 /// Returns the view and room in which clients of this address begin.
-fn arrival(listen: &Listen) -> Arrival {
+pub fn arrival(listen: &Listen) -> Arrival {
     Arrival { view: listen.view, room: listen.room.clone(), ..Arrival::default() }
 }
 
@@ -87,9 +109,9 @@ fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
 }
 
 /// Logs that `listen` is set but not used.
-fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
+fn tell_what_is_not_used(loaded: &Loaded, doors: &[Door]) {
     let origin = loaded.origin("listen");
-    let is_used = |listen: &Listen| inherited.iter().any(|listener| listen.address.is_of(listener));
+    let is_used = |listen: &Listen| doors.iter().any(|door| listen.address.is_of(&door.listener));
     if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
         log::warn!(
             "{}: \"listen\" is not used, because the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
@@ -99,9 +121,10 @@ fn tell_what_is_not_used(loaded: &Loaded, inherited: &[Listener]) {
 }
 
 /// Logs where chatd listens, and how to try it.
-pub fn announce(addresses: &[Address]) {
-    for address in addresses {
+pub fn announce(addresses: &[(Address, Serve)]) {
+    for (address, serve) in addresses {
         match address {
+            _ if *serve == Serve::Metrics => log::info!("metrics on {address}; try: {}", curl(address)),
             Address::Tcp(address) => {
                 let (ip, port) = (reachable(address.ip()), address.port());
                 log::info!("listening on {address}; try: nc {ip} {port}");
@@ -111,6 +134,20 @@ pub fn announce(addresses: &[Address]) {
             }
             Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
         }
+    }
+}
+
+/// Returns a command that shows the metrics at an address.
+fn curl(address: &Address) -> String {
+    let path = http::PATH;
+    match address {
+        Address::Tcp(address) => {
+            format!("curl http://{}{path}", SocketAddr::new(reachable(address.ip()), address.port()))
+        }
+        Address::LinkLocal(LinkLocal { ip, zone, port }) => {
+            format!("curl 'http://[{ip}%25{zone}]:{port}{path}'")
+        }
+        Address::Unix(file) => format!("curl --unix-socket {} http://localhost{path}", file.display()),
     }
 }
 

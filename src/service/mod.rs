@@ -3,6 +3,9 @@
 //! The command line, the configuration, the log and the exit codes; `src/bin/chatd.rs` calls it.
 //! It may use every floor below and is the only one that reads argv, the environment and files.
 
+pub mod archive;
+pub mod bans_file;
+mod bans_text;
 pub mod bind_error;
 pub mod cli;
 pub mod config;
@@ -11,12 +14,16 @@ pub mod daemon;
 mod descriptors;
 pub mod doors;
 pub mod exit;
+mod failure;
 pub mod handover;
+pub mod host;
 pub mod logging;
+pub mod metrics;
 pub mod server;
 mod settings;
 pub mod signals;
 pub mod status;
+pub mod stores;
 pub mod systemd;
 pub mod watchdog;
 

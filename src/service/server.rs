@@ -11,7 +11,8 @@
 //! 4. the broker sends what is pending, up to `drain`;
 //! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with
 //!    the last one;
-//! 6. the process exits with 0.
+//! 6. the archive writes what it has, for up to three seconds;
+//! 7. the process exits with 0.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,17 +23,22 @@ use futures::SinkExt;
 use futures::channel::mpsc;
 use futures::future::{self, Either};
 
+use super::archive::ArchiveState;
 use super::bind_error::BindError;
-use super::config::{Config, show_duration};
+use super::config::{Config, Serve, show_duration};
 use super::doors::{self, Door};
-use super::handover::{GoingOn, Handover, TakenOver};
-use super::settings::{limits, settings};
+use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver};
+use super::host::{Host, Operators};
+use super::metrics::Metrics;
+use super::settings::{Bound, limits, settings};
 use super::status::Status;
+use super::stores::{Stores, Storing};
+use super::systemd;
 use super::watchdog::Probe;
 use crate::chat::{Arrival, Broker, Hub, Input, Local, Now, Reading, SessionId, Traffic};
 use crate::net::connection::Connection;
 use crate::net::listener::Entrance;
-use crate::net::{Address, Net, Session};
+use crate::net::{Address, Net, Session, login};
 use crate::rt::{self, JoinHandle};
 
 /// How much longer than `drain` sessions get to notice that it is over.
@@ -43,12 +49,13 @@ const GRACE: Duration = Duration::from_millis(200);
 pub struct Server {
     net: Arc<Net>,
     traffic: Arc<Traffic>,
-    addresses: Vec<Address>,
+    bound: Vec<Bound>,
     accepting: Vec<JoinHandle<()>>,
     broker: JoinHandle<Hub>,
     alarms: JoinHandle<()>,
     /// The task that stores connections for the next process; `None` without a descriptor store.
     keeper: Option<JoinHandle<()>>,
+    storing: Storing,
     inputs_tx: mpsc::UnboundedSender<Input>,
 }
 
@@ -58,22 +65,70 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on; then none is.
     pub fn start(config: &Config) -> Result<Self, BindError> {
-        Ok(Self::start_at(doors::bind_all(config)?, config))
+        let doors = doors::bind_all(config)?;
+        Ok(Self::start_at(doors, config, Stores::open(config, &|_| None), None))
+    }
+
+    /// Accepts on these listeners, and takes over what another process has stored. With a service manager, stores
+    /// connections for the next process from then on; if that fails, logs it and serves all the same.
+    pub async fn begin(
+        doors: Vec<Door>,
+        config: &Config,
+        stores: Stores,
+        stored: Stored,
+        operators: Operators,
+    ) -> Self {
+        let operators = Some(operators);
+        if !systemd::is_listening() {
+            return Self::start_at(doors, config, stores, operators);
+        }
+        match handover::take_over(stored).await {
+            Ok(taken) => Self::go_on(doors, config, stores, taken, operators),
+            Err(error) => {
+                log::error!("cannot store connections: {error}; a restart will disconnect everybody");
+                Self::start_at(doors, config, stores, operators)
+            }
+        }
     }
 
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
-    pub fn start_at(doors: Vec<Door>, config: &Config) -> Self {
-        let hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
-        Self::start_with(doors, Net::new(settings(config)), hub)
+    pub fn start_at(doors: Vec<Door>, config: &Config, stores: Stores, operators: Option<Operators>) -> Self {
+        let mut hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
+        let net = Net::new(settings(config, &bound(&doors)));
+        let storing = stores.begin(&mut hub, &net);
+        forget_muted_guests(&net);
+        let survived = Survived::default().or_begun(rt::wall_clock());
+        administer(&mut hub, &net, &storing, survived, operators);
+        Self::start_with(doors, net, hub, storing, survived)
     }
 
     /// Accepts on these listeners, and goes on with the sessions of another process. Stores all connections for the
     /// next process from then on.
-    pub fn go_on(doors: Vec<Door>, config: &Config, taken: TakenOver) -> Self {
+    pub fn go_on(
+        doors: Vec<Door>,
+        config: &Config,
+        stores: Stores,
+        taken: TakenOver,
+        operators: Option<Operators>,
+    ) -> Self {
         let now = Now { instant: rt::now(), wall: rt::wall_clock() };
-        let GoingOn { mut hub, last, sessions, keeper, table } = taken.go_on(limits(config), now);
+        let GoingOn { mut hub, last, sessions, keeper, table, survived } = taken.go_on(limits(config), now);
+        let survived = survived.or_begun(now.wall);
+        // First of all: what the hub records of a session has its address in it.
+        sessions.iter().for_each(|(connection, reading)| restore_client(connection, reading));
+        let net = Net::new(settings(config, &bound(&doors)));
+        net.sessions.go_on_after(last);
+        // The notes are of the rooms as they are then.
+        let storing = stores.begin(&mut hub, &net);
+        if sessions.is_empty() {
+            forget_muted_guests(&net);
+        }
+        administer(&mut hub, &net, &storing, survived, operators);
         match table.notes() {
-            Ok(notes) => hub.record(Box::new(notes)),
+            Ok(mut notes) => {
+                survived.write(&mut notes);
+                hub.record(Box::new(notes));
+            }
             Err(error) => {
                 log::warn!("cannot record sessions: {error}; after a crash everybody would be a guest")
             }
@@ -81,11 +136,12 @@ impl Server {
         let waiting: HashSet<SessionId> =
             sessions.iter().map(|(connection, _)| connection.id()).filter(|id| hub.has_input(*id)).collect();
         let known: HashSet<SessionId> = hub.sessions().collect();
-        let net = Net::new(settings(config));
-        net.sessions.go_on_after(last);
+        for (connection, _) in &sessions {
+            hub.login_of(connection.id()).inspect(|login| connection.set_login(login));
+        }
         let (keeping_tx, keeping_rx) = mpsc::unbounded();
         net.keeping.begin(keeping_tx, table);
-        let mut server = Self::start_with(doors, net, hub);
+        let mut server = Self::start_with(doors, net, hub, storing, survived);
         server.keeper = Some(rt::spawn(keeper.run(keeping_rx)));
         for (connection, reading) in sessions {
             let id = connection.id();
@@ -105,19 +161,24 @@ impl Server {
         is_waiting: bool,
     ) {
         self.net.sessions.begin(&connection);
+        self.net.examine(&connection);
         let (net, traffic) = (Arc::clone(&self.net), Arc::clone(&self.traffic));
         let session = Session::new(net, traffic, connection, self.inputs_tx.clone());
         let is_waiting = is_waiting || arrival.is_some();
         rt::spawn_session(session.resume(reading, is_waiting).run(arrival));
     }
 
-    fn start_with(doors: Vec<Door>, net: Arc<Net>, hub: Hub) -> Self {
-        let addresses = doors.iter().map(|(listener, _)| listener.address().clone()).collect();
+    fn start_with(doors: Vec<Door>, net: Arc<Net>, hub: Hub, storing: Storing, survived: Survived) -> Self {
+        let bound = bound(&doors);
         let traffic = Arc::clone(hub.traffic());
         let (broker, inputs_tx) = Broker::new(hub);
-        let accept = |(listener, arrival): Door| {
+        let page =
+            Metrics::new(Arc::clone(&net), Arc::clone(&traffic), survived, storing.archive()).into_page();
+        let accept = |Door { listener, listen }: Door| {
             let (traffic, inputs_tx) = (Arc::clone(&traffic), inputs_tx.clone());
-            let entrance = Entrance { traffic, inputs_tx, arrival: Arc::new(arrival) };
+            let arrival = Arc::new(doors::arrival(&listen));
+            let page = (listen.serve == Serve::Metrics).then(|| Arc::clone(&page));
+            let entrance = Entrance { traffic, inputs_tx, arrival, page };
             rt::spawn(listener.run(Arc::clone(&net), entrance))
         };
         let accepting = doors.into_iter().map(accept).collect();
@@ -126,7 +187,12 @@ impl Server {
             async move { net.alarms.run().await }
         });
         let broker = rt::spawn(broker.run());
-        Self { net, traffic, addresses, accepting, broker, alarms, keeper: None, inputs_tx }
+        Self { net, traffic, bound, accepting, broker, alarms, keeper: None, storing, inputs_tx }
+    }
+
+    /// Returns what all sessions share: the way to bans and mutes.
+    pub fn net(&self) -> &Arc<Net> {
+        &self.net
     }
 
     /// Returns a probe that tells whether the broker works. The server does not stop before you drop the probe.
@@ -134,9 +200,14 @@ impl Server {
         Probe::new(self.inputs_tx.clone())
     }
 
-    /// Returns the addresses that it listens on, with the real ports.
-    pub fn addresses(&self) -> &[Address] {
-        &self.addresses
+    /// Makes the members of this group operators from now on. Without such a group, only root is one.
+    pub async fn set_operators(&mut self, group: &str) {
+        self.net.set_operators(login::group_of(group.to_owned()).await);
+    }
+
+    /// Returns the addresses that it listens on, with the real ports, and what it serves there.
+    pub fn addresses(&self) -> Vec<(Address, Serve)> {
+        self.bound.iter().map(|bound| (bound.real.clone(), bound.serve)).collect()
     }
 
     /// Returns whether this process stores its connections for the next one. The service manager may still have no
@@ -147,7 +218,9 @@ impl Server {
 
     /// Puts the settings of `config` in force that can change while it runs. The others stay as they were.
     pub async fn reload(&mut self, config: &Config) {
-        self.net.set_settings(settings(config));
+        self.net.set_settings(settings(config, &self.bound));
+        self.net.registry.reread();
+        self.set_operators(&config.operators).await;
         // It fails when the broker has ended: then there is nothing to be limited.
         let _ = self.inputs_tx.send(Input::Limits(limits(config))).await;
     }
@@ -162,11 +235,16 @@ impl Server {
         }
     }
 
+    /// Returns how the archive is doing; `None` if it is off.
+    pub fn archive_state(&self) -> Option<ArchiveState> {
+        self.storing.archive().map(|queue| queue.state())
+    }
+
     /// Returns the status and the counters since the start, in a few lines.
     pub fn summary(&self) -> Vec<String> {
         let counters = &self.net.counters;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        vec![
+        let mut lines = vec![
             format!("status: {}", self.status()),
             format!(
                 "connections: {} accepted, {} refused",
@@ -184,12 +262,14 @@ impl Server {
                 count(&counters.too_long),
                 self.traffic.skipped.load(Ordering::Relaxed)
             ),
-        ]
+        ];
+        lines.extend(self.archive_state().map(|state| state.to_string()));
+        lines
     }
 
     /// Freezes all sessions where they are, for the next process to go on with. Waits for no reader; loses nothing.
     pub async fn hand_over(self) -> Handover {
-        let Self { net, accepting, broker, alarms, keeper, mut inputs_tx, .. } = self;
+        let Self { net, accepting, broker, alarms, keeper, storing, mut inputs_tx, .. } = self;
         for task in accepting {
             task.cancel().await;
         }
@@ -203,13 +283,14 @@ impl Server {
             keeper.await;
         }
         alarms.cancel().await;
+        storing.stop(&net).await;
         Handover { last: net.sessions.last(), hub: hub.into_snapshot().0 }
     }
 
     /// Stops in the order that the head of this file gives. Takes at most `drain` and 0.2 s. What a reader has not
     /// taken by then is lost, and the log has the number of such connections.
     pub async fn stop(self, drain: Duration) {
-        let Self { net, accepting, broker, alarms, mut inputs_tx, .. } = self;
+        let Self { net, accepting, broker, alarms, storing, mut inputs_tx, .. } = self;
         for task in accepting {
             task.cancel().await;
         }
@@ -223,5 +304,47 @@ impl Server {
             log::warn!("closed {count} connections that had not read everything within drain ({drain})");
         }
         alarms.cancel().await;
+        storing.stop(&net).await;
     }
+}
+
+/// Has the hub ask the daemon who is an operator and who is muted, before any session goes on.
+fn administer(
+    hub: &mut Hub,
+    net: &Arc<Net>,
+    storing: &Storing,
+    survived: Survived,
+    operators: Option<Operators>,
+) {
+    if let Some(Operators { group, requests_tx }) = operators {
+        net.set_operators(group);
+        hub.administer(Box::new(Host::new(Arc::clone(net), requests_tx, survived, storing.archive())));
+    }
+}
+
+/// Lifts the mutes of guests: others will have their numbers.
+fn forget_muted_guests(net: &Net) {
+    let guests = net.mutes().into_iter().map(|mute| mute.whom).filter(|whom| whom.name.is_guest());
+    guests.for_each(|whom| {
+        net.unmute(&whom);
+    });
+}
+
+/// Restores what a proxy has said of a client.
+fn restore_client(connection: &Connection, reading: &Reading) {
+    match (reading.client, &reading.header) {
+        (Some(client), _) => connection.restore_client(client),
+        (None, Some(_)) => connection.await_client(),
+        (None, None) => {}
+    }
+}
+
+/// Returns the addresses of the listeners.
+fn bound(doors: &[Door]) -> Vec<Bound> {
+    let bound = |door: &Door| Bound {
+        real: door.listener.address().clone(),
+        configured: door.listen.address.clone(),
+        serve: door.listen.serve,
+    };
+    doors.iter().map(bound).collect()
 }

@@ -1,9 +1,11 @@
 //! The settings of the floors below, from the configuration.
 
-use super::config::Config;
+use super::config::{Config, Listen, Networks, Serve};
 use crate::chat::Limits;
-use crate::net::Settings;
+use crate::net::access::{Access, AccessList, Gate};
+use crate::net::networks::NetworkMap;
 use crate::net::settings::Rate;
+use crate::net::{Address, Settings};
 use crate::protocol::Rules;
 
 /// Returns the limits of the hub.
@@ -24,8 +26,40 @@ fn rate(config: &Config) -> Option<Rate> {
     (per_second > 0).then_some(Rate { per_second, burst })
 }
 
+/// A listener: its real address, and the one that its entry of `listen` has.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The address of the socket, with the real port.
+    pub real: Address,
+    /// The address as it is configured.
+    pub configured: Address,
+    /// What it serves.
+    pub serve: Serve,
+}
+
+/// Returns who may connect, in general and to each listener.
+fn access(config: &Config, bound: &[Bound]) -> Access {
+    let gate = |bound: &Bound| {
+        let listen = config.listen.iter().find(|listen| listen.address == bound.configured);
+        let mut proxies = NetworkMap::default();
+        for proxy in listen.and_then(|listen| listen.proxy.as_ref()).into_iter().flat_map(|list| &list.0) {
+            proxies.insert(*proxy, ());
+        }
+        Gate { address: bound.real.clone(), list: listen.and_then(own_list), proxies }
+    };
+    let gates = bound.iter().filter(|bound| bound.real.is_tcp()).map(gate).collect();
+    Access { general: AccessList::new(&config.allow.0, &config.deny.0), gates }
+}
+
+/// Returns the lists that a listener has in place of those for all.
+fn own_list(listen: &Listen) -> Option<AccessList> {
+    let own = |list: &Option<Networks>| list.as_ref().map_or(Vec::new(), |list| list.0.clone());
+    (listen.allow.is_some() || listen.deny.is_some())
+        .then(|| AccessList::new(&own(&listen.allow), &own(&listen.deny)))
+}
+
 /// Returns the settings of sessions and listeners.
-pub fn settings(config: &Config) -> Settings {
+pub fn settings(config: &Config, bound: &[Bound]) -> Settings {
     let mut greeting = config.greeting.clone().into_bytes();
     if !greeting.is_empty() {
         greeting.push(b'\n');
@@ -39,6 +73,7 @@ pub fn settings(config: &Config) -> Settings {
         idle_timeout: config.idle_timeout,
         drain: config.drain,
         send_buffer: config.send_buffer.bytes(),
+        access: access(config, bound),
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
         ipv6_prefix: config.ipv6_prefix,

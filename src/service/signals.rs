@@ -6,9 +6,11 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::channel::{mpsc, oneshot};
 use futures::{StreamExt, future};
+use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook_async_std::Signals;
@@ -16,7 +18,7 @@ use signal_hook_async_std::Signals;
 use super::Exit;
 use crate::rt;
 
-/// The request of a signal.
+/// What is asked of the daemon, by a signal or by an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// TERM, INT: drain and exit; the second time, exit now.
@@ -27,6 +29,10 @@ pub enum Request {
     Status,
     /// USR2: exit, and let the next process go on with everybody.
     HandOver,
+    /// `/drain`: stop after this time; `None` for no longer.
+    Drain(Option<Duration>),
+    /// `/log`: log from this level on.
+    LogLevel(LevelFilter),
 }
 
 /// What signals do before [`Heard::listen`]: TERM, INT and USR2 make chatd exit with 0, because it has nothing to
@@ -67,6 +73,8 @@ impl Early {
 pub struct Heard {
     /// Their requests, in order.
     pub requests: mpsc::UnboundedReceiver<Request>,
+    /// For requests of operators.
+    pub requests_tx: mpsc::UnboundedSender<Request>,
     at_once: oneshot::Receiver<()>,
 }
 
@@ -86,8 +94,8 @@ impl Heard {
         early.is_on.store(false, Ordering::Relaxed);
         let (requests_tx, requests) = mpsc::unbounded();
         let (at_once_tx, at_once) = oneshot::channel();
-        rt::spawn(pass_on(signals, requests_tx, at_once_tx));
-        Ok(Self { requests, at_once })
+        rt::spawn(pass_on(signals, requests_tx.clone(), at_once_tx));
+        Ok(Self { requests, requests_tx, at_once })
     }
 
     /// Returns a future that completes at the second signal to stop. Call it once.

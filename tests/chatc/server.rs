@@ -53,9 +53,7 @@ impl Fake {
         let patience = Timespec::try_from(PATIENCE).unwrap();
         let count = poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&patience)).unwrap();
         assert_eq!(count, 1, "nobody connects");
-        let (stream, _) = self.listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Guest { stream }
+        Guest::new(self.listener.accept().unwrap().0)
     }
 }
 
@@ -65,6 +63,13 @@ pub struct Guest {
 }
 
 impl Guest {
+    /// Who has connected to a socket of any kind.
+    pub fn new(socket: impl Into<OwnedFd>) -> Self {
+        let stream = TcpStream::from(socket.into());
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream }
+    }
+
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
@@ -116,15 +121,20 @@ impl Guest {
         }
     }
 
-    /// Sends a token back.
+    /// Sends a token back, to a guest.
     pub fn synced(&mut self, token: &str) {
-        self.say(Self::answer(token));
+        self.synced_as(token, false);
+    }
+
+    /// Sends a token back; `verified` is whether the name comes from the kernel.
+    pub fn synced_as(&mut self, token: &str, verified: bool) {
+        self.say(Self::answer(token, verified));
     }
 
     /// What sends a token back.
-    pub fn answer(token: &str) -> String {
+    pub fn answer(token: &str, verified: bool) -> String {
         format!(
-            "{{\"type\":\"synced\",\"token\":\"{token}\",\"id\":7,\"name\":\"guest7\",\"verified\":false,\
+            "{{\"type\":\"synced\",\"token\":\"{token}\",\"id\":7,\"name\":\"guest7\",\"verified\":{verified},\
              \"room\":\"main\",\"epoch\":1,\"seq\":0}}\n"
         )
     }

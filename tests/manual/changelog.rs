@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use chatd::client::{Exit as ClientExit, cli::Cli};
-use chatd::protocol::command::COMMANDS;
+use chatd::ctl;
+use chatd::protocol::syntax::COMMANDS;
 use chatd::service::Exit;
 use chatd::service::config::KEYS;
 use clap::CommandFactory;
@@ -44,6 +45,14 @@ fn every_option_of_chatc_is_in_the_changelog() {
 }
 
 #[test]
+fn every_task_and_option_of_chatctl_is_in_the_changelog() {
+    let command = ctl::cli::Cli::command();
+    expect(command.get_subcommands().map(|task| task.get_name().to_owned()));
+    let options = command.get_subcommands().flat_map(clap::Command::get_opts).chain(command.get_opts());
+    expect(options.filter_map(|option| Some(format!("--{}", option.get_long()?))));
+}
+
+#[test]
 fn every_command_is_in_the_changelog() {
     expect(COMMANDS.iter().map(|command| format!("/{}", command.name)));
 }
@@ -63,4 +72,9 @@ fn every_exit_code_is_in_the_changelog() {
         let codes = format!("`{ok}`, `{failed}`, `{usage}` and `{last}`");
         assert!(text.contains(&codes), "not in CHANGELOG.md: {codes}");
     }
+    use ctl::Exit::{NoDaemon, NotOperator, Ok, Refused, Usage};
+    let [ok, refused, usage, nobody, not_one] =
+        [Ok, Refused, Usage, NoDaemon, NotOperator].map(|exit| exit.code());
+    let codes = format!("`{ok}`, `{refused}`, `{usage}`, `{nobody}` and `{not_one}`");
+    assert!(text.contains(&codes), "not in CHANGELOG.md: {codes}");
 }

@@ -3,7 +3,7 @@
 // What `packaging/build-deb` runs.
 #[allow(dead_code)]
 #[path = "../../packaging/completions.rs"]
-mod source;
+pub mod source;
 
 use std::process::Command;
 

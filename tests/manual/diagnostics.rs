@@ -12,8 +12,8 @@ const LOGGED: [&str; 2] = ["log::warn!(", "log::error!("];
 /// Messages that are made elsewhere, and logged as `{failure}` or `{warning}`: the file and how they begin.
 const ELSEWHERE: [(&str, &str); 6] = [
     ("src/service/bind_error.rs", "cannot listen on "),
-    ("src/service/daemon.rs", "cannot take the sockets"),
-    ("src/service/daemon.rs", "cannot wait for signals"),
+    ("src/service/failure.rs", "cannot take the sockets"),
+    ("src/service/failure.rs", "cannot wait for signals"),
     ("src/service/logging/backend.rs", "cannot start the thread of the log"),
     ("src/service/logging/queue.rs", "log lines lost: "),
     ("src/service/config/load.rs", "chatd ignores this key"),

@@ -6,7 +6,14 @@ use std::process::Command;
 
 use super::{read, root};
 
-const PAGES: [&str; 4] = ["man/chatc.1", "man/chatd.8", "man/chatd.toml.5", "man/chatd-protocol.7"];
+const PAGES: [&str; 6] = [
+    "man/chatc.1",
+    "man/chatctl.1",
+    "man/chatd.8",
+    "man/chatd.toml.5",
+    "man/chatd-metrics.7",
+    "man/chatd-protocol.7",
+];
 
 /// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
 const OTHERS: [&str; 16] = [

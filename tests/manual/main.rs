@@ -12,10 +12,13 @@ mod companion;
 mod completions;
 mod diagnostics;
 mod form;
+mod metrics;
+mod operators;
 mod package;
 mod prose;
 mod protocol;
 mod readme;
+mod reports;
 // Other tests need more of it.
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
@@ -90,7 +93,7 @@ fn every_option_is_in_the_manual_and_every_option_of_the_manual_exists() {
     let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
     let of_help = long_options(&help, "--", |line| line.trim_start().starts_with('-'));
     let of_manual = long_options(&read("man/chatd.8"), "Fl Fl ", |line| line.starts_with(".It "));
-    assert!(of_help.len() == KEYS.len() + 5, "{of_help:?}");
+    assert!(of_help.len() == KEYS.len() + 8, "{of_help:?}");
     assert_eq!(of_help, of_manual);
 }
 
@@ -319,7 +322,7 @@ fn the_shutdown_is_told_in_the_same_words_everywhere() {
     let manual = read("man/chatd.8");
     let items = section(section(&manual, ".Ss Shutdown", ".Ss "), ".Bl -enum", ".El");
     let of_manual: Vec<_> = items.split(".It\n").skip(1).map(words).collect();
-    assert_eq!(of_manual.len(), 6);
+    assert_eq!(of_manual.len(), 7);
     for file in ["src/lib.rs", "src/service/server.rs"] {
         let code = read(file);
         let head: String =

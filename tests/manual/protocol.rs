@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use chatd::protocol::command::{COMMANDS, Spec};
-use chatd::protocol::notice::CODES;
 use chatd::protocol::object::History;
+use chatd::protocol::syntax::{COMMANDS, Spec};
 use chatd::protocol::{
     DEFAULT_MAX_LINE, Event, Foreign, Form, Key, Kind, Name, NameError, Notice, Object, Person, Reason,
-    RoomCount, SHOWN_GROWTH, Said, Scene, View, Who,
+    Report, RoomCount, SHOWN_GROWTH, Said, Scene, View, Who,
 };
 
 use super::support::{Caller, TestServer};
@@ -32,6 +31,8 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("closing", Notice::Closing { reason: Reason::Stopping }),
         ("closing", Notice::Closing { reason: Reason::Lost }),
         ("crashed", Notice::Crashed),
+        ("archived", Notice::Archived { days: Some(30) }),
+        ("archived", Notice::Archived { days: None }),
         ("usage", Notice::Usage { command: msg.clone() }),
         ("unknown_command", Notice::UnknownCommand { nearest: Some(msg) }),
         ("unknown_command", Notice::UnknownCommand { nearest: None }),
@@ -87,6 +88,7 @@ fn notices() -> Vec<(&'static str, Notice)> {
         NameError::Reserved,
     ];
     notices.extend(reasons.map(|reason| ("bad_name", Notice::BadName { reason })));
+    notices.extend(super::reports::notices());
     notices.extend(Foreign::all().map(|protocol| ("foreign", Notice::Foreign { protocol })));
     notices
 }
@@ -131,11 +133,11 @@ fn every_sentence_of_chatd_is_in_the_manual_word_for_word() {
 #[test]
 fn every_code_is_in_the_manual_with_its_fields_and_is_what_goes_out() {
     let page = displays(&read("man/chatd-protocol.7"));
-    let table = page.iter().find_map(|text| text.strip_prefix("code              fields\n")).unwrap();
-    let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let tables = page.iter().filter_map(|text| text.strip_prefix("code              fields\n"));
+    let rows = tables.flat_map(str::lines).map(|row| row.split_whitespace().collect::<Vec<_>>());
     let rows: BTreeMap<&str, Vec<&str>> = rows.map(|row| (row[0], row[1..].to_vec())).collect();
     let of_source: BTreeMap<&str, Vec<&str>> =
-        CODES.iter().map(|(code, fields)| (*code, fields.to_vec())).collect();
+        codes().map(|(code, fields)| (*code, fields.to_vec())).collect();
     let greeting = Notice::Greeting { greeting: "hello".to_owned() };
     let help = Notice::Help { command: "/who".to_owned(), about: "who is here".to_owned() };
     let named = Notice::Named { name: "ann".to_owned(), key: Some(Key(7)) };
@@ -157,7 +159,7 @@ fn every_code_is_in_the_manual_with_its_fields_and_is_what_goes_out() {
     assert!(of_source.keys().eq(rows.keys()), "{:?} {:?}", of_source.keys(), rows.keys());
     let schema: serde_json::Value = serde_json::from_str(&read("packaging/json-view.schema.json")).unwrap();
     let schema = &schema["$defs"]["notice"];
-    let codes: Vec<_> = CODES.iter().map(|(code, _)| serde_json::Value::from(*code)).collect();
+    let codes: Vec<_> = codes().map(|(code, _)| serde_json::Value::from(*code)).collect();
     assert_eq!(schema["properties"]["code"]["enum"], serde_json::Value::from(codes), "in the schema");
     for (code, fields) in &seen {
         let rules = schema["allOf"].as_array().unwrap().iter();
@@ -174,10 +176,14 @@ fn every_code_is_in_the_manual_with_its_fields_and_is_what_goes_out() {
 #[test]
 fn every_command_is_in_the_manual_as_it_is_typed() {
     let page = read("man/chatd-protocol.7");
-    let commands = section(&page, ".Ss Commands", ".Ss ");
-    let listed: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
-    let known = COMMANDS.iter().map(Spec::to_string).chain(["//TEXT".to_owned()]);
-    assert_eq!(listed, known.collect::<Vec<_>>());
+    for (start, is_control, more) in
+        [(".Ss Commands", false, Some("//TEXT")), (".Ss Commands of operators", true, None)]
+    {
+        let commands = section(&page, start, ".Ss ");
+        let listed: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix(".It Ic ")).collect();
+        let known = COMMANDS.iter().filter(|spec| spec.is_control == is_control).map(Spec::to_string);
+        assert_eq!(listed, known.chain(more.map(str::to_owned)).collect::<Vec<_>>());
+    }
 }
 
 /// The bytes of a text in the notation of C: `\n`, `\r`, `\033`, `\xff`.
@@ -296,4 +302,9 @@ fn every_line_of_json_fits_the_schema_and_has_the_fields_of_the_manual() {
     ] {
         assert!(!validator.is_valid(&wrong), "{wrong}");
     }
+}
+
+/// Every code with its fields: of notices to everybody, and of those to operators.
+fn codes() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str])> {
+    Notice::CODES.iter().chain(Report::CODES)
 }

@@ -31,8 +31,6 @@ fn the_first_five_minutes_are_as_the_readme_has_them() {
     let with = |start: &str| displays.iter().find(|text| text.starts_with(start)).unwrap();
     let server = TestServer::start();
     let (mut ann, mut ben) = (server.join(), server.join());
-    // Others, who listen.
-    let _others = (server.join(), server.join());
     play(with("/nick ann"), &mut ann, &mut ben);
     play(with("/join ops"), &mut ann, &mut ben);
 }

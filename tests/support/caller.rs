@@ -32,6 +32,15 @@ impl Caller {
         Self::on(stream)
     }
 
+    /// Somebody with this address of IPv4.
+    pub fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let socket =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        Self::on(socket.into())
+    }
+
     /// Somebody whose kernel keeps only a few KiB of what is not read.
     pub fn connect_with_little_space(address: SocketAddr) -> Self {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

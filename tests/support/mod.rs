@@ -39,7 +39,7 @@ impl TestServer {
             Config { listen: vec!["127.0.0.1:0".parse::<Address>().unwrap().into()], ..Config::default() };
         change(&mut config);
         let server = rt::run(2, async move { Server::start(&config) }).unwrap();
-        let Address::Tcp(address) = server.addresses()[0] else { panic!("the first address is no TCP") };
+        let (Address::Tcp(address), _) = server.addresses()[0] else { panic!("the first address is no TCP") };
         Self { server, address }
     }
 

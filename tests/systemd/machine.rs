@@ -13,8 +13,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// How long anything may take before the check fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a Debian has beyond its essential packages, here: the manual is for systemd-analyze verify.
-const INCLUDED: &str = "--include=systemd,systemd-sysv,dbus,rsyslog,man-db";
+/// What a Debian has beyond its essential packages, here: the manual is for systemd-analyze verify, nc for the test of the
+/// package.
+const INCLUDED: &str = "--include=systemd,systemd-sysv,dbus,rsyslog,man-db,netcat-openbsd";
 
 /// Most lines of what a command says that are shown.
 const SHOWN_LINES: usize = 40;
@@ -253,7 +254,9 @@ fn is_inside(pid: u32, leader: u32) -> bool {
 /// The root file system of a release, fresh; made once, and kept as an archive in the folder for build output.
 fn unpack(release: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("machines");
-    let (archive, root) = (folder.join(format!("{release}.tar")), folder.join(release));
+    // Another one for other packages.
+    let archive = folder.join(format!("{release}-{:08x}.tar", crc32fast::hash(INCLUDED.as_bytes())));
+    let root = folder.join(release);
     fs::create_dir_all(&folder).unwrap();
     let _ = fs::remove_dir_all(&root);
     if !archive.exists() {

@@ -17,6 +17,8 @@ mod caller;
 mod crowds;
 mod handover;
 mod machine;
+mod metrics;
+mod operators;
 #[allow(dead_code)]
 #[path = "../support/oracle/mod.rs"]
 mod oracle;
@@ -54,6 +56,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("stop closes the port, a connection starts it", service::socket_activation),
     ("an address in its file is not used, and it says so", service::an_address_in_the_file_is_not_used),
     ("the address is changed in the socket unit", service::the_address_is_changed_in_the_socket_unit),
+    ("metrics are served when their socket is enabled", metrics::served_when_their_socket_is_enabled),
     ("a broken file ends with 78, says where, and does not loop", service::a_broken_file_does_not_loop),
     ("an unknown descriptor in the store is closed and named", service::an_unknown_descriptor_in_the_store),
     ("names, rooms and views outlive a restart", handover::all_is_as_it_was_after_a_restart),
@@ -75,12 +78,17 @@ const CHECKS: &[(&str, Check)] = &[
     ("a crowd stays when it is killed again while it starts", crowds::kills_while_it_starts),
     ("two crowds stay through a restart, and systemd keeps few descriptors for it", crowds::two_crowds),
     ("a crowd talks through an upgrade and a downgrade", crowds::upgrade_and_downgrade),
+    ("bans outlive restarts, crashes and stops", trouble::bans_outlive_restarts_crashes_and_stops),
     ("a mistake in the file closes nobody", trouble::a_mistake_in_the_file_closes_nobody),
     ("what somebody has said who is gone is heard", trouble::what_somebody_has_said_who_is_gone_is_heard),
     ("crowds that leave keep nobody from being kept", trouble::crowds_that_leave_keep_nobody_from_being_kept),
     ("whatever is in the store at a restart, it starts", handover::whatever_is_in_the_store_at_a_restart),
     ("whatever is in the store after a crash, it starts", handover::whatever_is_in_the_store_after_a_crash),
     ("without room in the store a restart drains", handover::without_a_store_a_restart_drains),
+    ("members of the group are operators", operators::members_of_the_group_are_operators),
+    ("bans and mutes outlive restarts and stops", operators::bans_and_mutes_outlive_restarts_and_stops),
+    ("a drain ends the service and its sockets", operators::a_drain_ends_the_service_and_its_sockets),
+    ("the test of the package passes", operators::the_test_of_the_package_passes),
     ("stop closes everybody and keeps nothing", handover::stop_closes_everybody),
     ("an upgrade and a downgrade refuse nobody", package::upgrade_and_downgrade),
     ("what was disabled stays disabled", package::what_was_disabled_stays_disabled),

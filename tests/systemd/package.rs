@@ -31,13 +31,17 @@ impl Packages {
 
 /// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
 /// cargo-deb adds and compresses.
-const FILES: [&str; 29] = [
+const FILES: [&str; 39] = [
     CONFFILE,
     "/usr/bin/chatc",
+    "/usr/bin/chatctl",
+    "/usr/lib/systemd/system/chatd-metrics.socket",
     "/usr/lib/systemd/system/chatd.service",
     "/usr/lib/systemd/system/chatd.socket",
+    "/usr/lib/sysusers.d/chatd.conf",
     "/usr/sbin/chatd",
     "/usr/share/bash-completion/completions/chatc",
+    "/usr/share/bash-completion/completions/chatctl",
     "/usr/share/bash-completion/completions/chatd",
     "/usr/share/doc/chatd/README.md",
     "/usr/share/doc/chatd/SECURITY.md",
@@ -51,15 +55,21 @@ const FILES: [&str; 29] = [
     "/usr/share/doc/chatd/docs/restart.svg",
     "/usr/share/doc/chatd/examples/bot",
     "/usr/share/doc/chatd/examples/reader.py",
+    "/usr/share/doc/chatd/grafana/chatd.json",
     "/usr/share/doc/chatd/json-view.schema.json",
+    "/usr/share/doc/chatd/prometheus/chatd.rules.yml",
     "/usr/share/fish/vendor_completions.d/chatc.fish",
+    "/usr/share/fish/vendor_completions.d/chatctl.fish",
     "/usr/share/fish/vendor_completions.d/chatd.fish",
     "/usr/share/lintian/overrides/chatd",
     "/usr/share/man/man1/chatc.1.gz",
+    "/usr/share/man/man1/chatctl.1.gz",
     "/usr/share/man/man5/chatd.toml.5.gz",
+    "/usr/share/man/man7/chatd-metrics.7.gz",
     "/usr/share/man/man7/chatd-protocol.7.gz",
     "/usr/share/man/man8/chatd.8.gz",
     "/usr/share/zsh/vendor-completions/_chatc",
+    "/usr/share/zsh/vendor-completions/_chatctl",
     "/usr/share/zsh/vendor-completions/_chatd",
 ];
 const CONFFILE: &str = "/etc/chatd/chatd.toml";
@@ -75,7 +85,8 @@ fn check_files(package: &Path) {
             panic!("{line}");
         };
         let name = name.trim_start_matches('.');
-        let is_program = ["/usr/bin/chatc", "/usr/sbin/chatd"].contains(&name) || name.contains("/examples/");
+        let is_program = ["/usr/bin/chatc", "/usr/bin/chatctl", "/usr/sbin/chatd"].contains(&name)
+            || name.contains("/examples/");
         assert_eq!(mode, if is_program { "-rwxr-xr-x" } else { "-rw-r--r--" }, "{name}");
         assert!(owner == "0/0" || owner == "root/root", "{line}");
         assert_ne!(size, "0", "{name}");
@@ -184,4 +195,6 @@ pub fn purging_leaves_nothing(machine: &Machine, _: &Packages) {
     assert_eq!(left, "", "nothing is left");
     assert_eq!(machine.show("systemctl list-unit-files --no-legend 'chatd*'"), "");
     assert_eq!(machine.run("getent passwd chatd || true"), "");
+    // Another group could get its number.
+    machine.run("getent group chatd-operators");
 }

@@ -26,6 +26,27 @@ pub fn a_mistake_in_the_file_closes_nobody(machine: &Machine, _: &Packages) {
     ann.expect("-!- 2 here: ann, ");
 }
 
+pub fn bans_outlive_restarts_crashes_and_stops(machine: &Machine, _: &Packages) {
+    const BANS: &str = "/var/lib/chatd/bans";
+    let is_heard = |notice: &str| Caller::connect_from("127.0.0.2", PORT).until("\n") == notice.trim_end();
+    let mut ann = join();
+    machine.write(BANS, "ban 127.0.0.2 reason they flood\n");
+    machine.run("systemctl reload chatd");
+    machine.wait_until("the ban is in force", || is_heard("-!- you are banned: they flood"));
+    for end in ["restart chatd", "kill -s KILL chatd", "stop chatd chatd.socket", "start chatd chatd.socket"]
+    {
+        machine.run(&format!("systemctl {end}"));
+        if !end.starts_with("stop") {
+            assert!(is_heard("-!- you are banned: they flood"), "{end}");
+        }
+    }
+    // The stop has closed it.
+    ann.rest();
+    machine.run(&format!("rm {BANS}"));
+    machine.run("systemctl reload chatd");
+    machine.wait_until("the ban is lifted", || is_heard(GREETING));
+}
+
 /// The path of the unix socket, outside.
 fn connect_unix(machine: &Machine) -> Caller {
     let mut caller = Caller::connect_unix(&machine.path("/run/chatd/chat.sock"));

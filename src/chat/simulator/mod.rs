@@ -2,7 +2,7 @@
 //!
 //! `run` has the tests, and says how a failure is run again. A `world` is one run: what people do, and when. It hands
 //! each input to the hub and each byte that a `socket` took to a `reader`, which checks it against the `order` of the
-//! rooms as the `sequencer` gave it back. The model knows what is submitted, given back, sent and signalled. It knows
+//! rooms as the `sequencer` gave it back. In a third of the worlds there is an archive, the `shelf`, which is checked, too. The model knows what is submitted, given back, sent and signalled. It knows
 //! nothing of logs, cursors and feeds.
 
 #[cfg(test)]
@@ -15,6 +15,8 @@ mod reader;
 mod run;
 #[cfg(test)]
 mod sequencer;
+#[cfg(test)]
+mod shelf;
 #[cfg(test)]
 mod socket;
 #[cfg(test)]

@@ -74,6 +74,7 @@ pub struct Reader {
     pub privates: Vec<Private>,
     pub heard: usize,
     pub skipped: u64,
+    knows_of_archive: bool,
     /// The last lines that it read, for the one who looks into a failure.
     recent: VecDeque<(usize, String)>,
 }
@@ -117,6 +118,7 @@ impl Reader {
             privates: Vec::new(),
             heard: 0,
             skipped: 0,
+            knows_of_archive: false,
             recent: VecDeque::new(),
         }
     }
@@ -126,6 +128,7 @@ impl Reader {
         (self.room, self.view, self.times, self.is_named) = (room, view, times, is_named);
         self.is_cut = !self.partial.is_empty();
         self.wants_crash = view != View::Plain;
+        self.knows_of_archive = false;
         self.places = [(place, (0, 0))].into();
         self.moves.clear();
         (self.last, self.base) = ((0, 0), None);
@@ -424,6 +427,8 @@ impl Reader {
         } else if text == "times are not shown" {
             self.times = false;
             self.relocate(self.room, self.view, order);
+        } else if text.starts_with("what is said in rooms here is archived") {
+            assert!(!std::mem::replace(&mut self.knows_of_archive, true), "it is told twice");
         } else if is_refusal(text) {
             assert!(self.moves.pop_front().is_some(), "an answer that nobody asked for: {text}");
         } else {

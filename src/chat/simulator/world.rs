@@ -12,8 +12,10 @@ use super::order::Order;
 use super::random::Random;
 use super::reader::{Reader, Window};
 use super::sequencer::Engine;
+use super::shelf::Shelf;
 use super::socket::Socket;
 use super::talk::{self, Typed};
+use crate::chat::testing;
 use crate::chat::{
     Arrival, End, Hub, HubSnapshot, Input, Limits, MemberSnapshot, Notes, Now, Read, Reading, SessionId,
     SessionSnapshot, Sink, Standing,
@@ -97,6 +99,7 @@ struct Plan {
     handovers: usize,
     crashes: usize,
     is_late: bool,
+    is_archived: bool,
     /// Time goes on in small steps, and nobody who is waited for reads at `min_rate`.
     is_patience: bool,
     has_drain: bool,
@@ -109,6 +112,8 @@ pub struct World {
     hub: Hub,
     engine: Engine,
     noted: Noted,
+    shelf: Shelf,
+    has_crashed: bool,
     start: Instant,
     now: Instant,
     people: BTreeMap<SessionId, Person>,
@@ -149,6 +154,7 @@ impl Plan {
             handovers: if is_patience { 0 } else { random.pick(&[0, 2, 10, 40]) },
             crashes: if is_patience { 0 } else { random.pick(&[0, 0, 0, 3, 20]) },
             is_late: seed % 5 == 4,
+            is_archived: seed % 3 == 1,
             is_patience,
             has_drain: random.has_luck(330),
         }
@@ -197,6 +203,8 @@ impl World {
             hub,
             engine,
             noted,
+            shelf: Shelf::default(),
+            has_crashed: false,
             start: now,
             now,
             people: BTreeMap::new(),
@@ -217,6 +225,7 @@ impl World {
     }
 
     pub fn run(&mut self) {
+        self.begin_archive();
         for _ in 0..self.plan.members.div_ceil(2) {
             self.join();
         }
@@ -235,7 +244,16 @@ impl World {
         } else {
             self.rest()
         }
+        self.shelf.check(&self.order, self.plan.is_archived && !self.has_crashed);
         self.heard += self.people.values().map(|person| person.reader.heard).sum::<usize>();
+    }
+
+    /// Goes on from the archive, if there is one.
+    fn begin_archive(&mut self) {
+        if self.plan.is_archived {
+            self.hub.recall(self.shelf.recalled());
+            self.hub.archive(Box::new(self.shelf.clone()), None);
+        }
     }
 
     fn time(&self) -> Now {
@@ -266,7 +284,7 @@ impl World {
             assert!(
                 turns < 20_000,
                 "the hub goes on for ever; behind are {:?}",
-                self.hub.dispatcher().behind()
+                testing::behind(self.hub.dispatcher())
             );
             let most = self.random.pick(&[1, 3, 1024]);
             self.hub.work(now, most);
@@ -327,7 +345,7 @@ impl World {
     }
 
     fn check_memory(&mut self) {
-        let (counted, recounted, owed, logs) = self.hub.dispatcher().memory();
+        let (counted, recounted, owed, logs) = testing::memory(self.hub.dispatcher());
         assert_eq!(counted, recounted, "memory: as counted, and counted again");
         let most = self.limits.memory.saturating_add(owed + logs * SLACK);
         assert!(counted <= most, "{counted} bytes of memory, with {owed} owed, in {logs} logs");
@@ -623,7 +641,7 @@ impl World {
 
     fn go_on_until(&mut self, end: Instant) {
         let end = end.max(self.now);
-        self.appended_bytes.push_back((end, self.hub.dispatcher().appended()));
+        self.appended_bytes.push_back((end, testing::appended(self.hub.dispatcher())));
         while self.appended_bytes.front().is_some_and(|(at, _)| *at + Duration::from_secs(31) < end) {
             self.appended_bytes.pop_front();
         }
@@ -752,6 +770,7 @@ impl World {
         let sink_of = |id| people.get(&id).map(|person| Arc::clone(&person.socket) as Arc<dyn Sink>);
         let (hub, _) = Hub::restore(self.limits, sequencer, read, self.time(), sink_of).unwrap();
         self.hub = hub;
+        self.begin_archive();
         self.hub.record(Box::new(self.noted.clone()));
         self.settle();
     }
@@ -760,6 +779,7 @@ impl World {
     fn crash(&mut self) {
         self.absorb();
         self.note("a crash".to_owned());
+        self.has_crashed = true;
         self.engine.crash();
         drop(self.fresh_hub());
         let noted = self.noted.0.lock().unwrap().clone();
@@ -820,21 +840,21 @@ impl World {
                 assert!(
                     turn < 99_000,
                     "it does not come to rest; behind are {:?}",
-                    self.hub.dispatcher().behind()
+                    testing::behind(self.hub.dispatcher())
                 );
                 turn += 10_000;
                 self.now += Duration::from_millis(250);
                 self.tick();
             }
         }
-        panic!("it does not come to rest; behind are {:?}", self.hub.dispatcher().behind());
+        panic!("it does not come to rest; behind are {:?}", testing::behind(self.hub.dispatcher()));
     }
 
     /// At the end everybody reads, and nobody waits.
     fn rest(&mut self) {
         self.note("everybody reads".to_owned());
         self.read_all();
-        let behind = self.hub.dispatcher().behind();
+        let behind = testing::behind(self.hub.dispatcher());
         assert!(!self.hub.is_waiting(), "a room waits, and everybody has read; behind are {behind:?}");
         self.now += Duration::from_secs(3);
         self.tick();

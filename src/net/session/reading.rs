@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{READ_BUFFER, Session};
 use crate::chat::{End, Input, Phase, Read};
 use crate::net::close::{Close, Origin};
-use crate::net::intake::Then;
+use crate::net::intake::{Intake, Then};
 use crate::net::rate::Rate;
 use crate::net::settings::Settings;
 use crate::net::{Counters, Stage};
@@ -79,6 +79,7 @@ impl Session {
                 read.end = End::Stopped;
             }
             if count > 0 {
+                self.net.counters.bytes_received.fetch_add(count as u64, Ordering::Relaxed);
                 self.deadlines.last_read = rt::now();
             }
             read.is_broken = is_broken;
@@ -112,6 +113,7 @@ impl Session {
 
     fn count(&mut self, read: &Read) {
         if let Some(foreign) = self.intake.foreign.take() {
+            self.is_counted = true;
             Counters::count(&self.net.counters.foreign);
             let name = foreign.name();
             log::debug!("session {} from {} speaks {name}", self.id().0, Origin(self.connection.from()));
@@ -147,6 +149,21 @@ impl Session {
         true
     }
 
+    /// Has the hub send a session away that chatd closes: it gets the notice, and nothing more. What it has said and the
+    /// hub has not got is dropped.
+    pub(super) fn send_away(&mut self) {
+        if !self.is_dismissed || self.is_waiting {
+            return;
+        }
+        self.is_dismissed = false;
+        let Some(notice) = self.connection.dismissal().filter(|_| self.phase == Phase::Open) else { return };
+        log::debug!("session {} from {}: {notice}", self.id().0, Origin(self.connection.from()));
+        let notices = vec![notice.clone()];
+        (self.limiter, self.intake) = (None, Intake::default());
+        let settings = self.net.settings();
+        self.pass_on(Read { notices, end: End::SentAway, ..Read::default() }, &settings);
+    }
+
     /// Marks whether half a line has been read: of a line that is cut in two by a crash nothing is said.
     fn mark(&mut self, is_half_read: bool) {
         if is_half_read != self.is_marked {
@@ -166,6 +183,7 @@ impl Session {
         }
         let mut read = self.intake.take(&[], Then::Flush, settings);
         if is_idle {
+            self.is_counted = true;
             Counters::count(&self.net.counters.idle);
             log::debug!(
                 "session {} from {} was idle for too long",

@@ -53,7 +53,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// Makes one at `place`: a file, or a line of one.
-    pub(super) fn at(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
+    pub(in crate::service) fn at(place: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self { message: format!("{place}: {problem}"), exit: Exit::Config }
     }
 

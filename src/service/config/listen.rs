@@ -1,16 +1,19 @@
-//! One entry of `listen`: an address, and the view and room in which its clients begin.
+//! One entry of `listen`: an address, the view and room in which its clients begin, and who may connect.
 //!
 //! The short form is the address alone; the long one a table, `{ address = "...", view = "names", room = "ops" }`.
 
 use toml::{Table, Value};
 
-use super::value::{Setting, is_not, quoted, shown};
+use super::networks::Networks;
+use super::value::{Setting, Word, is_not, quoted, shown};
 use crate::net::{Address, AddressError};
 use crate::protocol::{Name, View};
 
 /// Most addresses to listen on.
 const MAX_LISTEN: usize = 64;
-/// An example with every field.
+/// The field that every entry has.
+const ADDRESS: &str = "address";
+/// An example.
 const FULL: &str = "{ address = \"127.0.0.1:5001\", view = \"names\", room = \"ops\" }";
 
 /// An address to listen on, and how its clients begin.
@@ -22,39 +25,122 @@ pub struct Listen {
     pub view: View,
     /// The room in which its clients begin; `None` for the main room.
     pub room: Option<Name>,
+    /// Its own `allow`. If it has this or `deny`, the keys of that name do not apply to it.
+    pub allow: Option<Networks>,
+    /// Its own `deny`.
+    pub deny: Option<Networks>,
+    /// The networks of proxies, which send a PROXY header. With one, nobody else may connect.
+    pub proxy: Option<Networks>,
+    /// What its clients get.
+    pub serve: Serve,
 }
 
-/// Makes one with the plain view, in the main room.
+/// What the clients of an address get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// The chat.
+    Chat,
+    /// The metrics, over HTTP.
+    Metrics,
+}
+
+impl Word for Serve {
+    const KIND: &'static str = "something that an address can serve; write chat or metrics";
+    const WORDS: &'static [(&'static str, Self)] = &[("chat", Self::Chat), ("metrics", Self::Metrics)];
+}
+
+/// Makes one for the chat, with the plain view, in the main room.
 impl From<Address> for Listen {
     fn from(address: Address) -> Self {
-        Self { address, view: View::Plain, room: None }
+        Self {
+            address,
+            view: View::Plain,
+            room: None,
+            allow: None,
+            deny: None,
+            proxy: None,
+            serve: Serve::Chat,
+        }
     }
 }
+
+/// A field of an entry beside its address.
+struct Field {
+    name: &'static str,
+    /// Reads its value into an entry; fails with a message without the place.
+    read: fn(&mut Listen, &Value) -> Result<(), String>,
+    /// Writes its value; `None` for the default.
+    write: fn(&Listen) -> Option<Value>,
+}
+
+/// The fields of an entry beside its address: a row for each.
+const FIELDS: [Field; 6] = [
+    Field {
+        name: "view",
+        read: |listen, value| View::read(value).map(|view| listen.view = view),
+        write: |listen| (listen.view != View::Plain).then(|| listen.view.to_toml()),
+    },
+    Field {
+        name: "room",
+        read: |listen, value| room(value).map(|room| listen.room = Some(room)),
+        write: |listen| listen.room.as_ref().map(|room| room.as_str().into()),
+    },
+    Field {
+        name: "allow",
+        read: |listen, value| networks(&listen.address, "allow", value).map(|list| listen.allow = Some(list)),
+        write: |listen| listen.allow.as_ref().map(Setting::to_toml),
+    },
+    Field {
+        name: "deny",
+        read: |listen, value| networks(&listen.address, "deny", value).map(|list| listen.deny = Some(list)),
+        write: |listen| listen.deny.as_ref().map(Setting::to_toml),
+    },
+    Field {
+        name: "proxy",
+        read: |listen, value| networks(&listen.address, "proxy", value).map(|list| listen.proxy = Some(list)),
+        write: |listen| listen.proxy.as_ref().map(Setting::to_toml),
+    },
+    Field {
+        name: "serve",
+        read: |listen, value| Serve::read(value).map(|serve| listen.serve = serve),
+        write: |listen| (listen.serve != Serve::Chat).then(|| listen.serve.to_toml()),
+    },
+];
 
 impl Listen {
     fn read(entry: &Value) -> Result<Self, String> {
         let Value::Table(fields) = entry else { return address(entry).map(Self::from) };
-        let is_known = |name: &String| ["address", "view", "room"].contains(&name.as_str());
+        let is_known = |name: &str| name == ADDRESS || FIELDS.iter().any(|field| field.name == name);
         if let Some(unknown) = fields.keys().find(|name| !is_known(name)) {
             return Err(format!("{} is not known here; write {FULL}", quoted(unknown)));
         }
-        let given =
-            fields.get("address").ok_or_else(|| format!("a table without an address; write {FULL}"))?;
-        Ok(Self {
-            address: address(given)?,
-            view: fields.get("view").map_or(Ok(View::Plain), View::read)?,
-            room: fields.get("room").map(room).transpose()?,
-        })
+        let given = fields.get(ADDRESS).ok_or_else(|| format!("a table without an address; write {FULL}"))?;
+        let mut listen = Self::from(address(given)?);
+        for field in FIELDS {
+            fields.get(field.name).map_or(Ok(()), |value| (field.read)(&mut listen, value))?;
+        }
+        if listen.serve == Serve::Metrics && (listen.view != View::Plain || listen.room.is_some()) {
+            return Err("metrics have no view and no room; leave these out".to_owned());
+        }
+        Ok(listen)
+    }
+
+    /// Takes over from `new`, the same entry after a reload, what a reload changes.
+    pub(super) fn reload(&mut self, new: &Self) {
+        self.allow.clone_from(&new.allow);
+        self.deny.clone_from(&new.deny);
+        self.proxy.clone_from(&new.proxy);
     }
 
     fn to_toml(&self) -> Value {
         let address = Value::String(self.address.to_string());
-        if self.view == View::Plain && self.room.is_none() {
+        let set = FIELDS.iter().filter_map(|field| Some((field.name.to_owned(), (field.write)(self)?)));
+        let mut fields: Table = set.collect();
+        if fields.is_empty() {
             return address;
         }
-        let room = self.room.as_ref().map(|room| ("room".to_owned(), room.as_str().into()));
-        let fields = [("address".to_owned(), address), ("view".to_owned(), self.view.to_toml())];
-        fields.into_iter().chain(room).collect::<Table>().into()
+        fields.insert(ADDRESS.to_owned(), address);
+        fields.into()
     }
 }
 
@@ -86,6 +172,16 @@ impl Setting for Vec<Listen> {
 fn address(value: &Value) -> Result<Address, String> {
     let text = value.as_str().ok_or_else(|| is_not::<Vec<Listen>>(value))?;
     text.parse().map_err(|error: AddressError| error.to_string())
+}
+
+/// Reads the networks of a field that only TCP has.
+fn networks(address: &Address, field: &str, value: &Value) -> Result<Networks, String> {
+    if !address.is_tcp() {
+        return Err(format!(
+            "\"{address}\" is a unix socket, which has no {field}; set its SocketMode= instead"
+        ));
+    }
+    Networks::read(value)
 }
 
 fn room(value: &Value) -> Result<Name, String> {

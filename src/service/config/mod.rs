@@ -9,19 +9,25 @@
 //! pages, the changelog. To take one away, move its name to `GONE` there: files and command lines that have it still
 //! work.
 
+mod archive;
 mod error;
 mod file;
+mod folder;
 mod listen;
 mod load;
+mod networks;
 mod print;
 mod settings;
 mod value;
 
 pub use crate::duration::show_duration;
+pub use archive::{ArchiveFolder, Days};
 pub use error::{ConfigError, Origin};
 pub use file::{FilePart, MAX_FILE, parse_file};
-pub use listen::Listen;
+pub use folder::Folder;
+pub use listen::{Listen, Serve};
 pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_text};
+pub use networks::Networks;
 pub use print::{print, text};
 pub(super) use settings::GONE;
 pub use settings::{Config, KEYS, Key};

@@ -7,6 +7,9 @@ use super::error::Origin;
 use super::load::{DEFAULT_FILE, Loaded};
 use super::settings::{Config, KEYS};
 
+/// What is true of an option, but not of a key in a file.
+const REPEATED: &str = "; you can give it several times";
+
 /// Returns the configuration as TOML: for each key what it does, its value, and the source of the value.
 pub fn print(loaded: &Loaded) -> String {
     let file = match &loaded.file {
@@ -23,7 +26,8 @@ pub fn print(loaded: &Loaded) -> String {
             origin => format!("from {}", one_line(&origin.place(key.name))),
         };
         let value = key.value(&loaded.config);
-        text.push_str(&format!("\n# {}.\n{} = {value} # {origin}\n", key.about, key.name));
+        let about = key.about.trim_end_matches(REPEATED);
+        text.push_str(&format!("\n# {about}.\n{} = {value} # {origin}\n", key.name));
     }
     text
 }

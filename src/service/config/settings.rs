@@ -12,7 +12,10 @@ use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::archive::{ArchiveFolder, Days};
+use super::folder::Folder;
 use super::listen::Listen;
+use super::networks::Networks;
 use super::value::{self, Setting, Size, Within, Word};
 use crate::net::Address;
 use crate::service::logging::LogKind;
@@ -168,6 +171,20 @@ keys! {
     #[serde(with = "Within::<1, 128>")]
     ipv6_prefix: usize = 64, "ipv6-prefix", "BITS", RELOAD;
 
+    /// Let clients connect only from these networks; empty for all; you can give it several times
+    #[serde(with = "value")]
+    allow: Networks = Networks::default(), "allow", "NETWORK", RELOAD;
+
+    /// Let no clients connect from these networks; the longest network that matches decides
+    #[serde(with = "value")]
+    deny: Networks = Networks::default(), "deny", "NETWORK", RELOAD;
+
+    /// Store bans and mutes in this folder; empty for the one that systemd gives the service
+    ///
+    /// Without either, they last until chatd stops.
+    #[serde(with = "value")]
+    state: Folder = Folder::default(), "state", "FOLDER", RESTART;
+
     /// Most memory for the lines of all rooms and for pending answers, in bytes
     // With less, a room could not have eight lines of 1 MiB in two forms.
     #[serde(with = "Within::<{ 16 * MIB }, { 1024 * GIB }>")]
@@ -191,6 +208,10 @@ keys! {
     #[serde(with = "value")]
     commands: bool = true, "commands", "BOOL", RELOAD;
 
+    /// Group whose members are operators on a unix socket, besides root; empty for none
+    #[serde(with = "value")]
+    operators: String = "chatd-operators".to_owned(), "operators", "GROUP", RELOAD;
+
     /// Lines per second that a connection may send; faster ones wait; 0 for no limit
     #[serde(with = "Within::<0, MANY>")]
     rate: usize = 0, "rate", "COUNT", RELOAD;
@@ -203,6 +224,15 @@ keys! {
     /// Close a connection that sends nothing for this time; or off
     #[serde(with = "Within::<SECOND, YEAR>")]
     idle_timeout: Option<Duration> = None, "idle-timeout", "TIME", RELOAD;
+
+    /// Store what is said in rooms in this folder, as JSON, a file for each room and day; or off
+    #[serde(with = "value")]
+    archive: ArchiveFolder = ArchiveFolder::default(), "archive", "PATH", RESTART;
+
+    /// Remove files of the archive after so many days; or off
+    // A hundred years: a year has a day more now and then.
+    #[serde(with = "Within::<1, 36_525>")]
+    archive_keep: Days = Days::new(30), "archive-keep", "DAYS", RESTART;
 
     /// Longest wait for slow readers when chatd stops
     // 0 closes at once; no unit of systemd waits as long as an hour for a stop.
@@ -247,7 +277,7 @@ impl Key {
 
     /// Returns whether the option can be given several times, and the variable is a list.
     pub fn is_list(&self) -> bool {
-        self.name == "listen"
+        ["listen", "allow", "deny"].contains(&self.name)
     }
 
     /// Returns whether the option without a value means `true`.
@@ -284,10 +314,15 @@ impl Config {
     }
 
     /// Returns what is in force after a reload: `new`, with the old value of each key that [`Config::fixed_changes`]
-    /// names.
+    /// names. Of an entry of `listen`, a reload changes who may connect.
     pub fn reloaded(&self, new: &Config) -> Config {
         let mut next = new.clone();
         next.keep_what_is_fixed(self);
+        for listen in &mut next.listen {
+            if let Some(new) = new.listen.iter().find(|new| new.address == listen.address) {
+                listen.reload(new);
+            }
+        }
         if next.check().is_err() {
             next.max_line = self.max_line;
         }
@@ -321,7 +356,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 22] = [
+    const OTHER: [(&str, &str); 28] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -333,14 +368,20 @@ mod tests {
         ("max_clients", "5"),
         ("max_per_ip", "5"),
         ("ipv6_prefix", "56"),
+        ("allow", "192.0.2.0/24"),
+        ("deny", "192.0.2.0/24"),
+        ("state", "/var/lib/chatd"),
         ("memory", "64MiB"),
         ("log_size", "8MiB"),
         ("history", "5"),
         ("max_rooms", "5"),
         ("commands", "false"),
+        ("operators", "wheel"),
         ("rate", "5"),
         ("burst", "5"),
         ("idle_timeout", "1h"),
+        ("archive", "/var/lib/chatd/archive"),
+        ("archive_keep", "off"),
         ("drain", "1s"),
         ("log", "stderr"),
         ("log_level", "debug"),
@@ -369,6 +410,28 @@ mod tests {
         assert_eq!(new.check(), Ok(()));
         assert_eq!(old.fixed_changes(&new), ["max_line", "log_size"]);
         assert_eq!(old.reloaded(&new), old);
+    }
+
+    #[test]
+    fn a_reload_changes_who_may_connect_to_a_listener_that_stays() {
+        let config = |listen: &str| -> Config {
+            let mut config = Config::default();
+            let table: Table = toml::from_str(&format!("listen = [{listen}]")).unwrap();
+            Key::find("listen").unwrap().set(&mut config, &table["listen"]).unwrap();
+            config
+        };
+        let old = config(r#""127.0.0.1:1", { address = "127.0.0.1:2", room = "ops", deny = ["::1"] }"#);
+        let new = config(
+            r#"{ address = "127.0.0.1:1", allow = ["::1"] }, { address = "127.0.0.1:2", room = "ops" }"#,
+        );
+        assert_eq!(old.fixed_changes(&new), [""; 0]);
+        assert_eq!(old.reloaded(&new), new);
+        let moved = config(r#"{ address = "127.0.0.1:1", allow = ["::1"], room = "ops" }"#);
+        let next = config(
+            r#"{ address = "127.0.0.1:1", allow = ["::1"] }, { address = "127.0.0.1:2", room = "ops", deny = ["::1"] }"#,
+        );
+        assert_eq!(old.fixed_changes(&moved), ["listen"]);
+        assert_eq!(old.reloaded(&moved), next);
     }
 
     #[test]

@@ -6,20 +6,28 @@ use std::collections::HashMap;
 use super::Handover;
 use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing};
 use crate::net::crash_table::{Left, LeftSession, READING, WRITING};
+use crate::net::proxy::Recorded;
 use crate::protocol::{Form, Framer, Notice, Opening, View};
 
 /// Returns a handover of the sessions in the table that still have a connection.
 pub(super) fn handover(left: Left, ids: &[SessionId]) -> Handover {
     let known: HashMap<SessionId, LeftSession> =
         left.sessions.into_iter().map(|session| (session.id, session)).collect();
-    let sessions = ids.iter().filter_map(|id| known.get(id)).map(go_on).collect();
+    let sessions = ids.iter().filter_map(|id| known.get(id)).filter_map(go_on).collect();
     Handover { last: left.next, hub: HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) } }
 }
 
-fn go_on(left: &LeftSession) -> SessionSnapshot {
+/// Returns how a session goes on; `None` if a proxy had not said who the client is.
+fn go_on(left: &LeftSession) -> Option<SessionSnapshot> {
     let id = left.id;
+    let (client, record) = match left.record.as_deref().map(Recorded::split) {
+        Some((Recorded::Awaited, _)) => return None,
+        Some((Recorded::Client(client), record)) => (Some(client), Some(record)),
+        Some((Recorded::Direct, record)) => (None, Some(record)),
+        None => (None, None),
+    };
     let ignored = left.ignored.as_deref().unwrap_or_default();
-    let standing = left.record.as_deref().and_then(|record| Standing::decode(record, ignored));
+    let standing = record.and_then(|record| Standing::decode(record, ignored));
     let standing = standing.filter(|one| one.id == id);
     let standing = standing
         .unwrap_or_else(|| Standing { ignored: Standing::decode_ignored(ignored), ..Standing::plain(id) });
@@ -27,8 +35,8 @@ fn go_on(left: &LeftSession) -> SessionSnapshot {
     // Half of the line is lost, so drop the rest.
     let framer = Framer { dropping: left.marks & READING != 0, ..Framer::default() };
     let opening = Opening { decided: true, ..Opening::default() };
-    let reading = Reading { framer, opening, ..Reading::default() };
-    SessionSnapshot { id, member: Some(MemberSnapshot::after_crash(standing, told)), reading }
+    let reading = Reading { framer, opening, client, ..Reading::default() };
+    Some(SessionSnapshot { id, member: Some(MemberSnapshot::after_crash(standing, told)), reading })
 }
 
 /// Returns what a session is sent first: the end of half a line, and the notice. If a send was under way, half a line

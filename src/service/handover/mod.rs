@@ -13,11 +13,13 @@ mod keeper;
 mod memory;
 pub mod state;
 mod stored;
+mod survived;
 mod takeover;
 
 pub use keeper::Keeper;
 pub use state::Handover;
 pub use stored::Stored;
+pub use survived::Survived;
 pub use takeover::{GoingOn, TakenOver, take_over};
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -59,7 +61,7 @@ impl chat::Notes for Notes {
     }
 
     fn texts(&self) -> Vec<String> {
-        self.texts().map(str::to_owned).collect()
+        self.texts().filter(|text| !Survived::has(text)).map(str::to_owned).collect()
     }
 }
 

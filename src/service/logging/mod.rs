@@ -15,5 +15,5 @@ mod writer;
 
 pub use backend::{DEV_LOG, LogError, Logging, start, start_with_socket};
 pub use kind::LogKind;
-pub use queue::QUEUE_LINES;
+pub use queue::{QUEUE_LINES, lost_lines};
 pub use throttle::Throttle;

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,14 @@ use super::escape::one_line;
 
 /// The most log lines that wait to be written; with the longest line of 4 KiB that is 4 MiB.
 pub const QUEUE_LINES: usize = 1024;
+
+/// How many log lines have been lost since the start. A process has one log.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many log lines have been lost since the start, because the log was slow or away.
+pub fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
 
 /// One log line.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,15 +35,20 @@ pub(super) struct Entry {
     pub(super) text: String,
     /// How many log lines are lost if this entry is: 1, or all that it reports.
     lines: u64,
+    is_report: bool,
 }
 
 impl Entry {
     pub(super) fn new(level: Level, arguments: fmt::Arguments<'_>) -> Self {
-        Self { level, time: SystemTime::now(), text: one_line(arguments), lines: 1 }
+        Self { level, time: SystemTime::now(), text: one_line(arguments), lines: 1, is_report: false }
     }
 
     fn report(lost: u64) -> Self {
-        Self { lines: lost, ..Self::new(Level::Warn, format_args!("log lines lost: {lost}")) }
+        Self {
+            lines: lost,
+            is_report: true,
+            ..Self::new(Level::Warn, format_args!("log lines lost: {lost}"))
+        }
     }
 }
 
@@ -86,6 +100,7 @@ impl Queue {
         // One place is reserved for the report of lost lines.
         if state.entries.len() + 1 >= QUEUE_LINES {
             state.lost += 1;
+            LOST.fetch_add(1, Ordering::Relaxed);
             return;
         }
         state.report_lost();
@@ -122,6 +137,8 @@ impl Queue {
         state.failing = !written;
         if !written {
             state.lost += entry.lines;
+            // Those that a report counts have been counted.
+            LOST.fetch_add(u64::from(!entry.is_report), Ordering::Relaxed);
         }
     }
 

@@ -1,0 +1,88 @@
+//! The host: what the hub asks floor 3 for when an operator uses a command. Nothing here may wait.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use log::LevelFilter;
+
+use super::id::SessionId;
+use crate::protocol::{Notice, Who};
+
+/// A ban that an operator asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewBan {
+    /// The address, network or login, as typed.
+    pub subject: String,
+    /// When it ends; `None` if somebody has to lift it.
+    pub until: Option<Timestamp>,
+    /// The reason; may be empty.
+    pub reason: String,
+    /// The operator.
+    pub by: Who,
+    /// Also if it covers the operator.
+    pub is_forced: bool,
+}
+
+/// The use of a command for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// An operator asks something, which changes nothing.
+    Asked,
+    /// An operator changes something.
+    Done,
+    /// One who is no operator has tried to.
+    Refused,
+}
+
+/// The daemon around the hub. The hub calls it from the broker's task, so no method may wait for a disk or a network.
+pub trait Host: Debug + Send {
+    /// Returns whether the kernel says that the session is that of an operator.
+    fn is_operator(&self, id: SessionId) -> bool;
+
+    /// Logs the use of a command for operators.
+    fn log_use(&self, who: &Who, line: &str, used: Use);
+
+    /// Returns the address and port of a session; `None` for a unix socket.
+    fn address(&self, id: SessionId) -> Option<String>;
+
+    /// Returns for how long chatd has served, and how many restarts and crashes the connections have outlived.
+    fn uptime(&self) -> (Duration, u64);
+
+    /// Returns how many lines the archive has lost, and why it cannot write, while it cannot; `None` without one.
+    fn archive(&self) -> Option<(u64, Option<String>)>;
+
+    /// Has a session closed, with this notice and nothing else that waits for it.
+    fn dismiss(&self, id: SessionId, notice: Notice);
+
+    /// Bans, and closes the sessions that the ban covers. Returns the answer.
+    fn ban(&mut self, ban: NewBan) -> Notice;
+
+    /// Lifts a ban. Returns false if there is none with this subject, as typed.
+    fn unban(&mut self, subject: &str) -> bool;
+
+    /// Returns the answer to `/bans`: at most `most` bans after `after`, with the last of them the mutes, and the number of
+    /// all.
+    fn bans(&self, after: Option<&str>, most: usize) -> Vec<Notice>;
+
+    /// Mutes a name until a time; `None` if somebody has to lift it.
+    ///
+    /// # Errors
+    /// The answer, if that cannot be.
+    fn mute(&mut self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<(), Notice>;
+
+    /// Lifts a mute. Returns false if there is none of this name, as typed.
+    fn unmute(&mut self, whom: &str) -> bool;
+
+    /// Returns what a muted member is told at this time when it wants to be heard; `None` if it is not muted.
+    fn muted(&self, who: &Who, now: Timestamp) -> Option<Notice>;
+
+    /// Lets nobody in, and stops after this time; `None` for no longer.
+    fn drain(&mut self, after: Option<Duration>);
+
+    /// Returns in which time chatd stops, if an operator has said so.
+    fn draining(&self) -> Option<Duration>;
+
+    /// Logs from this level on, until a reload.
+    fn set_log_level(&mut self, level: LevelFilter);
+}

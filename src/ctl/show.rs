@@ -1,0 +1,195 @@
+//! What chatd answers, as people read it: tables, and lines of a word and its value.
+//!
+//! Times are in the largest unit that says enough, sizes in the units of chatd.toml(5). Pure.
+
+use super::connection::Told;
+use super::table::{Column, Look, Table, fitted, number, one_line, styled, text};
+use crate::client::render::marked;
+use crate::protocol::{Notice, Report, RoomCount};
+
+const SESSIONS: [Column; 9] = [
+    number("ID"),
+    text("NAME"),
+    text("ADDRESS"),
+    text("ROOM"),
+    text("VIEW"),
+    number("IDLE"),
+    number("BEHIND"),
+    number("LINES/S"),
+    text("CLIENT"),
+];
+const ROOMS: [Column; 2] = [text("ROOM"), number("MEMBERS")];
+const BANS: [Column; 5] = [text("KIND"), text("SUBJECT"), text("UNTIL"), text("BY"), text("REASON")];
+
+/// Columns of the words before the values.
+const WORD: usize = 10;
+
+/// Returns the sentences of an answer.
+pub fn sentences(told: &[Told]) -> Vec<String> {
+    told.iter().map(|told| told.text.clone()).collect()
+}
+
+/// Returns the objects of an answer, as they came.
+pub fn objects(told: &[Told]) -> Vec<String> {
+    told.iter().map(|told| told.line.clone()).collect()
+}
+
+/// Returns the numbers about chatd, and with `slowest` the members that are farthest behind; nothing if they are not in
+/// the answer.
+pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
+    let stats = told.iter().filter_map(Told::report).find(|report| matches!(report, Report::Stats { .. }));
+    let Some(Report::Stats {
+        uptime,
+        restarts,
+        sessions,
+        rooms,
+        lines,
+        rate,
+        skipped,
+        memory,
+        stopping,
+        archive_lost,
+        archive_error,
+        slowest: readers,
+    }) = stats
+    else {
+        return Vec::new();
+    };
+    let mut rows = vec![
+        ("uptime", long_time(*uptime)),
+        ("restarts", format!("{restarts} survived")),
+        ("sessions", sessions.to_string()),
+        ("rooms", rooms.to_string()),
+        ("lines", format!("{lines}, {rate:.1} per second")),
+        ("skipped", skipped.to_string()),
+        ("memory", size(*memory as u64)),
+    ];
+    rows.extend(stopping.map(|left| ("stopping", format!("in {}", long_time(left)))));
+    rows.extend(archive_lost.map(|lost| ("archive", format!("{lost} lines lost"))));
+    rows.extend(archive_error.clone().map(|error| ("", format!("cannot write: {error}"))));
+    if slowest {
+        let reader = |(at, one): (usize, &crate::protocol::Reader)| {
+            let words =
+                format!("{} (#{}), {} behind", marked(&one.name, one.verified), one.id, size(one.behind));
+            (if at == 0 { "slowest" } else { "" }, words)
+        };
+        rows.extend(readers.iter().enumerate().map(reader));
+    }
+    let line = |(word, value): (&str, String)| {
+        let line = fitted(one_line(&format!("{word:<WORD$}{value}")).trim_end(), look);
+        let (word, value) = line.split_at(WORD.min(line.len()));
+        format!(
+            "{}{value}",
+            if word.trim().is_empty() { word.to_owned() } else { styled(word.to_owned(), "1", look) }
+        )
+    };
+    rows.into_iter().map(line).collect()
+}
+
+/// Returns the connections in an answer as a table. With `is_busiest`, those that say most come first, and of those that
+/// say as much, those that are farthest behind.
+pub fn sessions(told: &[Told], is_busiest: bool, look: Look) -> Vec<String> {
+    let is_session = |report: &&Report| matches!(report, Report::Session { .. });
+    let mut sessions: Vec<&Report> = told.iter().filter_map(Told::report).filter(is_session).collect();
+    if is_busiest {
+        sessions
+            .sort_by(|a, b| business(b).0.total_cmp(&business(a).0).then(business(b).1.cmp(&business(a).1)));
+    }
+    let mut table = Table::new(&SESSIONS);
+    for session in sessions {
+        if let Report::Session { id, name, verified, address, room, view, idle, behind, rate, client } =
+            session
+        {
+            let address = if address.is_empty() { "unix" } else { address };
+            let cells = [&marked(name, *verified), address, room, view.name()].map(str::to_owned);
+            let numbers = [time(*idle), size(*behind), format!("{rate:.1}"), client.clone()];
+            table.add([vec![id.to_string()], cells.to_vec(), numbers.to_vec()].concat(), *behind > 0);
+        }
+    }
+    table.lines(look)
+}
+
+/// Lines per second, and bytes that wait.
+fn business(session: &Report) -> (f64, u64) {
+    if let Report::Session { rate, behind, .. } = session { (*rate, *behind) } else { (0.0, 0) }
+}
+
+/// Returns the rooms in an answer as a table; nothing if there are none.
+pub fn rooms(told: &[Told], look: Look) -> Vec<String> {
+    let mut table = Table::new(&ROOMS);
+    let mut all = 0;
+    let mut shown = 0;
+    for told in told {
+        if let Some(Notice::Rooms { count, rooms }) = &told.notice {
+            (all, shown) = (*count, shown + rooms.len());
+            for RoomCount { room, members } in rooms {
+                table.add(vec![room.clone(), members.to_string()], false);
+            }
+        }
+    }
+    let mut lines = if shown > 0 { table.lines(look) } else { Vec::new() };
+    lines.extend((all > shown).then(|| fitted(&format!("and {} more", all - shown), look)));
+    lines
+}
+
+/// Returns the bans and mutes in an answer as a table.
+pub fn bans(told: &[Told], look: Look) -> Vec<String> {
+    let mut table = Table::new(&BANS);
+    for report in told.iter().filter_map(Told::report) {
+        if let Report::BanEntry { kind, subject, until, by, reason } = report {
+            let until = until.clone().unwrap_or_default();
+            table.add(vec![kind.clone(), subject.clone(), until, by.clone(), reason.clone()], false);
+        }
+    }
+    table.lines(look)
+}
+
+/// A time in one unit: `90s`, `15m`, `30h`, `5d`.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A time in two units: `4m 10s`, `2h 5m`, `3d 4h`.
+fn long_time(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// A number of bytes: `512`, `12.5KiB`, `3.4MiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
+    let unit = UNITS.iter().zip([30, 20, 10]).find(|(_, bits)| bytes >> bits > 0);
+    unit.map_or_else(
+        || bytes.to_string(),
+        |(unit, bits)| {
+            let tenths = (u128::from(bytes) * 10) >> bits;
+            format!("{}.{}{unit}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_the_largest_unit_that_says_enough() {
+        let times = [0, 119, 120, 7199, 7200, 172_799, 172_800].map(time);
+        assert_eq!(times, ["0s", "119s", "2m", "119m", "2h", "47h", "2d"]);
+        let times = [59, 60, 3599, 3600, 86_399, 86_400, 277_200].map(long_time);
+        assert_eq!(times, ["59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h", "3d 5h"]);
+        let sizes = [0, 1023, 1024, 1_048_575, 3_600_000, 5 << 30, u64::MAX].map(size);
+        let expected = ["0", "1023", "1.0KiB", "1023.9KiB", "3.4MiB", "5.0GiB", "17179869183.9GiB"];
+        assert_eq!(sizes, expected);
+    }
+}

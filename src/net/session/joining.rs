@@ -1,0 +1,134 @@
+//! How a session joins the hub: finds out who the client is, and whether it may connect.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future;
+
+use super::{READ_BUFFER, Session};
+use crate::chat::{Arrival, Input, Sink};
+use crate::net::close::{Close, turn_away};
+use crate::net::proxy::{BadHeader, MAX_HEADER, Source, read_header};
+use crate::net::sessions::Refusal;
+use crate::net::{Stage, login};
+use crate::protocol::Form;
+use crate::rt;
+
+impl Session {
+    /// Joins the hub.
+    ///
+    /// # Errors
+    /// Why the session is over before that.
+    pub(super) async fn join(&mut self, arrival: Arc<Arrival>) -> Result<(), Close> {
+        let form = Form::new(arrival.view, false);
+        if self.header.is_some() {
+            let source = future::poll_fn(|cx| self.poll_header(cx)).await?;
+            self.welcome(source).map_err(|refusal| self.refuse(refusal, form))?;
+        }
+        let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
+        arrival.greeting.clone_from(&self.net.settings().greeting);
+        if self.connection.from().is_none() {
+            let mut login = pin!(login::login_of(&*self.connection));
+            let verified = future::poll_fn(|cx| {
+                self.connection.register(cx);
+                match self.net.stage() {
+                    Stage::Frozen => Poll::Ready(Err(Close::Frozen)),
+                    _ => login.as_mut().poll(cx).map(Ok),
+                }
+            });
+            arrival.verified = verified.await?;
+        }
+        if let Some(name) = &arrival.verified {
+            self.connection.set_login(name.as_str());
+            let admitted = match self.net.registry.admit(None, self.connection.login(), rt::wall_clock()) {
+                // Nobody knows who is banned: operators mend that.
+                Err(Refusal::Denied) if self.net.is_of_operator(&*self.connection) => Ok(()),
+                admitted => admitted,
+            };
+            admitted.map_err(|refusal| self.refuse(refusal, form))?;
+        }
+        // The bans may have been read again since it was admitted.
+        self.net.examine(&self.connection);
+        let sink = Arc::clone(&self.connection) as Arc<dyn Sink>;
+        self.send(Input::Join { id: self.id(), sink, arrival });
+        Ok(())
+    }
+
+    /// Reads the header of a proxy, and no byte behind it. Returns who the client is.
+    pub(super) fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<Result<Source, Close>> {
+        self.connection.register(cx);
+        match self.net.stage() {
+            Stage::Frozen => return Poll::Ready(Err(Close::Frozen)),
+            Stage::Draining => return Poll::Ready(Err(Close::NoHeader(BadHeader::Cut))),
+            Stage::Running => {}
+        }
+        if let Some(due) = self.deadlines.header_due() {
+            if rt::now() >= due {
+                return self.no_header(BadHeader::Late);
+            }
+            self.net.alarms.set(&mut self.alarm, due, &self.connection);
+        }
+        while self.connection.poll_readable(cx)?.is_ready() {
+            match READ_BUFFER.with_borrow_mut(|buffer| self.take_header(buffer)) {
+                Ok(Some(source)) => {
+                    (self.header, self.deadlines.header) = (None, None);
+                    return Poll::Ready(Ok(source));
+                }
+                Ok(None) => {}
+                Err(Ok(reason)) => return self.no_header(reason),
+                Err(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(Err(error)) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Takes what has arrived of the header. Returns who the client is, if the header is complete.
+    ///
+    /// # Errors
+    /// Why it is no header, or that of the connection.
+    fn take_header(&mut self, buffer: &mut [u8]) -> Result<Option<Source>, Result<BadHeader, io::Error>> {
+        let begun = self.header.get_or_insert_default();
+        let buffer = &mut buffer[..MAX_HEADER.saturating_sub(begun.len()).max(1)];
+        let count = self.connection.peek(buffer).map_err(Err)?;
+        if count == 0 {
+            return Err(Ok(BadHeader::Cut));
+        }
+        let before = begun.len();
+        begun.extend_from_slice(&buffer[..count]);
+        let header = read_header(begun).map_err(Ok)?;
+        let taken = header.map_or(count, |(_, length)| length - before);
+        self.connection.receive(&mut buffer[..taken]).map_err(Err)?;
+        Ok(header.map(|(source, _)| source))
+    }
+
+    fn no_header(&self, reason: BadHeader) -> Poll<Result<Source, Close>> {
+        self.net.counters.refuse(&Refusal::Denied);
+        if let Some(peer) = self.connection.peer() {
+            log::debug!("session {} from the proxy {peer}: {reason}", self.id().0);
+        }
+        Poll::Ready(Err(Close::NoHeader(reason)))
+    }
+
+    /// Lets the client in that a header names.
+    fn welcome(&self, source: Source) -> Result<(), Refusal> {
+        let client = match source {
+            Source::Client(client) => Some(client),
+            Source::Proxy => self.connection.peer(),
+        };
+        // It has no address if it was gone at the beginning.
+        client.map_or(Ok(()), |client| self.net.admit_client(&self.connection, client))
+    }
+
+    /// Tells the client why it may not connect.
+    fn refuse(&self, refusal: Refusal, form: Form) -> Close {
+        self.net.counters.refuse(&refusal);
+        let notice = refusal.notice();
+        turn_away(&*self.connection, &notice, form);
+        // With unread input the kernel would reset the connection, and the notice would be lost.
+        let _ = READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer));
+        Close::Refused(notice)
+    }
+}

@@ -1,0 +1,178 @@
+//! The host: what the hub asks the daemon for when an operator uses a command. See [`crate::chat::Host`].
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use jiff::Timestamp;
+use log::LevelFilter;
+
+use super::archive::Queue;
+use super::handover::Survived;
+use super::signals::Request;
+use crate::chat::{self, NewBan, SessionId, Use};
+use crate::net::Net;
+use crate::net::bans::{Ban, Mute, Muted, Subject};
+use crate::protocol::control::shown;
+use crate::protocol::{Notice, Report, Who};
+use crate::rt;
+
+/// Who the operators are, and where what they ask of the daemon goes.
+#[derive(Debug)]
+pub struct Operators {
+    /// The ID of their group; without one, only root is an operator.
+    pub group: Option<u32>,
+    /// The requests of the daemon.
+    pub requests_tx: mpsc::UnboundedSender<Request>,
+}
+
+/// The daemon, as the hub sees it.
+#[derive(Debug)]
+pub struct Host {
+    net: Arc<Net>,
+    requests_tx: mpsc::UnboundedSender<Request>,
+    survived: Survived,
+    archive: Option<Queue>,
+    /// When chatd stops, if an operator has said so.
+    stop_at: Option<Instant>,
+    /// The last session that used a command for operators and is none.
+    refused: Cell<Option<u64>>,
+}
+
+impl Host {
+    /// Returns one that passes requests on to the daemon.
+    pub fn new(
+        net: Arc<Net>,
+        requests_tx: mpsc::UnboundedSender<Request>,
+        survived: Survived,
+        archive: Option<Queue>,
+    ) -> Self {
+        Self { net, requests_tx, survived, archive, stop_at: None, refused: Cell::new(None) }
+    }
+
+    fn request(&self, request: Request) {
+        // It fails when the daemon has ended.
+        let _ = self.requests_tx.unbounded_send(request);
+    }
+}
+
+impl chat::Host for Host {
+    fn is_operator(&self, id: SessionId) -> bool {
+        self.net.is_operator(id)
+    }
+
+    fn log_use(&self, who: &Who, line: &str, used: Use) {
+        let id = who.id;
+        let is_first = used != Use::Refused || self.refused.replace(Some(id)) != Some(id);
+        match (used, who.verified) {
+            (Use::Done, _) => log::info!("operator {who} (session {id}): {line}"),
+            // A program may ask each second.
+            (Use::Asked, _) => log::debug!("operator {who} (session {id}): {line}"),
+            (Use::Refused, true) if is_first => log::info!("{who} (session {id}) is not an operator: {line}"),
+            // A stranger, or one that goes on trying.
+            (Use::Refused, _) => log::debug!("{who} (session {id}) is not an operator: {line}"),
+        }
+    }
+
+    fn address(&self, id: SessionId) -> Option<String> {
+        Some(self.net.sessions.get(id)?.from()?.to_string())
+    }
+
+    fn uptime(&self) -> (Duration, u64) {
+        let now = u64::try_from(rt::wall_clock().as_second()).unwrap_or(0);
+        let Survived { restarts, crashes, began } = self.survived;
+        (Duration::from_secs(now.saturating_sub(began)), restarts + crashes)
+    }
+
+    fn archive(&self) -> Option<(u64, Option<String>)> {
+        self.archive.as_ref().map(Queue::state).map(|state| (state.lost, state.failing))
+    }
+
+    fn dismiss(&self, id: SessionId, notice: Notice) {
+        // It may be gone already.
+        if let Some(connection) = self.net.sessions.get(id) {
+            connection.dismiss(notice);
+        }
+    }
+
+    fn ban(&mut self, new: NewBan) -> Notice {
+        let subject = match new.subject.parse::<Subject>() {
+            Ok(subject) => subject,
+            Err(reason) => return Notice::from(Report::CannotBan { reason }),
+        };
+        let own = self.net.sessions.get(SessionId(new.by.id));
+        let address = own.and_then(|own| own.from()).map(|from| from.ip());
+        if !new.is_forced && subject.covers(address, Some(new.by.name.as_str())) {
+            return Notice::from(Report::BansYourself { subject: subject.to_string() });
+        }
+        let until = shown(new.until);
+        let ban = Ban {
+            until: new.until,
+            reason: new.reason,
+            by: new.by.name.to_string(),
+            since: Some(rt::wall_clock()),
+            ..Ban::of(subject)
+        };
+        let shown = ban.whom.to_string();
+        match self.net.ban(ban) {
+            Ok(closed) => Notice::from(Report::Ban { subject: shown, until, closed }),
+            Err(error) => Notice::from(Report::CannotBan { reason: error.to_string() }),
+        }
+    }
+
+    fn unban(&mut self, subject: &str) -> bool {
+        subject.parse().is_ok_and(|subject| self.net.unban(&subject))
+    }
+
+    fn bans(&self, after: Option<&str>, most: usize) -> Vec<Notice> {
+        let entry = |kind: &str, subject: String, until, by, reason| Report::BanEntry {
+            kind: kind.to_owned(),
+            subject,
+            until: shown(until),
+            by,
+            reason,
+        };
+        let after = match after.map(str::parse::<Subject>).transpose() {
+            Ok(after) => after,
+            Err(reason) => return vec![Notice::from(Report::CannotBan { reason })],
+        };
+        let (bans, more, count) = self.net.bans_after(after.as_ref(), most);
+        // The mutes are few; they are on the last page.
+        let mutes = if more == 0 { self.net.mutes() } else { Vec::new() };
+        let bans =
+            bans.into_iter().map(|one| entry("ban", one.whom.to_string(), one.until, one.by, one.reason));
+        let mutes =
+            mutes.into_iter().map(|one| entry("mute", one.whom.to_string(), one.until, one.by, one.reason));
+        bans.chain(mutes).chain([Report::Bans { count, more }]).map(Notice::from).collect()
+    }
+
+    fn mute(&mut self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<(), Notice> {
+        let whom = Muted { name: who.name.clone(), verified: who.verified };
+        let (by, since) = (by.name.to_string(), Some(rt::wall_clock()));
+        let muted = self.net.mute(Mute { until, by, since, ..Mute::of(whom) });
+        muted.map_err(|error| Notice::from(Report::CannotBan { reason: error.to_string() }))
+    }
+
+    fn unmute(&mut self, whom: &str) -> bool {
+        whom.parse().is_ok_and(|whom| self.net.unmute(&whom))
+    }
+
+    fn muted(&self, who: &Who, now: Timestamp) -> Option<Notice> {
+        self.net.registry.mute_of(who, now).map(|mute| Notice::Muted { until: shown(mute.until) })
+    }
+
+    fn drain(&mut self, after: Option<Duration>) {
+        self.net.sessions.close(after.is_some());
+        self.stop_at = after.map(|after| rt::now() + after);
+        self.request(Request::Drain(after));
+    }
+
+    fn draining(&self) -> Option<Duration> {
+        self.stop_at.map(|at| at.saturating_duration_since(rt::now()))
+    }
+
+    fn set_log_level(&mut self, level: LevelFilter) {
+        self.request(Request::LogLevel(level));
+    }
+}
