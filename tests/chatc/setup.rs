@@ -165,9 +165,7 @@ fn what_another_server_says_before_it_is_taken_for_one_is_shown_then() {
     assert!(left.errors.ends_with("chatc does what nc does\n"), "{left:?}");
     terminal.expect_row("Welcome.");
     first.say("later\n");
-    terminal.expect_row("later");
-    let rows = terminal.rows();
-    assert_eq!(rows[rows.len() - 4..], ["Welcome.", "{\"type\":\"message\"}", "later", ">"], "{rows:#?}");
+    terminal.expect_last(&["Welcome.", "{\"type\":\"message\"}", "later", ">"]);
 }
 
 #[test]

@@ -59,6 +59,14 @@ impl Terminal {
         self.until(row, |terminal| terminal.rows().iter().any(|other| other == row.trim_end()));
     }
 
+    /// Waits until the last rows are these.
+    #[track_caller]
+    pub fn expect_last(&mut self, rows: &[&str]) {
+        self.until(&format!("{rows:#?} at the end"), |terminal| {
+            terminal.rows().ends_with(&rows.iter().map(|&row| row.to_owned()).collect::<Vec<_>>())
+        });
+    }
+
     /// Waits until it is so.
     #[track_caller]
     pub fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
