@@ -232,12 +232,17 @@ fn an_export_ends_as_chatd_does() {
     let (code, text) = exported(&["--export", "main", "--since", "1h"]);
     assert!(code == Some(0) && text.ends_with("Z <ann> one\n"), "{text}");
     assert_eq!(exported(&["--export", "main", "--since", "2999-01-01"]), (Some(0), String::new()));
+    let until = |time| exported(&["--export", "main", "--since", "1h", "--until", time]);
+    assert_eq!(until("2999-01-01"), (code, text));
+    assert_eq!(until("30m"), (Some(0), String::new()));
+    assert_eq!(until("soon").0, Some(2));
     let none = "chatd: the archive has no room \"dev\"\n".to_owned();
     assert_eq!(exported(&["--export", "dev"]), (Some(1), none));
     let (code, text) = exported(&["--export", "main", "--archive", "off"]);
     assert_eq!(code, Some(2), "an option that is given twice: {text}");
     assert_eq!(exported(&["--export", "main", "--since", "soon"]).0, Some(2));
     assert_eq!(exported(&["--since", "1h"]).0, Some(2));
+    assert_eq!(exported(&["--until", "1h"]).0, Some(2));
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     let off = clean(&mut command).args(["--config", "/dev/null", "--export", "main"]).output().unwrap();
     let error = String::from_utf8_lossy(&off.stderr).into_owned();

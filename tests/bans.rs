@@ -201,6 +201,29 @@ fn a_file_that_cannot_be_read_lets_nobody_in_over_ip_until_it_can() {
 }
 
 #[test]
+fn a_group_and_a_state_folder_that_are_not_there_are_named() {
+    let folder = Folder::new();
+    let (group, state) = ("cannot find the group", "cannot store bans and mutes in ");
+    let mut daemon = start(&folder, &[]);
+    let has = |daemon: &Daemon, text: &str| daemon.log.iter().any(|line| line.contains(text));
+    assert!(!has(&daemon, group) && !has(&daemon, state), "{:#?}", daemon.log);
+    reload(&mut daemon);
+    assert!(!has(&daemon, group), "{:#?}", daemon.log);
+    let missing = folder.path("missing");
+    let mut daemon = Daemon::start(&["--state", text(&missing), "--operators", "no such group"]);
+    assert!(has(&daemon, &format!("{state}{}: No such file", missing.display())), "{:#?}", daemon.log);
+    assert!(has(&daemon, "cannot find the group \"no such group\" of operators"), "{:#?}", daemon.log);
+    let count = |daemon: &Daemon| daemon.log.iter().filter(|line| line.contains(group)).count();
+    let before = count(&daemon);
+    daemon.signal("HUP");
+    daemon.wait_for_log(group);
+    assert_eq!(count(&daemon), before + 1);
+    // Nobody but root is an operator, and nobody asks for one.
+    let daemon = Daemon::start(&["--operators", ""]);
+    assert!(!has(&daemon, group), "{:#?}", daemon.log);
+}
+
+#[test]
 fn without_a_state_folder_a_ban_holds_until_the_stop() {
     let server = TestServer::start();
     let mut ann = server.join();

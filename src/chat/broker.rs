@@ -29,6 +29,8 @@ enum Event {
     Input(Input),
     /// The hub has something to go on with.
     Work,
+    /// The sequencer has given entries a place.
+    Sequenced,
     /// It is time to look at members that do not read.
     Tick,
     /// All senders are gone, and nothing waits.
@@ -69,6 +71,7 @@ impl Broker {
                 Event::End => return self.hub,
                 Event::Tick => self.hub.tick(now()),
                 Event::Input(first) => self.apply_all(first),
+                Event::Sequenced => self.hub.take_sequenced(now()),
                 Event::Work => rt::yield_now().await,
             }
             self.hub.work(now(), BATCH);
@@ -90,6 +93,10 @@ impl Broker {
         }
         if self.hub.has_work() {
             return Poll::Ready(Event::Work);
+        }
+        // Last of all: with whatever the hub does, it takes in such entries, too.
+        if self.hub.poll_sequenced(cx).is_ready() {
+            return Poll::Ready(Event::Sequenced);
         }
         let is_over = self.has_ended && (self.is_frozen || !self.hub.is_waiting());
         if is_over { Poll::Ready(Event::End) } else { Poll::Pending }
@@ -138,4 +145,63 @@ impl Broker {
 
 fn now() -> Now {
     Now { instant: rt::now(), wall: rt::wall_clock() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Wake, Waker};
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::chat::simulator::random::Random;
+    use crate::chat::simulator::sequencer::Engine;
+    use crate::chat::testing::{Socket, TestHub};
+    use crate::chat::{Arrival, Read, SessionId, Sink};
+
+    /// Whether the broker has been woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs the broker for as long as something wakes it.
+    fn go_on(broker: &mut Pin<&mut impl Future<Output = Hub>>, woken: &Arc<Woken>) {
+        let waker = Waker::from(Arc::clone(woken));
+        while woken.0.swap(false, Ordering::Relaxed) {
+            assert!(broker.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+    }
+
+    #[test]
+    fn a_line_that_gets_its_place_late_is_heard_although_nothing_else_happens() {
+        let (limits, engine) = (TestHub::default().limits, Engine::new(true));
+        let hub = Hub::new(limits, Box::new(engine.clone()), Timestamp::UNIX_EPOCH);
+        let (broker, inputs_tx) = Broker::new(hub);
+        let (mut broker, woken) = (pin!(broker.run()), Arc::new(Woken(AtomicBool::new(true))));
+        let [ann, ben] = [1, 2].map(|id| {
+            let socket = Arc::new(Socket::default());
+            let sink = Arc::clone(&socket) as Arc<dyn Sink>;
+            let arrival = Box::<Arrival>::default();
+            inputs_tx.unbounded_send(Input::Join { id: SessionId(id), sink, arrival }).unwrap();
+            socket
+        });
+        go_on(&mut broker, &woken);
+        ben.set_space(usize::MAX);
+        ann.begin_input();
+        let read = Read { text: b"hello\n".to_vec(), ..Read::default() };
+        inputs_tx.unbounded_send(Input::Read(SessionId(1), Box::new(read))).unwrap();
+        go_on(&mut broker, &woken);
+        assert!(ben.take().is_empty() && ann.is_outstanding(), "it has no place yet");
+        engine.release(&mut Random::new(1), 1);
+        go_on(&mut broker, &woken);
+        assert_eq!(ben.take(), b"hello\n");
+        assert!(!ann.is_outstanding());
+    }
 }

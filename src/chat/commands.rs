@@ -160,7 +160,7 @@ fn msg(directory: &mut Directory, from: SessionId, to: &str, text: &str, now: No
         return Notice::Nobody;
     };
     let (sender, receiver) = (sender.who(), member.who());
-    if member.ignored.contains(&from) {
+    if member.ignored().contains(&from) {
         return Notice::IgnoresYou { name: receiver.name.to_string(), verified: receiver.verified };
     }
     // Near `memory`, only one message can wait for a member.
@@ -235,7 +235,7 @@ fn last(directory: &mut Directory, from: SessionId, recall: Recall) -> Option<No
     }
     let Place { room, form } = directory.place(from)?;
     let room = directory.rooms().get(&room)?;
-    let ignored = &directory.member(from)?.ignored;
+    let ignored = directory.member(from)?.ignored();
     let is_shown = |other| !ignored.contains(&SessionId(other));
     let (name, mut shown) = (Arc::clone(room.name()), Vec::new());
     let name = name.as_str();
@@ -311,7 +311,7 @@ fn ignore(directory: &mut Directory, from: SessionId, name: &str) -> Notice {
     let Some(who) = directory.member(other).map(|member| Who::clone(&member.who())) else {
         return Notice::Nobody;
     };
-    let ignored = directory.member(from).map_or_else(Vec::new, |member| member.ignored.to_vec());
+    let ignored = directory.member(from).map_or_else(Vec::new, |member| member.ignored().to_vec());
     let mut kept: Vec<SessionId> = ignored.iter().copied().filter(|id| *id != other).collect();
     let is_new = kept.len() == ignored.len();
     if is_new && kept.len() >= MOST_IGNORED {
@@ -326,7 +326,7 @@ fn ignore(directory: &mut Directory, from: SessionId, name: &str) -> Notice {
         feed.change(from, |member, log| {
             // A line that is half sent is finished first: the old rule still decides about it.
             member.finish_line(log);
-            member.ignored = kept.into();
+            member.set_ignored(kept);
         });
     }
     directory.changed.push(from);

@@ -274,7 +274,7 @@ impl Dispatcher {
     }
 
     /// Takes in what the sequencer has given a place.
-    pub(super) fn take_sequenced(&mut self, now: Now) {
+    fn take_sequenced(&mut self, now: Now) {
         while let Some((name, entry)) = self.directory.sequencer.next() {
             let mut placed = Placed::default();
             let id = self.directory.room_called(&name);

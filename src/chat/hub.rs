@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -132,9 +133,15 @@ impl Hub {
         self.dispatcher.tick(now);
     }
 
+    /// Returns `Ready` if there is something for [`Hub::take_sequenced`]. Otherwise the sequencer wakes `cx` as soon as
+    /// there is.
+    pub fn poll_sequenced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.dispatcher.directory.sequencer.poll_ready(cx)
+    }
+
     /// Takes in what the sequencer has given a place.
     pub fn take_sequenced(&mut self, now: Now) {
-        self.dispatcher.take_sequenced(now);
+        self.dispatcher.flush(now);
     }
 
     /// The rooms that have something new to deliver, see [`Hub::deliver`].

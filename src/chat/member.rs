@@ -37,6 +37,13 @@ pub(super) struct Progress {
     pub(super) end: Position,
 }
 
+/// What most members never have.
+#[derive(Debug, Default)]
+struct Extra {
+    ignored: Box<[SessionId]>,
+    loss: Option<Loss>,
+}
+
 /// Where the log moved on over the cursor of a member.
 #[derive(Debug)]
 struct Loss {
@@ -70,7 +77,7 @@ pub(super) struct Member {
     pub(super) is_full: bool,
     pub(super) life: Life,
     pub(super) progress: Progress,
-    loss: Option<Box<Loss>>,
+    extra: Option<Box<Extra>>,
     pub(super) flow: Flow,
     /// Its name, also that of a guest; `None` if no other session knows of it yet.
     pub(super) who: Option<Arc<Who>>,
@@ -81,7 +88,6 @@ pub(super) struct Member {
     pub(super) is_present: bool,
     /// It has said something, under the name that it has now.
     pub(super) has_spoken: bool,
-    pub(super) ignored: Box<[SessionId]>,
     /// When it sent something last, and how many lines it says.
     pub(super) activity: Activity,
     /// It has been told that there is an archive.
@@ -108,13 +114,12 @@ impl Member {
             is_full: false,
             life: Life::Speaking,
             progress,
-            loss: None,
+            extra: None,
             flow: Flow::new(head, true),
             who: None,
             times: false,
             is_present: false,
             has_spoken: false,
-            ignored: Box::default(),
             activity,
             knows_of_archive: false,
             input: None,
@@ -141,9 +146,35 @@ impl Member {
         self.is_present && self.name().is_some()
     }
 
+    /// Returns the sessions that it ignores.
+    pub(super) fn ignored(&self) -> &[SessionId] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.ignored)
+    }
+
+    /// It ignores these sessions from now on.
+    pub(super) fn set_ignored(&mut self, ignored: Vec<SessionId>) {
+        if !ignored.is_empty() || self.extra.is_some() {
+            self.extra.get_or_insert_default().ignored = ignored.into();
+        }
+    }
+
+    /// Returns its loss, which begins with these lines if it has none.
+    fn begin_loss(&mut self, first_line: u64, own_lines: u64) -> &mut Loss {
+        let new = || Loss { first_line, own_lines, end_line: u64::MAX };
+        self.extra.get_or_insert_default().loss.get_or_insert_with(new)
+    }
+
+    fn take_loss(&mut self) -> Option<Loss> {
+        self.extra.as_mut()?.loss.take()
+    }
+
+    fn loss(&mut self) -> Option<&mut Loss> {
+        self.extra.as_mut()?.loss.as_mut()
+    }
+
     /// Returns whether lines from `from` are hidden from it: its own, and those of whom it ignores.
     pub(super) fn hides(&self, from: SessionId) -> bool {
-        from == self.id || self.ignored.contains(&from)
+        from == self.id || self.ignored().contains(&from)
     }
 
     /// Returns whether what it has sent waits for that.
@@ -153,7 +184,7 @@ impl Member {
 
     /// Beyond this place in its log nothing is hidden from it.
     pub(super) fn hidden_end(&self) -> Position {
-        if self.ignored.is_empty() { self.progress.own_end } else { Position::MAX }
+        if self.ignored().is_empty() { self.progress.own_end } else { Position::MAX }
     }
 
     /// Where its reading stops for now.
@@ -210,7 +241,7 @@ impl Member {
         self.owe_first(unsent);
         self.progress.missed += missed;
         self.progress.own_end = 0;
-        self.loss = None;
+        self.take_loss();
     }
 
     /// Owes it bytes behind all that was said so far: whole lines, or telnet's answers.
@@ -254,12 +285,12 @@ impl Member {
         if (log.tail()..tail.min(end)).contains(&self.progress.cursor) {
             self.finish_line(log);
             let cursor = self.progress.cursor;
-            if self.loss.is_none() && cursor < tail {
+            if self.loss().is_none() && cursor < tail {
                 let (first_line, own_lines) = (log.line_at(cursor), log.own_lines_at(cursor, self.id));
-                self.loss = Some(Box::new(Loss { first_line, own_lines, end_line: u64::MAX }));
+                self.begin_loss(first_line, own_lines);
             }
         }
-        if let Some(loss) = self.loss.as_mut().filter(|_| (log.tail()..tail).contains(&end)) {
+        if let Some(loss) = self.loss().filter(|_| (log.tail()..tail).contains(&end)) {
             loss.end_line = log.line_at(end);
         }
         self.owed_bytes() - before
@@ -268,8 +299,7 @@ impl Member {
     /// Some of the lines that it loses were its own.
     pub(super) fn note_own_loss(&mut self, start: Position, first_line: u64, lines: u64) {
         if (self.progress.cursor..self.progress.end).contains(&start) {
-            let new = || Box::new(Loss { first_line, own_lines: 0, end_line: u64::MAX });
-            let loss = self.loss.get_or_insert_with(new);
+            let loss = self.begin_loss(first_line, 0);
             // When it has ended it may still be called something else, which is its own line, too.
             loss.own_lines += lines.min(loss.end_line.saturating_sub(first_line));
         }
@@ -281,7 +311,7 @@ impl Member {
         if self.progress.cursor >= log.tail() {
             return 0;
         }
-        let missed = self.loss.take().filter(|_| !self.is_broken).map_or(0, |loss| {
+        let missed = self.take_loss().filter(|_| !self.is_broken).map_or(0, |loss| {
             log.line_at(log.tail()).min(loss.end_line).saturating_sub(loss.first_line + loss.own_lines)
         });
         self.progress.missed += missed;
@@ -310,5 +340,16 @@ impl Member {
         self.progress.owed = Vec::new();
         self.progress.missed = 0;
         self.sink.signal(Signal::Broken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each session. With 8 bytes for the allocator it has a multiple of 16.
+    #[test]
+    fn a_member_takes_no_more_memory_than_it_did() {
+        assert!(size_of::<Member>() <= 168, "{} bytes", size_of::<Member>());
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::entry::Entry;
 use super::id::SessionId;
@@ -24,6 +25,9 @@ pub trait Sequencer: Debug + Send {
 
     /// Returns the next entry in order, with its room; `None` if there is none for now.
     fn next(&mut self) -> Option<(Arc<Name>, Entry)>;
+
+    /// Returns `Ready` if [`Sequencer::next`] has an entry. Otherwise it wakes `cx` as soon as it has one.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The sequencer of a single process: the order in which entries are submitted.
@@ -41,5 +45,10 @@ impl Sequencer for Local {
 
     fn next(&mut self) -> Option<(Arc<Name>, Entry)> {
         self.0.pop_front()
+    }
+
+    /// Wakes nobody: there is an entry as soon as it is submitted.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        if self.0.is_empty() { Poll::Pending } else { Poll::Ready(()) }
     }
 }

@@ -238,7 +238,7 @@ impl MemberSnapshot {
         (member.times, member.is_present) = (standing.times, standing.is_present);
         member.has_spoken = standing.has_spoken;
         directory.operators.watch(id, self.watched);
-        member.ignored = standing.ignored.into_iter().take(MOST_IGNORED).collect();
+        member.set_ignored(standing.ignored.into_iter().take(MOST_IGNORED).collect());
         member.input = self.input.map(Box::new);
         member.is_broken = self.is_broken;
         directory.keys.restore(id, standing.key);

@@ -73,7 +73,7 @@ impl Standing {
             is_present: member.is_present,
             has_spoken: member.has_spoken,
             key: directory.keys.of(member.id),
-            ignored: member.ignored.to_vec(),
+            ignored: member.ignored().to_vec(),
         })
     }
 

@@ -116,5 +116,5 @@ fn look(dispatcher: &mut Dispatcher, id: SessionId, is_hurried: bool) -> Result<
 fn has_had_enough(directory: &Directory, from: SessionId, to: &str) -> bool {
     let target = commands::find(directory, to).ok().filter(|target| directory.quota.is_used_up(*target));
     let member = target.and_then(|target| directory.member(target));
-    member.is_some_and(|member| !member.ignored.contains(&from))
+    member.is_some_and(|member| !member.ignored().contains(&from))
 }

@@ -15,6 +15,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use super::exit::{Exit, Failure};
+use super::hint;
 use crate::client::event::{self, Event};
 use crate::client::link::{self, Link};
 use crate::client::request::Requests;
@@ -44,7 +45,7 @@ pub struct Connection {
 pub struct Told {
     /// The notice; `None` for one of a later version.
     pub notice: Option<Notice>,
-    /// Its sentence.
+    /// Its sentence, with commands of chatctl.
     pub text: String,
     /// The line, cleaned.
     pub line: String,
@@ -70,7 +71,8 @@ impl Told {
     }
 
     fn new(noticed: Noticed<'_>, line: String) -> Self {
-        Self { notice: noticed.notice, text: link::clean(noticed.text.as_bytes()), line }
+        let text = noticed.notice.as_ref().and_then(hint::sentence).unwrap_or(noticed.text.into_owned());
+        Self { notice: noticed.notice, text: link::clean(text.as_bytes()), line }
     }
 
     /// Whether chatd says with it why it closes the connection.

@@ -1,12 +1,14 @@
 //! The operators' program: what `chatctl` does.
 //!
 //! [`cli`] reads the command line, [`connection`] asks chatd over its unix socket, in the protocol that everybody speaks.
-//! [`show`] and [`table`] make tables of the answers, [`top`] and [`watch`] go on until told to stop, [`exit`] is how it
-//! ends. It is built on the connection of chatc and on the protocol, and knows nothing of the daemon's insides.
+//! [`show`] and [`table`] make tables of the answers, [`hint`] has sentences for a shell, [`top`] and [`watch`] go on
+//! until told to stop, [`exit`] is how it ends. It is built on the connection of chatc and on the protocol, and knows
+//! nothing of the daemon's insides.
 
 pub mod cli;
 pub mod connection;
 pub mod exit;
+pub mod hint;
 pub mod show;
 pub mod table;
 pub mod top;

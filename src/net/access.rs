@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::address::Address;
 use super::networks::NetworkMap;
+use super::tls::Mode;
 
 /// Two lists of networks: allowed and denied. Without any, every address may connect.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +48,8 @@ pub struct Gate {
     pub list: Option<AccessList>,
     /// The networks of proxies, from which a PROXY header is required; with one, nobody else may connect.
     pub proxies: NetworkMap<()>,
+    /// Whether TLS is spoken there.
+    pub tls: Mode,
 }
 
 impl Gate {
@@ -139,6 +142,7 @@ mod tests {
             address: address.parse().unwrap(),
             list: None,
             proxies: NetworkMap::default(),
+            tls: Mode::Off,
         };
         let all = ["0.0.0.0:1", "192.0.2.1:1", "[::]:2", "[fe80::1%7]:3", "/run/x"];
         let access = Access { gates: all.map(gate).into(), ..Access::default() };
@@ -163,6 +167,7 @@ mod tests {
             address: address.parse().unwrap(),
             list,
             proxies: NetworkMap::default(),
+            tls: Mode::Off,
         };
         let own = gate("127.0.0.1:1", Some(list(&[], &[])));
         let other = gate("127.0.0.1:2", None);

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_ban_closes_those_whom_it_covers_and_lets_no_more_in() {
-        let net = Net::new(settings());
+        let net = Net::new(settings(), Arc::default());
         let [one, two] = ["192.0.2.1", "198.51.100.1"].map(|from| begin(&net, from.len() as u64, Some(from)));
         let local = begin(&net, 77, None);
         local.set_login("ann");
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_ban_that_has_ended_covers_nobody() {
-        let net = Net::new(settings());
+        let net = Net::new(settings(), Arc::default());
         let until = Some(rt::wall_clock());
         let one = begin(&net, 1, Some("192.0.2.1"));
         assert_eq!(net.ban(Ban { until, ..ban("192.0.2.1", "") }), Ok(0));
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn other_lists_close_those_who_are_there() {
-        let net = Net::new(settings());
+        let net = Net::new(settings(), Arc::default());
         let [one, two] = ["192.0.2.1", "198.51.100.1"].map(|from| begin(&net, from.len() as u64, Some(from)));
         net.set_settings(denying("192.0.2.0/24"));
         assert_eq!((one.dismissal(), two.dismissal()), (Some(&Notice::Denied), None));
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn mutes_are_noted() {
-        let net = Net::new(settings());
+        let net = Net::new(settings(), Arc::default());
         net.mute(Mute::of("ann".parse().unwrap())).unwrap();
         assert_eq!(net.mutes().len(), 1);
         assert!(net.unmute(&"ann".parse().unwrap()) && net.mutes().is_empty());

@@ -282,9 +282,8 @@ impl Bans {
         self.networks.is_empty() && self.logins.is_empty()
     }
 
-    /// Returns the bans in force that follow `after`, networks before logins: at most `most`, and how many there are
-    /// behind them, those that have ended among these.
-    pub fn page(&self, after: Option<&Subject>, most: usize, now: Timestamp) -> (Vec<Ban>, usize) {
+    /// Returns the bans that follow `after`, networks before logins; those that have ended, too.
+    pub fn following(&self, after: Option<&Subject>) -> impl Iterator<Item = &Ban> {
         let (network, login) = match after {
             None => (Unbounded, Unbounded),
             Some(Subject::Network(network)) => (Excluded(*network), Unbounded),
@@ -292,7 +291,13 @@ impl Bans {
             Some(Subject::Login(login)) => (Excluded(LAST), Excluded(login.clone())),
         };
         let networks = self.order.range((network, Unbounded)).filter_map(|one| self.networks.get(one));
-        let mut all = networks.chain(self.logins.range((login, Unbounded)).map(|(_, ban)| ban));
+        networks.chain(self.logins.range((login, Unbounded)).map(|(_, ban)| ban))
+    }
+
+    /// Returns the bans in force that follow `after`: at most `most`, and how many there are behind them, those that have
+    /// ended among these.
+    pub fn page(&self, after: Option<&Subject>, most: usize, now: Timestamp) -> (Vec<Ban>, usize) {
+        let mut all = self.following(after);
         let page = all.by_ref().filter(|ban| ban.holds(now)).take(most).cloned().collect();
         (page, all.count())
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
+use once_cell::race::OnceBox;
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 
 use super::crash_table::{CrashTable, READING, WRITING};
@@ -35,16 +36,22 @@ pub struct Connection {
     from: Option<(IpAddr, u16)>,
     /// The other side is a proxy.
     is_proxied: AtomicBool,
-    /// The address of the client behind the proxy.
-    client: OnceLock<(IpAddr, u16)>,
     /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`], and [`DISMISSED`].
     signals: AtomicU8,
-    /// Why chatd closes the session, if it does.
-    dismissal: OnceLock<Box<Notice>>,
-    /// The login name of a user of this machine.
-    login: OnceLock<Box<str>>,
+    extra: OnceBox<Extra>,
     /// Wakes the session's task.
     waker: AtomicWaker,
+}
+
+/// What most connections never have.
+#[derive(Debug, Default)]
+struct Extra {
+    /// The address of the client behind the proxy.
+    client: OnceLock<(IpAddr, u16)>,
+    /// Why chatd closes the session, if it does.
+    dismissal: OnceLock<Notice>,
+    /// The login name of a user of this machine.
+    login: OnceLock<Box<str>>,
 }
 
 /// The signal that chatd closes the session, beside those of the hub.
@@ -85,16 +92,18 @@ impl Connection {
             has_failed: AtomicBool::new(false),
             is_tcp,
             is_proxied: AtomicBool::new(false),
-            client: OnceLock::new(),
             signals: AtomicU8::new(0),
-            dismissal: OnceLock::new(),
-            login: OnceLock::new(),
+            extra: OnceBox::new(),
             waker: AtomicWaker::new(),
         };
         if let Some(table) = &connection.table {
             table.own(connection.as_fd(), id);
         }
         Ok(connection)
+    }
+
+    fn extra(&self) -> &Extra {
+        self.extra.get_or_init(Box::default)
     }
 
     /// Returns the number of its session.
@@ -183,7 +192,7 @@ impl Connection {
     /// header of a proxy is not there.
     pub fn from(&self) -> Option<SocketAddr> {
         let own = self.from.filter(|_| !self.is_proxied.load(Ordering::Acquire));
-        self.client.get().copied().or(own).map(SocketAddr::from)
+        self.client().or_else(|| own.map(SocketAddr::from))
     }
 
     /// Returns the address of the other side, which may be a proxy; `None` for a unix socket, or if it was gone at the
@@ -206,13 +215,13 @@ impl Connection {
 
     /// Sets the address of the client behind a proxy, which another process has recorded.
     pub fn restore_client(&self, client: SocketAddr) {
-        let _ = self.client.set((client.ip(), client.port()));
+        let _ = self.extra().client.set((client.ip(), client.port()));
         self.is_proxied.store(true, Ordering::Release);
     }
 
     /// Returns the address of the client, if it is behind a proxy.
     pub fn client(&self) -> Option<SocketAddr> {
-        self.client.get().copied().map(SocketAddr::from)
+        self.extra.get()?.client.get().copied().map(SocketAddr::from)
     }
 
     fn write_record(&self, record: &[u8], ignored: &[u8]) {
@@ -245,17 +254,17 @@ impl Connection {
 
     /// Sets the login name of the user at the other side. The first one counts.
     pub fn set_login(&self, login: &str) {
-        let _ = self.login.set(login.into());
+        let _ = self.extra().login.set(login.into());
     }
 
     /// Returns the login name of the user at the other side, if it is a user of this machine.
     pub fn login(&self) -> Option<&str> {
-        self.login.get().map(|login| &**login)
+        self.extra.get()?.login.get().map(|login| &**login)
     }
 
     /// Has its session close, with this notice. Returns false if it has been told so before.
     pub fn dismiss(&self, notice: Notice) -> bool {
-        let is_first = self.dismissal.set(Box::new(notice)).is_ok();
+        let is_first = self.extra().dismissal.set(notice).is_ok();
         if is_first {
             self.signals.fetch_or(DISMISSED, Ordering::AcqRel);
             self.waker.wake();
@@ -265,7 +274,7 @@ impl Connection {
 
     /// Returns why the session has to close, if it has to.
     pub fn dismissal(&self) -> Option<&Notice> {
-        self.dismissal.get().map(|notice| &**notice)
+        self.extra.get()?.dismissal.get()
     }
 
     /// The same as if it had come from there.

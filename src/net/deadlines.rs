@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy::HEADER_TIMEOUT;
 use super::settings::Settings;
 use crate::rt;
 
@@ -19,8 +18,6 @@ pub(super) struct Deadlines {
     pub(super) full: Option<Instant>,
     /// When closing began.
     pub(super) ending: Option<Instant>,
-    /// Since when the header of a proxy is awaited.
-    pub(super) header: Option<Instant>,
 }
 
 /// The reasons why a session waits.
@@ -37,7 +34,7 @@ pub(super) struct Waits {
 impl Deadlines {
     /// Makes those of a session that begins now.
     pub(super) fn new() -> Self {
-        Self { last_read: rt::now(), full: None, ending: None, header: None }
+        Self { last_read: rt::now(), full: None, ending: None }
     }
 
     /// Returns how long the socket may be full.
@@ -48,11 +45,6 @@ impl Deadlines {
     /// Returns whether the socket has been full for too long.
     pub(super) fn is_stalled(&self, settings: &Settings, now: Instant) -> bool {
         self.full.is_some_and(|since| now >= since + self.patience(settings))
-    }
-
-    /// Returns when the header of a proxy must be there, if it is awaited.
-    pub(super) fn header_due(&self) -> Option<Instant> {
-        self.header.map(|since| since + HEADER_TIMEOUT)
     }
 
     /// Returns whether closing takes too long.

@@ -2,16 +2,18 @@
 //!
 //! A client is no session: it does not count for `max_clients`, and no other process goes on with it. It sends one
 //! request, gets one response, and is closed. Each client has 5 seconds for all of that and 8 KiB for its request, and
-//! there are 8 clients at a time. So no client can hold up anything but itself.
+//! there are 8 clients at a time: the oldest one makes way for another. So no client can hold up anything but itself.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::future;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use futures::future::Either;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -20,7 +22,7 @@ use crate::rt;
 
 /// The path of the page.
 pub const PATH: &str = "/metrics";
-/// Most clients at a time. chatd closes the connections of others at once.
+/// Most clients at a time. For another one, chatd closes the connection of the one that came first.
 pub const MOST_CLIENTS: usize = 8;
 /// Most bytes of a request.
 pub const MOST_HEAD: usize = 8 * 1024;
@@ -36,7 +38,8 @@ const MOST_DISCARDED: usize = 2 * 1024 * 1024;
 pub struct Page {
     media_type: &'static str,
     render: Box<dyn Fn() -> String + Send + Sync>,
-    clients: AtomicUsize,
+    /// Those that are being answered, the first one first. To drop one of these closes its connection.
+    clients: Mutex<VecDeque<oneshot::Sender<Infallible>>>,
     timeout: Duration,
 }
 
@@ -46,46 +49,44 @@ impl fmt::Debug for Page {
     }
 }
 
-/// A place among the clients that are being answered.
-struct Place(Arc<Page>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Page {
     /// Makes a page that `render` writes anew for each client. `render` must not wait.
     pub fn new(media_type: &'static str, render: impl Fn() -> String + Send + Sync + 'static) -> Arc<Self> {
-        let (render, clients) = (Box::new(render), AtomicUsize::new(0));
+        let (render, clients) = (Box::new(render), Mutex::default());
         Arc::new(Self { media_type, render, clients, timeout: TIMEOUT })
     }
 
-    /// Answers a client in a task of its own. Closes the connection at once if there are [`MOST_CLIENTS`] already.
+    /// Answers a client in a task of its own. If there are [`MOST_CLIENTS`] already, closes the connection of the first.
     pub fn serve(self: &Arc<Self>, socket: OwnedFd) {
-        let Some(place) = self.place() else { return log::debug!("too many clients ask for metrics") };
+        let (page, way) = (Arc::clone(self), self.make_way());
         match rt::Io::new(socket) {
-            Ok(io) => drop(rt::spawn(async move { place.0.answer(&io).await })),
+            Ok(io) => drop(rt::spawn(async move { page.answer(&io, way).await })),
             Err(error) => log::debug!("a client that asks for metrics has failed: {error}"),
         }
     }
 
-    /// Returns a place for one more client; `None` if there is none.
-    fn place(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(Arc::clone(self));
-        (self.clients.fetch_add(1, Ordering::AcqRel) < MOST_CLIENTS).then_some(place)
+    /// Makes way for one more client. Returns what resolves when that has to make way for others.
+    fn make_way(&self) -> oneshot::Receiver<Infallible> {
+        let (client, way) = oneshot::channel();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|client| !client.is_canceled());
+        if clients.len() >= MOST_CLIENTS {
+            clients.pop_front();
+        }
+        clients.push_back(client);
+        way
     }
 
     /// Answers a client, for as long as it may take.
-    async fn answer(&self, io: &rt::Io) {
-        let timeout = Box::pin(rt::sleep(self.timeout));
-        match futures::future::select(Box::pin(self.exchange(io)), timeout).await {
+    async fn answer(&self, io: &rt::Io, way: oneshot::Receiver<Infallible>) {
+        let end = futures::future::select(Box::pin(rt::sleep(self.timeout)), way);
+        match futures::future::select(Box::pin(self.exchange(io)), end).await {
             Either::Left((Ok(()), _)) => {}
             Either::Left((Err(error), _)) => {
                 log::debug!("a client that asks for metrics has failed: {error}")
             }
-            Either::Right(_) => log::debug!("a client that asks for metrics is too slow"),
+            Either::Right((Either::Left(_), _)) => log::debug!("a client that asks for metrics is too slow"),
+            Either::Right(_) => log::debug!("too many clients ask for metrics: the first one makes way"),
         }
     }
 
@@ -324,18 +325,17 @@ mod tests {
         let (mut client, socket) = UnixStream::pair().unwrap();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         page.serve(socket.into());
-        while page.clients.load(Ordering::Acquire) > 0 {
-            std::thread::yield_now();
-        }
         let mut response = Vec::new();
         client.read_to_end(&mut response).unwrap();
         assert!(response.len() < 8 << 20, "it was closed before all was sent");
     }
 
     #[test]
-    fn a_client_more_than_there_may_be_is_closed_at_once() {
-        let page = page();
-        let clients: Vec<UnixStream> = (0..MOST_CLIENTS)
+    fn the_first_of_too_many_clients_makes_way_and_no_other() {
+        // Nobody is closed because its time is up.
+        let page = Page::new("text/plain", || BODY.to_owned());
+        let page = Arc::new(Page { timeout: Duration::MAX, ..Arc::into_inner(page).unwrap() });
+        let mut clients: VecDeque<UnixStream> = (0..MOST_CLIENTS)
             .map(|_| {
                 let (client, socket) = UnixStream::pair().unwrap();
                 page.serve(socket.into());
@@ -343,17 +343,26 @@ mod tests {
             })
             .collect();
         const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\n\r\n";
-        assert_eq!(exchange(&page, b""), b"");
-        // The others are answered, and leave their places.
+        // It is answered, though the others do nothing.
+        assert!(exchange(&page, REQUEST).ends_with(BODY.as_bytes()));
+        let mut response = String::new();
+        clients.pop_front().unwrap().read_to_string(&mut response).unwrap();
+        assert_eq!(response, "", "it has made way");
         for mut client in clients {
             client.write_all(REQUEST).unwrap();
             let mut response = String::new();
             client.read_to_string(&mut response).unwrap();
             assert!(response.ends_with(BODY), "{response}");
         }
-        while page.clients.load(Ordering::Acquire) > 0 {
-            std::thread::yield_now();
-        }
-        assert!(exchange(&page, REQUEST).ends_with(BODY.as_bytes()));
+    }
+
+    #[test]
+    fn there_are_never_more_clients_than_may_be() {
+        let page = page();
+        let ways: Vec<_> = (0..3 * MOST_CLIENTS).map(|_| page.make_way()).collect();
+        assert_eq!(page.clients.lock().unwrap().len(), MOST_CLIENTS);
+        drop(ways);
+        let _way = page.make_way();
+        assert_eq!(page.clients.lock().unwrap().len(), 1, "those that have been answered do not count");
     }
 }

@@ -27,7 +27,7 @@ use super::http::Page;
 use super::keeping::Keep;
 use super::sessions::Refusal;
 use super::{Address, Counters, Net, Session, options};
-use crate::chat::{Arrival, Input, SessionId, Traffic};
+use crate::chat::{Arrival, Input, SessionId};
 use crate::protocol::{Form, Notice};
 use crate::rt;
 
@@ -191,8 +191,6 @@ impl AsFd for Listener {
 /// What a listener gives its sessions.
 #[derive(Debug)]
 pub struct Entrance {
-    /// The bytes under way to the hub, and its counters.
-    pub traffic: Arc<Traffic>,
     /// The channel to the broker; each session gets a sender of its own.
     pub inputs_tx: mpsc::UnboundedSender<Input>,
     /// The view and the room in which they begin.
@@ -269,8 +267,8 @@ impl Door {
         }
         self.net.sessions.begin(&connection);
         self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));
-        let (net, Entrance { traffic, inputs_tx, arrival, .. }) = (Arc::clone(&self.net), &self.entrance);
-        let session = Session::new(net, Arc::clone(traffic), connection, inputs_tx.clone());
+        let Entrance { inputs_tx, arrival, .. } = &self.entrance;
+        let session = Session::new(Arc::clone(&self.net), connection, inputs_tx.clone());
         let session = if is_proxy { session.behind_proxy(Vec::new()) } else { session };
         rt::spawn_session(session.run(Some(Arc::clone(arrival))));
     }

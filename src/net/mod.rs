@@ -33,6 +33,7 @@ pub mod sessions;
 pub mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tls;
 
 pub use address::{Address, AddressError};
 pub use listener::Listener;
@@ -46,7 +47,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use crate::chat::SessionId;
+use crate::chat::{SessionId, Traffic};
 
 use alarm::Alarms;
 use keeping::Keeping;
@@ -57,6 +58,8 @@ use sessions::{Refusal, Sessions};
 #[derive(Debug)]
 pub struct Net {
     settings: RwLock<Arc<Settings>>,
+    /// The bytes under way to the hub, and its counters.
+    pub traffic: Arc<Traffic>,
     /// All sessions.
     pub sessions: Sessions,
     /// The bans and mutes in force.
@@ -173,10 +176,11 @@ impl AcceptFailure {
 }
 
 impl Net {
-    /// Makes one without sessions.
-    pub fn new(settings: Settings) -> Arc<Self> {
+    /// Makes one without sessions, for a hub with these counters.
+    pub fn new(settings: Settings, traffic: Arc<Traffic>) -> Arc<Self> {
         Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
+            traffic,
             sessions: Sessions::default(),
             registry: Registry::default(),
             alarms: Alarms::default(),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 
@@ -14,6 +14,14 @@ use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 pub const MAX_HEADER: usize = 4096;
 /// How long a header may take. A proxy sends it first of all.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The header of a proxy, as far as it has come.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) begun: Vec<u8>,
+    /// Since when it is awaited.
+    pub(super) since: Instant,
+}
 
 /// What version 1 begins with.
 const TEXT: &[u8] = b"PROXY ";

@@ -4,7 +4,7 @@
 //! registry notes changes for that task, so that it can apply them to a file that somebody has edited in the meantime.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::channel::mpsc::UnboundedSender;
 use jiff::Timestamp;
@@ -58,8 +58,7 @@ pub struct Registry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Shared with the task that stores them, which takes its time.
-    bans: Arc<Bans>,
+    bans: Bans,
     /// Nobody knows who is banned, so nobody may connect over IP.
     is_shut: bool,
     /// Changes that are not stored yet.
@@ -98,7 +97,7 @@ impl Registry {
     /// There are as many bans or mutes as there can be.
     pub fn change(&self, change: Change, now: Timestamp) -> Result<bool, TooMany> {
         let mut state = self.write();
-        let has_changed = change.clone().apply(Arc::make_mut(&mut state.bans), now)?;
+        let has_changed = change.clone().apply(&mut state.bans, now)?;
         if has_changed && state.store.is_some() {
             state.journal.push(change);
             state.send(Errand::Store);
@@ -145,7 +144,11 @@ impl Registry {
             // It fails where there are too many: then the file has what counts.
             let _ = change.clone().apply(&mut bans, now);
         }
-        (state.bans, state.is_shut) = (Arc::new(bans), false);
+        state.is_shut = false;
+        let old = std::mem::replace(&mut state.bans, bans);
+        // To free many takes its time.
+        drop(state);
+        drop(old);
     }
 
     /// Lets nobody connect over IP, until [`Registry::replace`]: nobody knows who is banned.
@@ -153,10 +156,9 @@ impl Registry {
         self.write().is_shut = true;
     }
 
-    /// Has a look at the bans and mutes, as they are at this moment. A change in the meantime waits for nothing.
+    /// Has a look at the bans and mutes, as they are at this moment. A change waits for it, so it must not take long.
     pub fn look<T>(&self, look: impl FnOnce(&Bans) -> T) -> T {
-        let bans = Arc::clone(&self.read().bans);
-        look(&bans)
+        look(&self.read().bans)
     }
 
     /// Returns why a newcomer may not connect: the ban that covers it, or that nobody knows.

@@ -22,9 +22,10 @@ use super::connection::{Connection, Signals};
 use super::deadlines::{Deadlines, Waits};
 use super::intake::Intake;
 use super::keeping::Keep;
+use super::proxy::Header;
 use super::rate::Limiter;
 use super::{Counters, Net, Stage};
-use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal, Traffic};
+use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal};
 use crate::protocol::READ_BYTES;
 use crate::rt;
 
@@ -39,7 +40,6 @@ thread_local! {
 #[derive(Debug)]
 pub struct Session {
     net: Arc<Net>,
-    traffic: Arc<Traffic>,
     connection: Arc<Connection>,
     inputs_tx: mpsc::UnboundedSender<Input>,
     intake: Intake,
@@ -51,8 +51,8 @@ pub struct Session {
     more_to_read: bool,
     /// The error of the connection. There may still be input to read.
     broken: Option<io::Error>,
-    /// What has come of the header of a proxy, while it is not complete.
-    header: Option<Vec<u8>>,
+    /// The header of a proxy, while it is not complete.
+    header: Option<Box<Header>>,
     /// chatd closes the session, and the hub does not know yet.
     is_dismissed: bool,
     /// The reason for its end has been counted.
@@ -65,15 +65,9 @@ pub struct Session {
 
 impl Session {
     /// Returns a session that joins as soon as it runs.
-    pub fn new(
-        net: Arc<Net>,
-        traffic: Arc<Traffic>,
-        connection: Arc<Connection>,
-        inputs_tx: mpsc::UnboundedSender<Input>,
-    ) -> Self {
+    pub fn new(net: Arc<Net>, connection: Arc<Connection>, inputs_tx: mpsc::UnboundedSender<Input>) -> Self {
         Self {
             net,
-            traffic,
             connection,
             inputs_tx,
             intake: Intake::default(),
@@ -93,8 +87,7 @@ impl Session {
 
     /// The other side is a proxy, which has to send a PROXY header first. `begun` has come of it already.
     pub fn behind_proxy(self, begun: Vec<u8>) -> Self {
-        let deadlines = Deadlines { header: Some(rt::now()), ..self.deadlines };
-        Self { header: Some(begun), deadlines, ..self }
+        Self { header: Some(Box::new(Header { begun, since: rt::now() })), ..self }
     }
 
     /// Goes on where the session stopped in another process. Set `is_waiting` if the hub has still to take in its last input.
@@ -122,7 +115,6 @@ impl Session {
                 last_read: now.checked_sub(idle).unwrap_or(now),
                 full: None,
                 ending: (phase != Phase::Open).then_some(now),
-                header: session.deadlines.header,
             },
             ..session
         }
@@ -140,18 +132,20 @@ impl Session {
     )]
     pub fn run(mut self, arrival: Option<Arc<Arrival>>) -> impl Future<Output = ()> + Send {
         async move {
-            let joined = match arrival {
-                Some(arrival) => Box::pin(self.join(arrival)).await,
-                None => Ok(()),
-            };
-            let close = match joined {
-                Ok(()) => future::poll_fn(|cx| self.poll(cx)).await,
-                Err(close) => close,
-            };
-            log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.connection.from()));
-            self.count_close(&close);
-            self.leave(matches!(close, Close::Frozen));
+            if let Some(arrival) = arrival
+                && let Err(close) = Box::pin(self.join(arrival)).await
+            {
+                return self.finish(&close);
+            }
+            let close = future::poll_fn(|cx| self.poll(cx)).await;
+            self.finish(&close);
         }
+    }
+
+    fn finish(self, close: &Close) {
+        log::debug!("session {} from {} is over: {close}", self.id().0, Origin(self.connection.from()));
+        self.count_close(close);
+        self.leave(matches!(close, Close::Frozen));
     }
 
     /// Counts the end of the session under one reason, unless that has been done.
@@ -200,7 +194,7 @@ impl Session {
             used,
             idle: now.saturating_duration_since(self.deadlines.last_read),
             client: self.connection.client(),
-            header: self.header.map(Into::into),
+            header: self.header.map(|header| header.begun.into()),
         }
     }
 
@@ -403,8 +397,8 @@ mod tests {
             connection: &Arc<Connection>,
         ) -> (Arc<Net>, mpsc::UnboundedReceiver<Input>, Session) {
             let (inputs_tx, inputs) = mpsc::unbounded();
-            let (net, traffic) = (Net::new(settings.clone()), Arc::clone(hub.hub().traffic()));
-            let session = Session::new(Arc::clone(&net), traffic, Arc::clone(connection), inputs_tx);
+            let net = Net::new(settings.clone(), Arc::clone(hub.hub().traffic()));
+            let session = Session::new(Arc::clone(&net), Arc::clone(connection), inputs_tx);
             (net, inputs, session)
         }
 
@@ -512,6 +506,14 @@ mod tests {
             let is_waiting = self.hub.hub().has_input(ID);
             Self { net, inputs, session: session.resume(read, is_waiting), ..self }
         }
+    }
+
+    /// There are thousands that do nothing. What most of them never have belongs into a box.
+    #[test]
+    fn a_session_takes_no_more_memory_than_it_did() {
+        assert!(size_of::<Connection>() <= 88, "{} bytes", size_of::<Connection>());
+        let task = size_of_val(&Passage::new(settings()).session.run(None));
+        assert!(task <= 216, "{task} bytes");
     }
 
     #[test]
@@ -790,8 +792,7 @@ mod tests {
     fn a_proxy_has_so_long_for_its_header() {
         let of = |since: Duration| {
             let mut passage = Passage::new(settings());
-            passage.session.header = Some(Vec::new());
-            passage.session.deadlines.header = Some(rt::now() - since);
+            passage.session.header = Some(Box::new(Header { begun: Vec::new(), since: rt::now() - since }));
             passage.session.poll_header(&mut Context::from_waker(Waker::noop()))
         };
         assert!(of(Duration::ZERO).is_pending());

@@ -1,9 +1,11 @@
 //! The settings of sessions and listeners, from floor 3; chatd.toml(5) explains each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::Access;
 pub use super::rate::Rate;
+use super::tls;
 use crate::protocol::Rules;
 
 /// The settings of sessions and listeners that can change while they run.
@@ -25,6 +27,10 @@ pub struct Settings {
     pub drain: Duration,
     /// About how many bytes the kernel buffers for a session that does not read; applies to new sessions.
     pub send_buffer: usize,
+    /// What new TLS connections need; `None` if there is no certificate.
+    pub tls: Option<Arc<tls::Identity>>,
+    /// How long a TLS handshake may take.
+    pub tls_timeout: Duration,
     /// Who may connect.
     pub access: Access,
     /// Most sessions at a time.

@@ -18,6 +18,8 @@ pub fn settings() -> Settings {
         idle_timeout: None,
         drain: LONG,
         send_buffer: 1 << 20,
+        tls: None,
+        tls_timeout: LONG,
         access: Access::default(),
         max_clients: 10,
         max_per_ip: 0,

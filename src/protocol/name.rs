@@ -5,6 +5,7 @@
 //! knows who holds it. No name contains a character that has a meaning in the lines that chatd makes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
@@ -32,10 +33,13 @@ const RESERVED: [&str; 3] = ["chatd", "server", "you"];
 /// The name of a member or a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
-pub struct Name {
-    text: Box<str>,
-    keys: Box<[Box<str>]>,
-}
+pub struct Name(
+    /// The name as it is shown, and then each of its keys, after a [`SEPARATOR`]. Who has the name shares it.
+    Arc<str>,
+);
+
+/// A character that no name contains.
+const SEPARATOR: char = '\0';
 
 /// A name as a snapshot has it.
 #[derive(Serialize, Deserialize)]
@@ -47,7 +51,7 @@ struct Kept {
 
 impl From<Name> for Kept {
     fn from(name: Name) -> Self {
-        Self { guest: name.is_guest(), text: name.text.into_string() }
+        Self { guest: name.is_guest(), text: name.as_str().to_owned() }
     }
 }
 
@@ -65,7 +69,7 @@ impl TryFrom<Kept> for Name {
         } else if kept.text.contains(means_something) {
             Err(NameError::BadCharacter)
         } else if kept.guest {
-            Ok(Self { text: kept.text.into(), keys: Box::default() })
+            Ok(Self(kept.text.into()))
         } else {
             Ok(Self::from_checked(kept.text))
         }
@@ -86,7 +90,7 @@ impl Name {
 
     /// Returns the name of a guest: `guest7`. [`Name::parse`] refuses every name that looks like one.
     pub fn guest(number: u64) -> Self {
-        Self { text: format!("{GUEST}{number}").into(), keys: Box::default() }
+        Self(format!("{GUEST}{number}").into())
     }
 
     /// Returns the name of a login on this machine. It can also have dots, and begin with `_`.
@@ -122,7 +126,7 @@ impl Name {
 
     /// Returns whether this is the name of a guest.
     pub fn is_guest(&self) -> bool {
-        self.keys.is_empty()
+        self.keys().next().is_none()
     }
 
     /// Returns a name that chatd itself gives. Checks nothing.
@@ -130,28 +134,32 @@ impl Name {
         Self::from_checked(text.to_owned())
     }
 
-    fn from_checked(text: String) -> Self {
+    fn from_checked(mut text: String) -> Self {
         let lower = text.to_lowercase();
         let seen: String = skeleton(&text).collect();
-        let mut keys: Vec<Box<str>> = Vec::new();
+        let mut keys: Vec<String> = Vec::new();
         let upper: String = skeleton(&text.to_uppercase()).collect();
         for key in [skeleton(&lower).collect(), seen.to_lowercase(), seen, upper] {
-            if !keys.iter().any(|known| **known == *key) {
-                keys.push(key.into());
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
-        Self { text: text.into(), keys: keys.into() }
+        for key in keys {
+            text.push(SEPARATOR);
+            text.push_str(&key);
+        }
+        Self(text.into())
     }
 
     /// Returns the name as it is shown.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.0.split(SEPARATOR).next().unwrap_or_default()
     }
 
     /// Returns what the name looks like, as it stands, in upper case and in lower case (UTS 39, 4: skeletons). Of two
     /// names that have one of these in common, only one can be in use. The name of a guest has none.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|key| &**key)
+        self.0.split(SEPARATOR).skip(1)
     }
 
     /// Returns whether one name can be mistaken for the other.
@@ -172,7 +180,7 @@ impl Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 

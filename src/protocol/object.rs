@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use jiff::{Timestamp, Unit};
 use memchr::memchr_iter;
@@ -14,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::notice::Notice;
 use super::said::{Event, Kind, Said, Scene, Who};
 
-/// Bytes to reserve for an object, besides the text of the line and the fields of [`Shared`]: enough for a `seq` of
-/// twelve digits. A longer one only costs another allocation.
-const OBJECT_BYTES: usize = 48;
+/// Bytes to reserve for an object, besides the text of the line and its [`Head`]: the quotes, the brace and LF, and some
+/// digits of `seq` more. A line with something to escape only costs another allocation.
+const MORE_BYTES: usize = 8;
 
 /// An object of the json view. Its first field is `type`, the name of the variant. Later versions may add types and
 /// fields, which readers must ignore.
@@ -225,31 +226,76 @@ impl fmt::Display for History<'_> {
     }
 }
 
-/// Appends one object for each line: an [`Object::Message`] or an [`Object::Emote`]. Encodes the fields of [`Shared`]
-/// once for all of them.
+/// What stands before the text in the objects of one [`Said`]. Only the number of the line changes.
+struct Head {
+    bytes: Vec<u8>,
+    /// Where the number is.
+    digits: Range<usize>,
+}
+
+impl Head {
+    fn new(said: &Said<'_>) -> Self {
+        let mut bytes = match said.kind {
+            Kind::Message => br#"{"type":"message","seq":"#.to_vec(),
+            Kind::Emote => br#"{"type":"emote","seq":"#.to_vec(),
+        };
+        let start = bytes.len();
+        write(&said.seq, &mut bytes);
+        let (who, digits) = (said.who, start..bytes.len());
+        let (time, from) = (&milliseconds(said.time), who.name.as_str());
+        write(&Shared { time, room: said.room, id: who.id, from, verified: who.verified }, &mut bytes);
+        // A comma replaces the opening brace, and the next key the closing one.
+        bytes[digits.end] = b',';
+        bytes.pop();
+        bytes.extend_from_slice(br#","text":"#);
+        Self { bytes, digits }
+    }
+
+    /// Goes on to the next number.
+    fn count(&mut self) {
+        for digit in self.bytes[self.digits.clone()].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                return;
+            }
+            *digit = b'0';
+        }
+        self.bytes.insert(self.digits.start, b'1');
+        self.digits.end += 1;
+    }
+}
+
+/// Appends one object for each line: an [`Object::Message`] or an [`Object::Emote`]. Encodes everything but the number
+/// and the text once for all of them.
 pub(super) fn said(said: &Said<'_>, out: &mut Vec<u8>) {
-    let who = said.who;
-    let before: &[u8] = match said.kind {
-        Kind::Message => br#"{"type":"message","seq":"#,
-        Kind::Emote => br#"{"type":"emote","seq":"#,
-    };
-    let (time, from) = (&milliseconds(said.time), who.name.as_str());
-    let mut shared = Vec::with_capacity(4 * OBJECT_BYTES);
-    write(&Shared { time, room: said.room, id: who.id, from, verified: who.verified }, &mut shared);
-    // This becomes the middle of each object: a comma replaces the opening brace, and the next key the closing one.
-    shared[0] = b',';
-    shared.pop();
-    shared.extend_from_slice(br#","text":"#);
+    let mut head = Head::new(said);
+    // Most lines have nothing to escape, and are copied as they are.
+    let is_plain = !has_escaped(said.text);
     let mut start = 0;
-    out.reserve(said.text.len() + (shared.len() + OBJECT_BYTES) * memchr_iter(b'\n', said.text).count());
-    for (seq, end) in (said.seq..).zip(memchr_iter(b'\n', said.text)) {
-        out.extend_from_slice(before);
-        write(&seq, out);
-        out.extend_from_slice(&shared);
-        write_text(&said.text[start..end], out);
+    out.reserve(said.text.len() + (head.bytes.len() + MORE_BYTES) * memchr_iter(b'\n', said.text).count());
+    for end in memchr_iter(b'\n', said.text) {
+        let text = &said.text[start..end];
+        out.extend_from_slice(&head.bytes);
+        if is_plain || !has_escaped(text) {
+            out.push(b'"');
+            out.extend_from_slice(text);
+            out.push(b'"');
+        } else {
+            // With `raw`, the line may not be UTF-8.
+            write(&String::from_utf8_lossy(text), out);
+        }
         out.extend_from_slice(b"}\n");
+        head.count();
         start = end + 1;
     }
+}
+
+/// Returns whether lines have a byte, besides LF, that may look different in a string of JSON.
+fn has_escaped(text: &[u8]) -> bool {
+    let is_escaped =
+        |byte: u8| ((byte < b' ') & (byte != b'\n')) | (byte == b'"') | (byte == b'\\') | (byte > 0x7f);
+    // All bytes are looked at, many at a time.
+    text.iter().fold(false, |has, byte| has | is_escaped(*byte))
 }
 
 /// Appends one object for each member of the event. Returns the number of objects.
@@ -276,19 +322,6 @@ pub(super) fn event(event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u6
 fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     // Numbers and text can always be written, and writing to memory does not fail.
     let _ = serde_json::to_writer(out, value);
-}
-
-/// Appends a line as a string. Most lines have nothing to escape, and are copied as they are.
-fn write_text(text: &[u8], out: &mut Vec<u8>) {
-    let is_escaped = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\') | (*byte > 0x7f);
-    // All bytes are looked at, many at a time.
-    if text.iter().fold(false, |has_escaped, byte| has_escaped | is_escaped(byte)) {
-        // With `raw`, the line may not be UTF-8.
-        return write(&String::from_utf8_lossy(text), out);
-    }
-    out.push(b'"');
-    out.extend_from_slice(text);
-    out.push(b'"');
 }
 
 /// Formats a time in UTC with milliseconds (RFC 3339).
@@ -329,14 +362,37 @@ mod tests {
         assert_eq!(String::from_utf8(again).unwrap(), out);
     }
 
+    /// What is said from a number on, as objects.
+    fn told(seq: u64, text: &[u8]) -> String {
+        let who = Who { id: 7, name: Name::parse("ann").unwrap(), verified: false };
+        let mut out = Vec::new();
+        let time = Timestamp::UNIX_EPOCH;
+        said(&Said { kind: Kind::Message, who: &who, room: "main", time, seq, text }, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn a_line_is_the_string_that_serde_json_writes() {
-        for byte in 0..=u8::MAX {
-            let line = [b'a', byte, b'z'];
-            let (mut out, mut expected) = (Vec::new(), Vec::new());
-            write_text(&line, &mut out);
+        for byte in (0..=u8::MAX).filter(|byte| *byte != b'\n') {
+            let (line, mut expected) = ([b'a', byte, b'z'], Vec::new());
             write(&String::from_utf8_lossy(&line), &mut expected);
-            assert_eq!(out, expected, "{byte}");
+            let expected = format!("\"text\":{}}}\n", String::from_utf8(expected).unwrap());
+            let out = told(1, &[&b"x\n"[..], &line, b"\ny\n"].concat());
+            assert_eq!(out.lines().count(), 3, "{byte}");
+            assert!(out.contains(&expected), "{byte}: {out}");
+            assert!(out.ends_with("\"text\":\"y\"}\n"), "{byte}: {out}");
+        }
+    }
+
+    #[test]
+    fn lines_are_numbered_across_every_number_of_digits() {
+        for first in [1, 8, 9, 98, 99, 195, 999_999_995, u64::MAX - 20] {
+            let out = told(first, &b"x\n".repeat(20));
+            let numbers = out.lines().map(|line| match read(line) {
+                Object::Message(line) => line.seq,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(numbers.collect::<Vec<_>>(), (first..first + 20).collect::<Vec<_>>());
         }
     }
 

@@ -20,13 +20,13 @@ use std::time::Duration;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::{StreamExt, future};
 use jiff::Timestamp;
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags};
 
 use super::bans_text::{read_line, write_line};
 use super::config::{Config, Environment};
 use crate::net::Net;
-use crate::net::bans::{Bans, TooMany};
-use crate::net::registry::Errand;
+use crate::net::bans::{Ban, Bans, TooMany};
+use crate::net::registry::{Errand, Registry};
 use crate::rt;
 
 /// The name of the file in the state folder.
@@ -38,6 +38,8 @@ const HEAD: [&str; 2] = [
 ];
 /// Most bytes of comments and damaged lines that chatd keeps.
 const MAX_KEPT: usize = 1 << 20;
+/// Bans to look at, at a time. A change waits for that, and is made by the task that all lines go through.
+const PAGE: usize = if cfg!(test) { 2 } else { 1000 };
 /// How often chatd tries again to store changes.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Most damaged lines that the log names.
@@ -88,8 +90,15 @@ struct Contents {
 }
 
 impl BansFile {
-    /// Reads the file in `folder`. A missing file is an empty one. Logs damaged lines, and why it cannot be read. Blocks.
+    /// Reads the file in `folder`. A missing file is an empty one. Logs damaged lines, why it cannot be read, and that
+    /// changes could not be stored. Blocks.
     pub fn open(folder: &Path) -> Opened {
+        if let Err(error) = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+            let (path, error) = (folder.display(), io::Error::from(error));
+            log::warn!(
+                "cannot store bans and mutes in {path}: {error}; make this folder, and give it to the user that chatd runs as"
+            );
+        }
         let path = folder.join(NAME);
         let mut file = Self { path, stamp: None, kept: Vec::new(), failure: None };
         let bans = match file.read() {
@@ -171,7 +180,7 @@ impl BansFile {
         if journal.is_empty() {
             return;
         }
-        let text = registry.look(|bans| self.text(bans, rt::wall_clock()));
+        let text = self.text(registry, rt::wall_clock());
         let written = self.write(&text);
         let path = self.path.display();
         let failure = written.err().map(|error| (format!("cannot write {path}: {error}"), error));
@@ -213,14 +222,28 @@ impl BansFile {
         Ok(bans)
     }
 
-    /// Returns the text of the file.
-    fn text(&self, bans: &Bans, now: Timestamp) -> Vec<u8> {
-        let bans_and_mutes = bans.bans(now).into_iter().map(|ban| write_line("ban", &ban));
-        let bans_and_mutes =
-            bans_and_mutes.chain(bans.mutes(now).into_iter().map(|mute| write_line("mute", &mute)));
-        let head = HEAD.iter().map(|line| line.as_bytes().to_vec()).chain(self.kept.iter().cloned());
-        let lines = head.chain(bans_and_mutes.map(String::into_bytes));
-        lines.flat_map(|line| line.into_iter().chain([b'\n'])).collect()
+    /// Returns the text of the file. What changes in the meantime may be in it or not, and is in the journal.
+    fn text(&self, registry: &Registry, now: Timestamp) -> Vec<u8> {
+        let (mut text, mut last) = (Vec::new(), None);
+        let mut write = |line: &[u8]| {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        };
+        HEAD.iter().for_each(|line| write(line.as_bytes()));
+        self.kept.iter().for_each(|line| write(line));
+        loop {
+            let page: Vec<Ban> =
+                registry.look(|bans| bans.following(last.as_ref()).take(PAGE).cloned().collect());
+            let held = page.iter().filter(|ban| ban.holds(now));
+            held.for_each(|ban| write(write_line("ban", ban).as_bytes()));
+            match page.last() {
+                Some(ban) => last = Some(ban.whom.clone()),
+                None => break,
+            }
+        }
+        let mutes = registry.look(|bans| bans.mutes(now));
+        mutes.iter().for_each(|mute| write(write_line("mute", mute).as_bytes()));
+        text
     }
 
     /// Replaces the file. After a crash at any moment there is the old file or the new one.
@@ -296,7 +319,7 @@ mod tests {
     use futures::channel::mpsc;
 
     use super::*;
-    use crate::net::bans::{Ban, MAX_BANS, Mute};
+    use crate::net::bans::{MAX_BANS, Mute};
     use crate::service::config::Config;
     use crate::service::scratch::Scratch;
     use crate::service::settings::settings;
@@ -318,7 +341,7 @@ mod tests {
 
         fn open(folder: Scratch) -> Self {
             let Opened { file, bans } = BansFile::open(folder.path());
-            let net = Net::new(settings(&Config::default(), &[]));
+            let net = Net::new(settings(&Config::default(), &[]), Arc::default());
             match bans {
                 Some(bans) => net.registry.replace(bans, rt::wall_clock()),
                 None => net.registry.shut(),
@@ -370,6 +393,24 @@ mod tests {
         next.sync();
         assert_eq!(next.lines(), lines[1..], "the head is there once");
         assert_eq!(fs::read_dir(next.folder.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn all_bans_are_stored_however_many_are_looked_at_at_a_time() {
+        let mut kept = Kept::of(None);
+        for count in 1..=2 * PAGE {
+            kept.ban(&format!("192.0.2.{count}"));
+            kept.ban(&format!("+user{count}"));
+            kept.net.ban(Ban { until: Some(Timestamp::UNIX_EPOCH), ..ended(count) }).unwrap();
+            kept.sync();
+            let networks = (1..=count).map(|number| format!("ban 192.0.2.{number}"));
+            let logins = (1..=count).map(|number| format!("ban +user{number}"));
+            assert_eq!(kept.lines(), networks.chain(logins).collect::<Vec<_>>());
+        }
+    }
+
+    fn ended(number: usize) -> Ban {
+        Ban::of(format!("10.0.0.{number}").parse().unwrap())
     }
 
     #[test]

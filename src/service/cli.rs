@@ -59,8 +59,12 @@ pub struct Cli {
     pub export: Option<String>,
 
     /// Print from this time on: a date, a time (2026-11-23T15:00:00Z), or 2h for two hours ago
-    #[arg(long, value_name = "TIME", requires = "export", value_parser = since)]
+    #[arg(long, value_name = "TIME", requires = "export", value_parser = time)]
     pub since: Option<Timestamp>,
+
+    /// Print what was before this time, which is written as for --since
+    #[arg(long, value_name = "TIME", requires = "export", value_parser = time)]
+    pub until: Option<Timestamp>,
 
     /// Print as text or as JSON [default: text]
     #[arg(long, value_name = "FORMAT", requires = "export", hide_possible_values = true)]
@@ -111,14 +115,14 @@ impl Cli {
             ConfigError::at("--export", "the archive is off; set archive to its folder, or give --archive")
         })?;
         let (path, format) = (path.to_owned(), self.format.unwrap_or_default());
-        Ok(Export { path, room, since: self.since, format })
+        Ok(Export { path, room, since: self.since, until: self.until, format })
     }
 }
 
-/// Reads the value of `--since`.
-fn since(text: &str) -> Result<Timestamp, String> {
+/// Reads the value of `--since` and `--until`.
+fn time(text: &str) -> Result<Timestamp, String> {
     let help = "write a date (2026-11-23), a time (2026-11-23T15:00:00Z), or how long ago (2h, 7d)";
-    export::parse_since(text, rt::wall_clock()).ok_or_else(|| help.to_owned())
+    export::parse_time(text, rt::wall_clock()).ok_or_else(|| help.to_owned())
 }
 
 fn checked(loaded: &Loaded) -> String {

@@ -18,14 +18,13 @@ use super::descriptors;
 use super::doors;
 use super::failure::Failure;
 use super::handover::{self, Stored};
-use super::host::Operators;
+use super::host::{self, Operators};
 use super::logging::{self, Logging};
 use super::server::Server;
 use super::signals::{Early, Heard, Request};
 use super::stores::Stores;
 use super::systemd::{self, Message, Passed};
 use super::watchdog;
-use crate::net::login;
 use crate::rt::{self, JoinHandle};
 
 /// How often a changed status is sent to the service manager.
@@ -184,7 +183,8 @@ impl Daemon {
         })
         .await;
         let doors = doors.map_err(Failure::Bind)?;
-        let group = login::group_of(loaded.config.operators.clone()).await;
+        let group =
+            host::operators_of(&loaded.config, doors.iter().map(|door| door.listener.address())).await;
         let operators = Operators { group, requests_tx };
         let server = Server::begin(doors, &loaded.config, stores, stored, operators).await;
         let mut refusal = None;

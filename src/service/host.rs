@@ -1,6 +1,6 @@
 //! The host: what the hub asks the daemon for when an operator uses a command. See [`crate::chat::Host`].
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,15 @@ use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::archive::Queue;
+use super::config::Config;
 use super::handover::Survived;
+use super::logging::Throttle;
 use super::signals::Request;
 use crate::chat::{self, NewBan, SessionId, Use};
-use crate::net::Net;
 use crate::net::bans::{Ban, Mute, Muted, Subject};
+use crate::net::{Address, Net, login};
 use crate::protocol::control::shown;
-use crate::protocol::{Notice, Report, Who};
+use crate::protocol::{Name, Notice, Report, Who};
 use crate::rt;
 
 /// Who the operators are, and where what they ask of the daemon goes.
@@ -36,8 +38,50 @@ pub struct Host {
     archive: Option<Queue>,
     /// When chatd stops, if an operator has said so.
     stop_at: Option<Instant>,
-    /// The last session that used a command for operators and is none.
-    refused: Cell<Option<u64>>,
+    refused: RefCell<Refused>,
+}
+
+/// Users of the machine who used commands for operators and are none, as the log has them.
+#[derive(Debug, Default)]
+struct Refused {
+    /// When the first of them was logged.
+    since: Option<Instant>,
+    users: Vec<Name>,
+}
+
+impl Refused {
+    /// Most users to log in a minute: one person can have many user IDs.
+    const MOST: usize = 10;
+
+    /// Returns whether to log this one. Each user is logged once a minute.
+    fn pass(&mut self, user: &Name, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= Throttle::MINUTE) {
+            (self.since, self.users) = (Some(now), Vec::new());
+        }
+        let is_new = self.users.len() < Self::MOST && !self.users.contains(user);
+        self.users.extend(is_new.then(|| user.clone()));
+        is_new
+    }
+}
+
+/// Returns the ID of the group of operators. Logs that there is no such group, unless it is the default: the package
+/// makes that, and others do not need it. Operators connect to unix sockets, so without one this looks for no group: the
+/// C library may load half a megabyte of code for that.
+pub async fn operators_of<'a>(
+    config: &Config,
+    mut addresses: impl Iterator<Item = &'a Address>,
+) -> Option<u32> {
+    if addresses.all(Address::is_tcp) {
+        return None;
+    }
+    let name = &config.operators;
+    let group = login::group_of(name.clone()).await;
+    if group.is_none() && !name.is_empty() && *name != Config::default().operators {
+        log::warn!(
+            "cannot find the group \"{name}\" of operators: only root is one; correct it, then reload"
+        );
+    }
+    group
 }
 
 impl Host {
@@ -48,7 +92,7 @@ impl Host {
         survived: Survived,
         archive: Option<Queue>,
     ) -> Self {
-        Self { net, requests_tx, survived, archive, stop_at: None, refused: Cell::new(None) }
+        Self { net, requests_tx, survived, archive, stop_at: None, refused: RefCell::default() }
     }
 
     fn request(&self, request: Request) {
@@ -64,14 +108,14 @@ impl chat::Host for Host {
 
     fn log_use(&self, who: &Who, line: &str, used: Use) {
         let id = who.id;
-        let is_first = used != Use::Refused || self.refused.replace(Some(id)) != Some(id);
-        match (used, who.verified) {
-            (Use::Done, _) => log::info!("operator {who} (session {id}): {line}"),
+        let is_shown = || who.verified && self.refused.borrow_mut().pass(&who.name, rt::now());
+        match used {
+            Use::Done => log::info!("operator {who} (session {id}): {line}"),
             // A program may ask each second.
-            (Use::Asked, _) => log::debug!("operator {who} (session {id}): {line}"),
-            (Use::Refused, true) if is_first => log::info!("{who} (session {id}) is not an operator: {line}"),
+            Use::Asked => log::debug!("operator {who} (session {id}): {line}"),
+            Use::Refused if is_shown() => log::info!("{who} (session {id}) is not an operator: {line}"),
             // A stranger, or one that goes on trying.
-            (Use::Refused, _) => log::debug!("{who} (session {id}) is not an operator: {line}"),
+            Use::Refused => log::debug!("{who} (session {id}) is not an operator: {line}"),
         }
     }
 
@@ -174,5 +218,33 @@ impl chat::Host for Host {
 
     fn set_log_level(&mut self, level: LevelFilter) {
         self.request(Request::LogLevel(level));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_is_logged_once_a_minute_and_not_too_many_of_them() {
+        let (mut refused, start) = (Refused::default(), Instant::now());
+        let mut pass = |number: u64, seconds: u64| {
+            refused.pass(&Name::guest(number), start + Duration::from_secs(seconds))
+        };
+        assert!(pass(1, 0) && pass(2, 1), "those who are new");
+        assert!(!pass(1, 2) && !pass(2, 3) && !pass(1, 59), "those who alternate");
+        assert!(pass(1, 60) && !pass(1, 61) && pass(2, 62));
+        assert_eq!((0..1000).filter(|number| pass(*number, 120)).count(), Refused::MOST);
+    }
+
+    #[test]
+    fn the_group_of_operators_is_looked_for_where_there_can_be_operators() {
+        let config = Config { operators: "root".to_owned(), ..Config::default() };
+        let group_at = |addresses: &[&str]| {
+            let addresses: Vec<Address> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            futures::executor::block_on(operators_of(&config, addresses.iter()))
+        };
+        assert_eq!(group_at(&["127.0.0.1:7000", "[::1]:7000"]), None);
+        assert_eq!(group_at(&["127.0.0.1:7000", "/run/chatd.sock"]), Some(0));
     }
 }

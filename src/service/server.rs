@@ -28,17 +28,17 @@ use super::bind_error::BindError;
 use super::config::{Config, Serve, show_duration};
 use super::doors::{self, Door};
 use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver};
-use super::host::{Host, Operators};
+use super::host::{self, Host, Operators};
 use super::metrics::Metrics;
 use super::settings::{Bound, limits, settings};
 use super::status::Status;
 use super::stores::{Stores, Storing};
 use super::systemd;
 use super::watchdog::Probe;
-use crate::chat::{Arrival, Broker, Hub, Input, Local, Now, Reading, SessionId, Traffic};
+use crate::chat::{Arrival, Broker, Hub, Input, Local, Now, Reading, SessionId};
 use crate::net::connection::Connection;
 use crate::net::listener::Entrance;
-use crate::net::{Address, Net, Session, login};
+use crate::net::{Address, Net, Session};
 use crate::rt::{self, JoinHandle};
 
 /// How much longer than `drain` sessions get to notice that it is over.
@@ -48,7 +48,6 @@ const GRACE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Server {
     net: Arc<Net>,
-    traffic: Arc<Traffic>,
     bound: Vec<Bound>,
     accepting: Vec<JoinHandle<()>>,
     broker: JoinHandle<Hub>,
@@ -94,7 +93,7 @@ impl Server {
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
     pub fn start_at(doors: Vec<Door>, config: &Config, stores: Stores, operators: Option<Operators>) -> Self {
         let mut hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
-        let net = Net::new(settings(config, &bound(&doors)));
+        let net = Net::new(settings(config, &bound(&doors)), Arc::clone(hub.traffic()));
         let storing = stores.begin(&mut hub, &net);
         forget_muted_guests(&net);
         let survived = Survived::default().or_begun(rt::wall_clock());
@@ -116,7 +115,7 @@ impl Server {
         let survived = survived.or_begun(now.wall);
         // First of all: what the hub records of a session has its address in it.
         sessions.iter().for_each(|(connection, reading)| restore_client(connection, reading));
-        let net = Net::new(settings(config, &bound(&doors)));
+        let net = Net::new(settings(config, &bound(&doors)), Arc::clone(hub.traffic()));
         net.sessions.go_on_after(last);
         // The notes are of the rooms as they are then.
         let storing = stores.begin(&mut hub, &net);
@@ -162,23 +161,21 @@ impl Server {
     ) {
         self.net.sessions.begin(&connection);
         self.net.examine(&connection);
-        let (net, traffic) = (Arc::clone(&self.net), Arc::clone(&self.traffic));
-        let session = Session::new(net, traffic, connection, self.inputs_tx.clone());
+        let session = Session::new(Arc::clone(&self.net), connection, self.inputs_tx.clone());
         let is_waiting = is_waiting || arrival.is_some();
         rt::spawn_session(session.resume(reading, is_waiting).run(arrival));
     }
 
     fn start_with(doors: Vec<Door>, net: Arc<Net>, hub: Hub, storing: Storing, survived: Survived) -> Self {
         let bound = bound(&doors);
-        let traffic = Arc::clone(hub.traffic());
+        let traffic = Arc::clone(&net.traffic);
         let (broker, inputs_tx) = Broker::new(hub);
-        let page =
-            Metrics::new(Arc::clone(&net), Arc::clone(&traffic), survived, storing.archive()).into_page();
+        let page = Metrics::new(Arc::clone(&net), traffic, survived, storing.archive()).into_page();
         let accept = |Door { listener, listen }: Door| {
-            let (traffic, inputs_tx) = (Arc::clone(&traffic), inputs_tx.clone());
+            let inputs_tx = inputs_tx.clone();
             let arrival = Arc::new(doors::arrival(&listen));
             let page = (listen.serve == Serve::Metrics).then(|| Arc::clone(&page));
-            let entrance = Entrance { traffic, inputs_tx, arrival, page };
+            let entrance = Entrance { inputs_tx, arrival, page };
             rt::spawn(listener.run(Arc::clone(&net), entrance))
         };
         let accepting = doors.into_iter().map(accept).collect();
@@ -187,7 +184,7 @@ impl Server {
             async move { net.alarms.run().await }
         });
         let broker = rt::spawn(broker.run());
-        Self { net, traffic, bound, accepting, broker, alarms, keeper: None, storing, inputs_tx }
+        Self { net, bound, accepting, broker, alarms, keeper: None, storing, inputs_tx }
     }
 
     /// Returns what all sessions share: the way to bans and mutes.
@@ -198,11 +195,6 @@ impl Server {
     /// Returns a probe that tells whether the broker works. The server does not stop before you drop the probe.
     pub fn probe(&self) -> Probe {
         Probe::new(self.inputs_tx.clone())
-    }
-
-    /// Makes the members of this group operators from now on. Without such a group, only root is one.
-    pub async fn set_operators(&mut self, group: &str) {
-        self.net.set_operators(login::group_of(group.to_owned()).await);
     }
 
     /// Returns the addresses that it listens on, with the real ports, and what it serves there.
@@ -220,7 +212,8 @@ impl Server {
     pub async fn reload(&mut self, config: &Config) {
         self.net.set_settings(settings(config, &self.bound));
         self.net.registry.reread();
-        self.set_operators(&config.operators).await;
+        let group = host::operators_of(config, self.bound.iter().map(|bound| &bound.real)).await;
+        self.net.set_operators(group);
         // It fails when the broker has ended: then there is nothing to be limited.
         let _ = self.inputs_tx.send(Input::Limits(limits(config))).await;
     }
@@ -229,8 +222,8 @@ impl Server {
     pub fn status(&self) -> Status {
         Status {
             sessions: self.net.sessions.count(),
-            rooms: self.traffic.rooms.load(Ordering::Relaxed),
-            lines: self.traffic.lines.load(Ordering::Relaxed),
+            rooms: self.net.traffic.rooms.load(Ordering::Relaxed),
+            lines: self.net.traffic.lines.load(Ordering::Relaxed),
             accept_failure: self.net.accept_failure.get(),
         }
     }
@@ -260,7 +253,7 @@ impl Server {
             format!(
                 "lines: {} dropped for their length, {} skipped for those who did not read",
                 count(&counters.too_long),
-                self.traffic.skipped.load(Ordering::Relaxed)
+                self.net.traffic.skipped.load(Ordering::Relaxed)
             ),
         ];
         lines.extend(self.archive_state().map(|state| state.to_string()));

@@ -5,6 +5,7 @@ use crate::chat::Limits;
 use crate::net::access::{Access, AccessList, Gate};
 use crate::net::networks::NetworkMap;
 use crate::net::settings::Rate;
+use crate::net::tls::Mode;
 use crate::net::{Address, Settings};
 use crate::protocol::Rules;
 
@@ -45,7 +46,7 @@ fn access(config: &Config, bound: &[Bound]) -> Access {
         for proxy in listen.and_then(|listen| listen.proxy.as_ref()).into_iter().flat_map(|list| &list.0) {
             proxies.insert(*proxy, ());
         }
-        Gate { address: bound.real.clone(), list: listen.and_then(own_list), proxies }
+        Gate { address: bound.real.clone(), list: listen.and_then(own_list), proxies, tls: Mode::Off }
     };
     let gates = bound.iter().filter(|bound| bound.real.is_tcp()).map(gate).collect();
     Access { general: AccessList::new(&config.allow.0, &config.deny.0), gates }
@@ -73,6 +74,8 @@ pub fn settings(config: &Config, bound: &[Bound]) -> Settings {
         idle_timeout: config.idle_timeout,
         drain: config.drain,
         send_buffer: config.send_buffer.bytes(),
+        tls: None,
+        tls_timeout: std::time::Duration::from_secs(10),
         access: access(config, bound),
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,

@@ -112,7 +112,7 @@ fn what_is_done_reaches_those_concerned() {
     real.daemon.wait_for_log("/kick ben be nice");
     for (options, words) in [
         (["kick", "nobody-here"].as_slice(), "nobody is called that"),
-        (&["unmute", "ann"], "there is no mute of exactly ann"),
+        (&["unmute", "ann"], "there is no mute of exactly ann; see: chatctl bans"),
         (&["watch", "nowhere"], "there is no room nowhere"),
     ] {
         let left = real.run(options);
@@ -141,7 +141,7 @@ fn a_room_is_heard_from_elsewhere() {
     ann.say("/join Ops\n");
     ann.until("-!- you are in Ops now");
     let mut watch = Process::run(real.command(&["watch", "ops"]));
-    assert!(watch.hear().contains("you hear ops as well"));
+    assert!(watch.hear().contains("you hear ops; Ctrl-C ends it"));
     ann.until("-!- an operator hears what is said here\n");
     let mut ben = real.join_as("ben");
     ben.say("not this\n");

@@ -8,13 +8,13 @@
 #[cfg(test)]
 mod order;
 #[cfg(test)]
-mod random;
+pub(super) mod random;
 #[cfg(test)]
 mod reader;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
-mod sequencer;
+pub(super) mod sequencer;
 #[cfg(test)]
 mod shelf;
 #[cfg(test)]

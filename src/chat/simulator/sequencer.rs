@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use super::random::Random;
 use crate::chat::{Entry, Sequencer, SessionId};
@@ -16,6 +17,8 @@ struct Queues {
     placed: VecDeque<(Arc<Name>, Entry)>,
     /// What the hub has fetched, for the test to look at.
     given: Vec<(String, Entry)>,
+    /// Wakes whoever waits for something to be placed.
+    waker: Option<Waker>,
 }
 
 /// The end that the test holds. The sequencer itself may move from one hub to the next.
@@ -35,7 +38,7 @@ impl Engine {
         for _ in 0..most {
             let rooms: Vec<String> = queues.held.keys().cloned().collect();
             if rooms.is_empty() {
-                return;
+                break;
             }
             let room = &rooms[random.below(rooms.len())];
             let entries = queues.held.get_mut(room).unwrap();
@@ -43,6 +46,9 @@ impl Engine {
             if entries.is_empty() {
                 queues.held.remove(room);
             }
+        }
+        if let Some(waker) = queues.waker.take_if(|_| !queues.placed.is_empty()) {
+            waker.wake();
         }
     }
 
@@ -86,5 +92,14 @@ impl Sequencer for Engine {
         let (room, entry) = queues.placed.pop_front()?;
         queues.given.push((room.as_str().to_owned(), entry.clone()));
         Some((room, entry))
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let queues = &mut *self.0.lock().unwrap();
+        if queues.placed.is_empty() {
+            queues.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 }

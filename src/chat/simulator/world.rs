@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -386,8 +387,10 @@ impl World {
 
     fn release(&mut self, most: usize) {
         self.engine.release(&mut self.random, most);
-        let now = self.time();
-        self.hub.take_sequenced(now);
+        if self.hub.poll_sequenced(&mut Context::from_waker(Waker::noop())).is_ready() {
+            let now = self.time();
+            self.hub.take_sequenced(now);
+        }
     }
 
     fn pace(&mut self) -> Pace {

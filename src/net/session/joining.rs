@@ -10,7 +10,7 @@ use futures::future;
 use super::{READ_BUFFER, Session};
 use crate::chat::{Arrival, Input, Sink};
 use crate::net::close::{Close, turn_away};
-use crate::net::proxy::{BadHeader, MAX_HEADER, Source, read_header};
+use crate::net::proxy::{BadHeader, HEADER_TIMEOUT, Header, MAX_HEADER, Source, read_header};
 use crate::net::sessions::Refusal;
 use crate::net::{Stage, login};
 use crate::protocol::Form;
@@ -64,7 +64,7 @@ impl Session {
             Stage::Draining => return Poll::Ready(Err(Close::NoHeader(BadHeader::Cut))),
             Stage::Running => {}
         }
-        if let Some(due) = self.deadlines.header_due() {
+        if let Some(due) = self.header.as_ref().map(|header| header.since + HEADER_TIMEOUT) {
             if rt::now() >= due {
                 return self.no_header(BadHeader::Late);
             }
@@ -73,7 +73,7 @@ impl Session {
         while self.connection.poll_readable(cx)?.is_ready() {
             match READ_BUFFER.with_borrow_mut(|buffer| self.take_header(buffer)) {
                 Ok(Some(source)) => {
-                    (self.header, self.deadlines.header) = (None, None);
+                    self.header = None;
                     return Poll::Ready(Ok(source));
                 }
                 Ok(None) => {}
@@ -90,7 +90,7 @@ impl Session {
     /// # Errors
     /// Why it is no header, or that of the connection.
     fn take_header(&mut self, buffer: &mut [u8]) -> Result<Option<Source>, Result<BadHeader, io::Error>> {
-        let begun = self.header.get_or_insert_default();
+        let Some(Header { begun, .. }) = self.header.as_deref_mut() else { return Ok(None) };
         let buffer = &mut buffer[..MAX_HEADER.saturating_sub(begun.len()).max(1)];
         let count = self.connection.peek(buffer).map_err(Err)?;
         if count == 0 {

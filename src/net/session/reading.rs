@@ -40,7 +40,7 @@ impl Session {
         if !self.more_to_read && self.connection.poll_readable(cx)?.is_pending() {
             return Ok(false);
         }
-        let is_slow = self.net.settings().rate.is_some() || self.traffic.is_crowded();
+        let is_slow = self.net.settings().rate.is_some() || self.net.traffic.is_crowded();
         let limit = if is_slow { CROWDED_READ_BYTES } else { READ_BYTES };
         self.more_to_read = self.receive(limit, false) == Some(limit);
         Ok(true)
@@ -106,7 +106,7 @@ impl Session {
     fn send_read(&mut self, read: Read) {
         if !read.is_empty() {
             self.is_waiting = true;
-            self.traffic.begin_input(read.text.len());
+            self.net.traffic.begin_input(read.text.len());
             self.send(Input::Read(self.id(), Box::new(read)));
         }
     }

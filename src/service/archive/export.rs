@@ -37,6 +37,8 @@ pub struct Export {
     pub room: String,
     /// The first time to print; `None` for all.
     pub since: Option<Timestamp>,
+    /// The time before which to print; `None` for all.
+    pub until: Option<Timestamp>,
     /// How to print.
     pub format: Format,
 }
@@ -63,7 +65,7 @@ impl fmt::Display for ExportError {
 }
 
 /// Reads a time: a date (its beginning in UTC), a time of RFC 3339, or a duration before `now`: `90m`, `2h`, `7d`.
-pub fn parse_since(text: &str, now: Timestamp) -> Option<Timestamp> {
+pub fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }
@@ -87,10 +89,10 @@ impl Export {
         let folder = Folder::open(&self.path).map_err(read(&self.path))?;
         let room = self.find(&folder.rooms().map_err(read(&self.path))?)?;
         let path = folder.path_of(&room);
-        let first = self.since.map_or(Date::MIN, day_of);
+        let (first, last) = (self.since.map_or(Date::MIN, day_of), self.until.map_or(Date::MAX, day_of));
         let mut out = BufWriter::new(out);
         let days = folder.days(&room).map_err(read(&path))?;
-        for day in days.into_iter().filter(|day| *day >= first) {
+        for day in days.into_iter().filter(|day| (first..=last).contains(day)) {
             let file = match folder.read(&room, day) {
                 // The daemon has removed it meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -125,7 +127,11 @@ impl Export {
     /// Returns a line as it is printed; `None` for one that is not.
     fn show(&self, line: &[u8]) -> Option<Vec<u8>> {
         let shown = match Mark::read(line) {
-            Some(mark) if mark.lost == 0 || !self.is_wanted(&mark.time) => return None,
+            Some(mark) if !self.is_wanted(&mark.time) => return None,
+            Some(Mark { lost: 0, crashed: false, .. }) => return None,
+            Some(mark @ Mark { lost: 0, .. }) => {
+                format!("{} -!- lines may be missing here: chatd crashed\n", mark.time)
+            }
             Some(mark) => format!("{} -!- {} lines are missing here\n", mark.time, mark.lost),
             None => {
                 let object = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
@@ -143,7 +149,10 @@ impl Export {
     }
 
     fn is_wanted(&self, time: &str) -> bool {
-        self.since.is_none_or(|since| time.parse::<Timestamp>().is_ok_and(|time| time >= since))
+        let is_after = |time| self.since.is_none_or(|since| time >= since);
+        let is_before = |time| self.until.is_none_or(|until| time < until);
+        let has_limit = self.since.is_some() || self.until.is_some();
+        !has_limit || time.parse::<Timestamp>().is_ok_and(|time| is_after(time) && is_before(time))
     }
 }
 
@@ -191,10 +200,10 @@ mod tests {
             ("1h 30m", "2026-11-23T10:30:00Z"),
             ("7d", "2026-11-16T12:00:00Z"),
         ] {
-            assert_eq!(parse_since(text, now), Some(time(expected)), "{text}");
+            assert_eq!(parse_time(text, now), Some(time(expected)), "{text}");
         }
         for text in ["", "yesterday", "2026-13-01", "-1d", "2026-11-01T10:00:00"] {
-            assert_eq!(parse_since(text, now), None, "{text}");
+            assert_eq!(parse_time(text, now), None, "{text}");
         }
     }
 
@@ -210,6 +219,7 @@ mod tests {
         (
             "2026-11-23",
             r#"{"type":"archive","time":"2026-11-23T10:00:00.000Z","room":"ops","epoch":7,"seq":3,"reserved":99,"lost":2}
+{"type":"archive","time":"2026-11-23T10:00:00.200Z","room":"ops","epoch":7,"seq":3,"reserved":99,"lost":0,"crashed":true}
 by hand
 {"type":"emote","seq":4,"time":"2026-11-23T10:00:00.500Z","room":"ops","id":8,"from":"root","verified":true,"text":"waves"}
 {"type":"message","seq":5,"ti"#,
@@ -217,6 +227,15 @@ by hand
     ];
 
     fn export(room: &str, since: Option<&str>, format: Format) -> Result<String, String> {
+        export_between(room, since, None, format)
+    }
+
+    fn export_between(
+        room: &str,
+        since: Option<&str>,
+        until: Option<&str>,
+        format: Format,
+    ) -> Result<String, String> {
         let scratch = Scratch::new();
         let folder = scratch.file("archive");
         fs::create_dir_all(folder.join("ops")).unwrap();
@@ -224,7 +243,13 @@ by hand
             fs::write(folder.join("ops").join(format!("{day}.jsonl")), text).unwrap();
         }
         let mut out = Vec::new();
-        let export = Export { path: folder, room: room.to_owned(), since: since.map(time), format };
+        let export = Export {
+            path: folder,
+            room: room.to_owned(),
+            since: since.map(time),
+            until: until.map(time),
+            format,
+        };
         export.run(&mut out).map_err(|error| error.to_string())?;
         Ok(String::from_utf8(out).unwrap())
     }
@@ -236,6 +261,7 @@ by hand
 2026-11-22T10:00:00.500Z <ann> one ?[2J
 2026-11-22T10:00:01.000Z -!- ann is now anna
 2026-11-23T10:00:00.000Z -!- 2 lines are missing here
+2026-11-23T10:00:00.200Z -!- lines may be missing here: chatd crashed
 2026-11-23T10:00:00.500Z * +root waves
 ";
         assert_eq!(export("OPS", None, Format::Text).unwrap(), expected);
@@ -244,11 +270,21 @@ by hand
     #[test]
     fn json_is_what_is_stored_without_what_nobody_has_said() {
         let all = export("ops", None, Format::Json).unwrap();
-        assert_eq!(all.lines().count(), 5);
+        assert_eq!(all.lines().count(), 6);
         assert!(all.lines().all(|line| FILES.iter().any(|(_, text)| text.contains(line))));
         let late = export("ops", Some("2026-11-22T10:00:00.501Z"), Format::Json).unwrap();
-        assert_eq!(late.lines().count(), 3);
+        assert_eq!(late.lines().count(), 4);
         assert!(late.starts_with("{\"type\":\"rename\""));
+    }
+
+    #[test]
+    fn until_a_time_is_before_it() {
+        let between = |since, until| export_between("ops", since, Some(until), Format::Text).unwrap();
+        let until = between(None, "2026-11-22T10:00:01Z");
+        assert!(until.ends_with("<ann> one ?[2J\n") && until.lines().count() == 2, "{until}");
+        let rename = "2026-11-22T10:00:01.000Z -!- ann is now anna\n";
+        assert_eq!(between(Some("2026-11-22T10:00:01Z"), "2026-11-23T00:00:00Z"), rename);
+        assert_eq!(between(Some("2026-11-23T00:00:00Z"), "2026-11-22T00:00:00Z"), "");
     }
 
     #[test]
@@ -272,7 +308,7 @@ by hand
         fs::create_dir_all(scratch.file("ops")).unwrap();
         fs::write(scratch.file("ops/2026-11-22.jsonl"), FILES[0].1).unwrap();
         let path = scratch.path().to_owned();
-        let export = Export { path, room: "ops".to_owned(), since: None, format: Format::Text };
+        let export = Export { path, room: "ops".to_owned(), since: None, until: None, format: Format::Text };
         assert!(export.run(Broken(ErrorKind::BrokenPipe)).is_ok());
         assert!(export.run(Broken(ErrorKind::StorageFull)).is_err());
     }

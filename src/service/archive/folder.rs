@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use memchr::memrchr;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 
 use crate::protocol::Name;
@@ -107,13 +107,29 @@ impl Folder {
         &self.path
     }
 
-    /// Returns when a room was used last: the day of its last file, and when that was changed, in seconds since 1970.
+    /// Returns the rooms that have a folder: the main room, and then the one that was used last first. Opens none of them,
+    /// and looks at a name only when it comes to it: strangers can make rooms.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn last_used(&self, room: &Name) -> io::Result<Option<(Date, i64)>> {
-        let Some(day) = self.days(room)?.last().copied() else { return Ok(None) };
-        Ok(Some((day, rustix::fs::fstat(self.read(room, day)?)?.st_mtime)))
+    pub fn last_used(&self) -> io::Result<impl Iterator<Item = Name>> {
+        let mut used = Vec::new();
+        for name in names(self.fd.as_fd())? {
+            // It may be gone already.
+            let stat = rustix::fs::statat(&self.fd, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+            used.extend(stat.ok().map(|stat| (name == "main", stat.st_mtime, stat.st_mtime_nsec, name)));
+        }
+        used.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(used.into_iter().filter_map(|(.., name)| read_room(&name)))
+    }
+
+    /// A room is used now.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn touch(&self, room: &Name) -> io::Result<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        Ok(rustix::fs::futimens(self.room(room)?, &Timestamps { last_access: now, last_modification: now })?)
     }
 
     /// Returns the path of a room.
@@ -128,7 +144,7 @@ impl Folder {
     pub fn rooms(&self) -> io::Result<Vec<Name>> {
         let mut rooms = Vec::new();
         for name in names(self.fd.as_fd())? {
-            rooms.extend(Name::parse(&name).ok().filter(|room| room.as_str() == name));
+            rooms.extend(read_room(&name));
         }
         Ok(rooms)
     }
@@ -188,12 +204,17 @@ impl Folder {
         Ok(rustix::fs::fsync(&self.fd)?)
     }
 
-    /// Removes the file of a day.
+    /// Removes the file of a day. That does not count as a use of the room.
     ///
     /// # Errors
     /// The kernel's.
     pub fn remove(&self, room: &Name, day: Date) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(self.room(room)?, file_name(day), AtFlags::empty())?)
+        let folder = self.room(room)?;
+        let used = rustix::fs::fstat(&folder)?;
+        rustix::fs::unlinkat(&folder, file_name(day), AtFlags::empty())?;
+        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let last_modification = Timespec { tv_sec: used.st_mtime, tv_nsec: used.st_mtime_nsec as _ };
+        Ok(rustix::fs::futimens(folder, &Timestamps { last_access, last_modification })?)
     }
 
     /// Removes the folder of a room, if it is empty.
@@ -299,6 +320,10 @@ fn file_name(day: Date) -> String {
     format!("{day}{EXTENSION}")
 }
 
+fn read_room(name: &str) -> Option<Name> {
+    Name::parse(name).ok().filter(|room| room.as_str() == name)
+}
+
 fn read_day(name: &str) -> Option<Date> {
     let day: Date = name.strip_suffix(EXTENSION)?.parse().ok()?;
     (file_name(day) == name).then_some(day)
@@ -308,6 +333,7 @@ fn read_day(name: &str) -> Option<Date> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
     use crate::service::scratch::Scratch;
@@ -384,6 +410,23 @@ mod tests {
         assert_eq!(rooms, ["main"]);
         assert_eq!(folder.days(&name("main")).unwrap(), [day("2026-11-23"), day("2026-11-24")]);
         assert_eq!(folder.days(&name("none")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_room_is_used_when_it_is_touched_and_not_when_a_file_goes_or_a_file_changes() {
+        let scratch = Scratch::new();
+        let folder = Folder::own(&scratch.file("archive")).unwrap();
+        let ops = name("ops");
+        let mut opened = folder.append(&ops, day("2026-11-23")).unwrap();
+        let last_used = Timespec { tv_sec: 1_000_000_000, tv_nsec: 7 };
+        let times = Timestamps { last_access: last_used, last_modification: last_used };
+        rustix::fs::futimens(folder.room(&ops).unwrap(), &times).unwrap();
+        opened.append(b"a mark\n", false).unwrap();
+        folder.remove(&ops, day("2026-11-23")).unwrap();
+        let used = || fs::metadata(scratch.file("archive/ops")).unwrap().modified().unwrap();
+        assert_eq!(used(), UNIX_EPOCH + Duration::new(1_000_000_000, 7));
+        folder.touch(&ops).unwrap();
+        assert!(used() > UNIX_EPOCH + Duration::new(1_000_000_000, 7));
     }
 
     #[test]

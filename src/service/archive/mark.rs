@@ -37,6 +37,9 @@ pub struct Mark<'a> {
     pub reserved: u64,
     /// Number of lines that are missing before this.
     pub lost: u64,
+    /// Whether chatd crashed before this: the last lines before it may be missing, and nobody knows how many.
+    #[serde(default)]
+    pub crashed: bool,
 }
 
 impl<'a> Mark<'a> {
@@ -61,11 +64,21 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_as_it_is_written_and_nothing_else_is_one() {
-        let mark = Mark { time: "now".into(), room: "main".into(), epoch: 7, seq: 41, reserved: 50, lost: 2 };
+        let mark = Mark {
+            time: "now".into(),
+            room: "main".into(),
+            epoch: 7,
+            seq: 41,
+            reserved: 50,
+            lost: 2,
+            crashed: true,
+        };
         let mut out = Vec::new();
         mark.clone().append(&mut out);
-        assert!(out.starts_with(BEGINNING) && out.ends_with(b"\"lost\":2}\n"));
-        assert_eq!(Mark::read(out.trim_ascii_end()), Some(mark));
+        assert!(out.starts_with(BEGINNING) && out.ends_with(b"\"lost\":2,\"crashed\":true}\n"));
+        assert_eq!(Mark::read(out.trim_ascii_end()), Some(mark.clone()));
+        let earlier = out.trim_ascii_end().strip_suffix(b",\"crashed\":true}").unwrap();
+        assert_eq!(Mark::read(&[earlier, b"}"].concat()), Some(Mark { crashed: false, ..mark }));
         for other in [&b"{\"type\":\"archive\",\"epoch\":7}"[..], b"{\"type\":\"message\"}", b"", b"\xff"] {
             assert_eq!(Mark::read(other), None);
         }

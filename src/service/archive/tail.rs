@@ -163,7 +163,7 @@ mod tests {
     fn mark(epoch: u64, seq: u64, reserved: u64) -> String {
         let mut out = Vec::new();
         let (time, room) = ("2026-11-23T15:48:01.500Z".into(), "main".into());
-        Mark { time, room, epoch, seq, reserved, lost: 0 }.append(&mut out);
+        Mark { time, room, epoch, seq, reserved, lost: 0, crashed: false }.append(&mut out);
         String::from_utf8(out).unwrap()
     }
 

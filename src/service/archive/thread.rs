@@ -70,15 +70,9 @@ pub fn open(settings: Settings, limits: &Limits) -> io::Result<Opened> {
 /// Reads the end of the rooms that were used last, and has the writer go on with them.
 fn recall(writer: &mut Writer, limits: &Limits) -> Result<Vec<Recalled>, Failed> {
     let folder = writer.folder()?;
-    let failed = |room: &Name, error| Failed { path: folder.path_of(room), error };
     let mut tails: Vec<(Name, Tail)> = Vec::new();
-    let mut rooms = Vec::new();
-    for room in folder.rooms().map_err(|error| Failed { path: folder.path().to_owned(), error })? {
-        let used = folder.last_used(&room).map_err(|error| failed(&room, error))?;
-        rooms.push((room.as_str() == "main", used, room));
-    }
-    rooms.sort_by_key(|(is_main, used, _)| std::cmp::Reverse((*is_main, *used)));
-    for (.., room) in rooms.into_iter().take(limits.max_rooms) {
+    let rooms = folder.last_used().map_err(|error| Failed { path: folder.path().to_owned(), error })?;
+    for room in rooms.take(limits.max_rooms) {
         match tail::read(folder, &room, limits) {
             Ok(tail) => tails.extend(tail.map(|tail| (room, tail))),
             Err(error) => log::error!("cannot read {}: {error}", folder.path_of(&room).display()),
@@ -244,5 +238,56 @@ impl Worker {
                 log::error!("cannot remove old files of the archive: {}: {error}", path.display());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, FileTimes};
+    use std::sync::Arc;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::chat::Archive as _;
+    use crate::chat::testing::TestHub;
+    use crate::service::scratch::Scratch;
+
+    /// Has a room look as if it was last used so many seconds after 1970.
+    fn set_used(scratch: &Scratch, room: &str, seconds: u64) {
+        let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(seconds));
+        File::open(scratch.file("archive").join(room)).unwrap().set_times(times).unwrap();
+    }
+
+    #[test]
+    fn a_start_goes_on_with_the_rooms_that_were_used_last_and_opens_no_other() {
+        let scratch = Scratch::new();
+        let names = ["main", "old", "middle", "new"].map(|name| Arc::new(Name::parse(name).unwrap()));
+        let limits = Limits { max_rooms: 3, ..TestHub::default().hub().limits() };
+        let settings = Settings { path: scratch.file("archive"), days: None };
+        let opened = open(settings.clone(), &limits).unwrap();
+        for name in &names {
+            opened.archive.queue().append(Archived::said(name, 5, 1, rt::wall_clock(), "one\n"));
+        }
+        opened.archive.stop();
+        for (room, seconds) in [("main", 1), ("old", 2), ("middle", 3), ("new", 4)] {
+            set_used(&scratch, room, seconds);
+        }
+        // Neither a folder that cannot be read nor a file holds up a start.
+        fs::write(scratch.file("archive/old/2999-01-01.jsonl"), "nothing that belongs here").unwrap();
+        set_used(&scratch, "old", 2);
+        fs::write(scratch.file("archive/stray"), "").unwrap();
+        let times = FileTimes::new().set_modified(UNIX_EPOCH);
+        File::options().write(true).open(scratch.file("archive/stray")).unwrap().set_times(times).unwrap();
+        let rooms = |opened: &Opened| -> Vec<String> {
+            opened.rooms.iter().map(|room| room.name().to_string()).collect()
+        };
+        let opened = open(settings.clone(), &limits).unwrap();
+        assert_eq!(rooms(&opened), ["middle", "new", "main"]);
+        // What is said in a room counts as a use; the marks of a start and a stop do not.
+        opened.archive.queue().append(Archived::said(&names[2], 5, 2, rt::wall_clock(), "two\n"));
+        opened.archive.stop();
+        let opened = open(settings, &limits).unwrap();
+        assert_eq!(rooms(&opened), ["new", "middle", "main"]);
+        opened.archive.stop();
     }
 }

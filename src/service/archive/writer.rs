@@ -45,6 +45,8 @@ struct Room {
     /// The day of its last file.
     day: Option<Date>,
     file: Option<DayFile>,
+    /// Its folder says that it is in use.
+    is_used: bool,
     /// Nothing has been written to it in this process.
     is_new: bool,
     /// Bytes since the last mark.
@@ -54,6 +56,8 @@ struct Room {
     is_dirty: bool,
     /// Lines that are missing, as the next mark says.
     lost: u64,
+    /// The process before crashed, as the next mark says.
+    has_crashed: bool,
 }
 
 /// Writes the files of an archive.
@@ -117,8 +121,9 @@ impl Writer {
     /// The kernel's.
     pub fn go_on(&mut self, name: Name, day: Date, numbers: Numbers, now: Timestamp) -> Result<(), Failed> {
         let said = numbers.said.max(numbers.reserved);
+        let has_crashed = said > numbers.said;
         let (name, numbers) = (Arc::new(name), Numbers { said, reserved: said, ..numbers });
-        let room = Room { numbers, day: Some(day), is_new: true, ..Room::default() };
+        let room = Room { numbers, day: Some(day), is_new: true, has_crashed, ..Room::default() };
         self.rooms.insert(name.as_str().into(), (Arc::clone(&name), room));
         self.write_mark(&name, Numbers { reserved: said + RESERVED, ..numbers }, now)
     }
@@ -153,7 +158,8 @@ impl Writer {
             queue.count_written(items.pop_front().iter());
             return Ok(());
         };
-        let (day, before) = (room.day, (room.numbers, room.unmarked, room.lost, room.is_new));
+        let (day, before) =
+            (room.day, (room.numbers, room.unmarked, room.lost, room.has_crashed, room.is_new));
         let (mut count, mut is_renewed, mut lines) = (0, false, 0);
         for item in items.iter().take_while(|item| item.room == name && Some(day_of(item.time)) <= day) {
             if out.len() >= PIECE {
@@ -163,13 +169,18 @@ impl Writer {
             (count, lines) = (count + 1, lines + item.lines());
         }
         if let Err(error) = room.append(&out, lines, is_renewed) {
-            (room.numbers, room.unmarked, room.lost, room.is_new) = before;
+            (room.numbers, room.unmarked, room.lost, room.has_crashed, room.is_new) = before;
             return Err(room.failed(error));
         }
+        let is_first = !std::mem::replace(&mut room.is_used, true);
         // The numbers are reserved only when the file is there after a power cut.
         let is_new = room.file.as_ref().is_some_and(|file| file.is_new);
         // A file that was closed in between no longer looks new.
         let is_unsafe = is_renewed && (is_new || self.is_behind);
+        if let Some(folder) = self.folder.as_ref().filter(|_| is_first) {
+            // The lines are there, whether or not the next start finds this room among the last ones.
+            let _ = folder.touch(&name);
+        }
         queue.count_written(&items.drain(..count).collect::<Vec<_>>());
         // As large as most writes need, and no larger: an entry may be long.
         if out.capacity() <= 4 * PIECE {
@@ -230,6 +241,7 @@ impl Writer {
     /// Closes all files. What is not stored yet waits for [`Writer::sync`].
     pub fn close_files(&mut self) {
         for (_, room) in self.rooms.values_mut() {
+            room.is_used = false;
             self.is_behind |= room.file.take().is_some() && room.is_dirty;
         }
         self.opened = 0;
@@ -283,6 +295,7 @@ impl Writer {
             return Err(room.failed(error));
         }
         (room.numbers, room.unmarked, room.lost) = (numbers, out.len() as u64, 0);
+        room.has_crashed = false;
         Ok(())
     }
 }
@@ -293,11 +306,13 @@ impl Default for Room {
             numbers: Numbers::default(),
             day: None,
             file: None,
+            is_used: false,
             is_new: false,
             unmarked: u64::MAX,
             unsynced: 0,
             is_dirty: false,
             lost: 0,
+            has_crashed: false,
         }
     }
 }
@@ -306,7 +321,8 @@ impl Room {
     fn mark<'a>(&self, name: &'a Name, numbers: Numbers, time: Timestamp) -> Mark<'a> {
         let Numbers { epoch, said, reserved } = numbers;
         let time = format!("{:.3}", time.round(Unit::Millisecond).unwrap_or(time));
-        Mark { time: time.into(), room: name.as_str().into(), epoch, seq: said, reserved, lost: self.lost }
+        let (time, room) = (time.into(), name.as_str().into());
+        Mark { time, room, epoch, seq: said, reserved, lost: self.lost, crashed: self.has_crashed }
     }
 
     /// Appends the objects of an entry, after a mark if that is needed. Returns whether the mark reserves numbers that
@@ -323,8 +339,7 @@ impl Room {
             let reserved = if is_renewed { last + RESERVED } else { reserved };
             self.numbers = Numbers { epoch: item.epoch, said, reserved };
             self.mark(&item.room, self.numbers, item.time).append(out);
-            self.unmarked = 0;
-            self.lost = 0;
+            (self.unmarked, self.lost, self.has_crashed) = (0, 0, false);
         }
         self.is_new = false;
         let start = out.len();
@@ -407,7 +422,10 @@ mod tests {
             let text = fs::read_to_string(self.path(day)).unwrap();
             assert!(text.ends_with('\n'));
             let show = |line: &str| match Mark::read(line.as_bytes()) {
-                Some(mark) => format!("mark {} {} lost {}", mark.epoch, mark.seq, mark.lost),
+                Some(mark) => {
+                    let crash = if mark.crashed { " crash" } else { "" };
+                    format!("mark {} {} lost {}{crash}", mark.epoch, mark.seq, mark.lost)
+                }
                 None => {
                     let value: serde_json::Value = serde_json::from_str(line).unwrap();
                     match value["seq"].as_u64() {
@@ -475,8 +493,8 @@ mod tests {
         all.write().unwrap();
         let lines = all.lines("2026-11-23");
         assert_eq!(
-            lines[lines.len() - 4..],
-            ["mark 5 9 lost 0", "10 ten", "mark 5 12 lost 2", "13 thirteen"]
+            lines[lines.len() - 5..],
+            ["mark 5 2 lost 0", "mark 5 9 lost 0 crash", "10 ten", "mark 5 12 lost 2", "13 thirteen"]
         );
     }
 
