@@ -32,6 +32,8 @@ mod plot;
 mod restart;
 #[path = "chatd/runs.rs"]
 mod runs;
+#[path = "chatd/secure.rs"]
+mod secure;
 #[path = "chatd/server.rs"]
 mod server;
 #[path = "chatd/table.rs"]
@@ -76,7 +78,7 @@ fn run(args: &Args) -> io::Result<bool> {
         return Ok(true);
     }
     if args.floor {
-        return floor::serve().map(|()| true);
+        return floor::serve(args.identity.as_deref()).map(|()| true);
     }
     if !CASES.iter().any(|case| args.wants(case.name)) {
         return Err(io::Error::other("no case has such a name; --list has them"));
@@ -109,7 +111,8 @@ fn intro(args: &Args) -> String {
         "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
          pairs.\nLines are 64 bytes unless the case says otherwise; CPU is the server's, for one line to one receiver.\n\
          The base is the floor. For a view it is chatd with everybody in plain; amid something, and with 10,000 rooms,\n\
-         it is chatd without that; for 10 beside 100 receivers it is chatd with 100.\n\
+         it is chatd without that; for 10 beside 100 receivers it is chatd with 100. With TLS the floor speaks it, too,\n\
+         with rustls in user space.\n\
          A growth is how many times as much a delivery costs as with fewer receivers. More sockets cost the kernel more,\n\
          so its base is the floor's growth. A line in json is three times as long, and at full load most of its cost is\n\
          what the kernel does with the bytes. The rows for a byte show what chatd adds.",

@@ -46,10 +46,12 @@
 //! | *handover* | what the next process takes over |
 //! | *snapshot* | the hub as plain values, a part of the handover |
 //! | *descriptor store* | where the service manager stores file descriptors for the next process |
+//! | *channel* | how text goes through the socket of a TLS connection: the kernel or rustls makes the records |
 //! | *parcel* | connections in the descriptor store |
 //! | *operator* | a user of the machine who may guide chatd, as the kernel says |
 //! | *host* | the daemon around the hub, as the hub sees it |
-//! | *ban* | an address, a network or a user of the machine that is turned away |
+//! | *ban* | an address, a network or a verified name that is turned away |
+//! | *proof* | what verifies a name: the kernel, for a user of the machine, or the certificate of a client |
 //! | *mute* | a name under which nobody is heard |
 //! | *archive* | what rooms have taken in, on disk |
 //! | *crash table* | shared memory with what the next process has to know of each session if this one dies |
@@ -89,7 +91,8 @@
 //!   messages, notices) have their place in that order.
 //! * The hub takes what a session sends in order, lines and commands.
 //! * In `names` and `json` no line of a member can seem to come from another member or from chatd.
-//! * One session at a time holds a name and all names that look like it; or the sessions of one user of the machine do.
+//! * One session at a time holds a name and all names that look like it; or sessions do whose names the same proof gives:
+//!   the kernel, or certificates.
 //! * The hub waits for nobody: what has to wait is a value in a room or a member.
 //! * A stranger can end only its own session, and can cause log messages only at `debug`.
 //! * No session gets a control character that another one sent, except TAB (and except with `raw`).
@@ -124,6 +127,12 @@
 //!
 //! Metrics are counters that the floors add to as they go, so a scrape asks nobody ([`service::metrics`]). Their listener
 //! makes no sessions: it answers one HTTP request and closes ([`net::http`]).
+//!
+//! # TLS
+//!
+//! A session looks at the first byte of its client before it joins, and does the handshake record by record
+//! ([`net::tls`]). Then the kernel gets the keys, and the connection outlives the process as one in plain text does. If the
+//! kernel takes no keys, rustls goes on, and the connection ends with the process.
 //!
 //! # The archive
 //!

@@ -84,14 +84,17 @@ impl BlockingJobs {
         within: Duration,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let done = Box::pin(async {
-            let permit = self.permits.acquire().await;
-            blocking(move || (job(), drop(permit)).0).await
-        });
-        match future::select(done, Box::pin(sleep(within))).await {
+        match future::select(Box::pin(self.run_to_end(job)), Box::pin(sleep(within))).await {
             Either::Left((result, _)) => Some(result),
             Either::Right(_) => None,
         }
+    }
+
+    /// Runs `job` when it is its turn, however long that takes. If this is dropped, a job that has begun goes on, and
+    /// counts, until it ends.
+    pub async fn run_to_end<T: Send + 'static>(&'static self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let permit = self.permits.acquire().await;
+        blocking(move || (job(), drop(permit)).0).await
     }
 }
 

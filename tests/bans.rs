@@ -210,7 +210,10 @@ fn a_group_and_a_state_folder_that_are_not_there_are_named() {
     reload(&mut daemon);
     assert!(!has(&daemon, group), "{:#?}", daemon.log);
     let missing = folder.path("missing");
-    let mut daemon = Daemon::start(&["--state", text(&missing), "--operators", "no such group"]);
+    // There can be operators only at a unix socket.
+    let socket = folder.path("socket");
+    let options = ["--state", text(&missing), "--operators", "no such group", "--listen", text(&socket)];
+    let mut daemon = Daemon::start(&options);
     assert!(has(&daemon, &format!("{state}{}: No such file", missing.display())), "{:#?}", daemon.log);
     assert!(has(&daemon, "cannot find the group \"no such group\" of operators"), "{:#?}", daemon.log);
     let count = |daemon: &Daemon| daemon.log.iter().filter(|line| line.contains(group)).count();
@@ -219,7 +222,7 @@ fn a_group_and_a_state_folder_that_are_not_there_are_named() {
     daemon.wait_for_log(group);
     assert_eq!(count(&daemon), before + 1);
     // Nobody but root is an operator, and nobody asks for one.
-    let daemon = Daemon::start(&["--operators", ""]);
+    let daemon = Daemon::start(&["--operators", "", "--listen", text(&folder.path("other"))]);
     assert!(!has(&daemon, group), "{:#?}", daemon.log);
 }
 

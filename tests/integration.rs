@@ -23,12 +23,14 @@ mod protocols;
 mod access;
 mod bans;
 mod proxy;
+mod tls;
 
 // Who may hold whom up, and what is enough.
 mod flow;
 mod limits;
 
 // The daemon as a process.
+mod certificates;
 mod configuration;
 mod handover;
 mod hanging;
@@ -39,6 +41,7 @@ mod names;
 mod reasons;
 mod service_manager;
 mod shutdown;
+mod tls_names;
 mod tools;
 
 // What the checks of tests/systemd rely on.

@@ -127,7 +127,7 @@ impl Manager {
     }
 
     #[track_caller]
-    fn kill(&self, daemon: &mut Daemon, sessions: u64) {
+    pub fn kill(&self, daemon: &mut Daemon, sessions: u64) {
         self.wait_until_kept(sessions);
         daemon.signal("KILL");
         daemon.wait();

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use chatd::net::Address;
-use chatd::service::config::{Listen, Serve};
+use chatd::service::config::{Listen, Material, Serve};
 use chatd::service::metrics::{Kind, METRICS};
 
 use crate::manager::{Manager, shell};
@@ -64,7 +64,7 @@ fn scrape(address: SocketAddr) -> Samples {
 
 /// Scrapes until a sample has that value.
 #[track_caller]
-fn wait_for(address: SocketAddr, name: &str, value: f64) -> Samples {
+pub fn wait_for(address: SocketAddr, name: &str, value: f64) -> Samples {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let samples = scrape(address);
@@ -76,7 +76,7 @@ fn wait_for(address: SocketAddr, name: &str, value: f64) -> Samples {
 }
 
 /// A server for the chat and for metrics, on TCP, and the address of the metrics.
-fn server(change: impl FnOnce(&mut chatd::service::config::Config)) -> (TestServer, SocketAddr) {
+pub fn server(change: impl FnOnce(&mut chatd::service::config::Config)) -> (TestServer, SocketAddr) {
     let server = TestServer::with(|config| {
         let address: Address = "127.0.0.1:0".parse().unwrap();
         // The same port 0 twice: any two ports.
@@ -124,7 +124,10 @@ fn a_scrape_tells_of_a_conversation() {
 
 #[test]
 fn every_metric_is_in_a_scrape_with_its_labels_and_no_other() {
-    let (_server, metrics) = server(|_| {});
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls/ed25519.pem");
+    let (_server, metrics) = server(|config| {
+        [config.tls_cert, config.tls_key] = [(); 2].map(|()| Material::File(file.into()));
+    });
     let found = scrape(metrics);
     for metric in &METRICS {
         let is_own = |sample: &&String| {

@@ -247,13 +247,13 @@ fn who_calls_on_a_unix_socket_is_who_the_kernel_says() {
     ann.expect(format!("-!- you are {login} now; /help says what else there is\n"));
     let mut local = Caller::connect_unix(&path);
     local.expect(crate::support::GREETING);
-    ann.expect(format!("-!- +{login}, a user of this machine, has connected: you are guest1 now\n"));
+    ann.expect(format!("-!- +{login}, whose name is verified, has connected: you are guest1 now\n"));
     local.say("/usr/bin/backup failed\n");
     ann.expect(format!("<+{login}> /usr/bin/backup failed\n"));
     ann.say(format!("/nick {login}\n"));
     ann.until("is taken, or looks like a name that is;");
     local.say("/nick boss\n");
-    local.expect(format!("-!- you are +{login}: this machine says so, and nobody can change it\n"));
+    local.expect(format!("-!- you are +{login}: the name is verified, and nobody can change it\n"));
 }
 
 #[test]

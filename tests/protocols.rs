@@ -43,7 +43,7 @@ fn who_speaks_another_protocol_gets_one_line_of_explanation_and_nobody_hears_it(
     let openings: [(&[u8], &str); 10] = [
         (
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-            "-!- this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet\n",
+            "-!- this is chatd, a chat; this connection does not speak TLS: use nc or telnet\n",
         ),
         (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",

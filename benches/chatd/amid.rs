@@ -25,6 +25,8 @@ pub(crate) enum Amid {
     Rooms(usize),
     /// This many others are connected, in the same room, and read nothing.
     Stuck(usize),
+    /// So many connect at once, are greeted and go, again and again.
+    Handshakes(usize),
     /// Somebody asks for the metrics ten times a second.
     Scrapes,
 }
@@ -58,6 +60,16 @@ impl Amid {
                 disturbance.thread = Some(std::thread::spawn(move || come_and_go(address, &seen)));
             }
             Self::Flood => disturbance.thread = Some(std::thread::spawn(move || flood(address, &seen))),
+            Self::Handshakes(callers) => {
+                let (wire, client) = (server.wire.clone(), server.client().cloned());
+                disturbance.thread = Some(std::thread::spawn(move || {
+                    while !seen.load(Ordering::Relaxed) {
+                        if let Err(error) = Crowd::pass_by(address, client.as_ref(), &wire, callers) {
+                            eprintln!("bench: {error}");
+                        }
+                    }
+                }));
+            }
             Self::Rooms(rooms) => {
                 disturbance.others = Some(Crowd::scatter(server, rooms)?);
                 disturbance.apart = rooms;

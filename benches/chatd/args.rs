@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Be the floor.
     #[arg(long = crate::server::FLOOR_OPTION, hide = true)]
     pub(crate) floor: bool,
+    /// Be the floor with TLS: the folder with its certificate.
+    #[arg(long = crate::server::IDENTITY_OPTION, hide = true)]
+    pub(crate) identity: Option<PathBuf>,
     /// What cargo adds.
     #[arg(long = "bench", hide = true)]
     _bench: bool,
@@ -56,5 +59,5 @@ impl Args {
 }
 
 fn server(word: &str) -> Result<Who, Infallible> {
-    Ok(if word == "floor" { Who::Floor } else { Who::Chatd(word.into(), Setup::PLAIN) })
+    Ok(if word == "floor" { Who::Floor { tls: false } } else { Who::Chatd(word.into(), Setup::PLAIN) })
 }

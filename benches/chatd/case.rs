@@ -18,13 +18,36 @@ use crate::table::{Row, Target, Unit};
 /// What is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
-    FullLoad { listeners: usize, lines: u64 },
-    OneLine { listeners: usize, lines: u64 },
-    Paced { listeners: usize, lines: u64, tick: Duration },
-    AllTalk { sessions: usize, lines: u64 },
-    Idle { sessions: usize },
-    Storm { sessions: usize },
-    Restart { sessions: usize },
+    FullLoad {
+        listeners: usize,
+        lines: u64,
+    },
+    OneLine {
+        listeners: usize,
+        lines: u64,
+    },
+    Paced {
+        listeners: usize,
+        lines: u64,
+        tick: Duration,
+    },
+    AllTalk {
+        sessions: usize,
+        lines: u64,
+    },
+    Idle {
+        sessions: usize,
+    },
+    Storm {
+        sessions: usize,
+    },
+    /// The CPU time of the server for each who comes, TLS and all.
+    Handshakes {
+        sessions: usize,
+    },
+    Restart {
+        sessions: usize,
+    },
 }
 
 /// Which others are measured beside the floor and chatd.
@@ -130,7 +153,7 @@ impl Case {
         let same = set_up(server, self.setup);
         Some(match self.base {
             Base::Nothing => return None,
-            Base::Floor | Base::Growth(_) => (Who::Floor, self.run, self.amid),
+            Base::Floor | Base::Growth(_) => (Who::Floor { tls: self.setup.tls }, self.run, self.amid),
             Base::Plain => (set_up(server, Setup::PLAIN), self.run, self.amid),
             Base::Crowd(listeners) => (same, self.run.to(listeners), self.amid),
             Base::Calm => (same, self.run, Amid::Calm),
@@ -167,6 +190,7 @@ impl Case {
 fn set_up(server: &Who, setup: Setup) -> Who {
     match server {
         Who::Chatd(path, _) => Who::Chatd(path.clone(), setup),
+        Who::Floor { .. } => Who::Floor { tls: setup.tls },
         other => other.clone(),
     }
 }
@@ -191,6 +215,7 @@ impl Run {
             Self::AllTalk { sessions, .. }
             | Self::Idle { sessions }
             | Self::Storm { sessions }
+            | Self::Handshakes { sessions }
             | Self::Restart { sessions } => sessions,
         }
     }
@@ -210,6 +235,7 @@ impl Run {
             }
             // Several servers take part in it.
             Run::Restart { .. } => return Err(Error::other("a restart is not measured on one server")),
+            Run::Handshakes { sessions } => return Ok(vec![runs::handshakes(server, sessions)?]),
             Run::Storm { sessions } => {
                 let (wall, refused) = runs::storm(server, sessions)?;
                 return Ok(vec![wall, refused]);

@@ -67,6 +67,15 @@ const NAMED: Rows =
 const IDLE: Rows = &[("RSS/session", Unit::Bytes, Target::Most(1_000.0)), NOBODY];
 const STORM: Rows = &[WALL, ("refused", Unit::Count, Target::Most(0.0))];
 
+/// The floor is a relay with rustls: so many handshakes a second on one core are a second through this.
+const HANDSHAKES: Rows = &[("CPU/handshake", Unit::Time, Target::None)];
+const SECURE: Rows = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK];
+const SECURE_ONE: Rows = &[(CPU, Unit::Time, Target::None), WALL];
+const SECURE_IDLE: Rows =
+    &[("RSS/session", Unit::Bytes, Target::Most(12.0 * 1_024.0)), ("RSS, nobody", Unit::Bytes, Target::None)];
+const AMID_HANDSHAKES: Rows =
+    &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(3.0))];
+
 /// As shipped, beside the floor, when nothing else happens.
 const fn plain(name: &'static str, run: Run, rows: Rows) -> Case {
     Case {
@@ -140,6 +149,12 @@ const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static s
     let run = Run::Paced { listeners: 100, lines: 2_000, tick: TICK };
     let setup = Setup { options, ..Setup::showing(Shown::Thirds) };
     Case { setup, base: Base::Calm, amid, ..plain(name, run, DISTURBED) }
+}
+
+/// With TLS, in user space where the kernel has none.
+const fn secure(name: &'static str, run: Run, rows: Rows) -> Case {
+    let setup = Setup { tls: true, ..Setup::PLAIN };
+    Case { setup, ..plain(name, run, rows) }
 }
 
 /// With a service manager that keeps connections: nobody hears anything until the next process goes on.
@@ -217,6 +232,23 @@ pub(crate) const CASES: &[Case] = &[
     kept("kept, 1,000 receivers", Run::FullLoad { listeners: 1_000, lines: 10_000 }, KEPT),
     Case { rounds: Rounds::Most(3), ..kept("kept, 9,990 idle", Run::Idle { sessions: MANY }, KEPT_IDLE) },
     Case { rounds: Rounds::All, ..kept("kept, 9,990 at once", Run::Storm { sessions: MANY }, KEPT_STORM) },
+    secure("TLS, 1,000 handshakes", Run::Handshakes { sessions: 1_000 }, HANDSHAKES),
+    secure("TLS, 100 receivers", Run::FullLoad { listeners: 100, lines: 20_000 }, SECURE),
+    secure("TLS, one line", Run::OneLine { listeners: 100, lines: 1_000 }, SECURE_ONE),
+    Case {
+        base: Base::Calm,
+        amid: Amid::Handshakes(1_000),
+        ..secure(
+            "TLS, amid 1,000 handshakes",
+            Run::Paced { listeners: 100, lines: 2_000, tick: TICK },
+            AMID_HANDSHAKES,
+        )
+    },
+    Case {
+        base: Base::Nothing,
+        rounds: Rounds::Most(3),
+        ..secure("TLS, idle, 1,000 sessions", Run::Idle { sessions: 1_000 }, SECURE_IDLE)
+    },
     restart("restart, 10 connections", 10),
     restart("restart, 100 connections", 100),
     restart("restart, 1,000 connections", 1_000),

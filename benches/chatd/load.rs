@@ -4,18 +4,22 @@
 //! level-triggered epoll(7); whatever arrives is received into one buffer and only counted, so that the
 //! crowd is seldom what a measurement waits for. Nothing here knows what is measured.
 
-use std::io::{self, Error};
+use std::io::{self, Error, ErrorKind, Read};
+use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::ClientConfig;
 
 use crate::server::{Count, MARK, Server, Wire};
+use crate::support::wire::Wire as Connection;
 
 /// Silence for this long is a failure.
 pub(crate) const STALL: Duration = Duration::from_secs(20);
@@ -28,7 +32,7 @@ const BUFFER: usize = 256 * 1024;
 /// Connections to one server.
 pub(crate) struct Crowd {
     epoll: OwnedFd,
-    sockets: Vec<Option<OwnedFd>>,
+    sockets: Vec<Option<Connection>>,
     count: Count,
     /// What each has heard, in bytes or in lines.
     heard: Vec<u64>,
@@ -40,6 +44,8 @@ pub(crate) struct Crowd {
     buffer: Vec<u8>,
     /// How many got no connection, or not the right greeting.
     pub(crate) refused: usize,
+    /// Whoever is greeted goes.
+    leaves: bool,
 }
 
 /// Lets this process have as many descriptors as it may.
@@ -53,7 +59,7 @@ impl Crowd {
     /// Connects so many listeners and one speaker, and fails if one of them is refused.
     pub(crate) fn gather(server: &Server, listeners: usize) -> io::Result<Self> {
         let mut crowd = Self::call(server, listeners)?;
-        crowd.connect(server)?;
+        crowd.connect(server.address, server.client())?;
         crowd.say(listeners, server.wire.speaker_join)?;
         crowd.greet(listeners..listeners + 1, server.wire.speaker_greeting.as_deref())?;
         crowd.begin()?;
@@ -64,7 +70,7 @@ impl Crowd {
     pub(crate) fn scatter(server: &Server, listeners: usize) -> io::Result<Self> {
         let join = |who| format!("/join r{who}\n").into_bytes();
         let wire = Wire { join, count: Count::Ends, ..server.wire.clone() };
-        let mut crowd = Self::call_as(server, &wire, listeners)?;
+        let mut crowd = Self::call_as(server.address, server.client(), &wire, listeners)?;
         while crowd.heard.contains(&0) {
             crowd.expect(|_, _, _| {})?;
         }
@@ -74,23 +80,31 @@ impl Crowd {
 
     /// Connects so many listeners at once, and no speaker.
     pub(crate) fn call(server: &Server, listeners: usize) -> io::Result<Self> {
-        Self::call_as(server, &server.wire, listeners)
+        Self::call_as(server.address, server.client(), &server.wire, listeners)
     }
 
-    fn call_as(server: &Server, wire: &Wire, listeners: usize) -> io::Result<Self> {
-        let mut crowd = Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            sockets: Vec::with_capacity(listeners + 1),
-            count: wire.count,
-            heard: Vec::with_capacity(listeners + 1),
-            bytes: 0,
-            slowest: (0, 0),
-            events: Vec::with_capacity(1024),
-            buffer: vec![0; BUFFER],
-            refused: 0,
-        };
+    /// So many connect at once, to an address, with TLS if there is a `client` for it; each goes when it is greeted.
+    pub(crate) fn pass_by(
+        address: SocketAddrV4,
+        client: Option<&Arc<ClientConfig>>,
+        wire: &Wire,
+        callers: usize,
+    ) -> io::Result<()> {
+        let mut crowd = Self::new(wire.count, callers)?;
+        crowd.leaves = true;
+        (0..callers).try_for_each(|_| crowd.connect(address, client))?;
+        crowd.greet(0..callers, wire.greeting.as_deref())
+    }
+
+    fn call_as(
+        address: SocketAddrV4,
+        client: Option<&Arc<ClientConfig>>,
+        wire: &Wire,
+        listeners: usize,
+    ) -> io::Result<Self> {
+        let mut crowd = Self::new(wire.count, listeners)?;
         for who in 0..listeners {
-            crowd.connect(server)?;
+            crowd.connect(address, client)?;
             if !wire.greets_first {
                 crowd.say(who, &(wire.join)(who))?;
             }
@@ -107,7 +121,23 @@ impl Crowd {
         Ok(crowd)
     }
 
-    fn connect(&mut self, server: &Server) -> io::Result<()> {
+    /// Nobody, with room for so many and a speaker.
+    fn new(count: Count, listeners: usize) -> io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sockets: Vec::with_capacity(listeners + 1),
+            count,
+            heard: Vec::with_capacity(listeners + 1),
+            bytes: 0,
+            slowest: (0, 0),
+            events: Vec::with_capacity(1024),
+            buffer: vec![0; BUFFER],
+            refused: 0,
+            leaves: false,
+        })
+    }
+
+    fn connect(&mut self, address: SocketAddrV4, client: Option<&Arc<ClientConfig>>) -> io::Result<()> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
@@ -115,10 +145,19 @@ impl Crowd {
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
         let place = self.sockets.len();
         self.heard.push(0);
-        match rustix::net::connect(&socket, &server.address) {
+        match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {
-                epoll::add(&self.epoll, &socket, EventData::new_u64(place as u64), EventFlags::IN)?;
-                self.sockets.push(Some(socket));
+                // Whoever speaks TLS has something to say first.
+                let first = if client.is_some() { EventFlags::OUT } else { EventFlags::empty() };
+                let data = EventData::new_u64(place as u64);
+                epoll::add(&self.epoll, &socket, data, EventFlags::IN | first)?;
+                let mut connection = match client {
+                    Some(client) => Connection::secure(socket.into(), client),
+                    None => Connection::plain(socket.into()),
+                };
+                // At once: chatd takes a client that is silent for plain text.
+                connection.has_sent_all()?;
+                self.sockets.push(Some(connection));
             }
             Err(_) => {
                 self.sockets.push(None);
@@ -145,7 +184,12 @@ impl Crowd {
                 return Err(Error::other(format!("{open} callers have no greeting after {STALL:?}")));
             }
             for at in 0..self.events.len() {
-                let place = usize::try_from(self.events[at].data.u64()).unwrap_or(usize::MAX);
+                let (data, flags) = (self.events[at].data, self.events[at].flags);
+                let place = usize::try_from(data.u64()).unwrap_or(usize::MAX);
+                if let Some(socket) = self.sockets[place].as_ref().filter(|_| flags.contains(EventFlags::OUT))
+                {
+                    epoll::modify(&self.epoll, socket.stream(), data, EventFlags::IN)?;
+                }
                 if missing[place] == 0 && self.is_told_of_others() {
                     self.ignore(place);
                     continue;
@@ -155,7 +199,12 @@ impl Crowd {
                     Some(length) => missing[place] -= length,
                     None => missing[place] = 0,
                 }
-                open -= usize::from(missing[place] == 0);
+                if missing[place] == 0 {
+                    open -= 1;
+                    if self.leaves {
+                        self.sockets[place] = None;
+                    }
+                }
             }
         }
         Ok(())
@@ -163,13 +212,13 @@ impl Crowd {
 
     /// Receives some of what is expected, and says how much; `None` after anything else, which is refused.
     fn hear(&mut self, place: usize, expected: &[u8]) -> io::Result<Option<usize>> {
-        let Some(socket) = &self.sockets[place] else { return Err(Error::other("an event of nobody's")) };
+        let Some(socket) = &mut self.sockets[place] else { return Err(Error::other("an event of nobody's")) };
         let buffer = &mut self.buffer[..expected.len().max(1)];
-        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((length, _)) if length > 0 && expected.get(..length) == buffer.get(..length) => {
+        match socket.read(buffer) {
+            Ok(length) if length > 0 && expected.get(..length) == buffer.get(..length) => {
                 return Ok(Some(length));
             }
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Some(0)),
+            Err(error) if is_nothing(&error) => return Ok(Some(0)),
             _ => {}
         }
         self.sockets[place] = None;
@@ -184,9 +233,9 @@ impl Crowd {
 
     /// Receives what does not count.
     fn ignore(&mut self, place: usize) {
-        if let Some(socket) = &self.sockets[place] {
+        if let Some(socket) = &mut self.sockets[place] {
             // An error comes again when something counts.
-            let _ = rustix::net::recv(socket, &mut *self.buffer, RecvFlags::empty());
+            let _ = socket.read_all(&mut self.buffer);
         }
     }
 
@@ -225,29 +274,30 @@ impl Crowd {
 
     /// Sends what goes at once and says how much; if that is not all, the next wait ends when more goes.
     pub(crate) fn send(&mut self, who: usize, bytes: &[u8]) -> io::Result<usize> {
-        let Some(socket) = &self.sockets[who] else { return Err(Error::other("a connection is gone")) };
-        let taken = match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+        let Some(socket) = &mut self.sockets[who] else { return Err(Error::other("a connection is gone")) };
+        let taken = match socket.write_some(bytes) {
             Ok(taken) => taken,
-            Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(error) => return Err(error.into()),
+            Err(error) if is_nothing(&error) => 0,
+            Err(error) => return Err(error),
         };
-        if taken < bytes.len() {
+        if taken < bytes.len() || !socket.has_sent_all()? {
             let both = EventFlags::IN | EventFlags::OUT;
-            epoll::modify(&self.epoll, socket, EventData::new_u64(who as u64), both)?;
+            epoll::modify(&self.epoll, socket.stream(), EventData::new_u64(who as u64), both)?;
         }
         Ok(taken)
     }
 
     /// Sends it all, waiting if need be.
-    pub(crate) fn say(&self, who: usize, mut bytes: &[u8]) -> io::Result<()> {
-        let Some(socket) = &self.sockets[who] else { return Err(Error::other("a connection is gone")) };
-        while !bytes.is_empty() {
-            match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL) {
+    pub(crate) fn say(&mut self, who: usize, mut bytes: &[u8]) -> io::Result<()> {
+        let Some(socket) = &mut self.sockets[who] else { return Err(Error::other("a connection is gone")) };
+        while !bytes.is_empty() || !socket.has_sent_all()? {
+            match socket.write_some(bytes) {
                 Ok(taken) => bytes = &bytes[taken..],
-                Err(Errno::AGAIN) => {
-                    poll(&mut [PollFd::new(socket, PollFlags::OUT)], None)?;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if is_nothing(&error) => {}
+                Err(error) => return Err(error),
+            }
+            if !bytes.is_empty() || !socket.has_sent_all()? {
+                poll(&mut [PollFd::new(socket.stream(), PollFlags::OUT)], None)?;
             }
         }
         Ok(())
@@ -263,17 +313,17 @@ impl Crowd {
         let some = self.wait(patience)?;
         for event in self.events.drain(..) {
             let who = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            let Some(socket) = &self.sockets[who] else { continue };
+            let Some(socket) = &mut self.sockets[who] else { continue };
             // The event is packed: its fields can only be copied.
             let flags = event.flags;
             if flags.contains(EventFlags::OUT) {
-                epoll::modify(&self.epoll, socket, event.data, EventFlags::IN)?;
+                epoll::modify(&self.epoll, socket.stream(), event.data, EventFlags::IN)?;
             }
-            let length = match rustix::net::recv(socket, &mut *self.buffer, RecvFlags::empty()) {
-                Ok((0, _)) => return Err(Error::other("the server has closed a connection")),
-                Ok((length, _)) => length,
-                Err(Errno::AGAIN | Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+            let length = match socket.read_all(&mut self.buffer) {
+                Ok(0) => return Err(Error::other("the server has closed a connection")),
+                Ok(length) => length,
+                Err(error) if is_nothing(&error) => continue,
+                Err(error) => return Err(error),
             };
             self.bytes += length as u64;
             let before = self.heard[who];
@@ -321,6 +371,11 @@ impl Crowd {
             }
         }
     }
+}
+
+/// Whether an error says that there is nothing to receive, or no room to send, just now.
+fn is_nothing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 fn in_lines(count: Count, heard: u64) -> u64 {

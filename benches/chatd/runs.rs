@@ -226,3 +226,14 @@ pub(crate) fn storm(server: &Server, sessions: usize) -> io::Result<(f64, f64)> 
     let crowd = Crowd::call(server, sessions)?;
     Ok((start.elapsed().as_secs_f64() * 1e9, measure::float(crowd.refused as u64)))
 }
+
+/// So many connect at once. Gives the CPU time of the server for each of them, in nanoseconds.
+pub(crate) fn handshakes(server: &Server, sessions: usize) -> io::Result<f64> {
+    // What is made once is made.
+    drop(Crowd::call(server, 10)?);
+    let before = measure::cpu(server.pid())?;
+    let mut crowd = Crowd::call(server, sessions)?;
+    let cpu = measure::cpu(server.pid())?.saturating_sub(before);
+    crowd.begin()?;
+    Ok(measure::float(cpu) / measure::float(sessions as u64))
+}

@@ -9,14 +9,20 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustls::ClientConfig;
+
 use crate::foreign::Foreign;
+use crate::secure::Identity;
 
 /// The greeting of chatd and of the floor.
 pub(crate) const GREETING: &[u8] = b"Hello, connection to the server ok!\n";
 /// The hidden option that makes this program the floor.
 pub(crate) const FLOOR_OPTION: &str = "be-the-floor";
+/// The one that gives it the folder with its certificate.
+pub(crate) const IDENTITY_OPTION: &str = "identity";
 /// The length of a line, with its end, unless a case says otherwise.
 pub(crate) const LINE: usize = 64;
 /// What lines consist of: nothing else that a server says has it, neither a name nor a notice.
@@ -25,7 +31,7 @@ pub(crate) const MARK: u8 = b'#';
 /// Who is measured.
 #[derive(Debug, Clone)]
 pub(crate) enum Who {
-    Floor,
+    Floor { tls: bool },
     Chatd(PathBuf, Setup),
     Foreign(&'static Foreign),
 }
@@ -55,6 +61,8 @@ pub(crate) struct Setup {
     pub(crate) metrics: bool,
     /// What is said is archived, in a folder that is new each time.
     pub(crate) archives: bool,
+    /// All speak TLS.
+    pub(crate) tls: bool,
 }
 
 impl Setup {
@@ -63,7 +71,7 @@ impl Setup {
 
     /// As shipped, but for how lines are shown.
     pub(crate) const fn showing(shown: Shown) -> Self {
-        Self { shown, options: &[], keeps: false, metrics: false, archives: false }
+        Self { shown, options: &[], keeps: false, metrics: false, archives: false, tls: false }
     }
 }
 
@@ -179,6 +187,8 @@ pub(crate) struct Server {
     pub(crate) metrics: Option<Metrics>,
     /// The folder of the archive, removed with this.
     archive: Option<PathBuf>,
+    /// What it speaks TLS with, if it does.
+    identity: Option<Identity>,
     pub(crate) address: SocketAddrV4,
     pub(crate) wire: Wire,
 }
@@ -186,7 +196,7 @@ pub(crate) struct Server {
 impl Who {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Floor => "the floor",
+            Self::Floor { .. } => "the floor",
             Self::Chatd(..) => "chatd",
             Self::Foreign(foreign) => foreign.name,
         }
@@ -195,16 +205,25 @@ impl Who {
     /// Starts it, for lines of this length; the others know lines of [`LINE`] alone.
     pub(crate) fn start(&self, line: usize) -> io::Result<Server> {
         match self {
-            Self::Floor => {
+            Self::Floor { tls } => {
                 let mut command = Command::new(std::env::current_exe()?);
-                named(command.arg(format!("--{FLOOR_OPTION}")), Wire::chat(line))
+                command.arg(format!("--{FLOOR_OPTION}"));
+                let identity = tls.then(Identity::prepare).transpose()?;
+                if let Some(identity) = &identity {
+                    command.arg(format!("--{IDENTITY_OPTION}")).arg(identity.folder());
+                }
+                let mut server = named(&mut command, Wire::chat(line))?;
+                server.identity = identity;
+                Ok(server)
             }
             Self::Chatd(path, setup) => {
                 let mut command = Command::new(path);
                 command.args(["--log", "stderr"]).args(setup.options).env_clear();
                 let metrics = setup.metrics.then(Metrics::prepare).transpose()?;
-                match &metrics {
-                    Some(metrics) => command.env("CHATD_CONFIG", metrics.config()),
+                let identity = setup.tls.then(Identity::prepare).transpose()?;
+                let config = metrics.as_ref().map(Metrics::config);
+                match config.or_else(|| identity.as_ref().map(Identity::config)) {
+                    Some(config) => command.env("CHATD_CONFIG", config),
                     None => command.args(["--listen", "127.0.0.1:0"]).env("CHATD_CONFIG", "/dev/null"),
                 };
                 let manager = setup.keeps.then(Manager::start).transpose()?;
@@ -217,6 +236,7 @@ impl Who {
                 }
                 let mut server = named(&mut command, Wire::shown(setup.shown, line))?;
                 (server.manager, server.metrics, server.archive) = (manager, metrics, archive);
+                server.identity = identity;
                 Ok(server)
             }
             Self::Foreign(foreign) => foreign.start(),
@@ -250,7 +270,12 @@ fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
 
 impl Server {
     pub(crate) fn new(child: Child, address: SocketAddrV4, wire: Wire) -> Self {
-        Self { child, manager: None, metrics: None, archive: None, address, wire }
+        Self { child, manager: None, metrics: None, archive: None, identity: None, address, wire }
+    }
+
+    /// How clients speak TLS with it, if they do.
+    pub(crate) fn client(&self) -> Option<&Arc<ClientConfig>> {
+        self.identity.as_ref().map(|identity| &identity.client)
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -10,7 +10,7 @@ use super::input::Arrival;
 use super::member::Member;
 use super::overheard;
 use super::sink::Sink;
-use crate::protocol::{Form, Name, Notice, View, Who};
+use crate::protocol::{Form, Name, Notice, Proof, View, Who};
 
 /// A session comes in.
 pub(super) fn join(
@@ -20,7 +20,7 @@ pub(super) fn join(
     arrival: Arrival,
     now: Now,
 ) {
-    let Arrival { view, room, verified, greeting } = arrival;
+    let Arrival { view, room, verified, no_name, greeting } = arrival;
     // A room that the operator has configured does not count against `max_rooms`.
     let room = room.map_or(RoomId::MAIN, |name| directory.room_or_new(&name));
     let form = Form::new(view, false);
@@ -29,6 +29,9 @@ pub(super) fn join(
     directory.tell(id, |form, out| greet(&greeting, form, out));
     if let Some(name) = verified {
         verify(directory, id, name);
+    } else if let Some(reason) = no_name {
+        let now = Name::guest(id.0).to_string();
+        directory.notify(id, &Notice::NoCertificateName { reason, now });
     }
     if view != View::Plain {
         directory.introduce(id, now);
@@ -38,15 +41,34 @@ pub(super) fn join(
     overheard::tell_member(directory, id);
 }
 
-/// Gives a session its name from the kernel. Makes guests of the members that have taken this name, or one that looks
-/// like it.
+/// Gives a session its verified name. Makes guests of the members that have taken this name, or one that looks like it.
+///
+/// The kernel and a certificate may give the same name to two people. Who came first keeps it, and the other one is a
+/// guest.
 fn verify(directory: &mut Directory, id: SessionId, name: Name) {
     let holders: Vec<SessionId> = directory.names.holders(&name).collect();
+    if let Some((holder, proof)) = holder_by_another_proof(directory, id, &holders) {
+        let (name, now) = (name.to_string(), Name::guest(id.0).to_string());
+        return directory.notify(id, &Notice::NameHeld { name, now, holder, proof });
+    }
     for holder in holders {
         let name = name.to_string();
         directory.depose(holder, |_, now| Notice::Deposed { name, now });
     }
     directory.give_name(id, Who { id: id.0, name, verified: true });
+}
+
+/// Returns the name of one of the holders, and what proves it, if that is not what proves who `id` is.
+fn holder_by_another_proof(
+    directory: &Directory,
+    id: SessionId,
+    holders: &[SessionId],
+) -> Option<(String, Proof)> {
+    let own = directory.member(id)?.proof();
+    let verified =
+        holders.iter().filter_map(|holder| directory.member(*holder)).filter(|one| one.who().verified);
+    let mut others = verified.filter(|one| one.proof() != own);
+    others.next().map(|other| (other.who().name.to_string(), other.proof()))
 }
 
 /// What a session is sent first; to a program, as an object for each line.
@@ -57,4 +79,140 @@ fn greet(greeting: &[u8], form: Form, out: &mut Vec<u8>) {
     String::from_utf8_lossy(greeting)
         .lines()
         .for_each(|line| form.notice(&Notice::Greeting { greeting: line.to_owned() }, out));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::testing::{Person, TestHub};
+    use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionSnapshot, Standing};
+    use crate::protocol::{NameError, NoName};
+
+    /// A user of this machine.
+    fn local(hub: &mut TestHub, name: &str) -> Person {
+        hub.arrive(Arrival { verified: Some(Name::login(name).unwrap()), ..Arrival::default() })
+    }
+
+    fn who(person: &Person) -> String {
+        person.member(|member| member.who().to_string())
+    }
+
+    #[test]
+    fn of_two_proofs_the_first_one_keeps_the_name_and_the_other_is_told() {
+        let mut hub = TestHub::default();
+        let (mut machine, mut certificate) = (local(&mut hub, "ann"), hub.arrive_with_certificate(Ok("ann")));
+        assert_eq!((who(&machine), who(&certificate)), ("+ann".into(), "guest2".into()));
+        assert_eq!(
+            certificate.read_all(),
+            "-!- +ann, a user of this machine, was here before you: you cannot be +ann, you are guest2\n"
+        );
+        assert_eq!(machine.read_all(), "");
+        hub.leave(machine);
+        assert_eq!(who(&certificate), "guest2", "who is a guest stays one");
+        let mut second = hub.arrive_with_certificate(Ok("ann"));
+        assert_eq!((who(&second), second.read_all()), ("+ann".into(), String::new()));
+        let mut machine = local(&mut hub, "ann");
+        assert_eq!(
+            machine.read_all(),
+            "-!- +ann, somebody with a certificate, was here before you: you cannot be +ann, you are guest4\n"
+        );
+        let third = hub.arrive_with_certificate(Ok("ann"));
+        assert_eq!([who(&second), who(&third)], ["+ann", "+ann"], "the same proof");
+        // It is a guest as all others: it can take a free name, but not this one.
+        assert!(hub.answer(&mut machine, "/nick ann").contains("ann is taken"));
+        assert!(hub.answer(&mut machine, "/nick anna").contains("you are anna now"));
+    }
+
+    #[test]
+    fn programs_get_the_collision_as_fields() {
+        let mut hub = TestHub::default();
+        let _first = hub.arrive_with_certificate(Ok("bill"));
+        let verified = Some(Name::login("bi11").unwrap());
+        let mut second = hub.arrive(Arrival { view: View::Json, verified, ..Arrival::default() });
+        let told = second.read_all();
+        let told: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "type": "notice", "code": "name_held", "name": "bi11", "now": "guest2", "holder": "bill",
+                "proof": "certificate",
+                "text": "+bill, somebody with a certificate, was here before you: you cannot be +bi11, you are guest2"
+            })
+        );
+        // With the same proof, names that look alike are two, as those of two users of the machine.
+        assert_eq!(who(&hub.arrive_with_certificate(Ok("bi11"))), "+bi11");
+    }
+
+    #[test]
+    fn a_certificate_makes_a_guest_of_who_only_typed_the_name() {
+        let mut hub = TestHub::default();
+        let mut typed = hub.join_as("ANN");
+        let mut ann = hub.arrive_with_certificate(Ok("ann"));
+        assert_eq!(typed.read_all(), "-!- +ann, whose name is verified, has connected: you are guest1 now\n");
+        assert_eq!(who(&ann), "+ann");
+        assert_eq!(
+            hub.answer(&mut ann, "/nick eve"),
+            "-!- you are +ann: the name is verified, and nobody can change it\n"
+        );
+        assert!(hub.answer(&mut typed, "/msg +ann psst").contains("told +ann"));
+        assert!(ann.read_all().ends_with("psst\n"));
+    }
+
+    #[test]
+    fn a_certificate_without_a_name_makes_a_guest_who_is_told_why() {
+        let mut hub = TestHub::default();
+        let mut ann = hub.arrive_with_certificate(Err(NoName::Bad(NameError::BadCharacter)));
+        assert_eq!(
+            ann.read_all(),
+            "-!- your certificate gives you no name: a name can have only letters, digits, - and _; you are guest1\n"
+        );
+        let arrival = Arrival { view: View::Json, no_name: Some(NoName::NoCommonName), ..Arrival::default() };
+        let told = hub.arrive(arrival).read_all();
+        let told: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "type": "notice", "code": "no_certificate_name", "reason": "no_common_name", "now": "guest2",
+                "text": "your certificate gives you no name: its subject has no common name (CN); you are guest2"
+            })
+        );
+    }
+
+    /// What outlives the death of the process, of these.
+    fn crash(hub: &mut TestHub, people: &[&Person]) {
+        let sessions = people.iter().map(|person| {
+            let standing = person.member(|member| member.who().as_ref().clone());
+            let standing = Standing { who: Some(standing), ..Standing::plain(person.id()) };
+            let (record, ignored) = standing.encode();
+            let standing = Standing::decode(&record, &ignored).unwrap_or(Standing::plain(person.id()));
+            let member = Some(MemberSnapshot::after_crash(standing, Vec::new()));
+            SessionSnapshot { id: person.id(), member, reading: Reading::default() }
+        });
+        let snapshot = HubSnapshot { sessions: sessions.collect(), ..HubSnapshot::default() };
+        hub.move_to(snapshot, |id| {
+            let person = people.iter().find(|person| person.id() == id)?;
+            Some(Arc::clone(&person.socket) as Arc<dyn Sink>)
+        });
+    }
+
+    #[test]
+    fn the_proof_of_a_name_outlives_a_restart_and_a_crash() {
+        for is_crash in [false, true] {
+            let mut hub = TestHub::default();
+            let (ann, ben) = (hub.arrive_with_certificate(Ok("ann")), local(&mut hub, "ben"));
+            let mut people = [ann, ben];
+            if is_crash {
+                crash(&mut hub, &[&people[0], &people[1]]);
+            } else {
+                hub.move_on(&mut people);
+            }
+            assert_eq!(people.each_ref().map(who), ["+ann", "+ben"]);
+            let again = [hub.arrive_with_certificate(Ok("ann")), local(&mut hub, "ben")];
+            assert_eq!(again.each_ref().map(who), ["+ann", "+ben"], "the same proof");
+            let mut others = [local(&mut hub, "ann"), hub.arrive_with_certificate(Ok("ben"))];
+            assert_eq!(others.each_ref().map(who), ["guest5", "guest6"]);
+            assert!(others[0].read_all().contains("somebody with a certificate"));
+            assert!(others[1].read_all().contains("a user of this machine"));
+        }
+    }
 }

@@ -37,7 +37,7 @@ const LAST_LINES: u32 = 20;
 pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Command, now: Now) {
     let goes = matches!(command, Command::Join(_));
     if !goes && directory.member(from).is_some_and(|member| member.name().is_some()) {
-        // A member with a name from the kernel is announced at its first command: it is no script then. One that goes to
+        // A member with a verified name is announced at its first command: it is no script then. One that goes to
         // another room with that is announced there.
         directory.introduce(from, now);
     }
@@ -139,7 +139,7 @@ fn who(directory: &Directory, from: SessionId) -> Option<Notice> {
     Some(Notice::Who { count, members: everybody.iter().map(|one| person(directory, one)).collect() })
 }
 
-/// Returns a member for a list. It is a lookalike if the name of another user of this machine looks the same.
+/// Returns a member for a list. It is a lookalike if another verified name looks the same.
 fn person(directory: &Directory, member: &Member) -> Person {
     let who = member.who();
     let is_other = |id: SessionId| {
@@ -731,14 +731,14 @@ mod tests {
         hub.wait(SECOND);
         ann.read_all();
         let mut root = hub.arrive(verified("root"));
-        assert_eq!(ben.read_all(), "-!- +root, a user of this machine, has connected: you are guest2 now\n");
+        assert_eq!(ben.read_all(), "-!- +root, whose name is verified, has connected: you are guest2 now\n");
         assert_eq!(ann.read_all(), "-!- r00t is now guest2\n");
         assert!(hub.answer(&mut ben, "/nick root").starts_with("-!- root is taken"));
         hub.say(&mut root, "hi\n");
         assert_eq!(ann.read_all(), "<+root> hi\n");
         assert_eq!(
             hub.answer(&mut root, "/nick boss"),
-            "-!- you are +root: this machine says so, and nobody can change it\n"
+            "-!- you are +root: the name is verified, and nobody can change it\n"
         );
         hub.wait(SECOND);
         assert_eq!(ann.read_all(), "-!- +root joined (3 here)\n", "it has asked for something");
@@ -834,7 +834,7 @@ mod tests {
         let first = hub.arrive(verified("root"));
         let (mut second, mut third) = (hub.arrive(verified("root")), hub.arrive(verified("root")));
         hub.leave(first);
-        let own = "-!- you are +root: this machine says so, and nobody can change it\n";
+        let own = "-!- you are +root: the name is verified, and nobody can change it\n";
         for name in ["root", "ann", "other"] {
             assert_eq!(hub.answer(&mut second, &format!("/nick {name}")), own, "whoever else is called that");
         }

@@ -108,7 +108,7 @@ fn unmute(dispatcher: &mut Dispatcher, whom: String) -> Notice {
     let member = number(&whom).and_then(|id| directory.member(SessionId(id)));
     let name = member.map_or_else(|| whom.clone(), |member| member.who().to_string());
     let Some(host) = &mut directory.operators.host else { return Notice::Nobody };
-    // The plus of a user of this machine may be left out.
+    // The plus of a verified name may be left out.
     let is_lifted = host.unmute(&name) || host.unmute(&format!("+{name}"));
     lifted(is_lifted, "mute", name)
 }
@@ -164,6 +164,7 @@ fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
     let host = directory.operators.host.as_ref()?;
     let (uptime, restarts) = host.uptime();
     let stopping = host.draining().map(|left| left.as_secs());
+    let tls = host.tls(now.wall);
     let (archive_lost, archive_error) =
         host.archive().map_or((None, None), |(lost, error)| (Some(lost), error));
     Some(Notice::from(Report::Stats {
@@ -178,6 +179,7 @@ fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
         stopping,
         archive_lost,
         archive_error,
+        tls,
         slowest: readers,
     }))
 }
@@ -290,6 +292,10 @@ mod tests {
         }
 
         fn archive(&self) -> Option<(u64, Option<String>)> {
+            None
+        }
+
+        fn tls(&self, _: jiff::Timestamp) -> Option<crate::protocol::TlsState> {
             None
         }
 

@@ -266,7 +266,7 @@ impl Directory {
         entries.into_iter().for_each(|entry| self.submit(id, entry));
     }
 
-    /// Makes a guest of the holder of a name, unless the kernel has given it. It is told so: what it was called, and what
+    /// Makes a guest of the holder of a name, unless it is verified. It is told so: what it was called, and what
     /// it is called now.
     pub(super) fn depose(&mut self, holder: SessionId, notice: impl FnOnce(String, String) -> Notice) {
         let Some(place) = self.place(holder) else { return };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::id::SessionId;
-use crate::protocol::{Notice, Who};
+use crate::protocol::{Notice, TlsState, Who};
 
 /// A ban that an operator asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,9 @@ pub trait Host: Debug + Send {
 
     /// Returns how many lines the archive has lost, and why it cannot write, while it cannot; `None` without one.
     fn archive(&self) -> Option<(u64, Option<String>)>;
+
+    /// Returns how TLS is doing at `now`; `None` without a certificate.
+    fn tls(&self, now: Timestamp) -> Option<TlsState>;
 
     /// Has a session closed, with this notice and nothing else that waits for it.
     fn dismiss(&self, id: SessionId, notice: Notice);

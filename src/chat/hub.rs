@@ -361,7 +361,7 @@ impl Hub {
         self.dispatcher.directory.sessions()
     }
 
-    /// Returns the login name of a session's user, if it is a user of this machine.
+    /// Returns the name of a session, if it is verified.
     pub fn login_of(&self, id: SessionId) -> Option<&str> {
         let who = self.dispatcher.directory.member(id)?.who.as_ref()?;
         who.verified.then(|| who.name.as_str())

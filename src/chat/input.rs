@@ -9,7 +9,7 @@ use super::limits::Limits;
 use super::pending::End;
 use super::reading::Reading;
 use super::sink::Sink;
-use crate::protocol::{Name, Notice, View};
+use crate::protocol::{Name, NoName, Notice, View};
 
 /// What the hub must know of a new session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,10 @@ pub struct Arrival {
     pub view: View,
     /// Its first room; `None` for the main room.
     pub room: Option<Name>,
-    /// Its name from the kernel; `None` on TCP.
+    /// Its verified name, from the kernel or from a certificate.
     pub verified: Option<Name>,
+    /// Why the certificate of its client gives it no name.
+    pub no_name: Option<NoName>,
     /// The greeting, with its line endings; may be empty.
     pub greeting: Vec<u8>,
 }
@@ -27,7 +29,7 @@ pub struct Arrival {
 /// A guest in the main room, in `plain`, without a greeting.
 impl Default for Arrival {
     fn default() -> Self {
-        Self { view: View::Plain, room: None, verified: None, greeting: Vec::new() }
+        Self { view: View::Plain, room: None, verified: None, no_name: None, greeting: Vec::new() }
     }
 }
 

@@ -9,8 +9,8 @@ use super::flow::Flow;
 use super::id::{Position, SessionId};
 use super::log::Log;
 use super::pending::{Pending, Wait};
-use super::sink::{Signal, Sink};
-use crate::protocol::{Name, Who};
+use super::sink::{Signal, Sink, Transport};
+use crate::protocol::{Name, Proof, Who};
 
 /// What is owed to a member alone, and where in the stream of the log it goes out: before the log goes on at `at`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,15 @@ impl Member {
     /// Returns its name as a guest.
     pub(super) fn guest(&self) -> Arc<Who> {
         Arc::new(Who { id: self.id.0, name: Name::guest(self.id.0), verified: false })
+    }
+
+    /// Returns what proves its name, if that is verified. It follows from the socket, so it outlives this process: the
+    /// kernel vouches for clients of unix sockets alone, and only those over TCP have certificates.
+    pub(super) fn proof(&self) -> Proof {
+        match self.sink.transport() {
+            Transport::Unix => Proof::Kernel,
+            Transport::Tcp => Proof::Certificate,
+        }
     }
 
     /// Returns its name; `None` for a guest.

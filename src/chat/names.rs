@@ -1,5 +1,5 @@
 //! The holders of names. One session at a time holds a name, and every name that looks like it, in all rooms. Several
-//! sessions hold the same name if the kernel says that they are the same user.
+//! sessions hold the same name if the same proof says that they are the same user.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};

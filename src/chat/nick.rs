@@ -101,7 +101,7 @@ fn claim(directory: &Directory, name: &Name, key: Key, now: Now) -> Option<Claim
     directory.keys.is_left(key, name, now).then_some(Claim::Left)
 }
 
-/// Returns whether a claim takes a name, or one that looks like it, from a member: never from one that the kernel names.
+/// Returns whether a claim takes a name, or one that looks like it, from a member: never from one whose name is verified.
 /// The key of a connection that is gone takes it from nobody who has a key of their own.
 fn may_depose(directory: &Directory, claim: Option<Claim>, holder: SessionId) -> bool {
     let is_verified = directory.member(holder).is_none_or(|member| member.who().verified);

@@ -34,7 +34,7 @@ pub struct Standing {
     pub ignored: Vec<SessionId>,
 }
 
-/// An encoded [`Standing`] without the ignored sessions: number, name and whether it comes from the kernel, room, view,
+/// An encoded [`Standing`] without the ignored sessions: number, name and whether it is verified, room, view,
 /// times, telnet, presence, key.
 type Record = (u64, Option<(Name, bool)>, Name, View, bool, bool, bool, Option<u128>);
 

@@ -16,7 +16,9 @@ use super::member::Member;
 use super::room::Room;
 use super::{
     Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, SessionId, Signal, Sink,
+    Transport,
 };
+use crate::protocol::{Name, NoName};
 
 /// Bytes in each log.
 pub const CAPACITY: usize = 4096;
@@ -56,6 +58,8 @@ pub struct Socket {
     is_done: AtomicBool,
     /// The other side is gone.
     is_broken: AtomicBool,
+    /// It is a unix socket.
+    is_unix: bool,
 }
 
 impl Socket {
@@ -109,6 +113,10 @@ impl Sink for Socket {
             Signal::Done => self.is_done.store(true, Ordering::Relaxed),
             _ => {}
         }
+    }
+
+    fn transport(&self) -> Transport {
+        if self.is_unix { Transport::Unix } else { Transport::Tcp }
     }
 }
 
@@ -223,8 +231,20 @@ impl TestHub {
         self.arrive(Arrival::default())
     }
 
+    /// Somebody arrives: over a unix socket if the name is verified, else over TCP.
     pub fn arrive(&mut self, arrival: Arrival) -> Person {
-        let (id, socket) = (SessionId(self.next), Arc::new(Socket::default()));
+        let is_unix = arrival.verified.is_some();
+        self.arrive_at(is_unix, arrival)
+    }
+
+    /// Somebody with a certificate arrives, which says so.
+    pub fn arrive_with_certificate(&mut self, name: Result<&str, NoName>) -> Person {
+        let verified = name.ok().map(|name| Name::parse(name).unwrap());
+        self.arrive_at(false, Arrival { verified, no_name: name.err(), ..Arrival::default() })
+    }
+
+    fn arrive_at(&mut self, is_unix: bool, arrival: Arrival) -> Person {
+        let (id, socket) = (SessionId(self.next), Arc::new(Socket { is_unix, ..Socket::default() }));
         self.next += 1;
         let sink = Arc::clone(&socket) as Arc<dyn Sink>;
         self.apply(Input::Join { id, sink, arrival: Box::new(arrival) });
@@ -333,6 +353,16 @@ pub(super) fn memory(dispatcher: &Dispatcher) -> (usize, usize, usize, usize) {
     let rooms = || dispatcher.directory.rooms().values();
     let owed = rooms().flat_map(Room::members).map(Member::owed_bytes).sum();
     (dispatcher.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
+}
+
+/// Verified names that look alike and have not the same proof: there are none.
+pub(super) fn collisions(dispatcher: &Dispatcher) -> Vec<String> {
+    let members = dispatcher.directory.rooms().values().flat_map(Room::members);
+    let verified: Vec<_> = members.filter(|member| member.who().verified).collect();
+    let pairs = verified.iter().flat_map(|one| verified.iter().map(move |other| (one, other)));
+    let collisions = pairs
+        .filter(|(one, other)| one.proof() != other.proof() && one.who().name.looks_like(&other.who().name));
+    collisions.map(|(one, other)| format!("{} and {}", one.who(), other.who())).collect()
 }
 
 /// How many bytes have been appended to the logs there are.

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser, ValueHint};
 
 use super::target::Target;
+use super::trust::Fingerprint;
 use crate::duration::parse_duration;
 use crate::protocol::{Name, View};
 
@@ -20,7 +22,8 @@ use crate::protocol::{Name, View};
 const AFTER: &str = "\
 ADDRESS is HOST, HOST:PORT, [IPV6]:PORT, or the path of a unix socket. With
 several, separated by commas, chatc takes the first that answers. TIME is in
-seconds or has a unit: 500ms, 60s, 5m, 1h.
+seconds or has a unit: 500ms, 60s, 5m, 1h, 7d. With tls:// before the host,
+chatc speaks TLS, as with --tls.
 
 On a terminal, Tab completes, Ctrl-D leaves when all you have said is in the
 room, and Ctrl-C leaves now. /help asks the daemon what else there is.
@@ -80,6 +83,21 @@ pub struct Cli {
     /// Do what nc does: send what you type, show what arrives, and nothing else
     #[arg(long, conflicts_with_all = ["nick", "room", "view"])]
     pub plain: bool,
+    /// Speak TLS, and never plain text
+    #[arg(long)]
+    pub tls: bool,
+    /// Trust the certificates in this PEM file, and those that they vouch for [default: those of this machine]
+    #[arg(long, value_name = "FILE", conflicts_with = "pin", value_hint = ValueHint::FilePath)]
+    pub ca: Option<PathBuf>,
+    /// Trust the server with this certificate, sha256:HEX, and no other
+    #[arg(long, value_name = "FINGERPRINT", value_hint = ValueHint::Other)]
+    pub pin: Vec<Fingerprint>,
+    /// Show the server the certificate in this PEM file
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE", requires = "cert", value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
     /// Ring the bell for lines with your name, and for private ones
     #[arg(long)]
     pub bell: bool,
@@ -121,6 +139,32 @@ impl Cli {
         }
     }
 
+    /// Whether TLS is spoken: then with all of the targets but unix sockets, which are marked with it.
+    ///
+    /// # Errors
+    /// An option, or an address, that does not go with it.
+    pub fn uses_tls(&mut self) -> Result<bool, &'static str> {
+        let is_unix = |target: &Target| matches!(target, Target::Unix(_));
+        if self.tls && self.targets.iter().any(is_unix) {
+            return Err("--tls is for TCP; nobody can listen in on a unix socket, so leave it out");
+        }
+        let mut is_tls = self.targets.iter_mut().filter_map(|target| match target {
+            Target::Tcp { tls, .. } => {
+                *tls |= self.tls;
+                Some(*tls)
+            }
+            Target::Unix(_) => None,
+        });
+        let uses_tls = is_tls.next().unwrap_or_default();
+        match is_tls.all(|one| one == uses_tls) {
+            false => Err("some addresses have tls:// and others do not; use --tls for all of them"),
+            true if !uses_tls && (self.ca.is_some() || !self.pin.is_empty() || self.cert.is_some()) => {
+                Err("--ca, --pin, --cert and --key are for TLS; add --tls")
+            }
+            true => Ok(uses_tls),
+        }
+    }
+
     /// How lines look.
     pub fn look(&self, plan: Plan) -> View {
         let has_names = plan == Plan::Talk || self.nick.is_some();
@@ -154,7 +198,7 @@ fn views() -> impl TypedValueParser<Value = View> {
 /// What is wrong with it.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     match parse_duration(text) {
-        None => Err("not a time; write a number of seconds, or one with ms, s, m or h"),
+        None => Err("not a time; write a number of seconds, or one with ms, s, m, h, d or w"),
         Some(time) if time.is_zero() => Err("no time at all; write at least 1ms"),
         Some(time) if time > LONGEST => Err("too long a time; write at most 8760h, or leave it out"),
         Some(time) => Ok(time),
@@ -243,6 +287,9 @@ mod tests {
             &["--listen", "--jobs", "2"],
             &["--listen", "--exec", "x", "--jobs", "0"],
             &["a,,b"],
+            &["--tls", "--pin", "sha256:00"],
+            &["--tls", "--cert", "x"],
+            &["--tls", "--key", "x"],
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
@@ -265,6 +312,24 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_spoken_with_all_or_with_none() {
+        let uses_tls = |words: &[&str]| parse(words).unwrap().uses_tls();
+        assert_eq!(uses_tls(&["a,b"]), Ok(false));
+        assert_eq!(uses_tls(&["/run/chat.sock"]), Ok(false));
+        for words in [&["--tls"][..], &["--tls", "a,b"], &["tls://a,tls://b"], &["/run/chat.sock,tls://a"]] {
+            assert_eq!(uses_tls(words), Ok(true), "{words:?}");
+        }
+        let pin = format!("--pin=sha256:{}", "00".repeat(32));
+        let files = &["--cert", "x", "--key", "x"];
+        for words in [&["tls://a,b"][..], &["a,tls://b"], &["--tls", "./a"], &["--ca", "x"], &[&pin], files] {
+            assert!(uses_tls(words).is_err(), "{words:?}");
+        }
+        let mut cli = parse(&["--tls", "a"]).unwrap();
+        cli.uses_tls().unwrap();
+        assert_eq!(cli.targets[0].to_string(), "tls://a:5001");
+    }
+
+    #[test]
     fn lines_have_names_at_the_keyboard_and_for_those_who_have_one() {
         let look = |words: &[&str], plan| parse(words).unwrap().look(plan);
         assert_eq!(look(&[], Plan::Talk), View::Names);
@@ -280,7 +345,7 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        for (text, milliseconds) in [("5", 5_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000)] {
+        for (text, milliseconds) in [("5", 5_000), ("500ms", 500), ("2m", 120_000), ("7d", 604_800_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         assert!(
@@ -309,13 +374,19 @@ mod tests {
                 assert!(bash.contains(&case), "{case}: {bash}");
             }
         }
-        for option in ["--nick", "-n", "--room", "-r", "--count", "-c", "--timeout", "--jobs", "--away"] {
+        for option in
+            ["--nick", "-n", "--room", "-r", "--count", "-c", "--timeout", "--jobs", "--away", "--pin"]
+        {
             assert!(bash.contains(&format!("{option}) COMPREPLY=(\"${{cur}}\")")), "{option}: {bash}");
         }
-        assert_eq!(bash.matches("compgen -f").count(), 1, "a command alone is a file: {bash}");
+        assert_eq!(
+            bash.matches("compgen -f").count(),
+            4,
+            "files are a command, certificates and a key: {bash}"
+        );
 
         let (zsh, fish) = (completions(Shell::Zsh), completions(Shell::Fish));
-        for option in ["nick", "room", "count", "timeout", "view", "reconnect", "jobs", "away"] {
+        for option in ["nick", "room", "count", "timeout", "view", "reconnect", "jobs", "away", "pin"] {
             let values = match option {
                 "view" => "(plain names json)",
                 "reconnect" => "(true false)",

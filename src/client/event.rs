@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::net::TcpStream;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +16,8 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use super::cli::{Exit, say};
+use super::target::Problem;
+use super::tls::Stream;
 use crate::protocol::object::{Noticed, Object};
 
 /// Events that wait. With more, the threads wait, and the daemon in the end.
@@ -32,9 +33,9 @@ const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
 #[derive(Debug)]
 pub enum Event {
     /// A connection stands, to the target of this number.
-    Connected(TcpStream, usize),
-    /// There is none: a line for each target.
-    NotConnected(Vec<String>),
+    Connected(Stream, usize),
+    /// There is none: why, for each target.
+    NotConnected(Vec<Problem>),
     /// Lines have arrived, cleaned.
     Heard(Vec<String>),
     /// A piece that was handed over is written.

@@ -10,11 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::cli::{Cli, Exit, Plan};
+use super::dialer::{CONNECT_TIMEOUT, Dialer};
 use super::event::{self, End, Event, Mode, Outcome, Stage};
-use super::link::{self, Backoff, CONNECT_TIMEOUT, Link, MAX_BYTES, clean};
+use super::link::{Backoff, Link, MAX_BYTES, clean};
 use super::request::{Purpose, Requests};
 use super::resume::Resume;
 use super::target::{Problem, Target};
+use super::trust::Trust;
 use crate::protocol::View;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
@@ -23,22 +25,18 @@ use crate::protocol::object::{Noticed, Object};
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has lasted so long was a good one: the pauses begin anew.
 const STEADY: Duration = Duration::from_secs(10);
-/// Characters of what a server has said that stand in a message about it.
-const QUOTED_CHARS: usize = 60;
 
 /// The state that all modes share.
 #[derive(Debug)]
 pub struct Core {
-    /// Where to connect: any of them will do.
-    pub targets: Vec<Target>,
+    /// Where to connect.
+    pub dialer: Dialer,
     /// Whether it connects again.
     pub reconnects: bool,
     /// Whether it does what nc(1) does, from the start.
     pub is_plain: bool,
     /// Whether no server will do that does not say objects.
     pub needs_chatd: bool,
-    /// How long it tries to connect.
-    pub patience: Duration,
     /// When it gives up.
     pub deadline: Option<Instant>,
     /// Who you are and where.
@@ -54,8 +52,6 @@ pub struct Core {
     /// Pieces that are still to be written.
     pub unwritten: usize,
     events: SyncSender<Event>,
-    /// Which target is connected.
-    at: usize,
     link: Option<Link>,
     /// When it connects again, or no longer waits for an answer.
     timer: Option<Instant>,
@@ -68,7 +64,7 @@ pub struct Core {
 
 /// Connects, and does what `mode` makes of it until it ends.
 pub fn run(mode: &mut dyn Mode<Core>, core: &mut Core, events: &Receiver<Event>) -> Outcome {
-    core.connect();
+    core.dialer.connect(core.events.clone());
     loop {
         let until = core.until().into_iter().chain(mode.until()).min();
         let ended = match event::next(events, until) {
@@ -77,6 +73,7 @@ pub fn run(mode: &mut dyn Mode<Core>, core: &mut Core, events: &Receiver<Event>)
             Err(RecvTimeoutError::Disconnected) => Some((Exit::Failed, Vec::new())),
         };
         if let Some(outcome) = ended.or_else(|| mode.rest(core)) {
+            core.link.take().into_iter().for_each(Link::finish);
             return outcome;
         }
         core.flush();
@@ -88,13 +85,13 @@ impl Core {
     ///
     /// # Errors
     /// The kernel has no randomness.
-    pub fn new(cli: &Cli, plan: Plan, events: SyncSender<Event>) -> io::Result<Self> {
+    pub fn new(cli: &Cli, plan: Plan, trust: Trust, events: SyncSender<Event>) -> io::Result<Self> {
+        let patience = cli.timeout.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT);
         Ok(Self {
-            targets: cli.targets.clone(),
+            dialer: Dialer::new(cli.targets.clone(), trust, patience),
             reconnects: cli.reconnects(plan),
             is_plain: cli.plain,
             needs_chatd: cli.needs_chatd(plan),
-            patience: cli.timeout.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT),
             deadline: cli.timeout.map(|timeout| Instant::now() + timeout),
             you: Resume::new(cli.nick.as_ref(), cli.room.as_ref()),
             requests: Requests::new()?,
@@ -103,7 +100,6 @@ impl Core {
             was_bare: false,
             unwritten: 0,
             events,
-            at: 0,
             link: None,
             timer: None,
             ready_at: None,
@@ -119,7 +115,7 @@ impl Core {
 
     /// The target that is connected, or the first.
     pub fn target(&self) -> &Target {
-        &self.targets[self.at]
+        self.dialer.target()
     }
 
     /// Words about the server.
@@ -133,10 +129,6 @@ impl Core {
         self.link = None;
     }
 
-    fn connect(&self) {
-        link::connect(self.targets.clone(), self.patience, self.events.clone());
-    }
-
     fn until(&self) -> Option<Instant> {
         // The first attempt to connect has a bound of its own, and an error that says more.
         let is_first = !self.was_ready && self.stage == Stage::Apart;
@@ -146,19 +138,29 @@ impl Core {
     fn take(&mut self, mode: &mut dyn Mode<Self>, event: Event) -> Option<Outcome> {
         match event {
             Event::Connected(stream, at) => {
-                self.at = at;
+                self.dialer.connected(at);
                 match Link::start(stream, self.events.clone()) {
                     Ok(link) => self.open(mode, link),
                     Err(error) => return self.ended(mode, &End::Broken(error)),
                 }
             }
-            Event::NotConnected(lines) if !self.was_ready => return Some((Exit::NoDaemon, lines)),
-            Event::NotConnected(_) => self.pause(),
+            Event::NotConnected(problems) => return self.not_connected(mode, &problems),
             Event::Heard(lines) => return lines.iter().find_map(|line| self.hear(mode, line)),
             Event::Written => self.unwritten = self.unwritten.saturating_sub(1),
             Event::Ended(end) => return self.ended(mode, &end),
             other => return mode.event(self, other),
         }
+        None
+    }
+
+    /// Tries again later, once there was a connection. Says who is not trusted, once.
+    fn not_connected(&mut self, mode: &mut dyn Mode<Self>, problems: &[Problem]) -> Option<Outcome> {
+        let lines = self.dialer.news(problems, self.was_ready);
+        if !self.was_ready {
+            return Some((Exit::NoDaemon, lines));
+        }
+        lines.iter().for_each(|line| mode.remark(line));
+        self.pause();
         None
     }
 
@@ -342,7 +344,7 @@ impl Core {
         (self.stage, self.link) = (Stage::Apart, None);
         self.requests.lose();
         if !self.was_ready && was_greeting {
-            return self.no_chatd();
+            return self.no_chatd(Some(end));
         }
         let ready_at = self.ready_at.take();
         if ready_at.is_some_and(|ready_at| ready_at.elapsed() >= STEADY) {
@@ -354,24 +356,24 @@ impl Core {
         if is_news { mode.lost(self, &self.says(&end.to_string()), end) } else { None }
     }
 
-    /// Something is there instead of chatd.
-    fn no_chatd(&self) -> Option<Outcome> {
-        let said =
-            self.early.first().map_or_else(String::new, |line| line.chars().take(QUOTED_CHARS).collect());
-        Some((Exit::NoDaemon, vec![Problem::NoChatd(said).line(self.target())]))
+    /// Something is there instead of chatd, or chatd speaks otherwise.
+    fn no_chatd(&self, end: Option<&End>) -> Option<Outcome> {
+        let error = if let Some(End::Broken(error)) = end { Some(error) } else { None };
+        let problem = Problem::of_answer(&self.early, error, self.target());
+        Some((Exit::NoDaemon, vec![problem.line(self.target())]))
     }
 
     fn time_is_up(&mut self, mode: &mut dyn Mode<Self>) -> Option<Outcome> {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             let is_silent = self.stage == Stage::Greeting && self.early.is_empty();
-            return if is_silent { self.no_chatd() } else { Some(mode.late(self)) };
+            return if is_silent { self.no_chatd(None) } else { Some(mode.late(self)) };
         }
         if self.you.claim_at.take_if(|when| *when <= now).is_some() {
             self.you.ask_for_name().into_iter().for_each(|command| self.requests.add(Purpose::Ask, command));
         }
         match self.timer.take_if(|when| *when <= now) {
-            Some(_) if self.stage == Stage::Apart => self.connect(),
+            Some(_) if self.stage == Stage::Apart => self.dialer.connect(self.events.clone()),
             Some(_) => return self.unanswered(mode),
             None => {}
         }
@@ -386,7 +388,7 @@ impl Core {
             return None;
         }
         if self.stage == Stage::Setup || self.early.is_empty() || self.needs_chatd {
-            return self.no_chatd();
+            return self.no_chatd(None);
         }
         if !self.was_bare {
             let words = "this does not answer as a chatd of this version does; chatc does what nc does";

@@ -19,9 +19,15 @@ use crate::net::address::MAX_UNIX_PATH;
 /// The port of chatd, unless one is given.
 pub const DEFAULT_PORT: u16 = 5001;
 
+/// Characters of what a server has said that stand in a message about it.
+const QUOTED_CHARS: usize = 60;
+/// How an alert of TLS begins, as it is shown.
+const ALERT: &str = "^U^C";
+
 /// Where to connect to.
 ///
-/// As text: `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, or anything with a slash, which is the path of a socket.
+/// As text: `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, each of them after `tls://` or not, or anything else with a slash,
+/// which is the path of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A TCP port.
@@ -30,6 +36,8 @@ pub enum Target {
         host: String,
         /// The port.
         port: u16,
+        /// It has to speak TLS.
+        tls: bool,
     },
     /// A unix stream socket.
     Unix(PathBuf),
@@ -45,8 +53,9 @@ impl FromStr for Target {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, tls) = text.strip_prefix("tls://").map_or((text, false), |text| (text, true));
         let path = text.strip_prefix("unix:").unwrap_or(text);
-        if path.contains('/') {
+        if path.contains('/') && !tls {
             return if path.len() > MAX_UNIX_PATH { Err(LONG_PATH) } else { Ok(Self::Unix(path.into())) };
         }
         let (host, port) = split(text)?;
@@ -54,7 +63,7 @@ impl FromStr for Target {
         match host {
             "" => Err(NO_HOST),
             _ if !host.chars().all(is_part) => Err(BAD_HOST),
-            _ => Ok(Self::Tcp { host: host.to_owned(), port: port.map_or(Ok(DEFAULT_PORT), number)? }),
+            _ => Ok(Self::Tcp { host: host.to_owned(), port: port.map_or(Ok(DEFAULT_PORT), number)?, tls }),
         }
     }
 }
@@ -88,8 +97,10 @@ fn number(port: &str) -> Result<u16, &'static str> {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tcp { host, port, tls } => {
+                f.write_str(if *tls { "tls://" } else { "" })?;
+                if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+            }
             Self::Unix(path) => path.display().fmt(f),
         }
     }
@@ -114,6 +125,14 @@ pub enum Problem {
     NoStream,
     /// It does not answer as chatd does; what it has said first, if anything.
     NoChatd(String),
+    /// It wants TLS; what it has said first.
+    NeedsTls(String),
+    /// It speaks no TLS, or is not trusted: why, and what to do.
+    Tls(String),
+    /// The connection ended in the TLS handshake.
+    NoHandshake(io::Error),
+    /// The TLS handshake has not come to an end within that time.
+    Stalls(Duration),
     /// What else the system says.
     System(io::Error),
 }
@@ -131,6 +150,34 @@ impl Problem {
             (ErrorKind::PermissionDenied, Target::Unix(_)) => Self::NotAllowed,
             _ if Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) => Self::NoStream,
             _ => Self::System(error),
+        }
+    }
+
+    /// What an error of a TLS handshake means.
+    pub fn of_handshake(error: io::Error, patience: Duration) -> Self {
+        match error.kind() {
+            ErrorKind::InvalidData => Self::Tls(error.to_string()),
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::Stalls(patience),
+            _ => Self::NoHandshake(error),
+        }
+    }
+
+    /// What is there instead of chatd, after a connection: by the first that it has `said`, and how it ended.
+    pub fn of_answer(said: &[String], error: Option<&io::Error>, target: &Target) -> Self {
+        let quote = |line: &String, most| line.chars().take(most).collect::<String>();
+        let wants_tls = |line: &&String| line.contains("TLS") || line.starts_with(ALERT);
+        match (error, target) {
+            (Some(error), Target::Tcp { tls: true, .. }) if error.kind() == ErrorKind::InvalidData => {
+                Self::Tls(error.to_string())
+            }
+            (_, Target::Tcp { tls: false, .. }) if let Some(line) = said.iter().find(wants_tls) => {
+                Self::NeedsTls(if line.starts_with(ALERT) {
+                    String::new()
+                } else {
+                    quote(line, 3 * QUOTED_CHARS)
+                })
+            }
+            _ => Self::NoChatd(said.first().map(|line| quote(line, QUOTED_CHARS)).unwrap_or_default()),
         }
     }
 
@@ -157,6 +204,15 @@ impl Problem {
                 "this does not answer as chatd does; check the address and the port"
             }
             (Self::NoChatd(said), _) => &format!("this does not answer as chatd does; it says: {said}"),
+            (Self::NeedsTls(said), _) if said.is_empty() => "it speaks TLS only; use --tls",
+            (Self::NeedsTls(said), _) => &format!("it speaks TLS only; use --tls; it says: {said}"),
+            (Self::Tls(words), _) => words,
+            (Self::NoHandshake(error), _) => &format!(
+                "it ended the connection in the TLS handshake ({error}); does it speak TLS on this port?"
+            ),
+            (Self::Stalls(after), _) => {
+                &format!("no end of the TLS handshake within {after:?}; does it speak TLS on this port?")
+            }
             (Self::System(error), _) => &format!("cannot connect: {error}"),
         };
         format!("{target}: {words}")
@@ -178,6 +234,8 @@ mod tests {
         assert_eq!(shown("::1"), "[::1]:5001");
         assert_eq!(shown("[::1]"), "[::1]:5001");
         assert_eq!(shown("[fe80::1%2]:7"), "[fe80::1%2]:7");
+        assert_eq!(shown("tls://chat.example.org"), "tls://chat.example.org:5001");
+        assert_eq!(shown("tls://[::1]:7"), "tls://[::1]:7");
     }
 
     #[test]
@@ -203,6 +261,8 @@ mod tests {
             ("[::1]5001", BAD_BRACKETS),
             ("[localhost]:1", BAD_BRACKETS),
             ("a b", BAD_HOST),
+            ("tls://", NO_HOST),
+            ("tls:///run/chat.sock", BAD_HOST),
             ("a\x1b[31m", BAD_HOST),
         ] {
             assert_eq!(shown(text), error, "{text:?}");
@@ -228,5 +288,23 @@ mod tests {
         let host: Target = "nowhere:5001".parse().unwrap();
         let line = Problem::NoHost(io::Error::other("x")).line(&host);
         assert!(line.starts_with("nowhere:5001: no such host (x); check the name"), "{line}");
+    }
+
+    #[test]
+    fn who_wants_tls_is_known_by_a_line_about_it_or_an_alert() {
+        let target: Target = "localhost".parse().unwrap();
+        let line = |said: &[&str], target: &Target| {
+            let said: Vec<String> = said.iter().map(|line| (*line).to_owned()).collect();
+            Problem::of_answer(&said, None, target).line(target)
+        };
+        assert!(
+            line(&["hello", "TLS only"], &target)
+                .ends_with("it speaks TLS only; use --tls; it says: TLS only")
+        );
+        assert!(line(&["^U^C^C^@^B^B^J"], &target).ends_with(": it speaks TLS only; use --tls"));
+        let tls: Target = "tls://localhost".parse().unwrap();
+        for (said, target) in [(&["hello"][..], &target), (&["hello", "TLS only"], &tls)] {
+            assert!(line(said, target).ends_with("this does not answer as chatd does; it says: hello"));
+        }
     }
 }

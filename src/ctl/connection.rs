@@ -16,10 +16,12 @@ use rustix::io::Errno;
 
 use super::exit::{Exit, Failure};
 use super::hint;
+use crate::client::dialer::Dialer;
 use crate::client::event::{self, Event};
-use crate::client::link::{self, Link};
+use crate::client::link::{Link, clean};
 use crate::client::request::Requests;
 use crate::client::target::{Problem, Target};
+use crate::client::trust::Trust;
 use crate::protocol::object::Noticed;
 use crate::protocol::{Notice, Object, Report};
 
@@ -72,7 +74,7 @@ impl Told {
 
     fn new(noticed: Noticed<'_>, line: String) -> Self {
         let text = noticed.notice.as_ref().and_then(hint::sentence).unwrap_or(noticed.text.into_owned());
-        Self { notice: noticed.notice, text: link::clean(text.as_bytes()), line }
+        Self { notice: noticed.notice, text: clean(text.as_bytes()), line }
     }
 
     /// Whether chatd says with it why it closes the connection.
@@ -94,11 +96,14 @@ impl Connection {
         (events_tx, events): (SyncSender<Event>, Receiver<Event>),
     ) -> Result<Self, Failure> {
         let target = Target::Unix(socket.to_owned());
-        link::connect(vec![target.clone()], timeout, events_tx.clone());
+        Dialer::new(vec![target.clone()], Trust::default(), timeout).connect(events_tx.clone());
         let stream = loop {
             match event::next(&events, None) {
                 Ok(Event::Connected(stream, _)) => break stream,
-                Ok(Event::NotConnected(words)) => return Err(unreachable(socket, words)),
+                Ok(Event::NotConnected(problems)) => {
+                    let words = problems.iter().map(|problem| problem.line(&target)).collect();
+                    return Err(unreachable(socket, words));
+                }
                 Ok(Event::Stop) => return Err(Failure::stopped()),
                 Ok(_) => {}
                 Err(error) => return Err(Failure::new(Exit::Refused, format!("cannot start: {error}"))),
@@ -314,7 +319,7 @@ fn is_draining(told: &Told) -> bool {
     matches!(told.notice, Some(Notice::Draining { .. }))
 }
 
-/// Whether the name comes from the kernel, if this is the answer to `/sync` with that token.
+/// Whether the name is verified, if this is the answer to `/sync` with that token.
 fn synced(line: &str, expected: &str) -> Option<bool> {
     match serde_json::from_str(line) {
         Ok(Object::Synced { token, verified, .. }) if token == expected => Some(verified),

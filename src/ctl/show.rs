@@ -5,7 +5,7 @@
 use super::connection::Told;
 use super::table::{Column, Look, Table, fitted, number, one_line, styled, text};
 use crate::client::render::marked;
-use crate::protocol::{Notice, Report, RoomCount};
+use crate::protocol::{Notice, Report, RoomCount, TlsState};
 
 const SESSIONS: [Column; 9] = [
     number("ID"),
@@ -20,6 +20,9 @@ const SESSIONS: [Column; 9] = [
 ];
 const ROOMS: [Column; 2] = [text("ROOM"), number("MEMBERS")];
 const BANS: [Column; 5] = [text("KIND"), text("SUBJECT"), text("UNTIL"), text("BY"), text("REASON")];
+
+/// Where the records of a TLS connection are made.
+const RECORDS: [&str; 2] = ["in user space", "in the kernel"];
 
 /// Columns of the words before the values.
 const WORD: usize = 10;
@@ -50,6 +53,7 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
         stopping,
         archive_lost,
         archive_error,
+        tls,
         slowest: readers,
     }) = stats
     else {
@@ -67,6 +71,7 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
     rows.extend(stopping.map(|left| ("stopping", format!("in {}", long_time(left)))));
     rows.extend(archive_lost.map(|lost| ("archive", format!("{lost} lines lost"))));
     rows.extend(archive_error.clone().map(|error| ("", format!("cannot write: {error}"))));
+    rows.extend(tls.iter().flat_map(tls_rows));
     if slowest {
         let reader = |(at, one): (usize, &crate::protocol::Reader)| {
             let words =
@@ -84,6 +89,24 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
         )
     };
     rows.into_iter().map(line).collect()
+}
+
+/// Returns what to say of TLS: how many, of what kinds, the handshakes, and the end of the certificate.
+fn tls_rows(tls: &TlsState) -> Vec<(&'static str, String)> {
+    let (all, in_kernel) = tls.counts();
+    let kinds = tls.connections.iter().map(|one| {
+        format!(
+            "{} with {} {}, {}",
+            one.count,
+            one.version,
+            one.cipher,
+            RECORDS[usize::from(one.records == "kernel")]
+        )
+    });
+    let handshakes = format!("{} handshakes, {} failed", tls.handshakes, tls.failed);
+    let first = ("tls", format!("{all} connections, {in_kernel} in the kernel"));
+    let rest = kinds.chain([handshakes]).chain(tls.end()).map(|row| ("", row));
+    std::iter::once(first).chain(rest).collect()
 }
 
 /// Returns the connections in an answer as a table. With `is_busiest`, those that say most come first, and of those that

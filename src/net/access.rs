@@ -79,6 +79,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// Returns whether the listener with this address turns plain text away.
+    pub fn requires_tls(&self, address: &Address) -> bool {
+        self.gates.iter().any(|gate| gate.address == *address && gate.tls == Mode::Required)
+    }
+
     /// Returns the listener at `address`.
     pub fn gate_at(&self, address: &Address) -> Option<&Gate> {
         self.gates.iter().find(|gate| gate.address == *address)

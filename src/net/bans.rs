@@ -30,12 +30,12 @@ pub const MAX_REASON: usize = 300;
 pub enum Subject {
     /// Clients from this network.
     Network(IpNet),
-    /// A user of this machine, by login name: `+ann`.
+    /// Whoever has this verified name, a user of this machine or one with a certificate: `+ann`.
     Login(Box<str>),
 }
 
 impl Subject {
-    /// Returns whether a client from this address, or this user of the machine, is meant.
+    /// Returns whether a client from this address, or with this verified name, is meant.
     pub fn covers(&self, address: Option<IpAddr>, login: Option<&str>) -> bool {
         match self {
             Self::Network(network) => {
@@ -70,12 +70,12 @@ impl fmt::Display for Subject {
 pub struct Muted {
     /// The name.
     pub name: Name,
-    /// Whether it is the login name of a user of this machine. Then only that user is covered.
+    /// Whether it is a verified name. Then only those who have exactly that name are covered.
     pub verified: bool,
 }
 
 impl Muted {
-    /// What the name looks like. A user of this machine looks like nobody else, and so does a guest.
+    /// What the name looks like. A verified name looks like no other, and so does that of a guest.
     fn looks(&self) -> impl Iterator<Item = &str> {
         let is_alone = self.verified || self.name.is_guest();
         let looks = self.name.keys().filter(move |_| !is_alone);
@@ -86,7 +86,7 @@ impl Muted {
 impl FromStr for Muted {
     type Err = String;
 
-    /// Reads `ann`, `guest7`, or `+ann` for a user of this machine.
+    /// Reads `ann`, `guest7`, or `+ann` for a verified name.
     fn from_str(text: &str) -> Result<Self, String> {
         let login = text.strip_prefix('+');
         let guest = || Some(Name::guest(text.strip_prefix("guest")?.parse().ok()?));

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use rustix::net::{SendFlags, Shutdown};
 
 use super::proxy::BadHeader;
+use super::tls::handshake::Failure;
 use crate::protocol::{Form, Notice};
 
 /// The origin of a session, for the log.
@@ -39,6 +40,10 @@ pub(super) enum Close {
     NoHeader(BadHeader),
     /// It may not connect; it was told so.
     Refused(Notice),
+    /// There is no TLS with it.
+    NoTls(Failure),
+    /// chatd restarts, and its keys end with the process.
+    Unkept,
 }
 
 impl fmt::Display for Close {
@@ -50,6 +55,8 @@ impl fmt::Display for Close {
             Self::Late => f.write_str("it had not read everything within drain"),
             Self::NoHeader(reason) => reason.fmt(f),
             Self::Refused(notice) => write!(f, "it was refused: {notice}"),
+            Self::NoTls(failure) => failure.fmt(f),
+            Self::Unkept => f.write_str("its keys end with this process"),
             Self::Frozen => f.write_str("another process goes on with it"),
         }
     }

@@ -1,6 +1,8 @@
 //! The socket of a session, TCP or unix, which the session reads and the hub sends to; and what the hub tells the
 //! session.
 
+pub(super) mod signals;
+
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,12 +14,15 @@ use futures::task::AtomicWaker;
 use once_cell::race::OnceBox;
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 
-use super::crash_table::{CrashTable, READING, WRITING};
+use signals::{DISMISSED, Signals, UNFLUSHED, bit};
+
+use super::crash_table::{CrashTable, WRITING};
 use super::options;
 use super::proxy::Recorded;
+use super::tls;
 use crate::chat::sink;
 use crate::chat::{Mark, SessionId, Signal, Sink, Transport};
-use crate::protocol::Notice;
+use crate::protocol::{Notice, Reason};
 use crate::rt;
 
 /// How often in a row the input of a closing connection is read and dropped.
@@ -36,7 +41,8 @@ pub struct Connection {
     from: Option<(IpAddr, u16)>,
     /// The other side is a proxy.
     is_proxied: AtomicBool,
-    /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`], and [`DISMISSED`].
+    /// Signals of the hub that the session has not taken yet: a bit for each [`Signal`], [`DISMISSED`] and
+    /// [`UNFLUSHED`].
     signals: AtomicU8,
     extra: OnceBox<Extra>,
     /// Wakes the session's task.
@@ -50,30 +56,10 @@ struct Extra {
     client: OnceLock<(IpAddr, u16)>,
     /// Why chatd closes the session, if it does.
     dismissal: OnceLock<Notice>,
-    /// The login name of a user of this machine.
+    /// The verified name of the client: its login name, or the one in its certificate.
     login: OnceLock<Box<str>>,
-}
-
-/// The signal that chatd closes the session, beside those of the hub.
-const DISMISSED: u8 = 1 << 7;
-
-/// A signal of the hub to a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Signals(u8);
-
-impl Signals {
-    pub(super) fn has(self, signal: Signal) -> bool {
-        self.0 & bit(signal) != 0
-    }
-
-    /// Returns whether chatd closes the session: see [`Connection::dismissal`].
-    pub(super) fn has_dismissal(self) -> bool {
-        self.0 & DISMISSED != 0
-    }
-}
-
-fn bit(signal: Signal) -> u8 {
-    1 << signal as u8
+    /// How text goes through the socket after a handshake of TLS.
+    channel: OnceLock<Box<tls::Channel>>,
 }
 
 impl Connection {
@@ -102,6 +88,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Returns how text goes through the socket; `None` for plain text.
+    fn channel(&self) -> Option<&tls::Channel> {
+        self.extra.get()?.channel.get().map(|channel| &**channel)
+    }
+
     fn extra(&self) -> &Extra {
         self.extra.get_or_init(Box::default)
     }
@@ -123,13 +114,21 @@ impl Connection {
 
     /// Takes the signals of the hub.
     pub(super) fn take_signals(&self) -> Signals {
-        Signals(self.signals.swap(0, Ordering::AcqRel))
+        Signals::new(self.signals.swap(0, Ordering::AcqRel))
     }
 
-    /// Marks in the crash table whether half a line has been read.
-    pub fn note_half_read(&self, is_half: bool) {
-        if let Some(mark) = self.mark(READING) {
-            mark.set(is_half);
+    /// Sets or clears a mark in the crash table, in place of another one: half a line has been read ([`READING`]), or the
+    /// session waits for the [`FIRST_BYTE`] or for the end of a [`HANDSHAKE`].
+    ///
+    /// [`READING`]: super::crash_table::READING
+    /// [`FIRST_BYTE`]: super::crash_table::FIRST_BYTE
+    /// [`HANDSHAKE`]: super::crash_table::HANDSHAKE
+    pub(super) fn set_mark(&self, which: u64, is_set: bool) {
+        // The mark of a handshake stays where the keys end with this process.
+        if let Some(mark) = self.mark(which)
+            && !self.ends_with_process()
+        {
+            mark.set(is_set);
         }
     }
 
@@ -152,8 +151,47 @@ impl Connection {
     /// # Errors
     /// `WouldBlock` if nothing has arrived; otherwise the connection's.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (received, _) = rustix::net::recv(&self.io, &mut *buffer, RecvFlags::empty())?;
-        Ok(received)
+        let Some(channel) = self.channel() else {
+            return Ok(rustix::net::recv(&self.io, &mut *buffer, RecvFlags::empty())?.0);
+        };
+        let (was_flushed, received) = (channel.is_flushed(), channel.receive(self.as_fd(), buffer));
+        // Otherwise the session knows. One that is closing reads whenever it wakes, and would wake itself for ever.
+        if was_flushed {
+            self.note_unflushed(channel);
+        }
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                self.dismiss(Notice::Closing { reason: Reason::NewKeys });
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            received => received,
+        }
+    }
+
+    /// Returns whether there is something to receive, or the end of input, that [`Connection::poll_readable`] does not
+    /// report.
+    pub(super) fn has_received(&self) -> bool {
+        self.channel().is_some_and(|channel| channel.has_received())
+    }
+
+    /// Returns how many bytes of half a record the kernel has, which it cannot give out yet; 0 if there is none.
+    pub(super) fn half_record(&self) -> u64 {
+        self.channel().map_or(0, |channel| channel.unreadable(self.as_fd()))
+    }
+
+    /// Gives the socket what was sent and it has not taken yet. Returns whether it has everything.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub(super) fn flush(&self) -> io::Result<bool> {
+        self.channel().map_or(Ok(true), |channel| channel.flush(self.as_fd()))
+    }
+
+    fn note_unflushed(&self, channel: &tls::Channel) {
+        if !channel.is_flushed() {
+            self.signals.fetch_or(UNFLUSHED, Ordering::AcqRel);
+            self.waker.wake();
+        }
     }
 
     /// Reads and drops what has arrived, in at most [`READS_IN_A_ROW`] reads. Returns whether that was all.
@@ -172,10 +210,24 @@ impl Connection {
         Ok(false)
     }
 
-    /// Tells the other side that nothing more will be sent (a FIN, after what is still in the kernel).
-    pub fn end_output(&self) {
+    /// Tells the other side that nothing more will be sent (a FIN, after what is still in the kernel; with TLS, behind a
+    /// close_notify). Returns false if the socket does not take that now; call it again when it takes more.
+    pub fn end_output(&self) -> bool {
+        if let Some(channel) = self.channel() {
+            return channel.end_output(self.as_fd());
+        }
         // It fails if the connection has ended already.
         let _ = rustix::net::shutdown(&self.io, Shutdown::Write);
+        true
+    }
+
+    /// Sends a last line, and ends the output. Both are lost if the socket does not take them at once.
+    pub fn say_last(&self, line: &[u8]) {
+        // It fails if the connection has ended already.
+        let _ = self.send(&[IoSlice::new(line)]);
+        if !self.end_output() {
+            let _ = rustix::net::shutdown(&self.io, Shutdown::Write);
+        }
     }
 
     /// Ends the connection in both directions, even if another process holds its descriptor, and frees its slot in
@@ -252,14 +304,30 @@ impl Connection {
         rustix::net::getsockname(&self.io).ok().and_then(|address| SocketAddr::try_from(address).ok())
     }
 
-    /// Sets the login name of the user at the other side. The first one counts.
+    /// Sets the verified name of the client. The first one counts.
     pub fn set_login(&self, login: &str) {
         let _ = self.extra().login.set(login.into());
     }
 
-    /// Returns the login name of the user at the other side, if it is a user of this machine.
+    /// Returns the verified name of the client: the login name of a user of this machine, or the name in its certificate.
+    /// It may be in use with another proof, and then the session is a guest.
     pub fn login(&self) -> Option<&str> {
         self.extra.get()?.login.get().map(|login| &**login)
+    }
+
+    /// Returns what TLS has agreed upon; `None` for plain text, and before the handshake is finished.
+    pub fn tls(&self) -> Option<&tls::Session> {
+        self.channel().map(|channel| channel.session())
+    }
+
+    /// Sets how text goes through the socket from now on. The first one counts.
+    pub fn set_channel(&self, channel: tls::Channel) {
+        let _ = self.extra().channel.set(Box::new(channel));
+    }
+
+    /// Returns whether the keys of TLS are in this process alone, so that no other can go on with the connection.
+    pub fn ends_with_process(&self) -> bool {
+        self.tls().is_some_and(|tls| !tls.is_in_kernel)
     }
 
     /// Has its session close, with this notice. Returns false if it has been told so before.
@@ -291,7 +359,10 @@ impl Connection {
 
 impl Sink for Connection {
     fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        sink::send(&self.io, slices)
+        let Some(channel) = self.channel() else { return sink::send(&self.io, slices) };
+        let sent = channel.send(self.as_fd(), slices);
+        self.note_unflushed(channel);
+        sent
     }
 
     fn signal(&self, signal: Signal) {
@@ -313,11 +384,11 @@ impl Sink for Connection {
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
+        Some(self.as_fd()).filter(|_| self.channel().is_none())
     }
 
     fn takes_pages(&self) -> bool {
-        self.is_tcp
+        self.is_tcp && self.channel().is_none()
     }
 
     fn transport(&self) -> Transport {

@@ -42,6 +42,11 @@ use layout::{
 pub const READING: u64 = 1;
 /// The mark of a session that has been sent half a line, or may have been.
 pub const WRITING: u64 = 2;
+/// The mark of a session whose first byte is awaited, which says whether it speaks TLS. It has the place of [`READING`].
+pub const FIRST_BYTE: u64 = 4;
+/// The mark of a session in the handshake of TLS, or with keys that end with the process. It has the place of
+/// [`READING`].
+pub const HANDSHAKE: u64 = 8;
 /// Session numbers are reserved this many at a time.
 const RESERVED: u64 = 64;
 
@@ -63,7 +68,7 @@ pub struct Left {
 pub struct LeftSession {
     /// Its number.
     pub id: SessionId,
-    /// [`READING`] and [`WRITING`], or 0.
+    /// [`READING`] or what has its place, and [`WRITING`]; or 0.
     pub marks: u64,
     /// The record of who it is, if there is one.
     pub record: Option<Vec<u8>>,
@@ -211,11 +216,11 @@ impl CrashTable {
         free.extend(left.drain().map(|(_, slot)| slot).inspect(|slot| self.clear(*slot)));
     }
 
-    /// Returns the mark [`READING`] or [`WRITING`] of a session; `None` if it does not own the descriptor. Two
+    /// Returns a mark of a session: [`WRITING`], or [`READING`] or what has its place; `None` if it does not own the descriptor. Two
     /// threads may set the two marks at the same time. Do not set a mark when the descriptor is closed.
     pub fn mark(&self, socket: BorrowedFd<'_>, id: SessionId, which: u64) -> Option<Mark<'_>> {
         let slot = self.slot(self.slot_of(socket, id)?);
-        Some(Mark::new(&slot[if which == READING { READING } else { WRITING } as usize], which))
+        Some(Mark::new(&slot[if which == WRITING { WRITING } else { READING } as usize], which))
     }
 
     /// Notes who a session is. This replaces the record before; an empty one removes it. The first record of a
@@ -264,10 +269,11 @@ impl CrashTable {
         let words = self.slot(slot);
         let [owner, reading, writing] =
             [0, READING, WRITING].map(|at| words[at as usize].load(Ordering::Acquire));
-        let mark = |word, mark| if word == 0 { 0 } else { mark };
+        let reading = if matches!(reading, 0 | FIRST_BYTE | HANDSHAKE) { reading } else { READING };
+        let writing = if writing == 0 { 0 } else { WRITING };
         (owner != 0).then(|| LeftSession {
             id: SessionId(owner),
-            marks: mark(reading, READING) | mark(writing, WRITING),
+            marks: reading | writing,
             record: self.bytes_in(&RECORD, slot, owner),
             ignored: self.bytes_in(&IGNORED, slot, owner),
         })

@@ -23,9 +23,11 @@ use socket_file::SocketFile;
 
 use super::close::{Origin, turn_away};
 use super::connection::Connection;
+use super::crash_table::FIRST_BYTE;
 use super::http::Page;
 use super::keeping::Keep;
 use super::sessions::Refusal;
+use super::tls::Mode;
 use super::{Address, Counters, Net, Session, options};
 use crate::chat::{Arrival, Input, SessionId};
 use crate::protocol::{Form, Notice};
@@ -264,6 +266,11 @@ impl Door {
         Counters::count(&self.net.counters.accepted);
         if is_proxy {
             connection.await_client();
+        }
+        let settings = self.net.settings();
+        let gate = settings.access.gate_at(&self.address).filter(|_| settings.tls.is_some());
+        if gate.is_some_and(|gate| gate.tls != Mode::Off) {
+            connection.set_mark(FIRST_BYTE, true);
         }
         self.net.sessions.begin(&connection);
         self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));

@@ -43,13 +43,16 @@ pub use settings::Settings;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use crate::chat::{SessionId, Traffic};
+use crate::protocol::{Notice, Reason};
+use crate::rt;
 
 use alarm::Alarms;
+use connection::Connection;
 use keeping::Keeping;
 use registry::Registry;
 use sessions::{Refusal, Sessions};
@@ -116,6 +119,10 @@ pub struct Counters {
     pub dismissed: AtomicU64,
     /// Lines dropped for their length.
     pub too_long: AtomicU64,
+    /// Handshakes of TLS that were finished.
+    pub handshakes: AtomicU64,
+    /// Connections that began with a handshake of TLS, or had to, and did not finish it.
+    pub failed_handshakes: AtomicU64,
 }
 
 impl Counters {
@@ -237,6 +244,18 @@ impl Net {
         *self.drain_until.write().unwrap_or_else(PoisonError::into_inner) = Some(until);
         self.stage.store(Stage::Draining as u8, Ordering::Release);
         self.sessions.wake_all();
+    }
+
+    /// Closes the sessions whose TLS keys end with this process, for it does. They get what is pending; waits for them, but
+    /// not longer than `most`.
+    pub async fn close_unkept(&self, most: Duration) {
+        let until = rt::now() + most;
+        let ends = |one: &Connection| one.ends_with_process();
+        let closing = |one: &Connection| ends(one).then_some(Notice::Closing { reason: Reason::Restarting });
+        while self.sessions.any(ends) && rt::now() < until {
+            self.sessions.dismiss(closing);
+            rt::sleep(deadlines::CHECK).await;
+        }
     }
 
     /// Makes all sessions stop where they are and pass their unfinished input to the hub.

@@ -7,18 +7,21 @@
 
 mod joining;
 mod reading;
+mod securing;
 
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
 use futures::future;
 
 use super::close::{Close, Origin};
-use super::connection::{Connection, Signals};
+use super::connection::Connection;
+use super::connection::signals::Signals;
+use super::crash_table::READING;
 use super::deadlines::{Deadlines, Waits};
 use super::intake::Intake;
 use super::keeping::Keep;
@@ -32,8 +35,23 @@ use crate::rt;
 /// Number of reads in a row before the other sessions run.
 const TURNS: usize = 4;
 
+/// How long a session looks away from half a record that the reactor reports again and again (Linux 6.1): first, and at
+/// most.
+const LOOK_AWAY: Duration = Duration::from_millis(10);
+const MAX_LOOK_AWAY: Duration = Duration::from_millis(320);
+
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
+
+/// Half a record of TLS, which the kernel cannot give out yet.
+#[derive(Debug)]
+struct HalfRecord {
+    /// How much has come.
+    bytes: u64,
+    /// How long the session looks away, and until when.
+    wait: Duration,
+    until: Instant,
 }
 
 /// A connection's task.
@@ -59,6 +77,12 @@ pub struct Session {
     is_counted: bool,
     /// Half a line has been read, and the crash table has a mark for that.
     is_marked: bool,
+    /// The socket has not taken everything that was sent.
+    is_unflushed: bool,
+    /// The FIN is sent, or the socket has it behind what it has not sent yet.
+    is_output_over: bool,
+    /// Half a record has come, and the reactor reports it again and again.
+    half_record: Option<Box<HalfRecord>>,
     deadlines: Deadlines,
     alarm: Option<Instant>,
 }
@@ -80,6 +104,9 @@ impl Session {
             is_dismissed: false,
             is_counted: false,
             is_marked: false,
+            is_unflushed: false,
+            is_output_over: false,
+            half_record: None,
             deadlines: Deadlines::new(),
             alarm: None,
         }
@@ -94,7 +121,7 @@ impl Session {
     pub fn resume(self, reading: Reading, is_waiting: bool) -> Self {
         let now = rt::now();
         let Reading { phase, framer, opening, unsaid, is_telnet, used, idle, header, .. } = reading;
-        self.connection.note_half_read(framer.is_begun());
+        self.connection.set_mark(READING, framer.is_begun());
         let session = match header {
             Some(begun) => self.behind_proxy(begun.into_vec()),
             None => self,
@@ -153,8 +180,9 @@ impl Session {
         let counters = &self.net.counters;
         let counter = match close {
             Close::Frozen | Close::Refused(_) | Close::NoHeader(_) => return,
+            Close::NoTls(_) => &counters.failed_handshakes,
             _ if self.is_counted => return,
-            Close::Done => &counters.ended,
+            Close::Done | Close::Unkept => &counters.ended,
             Close::Broken(_) => &counters.failed,
             Close::Slow => &counters.slow,
             Close::Late => &counters.late,
@@ -214,11 +242,12 @@ impl Session {
     /// Does what can be done now. Returns whether more can be done at once.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         if self.net.stage() == Stage::Frozen {
-            return Err(Close::Frozen);
+            return Err(self.stop_here());
         }
         self.heed(self.connection.take_signals())?;
         self.expire()?;
         self.send_away();
+        self.flush(cx)?;
         self.look_whether_writable(cx)?;
         let again = match self.phase {
             Phase::Open => self.pass_on_limited() | self.read(cx)?,
@@ -245,6 +274,7 @@ impl Session {
             // A client that does not read has no longer than `drain` from now on.
             self.deadlines.ending.get_or_insert_with(rt::now);
         }
+        self.is_unflushed |= signals.has_unflushed();
         if signals.has(Signal::Taken) {
             self.is_waiting = false;
         }
@@ -259,7 +289,7 @@ impl Session {
             if let Some(error) = self.broken.take() {
                 return Err(Close::Broken(error));
             }
-            self.connection.end_output();
+            self.is_output_over = self.connection.end_output();
             (self.phase, self.deadlines.full) = (Phase::Lingering, None);
             self.deadlines.ending = Some(rt::now());
         }
@@ -273,7 +303,8 @@ impl Session {
 
     /// Tells the hub if a socket that was full takes more.
     fn look_whether_writable(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
-        if self.deadlines.full.is_some() && self.connection.poll_writable(cx)?.is_ready() {
+        let is_full = self.deadlines.full.is_some() && !self.is_unflushed;
+        if is_full && self.connection.poll_writable(cx)?.is_ready() {
             self.tell_writable();
         }
         Ok(())
@@ -284,17 +315,26 @@ impl Session {
         self.send(Input::Writable(self.id()));
     }
 
-    /// Reads and drops input until the other side has acknowledged everything. To close with unread input would reset the
-    /// connection, and the kernel would drop what it has not sent yet (tcp(7)).
+    /// Ends the output, and reads and drops input until the other side has acknowledged everything. To close with unread
+    /// input would reset the connection, and the kernel would drop what it has not sent yet (tcp(7)).
     fn linger(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
+        self.is_output_over = self.is_output_over || self.connection.end_output();
+        if !self.is_output_over && self.connection.poll_writable(cx)?.is_ready() {
+            return Ok(true);
+        }
         let is_emptied = match READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer)) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Close::Done),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return if self.is_output_over { Err(Close::Done) } else { Ok(false) };
+            }
             is_emptied => is_emptied?,
         };
-        if is_emptied && self.connection.unacknowledged() == 0 {
+        if self.is_output_over && is_emptied && self.connection.unacknowledged() == 0 {
             return Err(Close::Done);
         }
-        Ok(!is_emptied || self.connection.poll_readable(cx)?.is_ready())
+        if is_emptied {
+            self.note_half_record();
+        }
+        Ok(!is_emptied || self.has_input(cx)?)
     }
 
     fn set_alarm(&mut self) {
@@ -304,7 +344,10 @@ impl Session {
             for_kernel: self.phase == Phase::Lingering,
         };
         let next_line = self.limiter.as_ref().and_then(|limiter| limiter.next);
-        let deadlines = [self.deadlines.next(&self.net.settings(), waits), next_line, self.net.drain_until()];
+        let half_record =
+            self.half_record.as_ref().filter(|half| !half.wait.is_zero()).map(|half| half.until);
+        let next = self.deadlines.next(&self.net.settings(), waits);
+        let deadlines = [next, next_line, half_record, self.net.drain_until()];
         if let Some(when) = deadlines.into_iter().flatten().min() {
             // One that rings too early is set again then; that is cheaper than moving it each time.
             if self.alarm.is_none_or(|set| when < set) {
@@ -347,7 +390,7 @@ mod tests {
     use super::*;
     use crate::chat::Sink;
     use crate::chat::testing::{Person, TestHub};
-    use crate::net::crash_table::{CrashTable, READING, WRITING};
+    use crate::net::crash_table::{CrashTable, WRITING};
     use crate::net::deadlines::CHECK;
     use crate::net::proxy::{BadHeader, HEADER_TIMEOUT};
     use crate::net::settings::{Rate, Settings};
@@ -513,7 +556,7 @@ mod tests {
     fn a_session_takes_no_more_memory_than_it_did() {
         assert!(size_of::<Connection>() <= 88, "{} bytes", size_of::<Connection>());
         let task = size_of_val(&Passage::new(settings()).session.run(None));
-        assert!(task <= 216, "{task} bytes");
+        assert!(task <= 224, "{task} bytes");
     }
 
     #[test]

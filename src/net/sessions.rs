@@ -1,7 +1,7 @@
 //! The list of all sessions: admits them within the limits, and wakes them all.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +206,22 @@ impl Sessions {
     /// Returns the number of sessions.
     pub fn count(&self) -> usize {
         self.present().connections.len()
+    }
+
+    /// Returns whether `test` is true of a session.
+    pub fn any(&self, test: impl Fn(&Connection) -> bool) -> bool {
+        self.present().connections.values().any(|one| test(one))
+    }
+
+    /// Returns how many sessions speak TLS, by version, cipher suite, and whether `kernel` or `user` space makes the
+    /// records.
+    pub fn tls(&self) -> BTreeMap<(&'static str, &'static str, &'static str), usize> {
+        let mut counts = BTreeMap::new();
+        for tls in self.present().connections.values().filter_map(|one| one.tls()) {
+            let records = if tls.is_in_kernel { "kernel" } else { "user" };
+            *counts.entry((tls.version, tls.cipher, records)).or_default() += 1;
+        }
+        counts
     }
 
     /// Closes the sessions for which `reason` has one, with that notice. Returns how many it closes that nobody has

@@ -69,7 +69,7 @@ impl Foreign {
     /// Returns the sentence of the notice.
     pub fn notice(self) -> &'static str {
         match self {
-            Foreign::Tls => "this is chatd, a plain-text chat; it does not speak TLS: use nc or telnet",
+            Foreign::Tls => "this is chatd, a chat; this connection does not speak TLS: use nc or telnet",
             Foreign::Http => "this is chatd, a chat and not a web server: use nc or telnet",
             Foreign::Request => "this is chatd, a chat and not a media or telephony server: use nc or telnet",
             Foreign::Ssh => "this is chatd, a chat and not an SSH server: use nc or telnet",

@@ -11,7 +11,7 @@ pub struct Person {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// Whether the name comes from the kernel.
+    /// Whether the name is verified.
     pub verified: bool,
     /// Whether the name of another user looks the same. The sentence then also has the number. Not in `json`.
     #[serde(skip)]
@@ -34,7 +34,7 @@ pub struct Reader {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// Whether the name comes from the kernel.
+    /// Whether the name is verified.
     pub verified: bool,
     /// Bytes that wait for it.
     pub behind: u64,
@@ -52,7 +52,7 @@ impl Person {
     }
 }
 
-/// Returns the name with `+` before it if it comes from the kernel.
+/// Returns the name with `+` before it if it is verified.
 pub(super) fn marked(name: &str, verified: bool) -> String {
     format!("{}{name}", if verified { "+" } else { "" })
 }

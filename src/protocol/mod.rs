@@ -2,8 +2,8 @@
 //!
 //! What comes in: [`foreign`] recognises other protocols on the port, [`telnet`] removes telnet commands from the
 //! stream, [`mod@line`] cuts it into lines, [`text`] makes a line safe to show, [`syntax`] reads a line with a slash as a [`command`],
-//! [`control`] has what operators can ask for, [`disguise`] finds hidden commands, [`name`] has the rules for names, and
-//! [`key`] the secrets that take them back.
+//! [`control`] has what operators can ask for, [`disguise`] finds hidden commands, [`name`] has the rules for names,
+//! [`key`] the secrets that take them back, and [`proof`] what proves a name.
 //!
 //! What goes out: [`said`] is what happens in a room, and [`form`] encodes it for each [`view`]. [`notice`] has the
 //! lines of chatd itself, [`report`] those for operators, and [`object`] the lines for programs.
@@ -23,11 +23,13 @@ pub mod name;
 pub mod notice;
 mod notices;
 pub mod object;
+pub mod proof;
 pub mod report;
 pub mod said;
 pub mod syntax;
 pub mod telnet;
 pub mod text;
+pub mod tls;
 pub mod view;
 
 pub use command::Command;
@@ -40,9 +42,11 @@ pub use list::{Person, Reader, RoomCount};
 pub use name::{Name, NameError};
 pub use notice::{Notice, Reason};
 pub use object::Object;
+pub use proof::{NoName, Proof};
 pub use report::Report;
 pub use said::{Event, Kind, Said, Scene, Who};
 pub use telnet::Telnet;
+pub use tls::{TlsCount, TlsState};
 pub use view::View;
 
 /// Most bytes of one read(2), and of one call of [`Framer::feed`]. A paste needs few system calls, and one session

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Key;
 use super::list::{Person, RoomCount, because, listed, marked, until_when};
 use super::notices::notices;
+use super::proof::{NoName, Proof};
 use super::report::Report;
 use super::view::View;
 use super::{Foreign, NameError};
@@ -30,6 +31,12 @@ pub enum Reason {
     Stopping,
     /// This process got the connection from the one before, but nothing about it.
     Lost,
+    /// chatd restarts, and the keys of this TLS connection end with the process.
+    Restarting,
+    /// The listener speaks TLS alone, and the client plain text.
+    NeedsTls,
+    /// The client has new keys for TLS, and the kernel cannot take them.
+    NewKeys,
 }
 
 notices! {
@@ -68,7 +75,7 @@ notices! {
         /// The configuration lets nobody connect from this address, or not without a PROXY header. chatd closes the
         /// connection.
         Denied "denied" => "your address may not connect here";
-        /// The address or the user of this machine is banned. chatd closes the connection.
+        /// The address or the verified name is banned. chatd closes the connection.
         Banned "banned" {
             /// When the ban ends, in UTC (RFC 3339).
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +97,9 @@ notices! {
             Reason::Idle => "closing: you were idle for too long",
             Reason::Stopping => "closing: chatd is stopping",
             Reason::Lost => "closing: chatd was restarted and cannot go on with this connection; connect again",
+            Reason::Restarting => "closing: chatd restarts; connect again",
+            Reason::NeedsTls => "closing: only TLS is spoken here: use chatc --tls or openssl s_client",
+            Reason::NewKeys => "closing: your TLS client has new keys, which the kernel here cannot take; connect again",
         };
         /// The client speaks another protocol. chatd closes the connection.
         Foreign "foreign" {
@@ -165,18 +175,37 @@ notices! {
             /// The name asked for.
             name: String,
         } => format!("the key for {name} is wrong, used or expired");
-        /// The member's name comes from the kernel, so it cannot take another one.
+        /// The member's name is verified, so it cannot take another one.
         Verified "verified" refused {
             /// The member's name.
             name: String,
-        } => format!("you are +{name}: this machine says so, and nobody can change it");
-        /// The member is a guest again: a user of this machine with its name has connected.
+        } => format!("you are +{name}: the name is verified, and nobody can change it");
+        /// The member is a guest again: somebody has connected whose verified name it had.
         Deposed "deposed" {
             /// The member's name before.
             name: String,
             /// The member's name now.
             now: String,
-        } => format!("+{name}, a user of this machine, has connected: you are {now} now");
+        } => format!("+{name}, whose name is verified, has connected: you are {now} now");
+        /// The member is a guest, though its name would be verified: somebody was there before who has that name, or one
+        /// that looks like it, with another proof.
+        NameHeld "name_held" {
+            /// The name that it would have.
+            name: String,
+            /// The member's name now.
+            now: String,
+            /// The verified name of the other one.
+            holder: String,
+            /// What proves that.
+            proof: Proof,
+        } => format!("+{holder}, {proof}, was here before you: you cannot be +{name}, you are {now}");
+        /// The member is a guest, because the certificate of its client gives it no name.
+        NoCertificateName "no_certificate_name" {
+            /// Why.
+            reason: NoName,
+            /// The member's name now.
+            now: String,
+        } => format!("your certificate gives you no name: {reason}; you are {now}");
         /// The member is a guest again: another connection took its name with the key.
         NameTakenOver "name_taken_over" {
             /// The member's name before.
@@ -195,7 +224,7 @@ notices! {
         Told "told" {
             /// The receiver's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => format!("told {}", marked(name, *verified));
         /// Nobody has that name.
@@ -214,14 +243,14 @@ notices! {
         IgnoresYou "ignores_you" refused {
             /// The receiver's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => format!("{} ignores you, and did not get it", marked(name, *verified));
         /// Too many bytes wait for the receiver. The message is dropped.
         DoesNotRead "does_not_read" refused {
             /// The receiver's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => format!("{} is not reading, and did not get it", marked(name, *verified));
         /// Answer to `/join`.
@@ -280,7 +309,7 @@ notices! {
         Ignored "ignored" {
             /// The name of the ignored member.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => {
             let name = marked(name, *verified);
@@ -290,7 +319,7 @@ notices! {
         Heard "heard" {
             /// The name of the member.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => format!("you hear {} again", marked(name, *verified));
         /// The member ignores as many others as it can.

@@ -37,7 +37,7 @@ pub enum Object<'a> {
         id: u64,
         /// The sender's name.
         from: Cow<'a, str>,
-        /// Whether the name comes from the kernel.
+        /// Whether the name is verified.
         verified: bool,
         /// The name of the receiver.
         to: Cow<'a, str>,
@@ -65,7 +65,7 @@ pub enum Object<'a> {
         id: u64,
         /// Its name.
         name: Cow<'a, str>,
-        /// Whether the name comes from the kernel.
+        /// Whether the name is verified.
         verified: bool,
         /// The name of its room.
         room: Cow<'a, str>,
@@ -97,7 +97,7 @@ pub struct Line<'a> {
     pub id: u64,
     /// The sender's name.
     pub from: Cow<'a, str>,
-    /// Whether the name comes from the kernel.
+    /// Whether the name is verified.
     pub verified: bool,
     /// The line, without its ending.
     pub text: Cow<'a, str>,
@@ -115,7 +115,7 @@ pub struct Change<'a> {
     pub id: u64,
     /// The member's name now.
     pub name: Cow<'a, str>,
-    /// Whether the name comes from the kernel.
+    /// Whether the name is verified.
     pub verified: bool,
     /// The name before. Only in [`Object::Rename`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

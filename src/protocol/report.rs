@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::{Reader, because, counted, marked, stats, until_when};
 use super::notices::notices;
+use super::tls::TlsState;
 use super::view::View;
 use crate::duration::show_duration;
 
@@ -19,7 +20,7 @@ notices! {
             id: u64,
             /// The member's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
         } => format!("{} (#{id}) is sent away", marked(name, *verified));
         /// Answer to `/ban`.
@@ -81,7 +82,7 @@ notices! {
         Mute "mute" {
             /// The member's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
             /// When it ends, in UTC (RFC 3339).
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +115,9 @@ notices! {
             /// Why the archive cannot be written, while it cannot.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             archive_error: Option<String>,
+            /// How TLS is doing. Only with a certificate, or while a connection speaks it.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            tls: Option<TlsState>,
             /// The members that are farthest behind, at most ten.
             slowest: Vec<Reader>,
         } => {
@@ -129,6 +133,7 @@ notices! {
             numbers.extend(stopping.map(|seconds| format!("stopping in {}", show(seconds))));
             numbers.extend(archive_lost.map(|lost| format!("{lost} lost for the archive")));
             numbers.extend(archive_error.as_ref().map(|error| format!("the archive cannot be written: {error}")));
+            numbers.extend(tls.as_ref().map(TlsState::shown));
             stats(numbers, slowest)
         };
         /// A session, in the answer to `/sessions`.
@@ -137,7 +142,7 @@ notices! {
             id: u64,
             /// The member's name.
             name: String,
-            /// Whether the name comes from the kernel.
+            /// Whether the name is verified.
             verified: bool,
             /// The address and port; empty for a unix socket.
             address: String,

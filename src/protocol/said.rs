@@ -16,11 +16,11 @@ pub struct Who {
     pub id: u64,
     /// Its name.
     pub name: Name,
-    /// Whether the name comes from the kernel, and not from the member.
+    /// Whether the name is verified: it comes from the kernel or from a certificate, and not from the member.
     pub verified: bool,
 }
 
-/// Writes `alice`, or `+alice` if the name comes from the kernel. No name contains `+`.
+/// Writes `alice`, or `+alice` if the name is verified. No name contains `+`.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.verified { "+" } else { "" };

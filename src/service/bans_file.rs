@@ -341,7 +341,7 @@ mod tests {
 
         fn open(folder: Scratch) -> Self {
             let Opened { file, bans } = BansFile::open(folder.path());
-            let net = Net::new(settings(&Config::default(), &[]), Arc::default());
+            let net = Net::new(settings(&Config::default(), &[], None), Arc::default());
             match bans {
                 Some(bans) => net.registry.replace(bans, rt::wall_clock()),
                 None => net.registry.shut(),

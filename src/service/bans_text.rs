@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Only the first two words are needed. `until` and `since` take a time or a date in UTC, `by` a word, and `reason` the
-//! rest of the line. `+` stands before the login name of a user of this machine.
+//! rest of the line. `+` stands before a verified name.
 
 use std::fmt::{Display, Write};
 use std::str::FromStr;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::archive::export::{self, Export, Format};
 use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, GONE, KEYS, Key, Loaded};
+use super::expiry;
 use crate::rt;
 
 const ABOUT: &str = "A chat server for nc, telnet, chatc and scripts. Every line that somebody types goes to everybody \
@@ -23,7 +24,7 @@ Each setting is also a key of the configuration file (max_line for --max-line)
 and an environment variable (CHATD_MAX_LINE). An option overrides the
 environment, which overrides the file, which overrides the default.
 SIZE is in bytes or has a unit: 16KiB, 4MiB. TIME is in seconds or has a unit:
-500ms, 60s, 5m, 1h.
+500ms, 60s, 5m, 1h, 7d.
 
 Examples:
   chatd                                   start it, on 127.0.0.1 port 5001
@@ -93,8 +94,14 @@ impl Cli {
     /// A mistake in the configuration; `src/bin/chatd.rs` writes `chatd: ERROR` to standard error and exits with
     /// [`ConfigError::exit`].
     pub fn task(&self, env: Environment<'_>) -> Result<Task, ConfigError> {
-        let loaded = config::load(self, env)?;
+        let mut loaded = config::load(self, env)?;
+        if self.check || !self.only_prints() {
+            loaded.read_certificate(env)?;
+        }
         Ok(if self.check {
+            let now = rt::wall_clock();
+            loaded.ensure_certificate_holds(now)?;
+            loaded.warnings.extend(loaded.certificate.as_ref().and_then(|one| expiry::warning(one, now)));
             Task::Print(checked(&loaded))
         } else if self.print_config {
             Task::Print(config::print(&loaded))

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -16,6 +17,7 @@ use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
 use super::descriptors;
 use super::doors;
+use super::expiry::Expiry;
 use super::failure::Failure;
 use super::handover::{self, Stored};
 use super::host::{self, Operators};
@@ -74,7 +76,12 @@ fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit 
     }
     let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
     match stored.config().map(|text| config::load_text(&text)) {
-        Some(Ok(loaded)) => serve(cli, loaded, Ok((stored, passed)), Some(error), early),
+        Some(Ok(mut loaded)) => {
+            if let Err(error) = loaded.read_certificate(&environment) {
+                loaded.warnings.push(format!("{error}; chatd speaks no TLS"));
+            }
+            serve(cli, loaded, Ok((stored, passed)), Some(error), early)
+        }
         _ => {
             doors::turn_away(&passed);
             error.exit()
@@ -165,6 +172,7 @@ struct Daemon {
     /// When an operator wants it to stop.
     stop_at: Option<Instant>,
     watchdog: Option<JoinHandle<()>>,
+    expiry: Expiry,
 }
 
 impl Daemon {
@@ -178,7 +186,9 @@ impl Daemon {
     ) -> Result<(), Failure> {
         // It may have to wait for the lock of a folder.
         let (doors, loaded, stores) = rt::blocking(move || {
-            let stores = Stores::open(&loaded.config, &environment);
+            let mut stores = Stores::open(&loaded.config, &environment);
+            stores.identity =
+                loaded.certificate.as_ref().map(|certificate| Arc::clone(&certificate.identity));
             (doors::open(&loaded, passed), loaded, stores)
         })
         .await;
@@ -196,7 +206,7 @@ impl Daemon {
             refusal = Some(format!("configuration refused: {error}"));
         }
         handover::keep_config(config::text(&loaded.config));
-        doors::announce(&server.addresses());
+        doors::announce(&server.addresses(), |address| server.requires_tls(address));
         let mut daemon = Self {
             cli,
             config: loaded.config,
@@ -206,7 +216,9 @@ impl Daemon {
             waiting: VecDeque::new(),
             stop_at: None,
             watchdog: None,
+            expiry: Expiry::default(),
         };
+        daemon.expiry.put_in_force(loaded.certificate, rt::now(), rt::wall_clock());
         daemon.told = daemon.status();
         systemd::notify(Message::Ready(daemon.told.clone()));
         daemon.watchdog = systemd::watchdog_interval().map(|interval| {
@@ -254,7 +266,9 @@ impl Daemon {
                 return Some(Request::Stop);
             }
             let interval = systemd::is_listening().then_some(STATUS_INTERVAL);
-            let left = self.stop_at.map(|at| at - now);
+            self.expiry.look(now, rt::wall_clock());
+            let times = [self.stop_at, self.expiry.next()].into_iter().flatten();
+            let left = times.map(|at| at.saturating_duration_since(now));
             let Some(pause) = interval.into_iter().chain(left).min() else { return requests.next().await };
             let pause = Box::pin(rt::sleep(pause));
             if let Either::Left((request, _)) = future::select(requests.next(), pause).await {
@@ -273,7 +287,7 @@ impl Daemon {
         self.told = match self.load(requests).await {
             Some(Ok(loaded)) => {
                 loaded.warn();
-                self.put_in_force(&loaded.config, logging).await;
+                self.put_in_force(loaded, logging).await;
                 handover::keep_config(config::text(&self.config));
                 self.refusal = None;
                 format!("{}; configuration read again", self.status())
@@ -292,7 +306,10 @@ impl Daemon {
     /// `None` if one of them is to stop.
     async fn load(&mut self, requests: &mut Requests) -> Option<Result<Loaded, ConfigError>> {
         let cli = self.cli.clone();
-        let mut loading = Box::pin(rt::blocking(move || config::load(&cli, &environment)));
+        let in_force = self.expiry.certificate().cloned();
+        let mut loading = Box::pin(rt::blocking(move || {
+            config::load_again(&cli, &environment, in_force.as_ref(), rt::wall_clock())
+        }));
         loop {
             let request = match future::select(loading, requests.next()).await {
                 Either::Left((loaded, _)) => return Some(loaded),
@@ -311,12 +328,14 @@ impl Daemon {
         }
     }
 
-    async fn put_in_force(&mut self, new: &Config, logging: &Logging) {
-        for key in self.config.fixed_changes(new) {
+    async fn put_in_force(&mut self, Loaded { config: new, certificate, .. }: Loaded, logging: &Logging) {
+        for key in self.config.fixed_changes(&new) {
             log::warn!("\"{key}\" cannot change while chatd runs: restart chatd to use the new value");
         }
-        self.config = self.config.reloaded(new);
-        self.server.reload(&self.config).await;
+        self.config = self.config.reloaded(&new);
+        let identity = certificate.as_ref().map(|certificate| Arc::clone(&certificate.identity));
+        self.server.reload(&self.config, identity).await;
+        self.expiry.put_in_force(certificate, rt::now(), rt::wall_clock());
         logging.set_level(self.config.log_level);
         log::info!("the configuration was read again");
     }
@@ -341,12 +360,13 @@ impl Daemon {
         }
         let status = self.server.status();
         log::info!("handing over: {status}");
-        let message = Message::Stopping { status: format!("handing over: {status}"), at_most: STOP_MARGIN };
-        systemd::notify(message);
+        let drain = self.config.drain;
+        let at_most = drain + STOP_MARGIN;
+        systemd::notify(Message::Stopping { status: format!("handing over: {status}"), at_most });
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.cancel().await;
         }
-        let handover = self.server.hand_over().await;
+        let handover = self.server.hand_over(drain).await;
         let stored = systemd::ask(move || {
             handover.write().map(|file| {
                 systemd::keep(handover::STATE, &[file.as_fd()]);

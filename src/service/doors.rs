@@ -120,21 +120,35 @@ fn tell_what_is_not_used(loaded: &Loaded, doors: &[Door]) {
     }
 }
 
-/// Logs where chatd listens, and how to try it.
-pub fn announce(addresses: &[(Address, Serve)]) {
+/// Logs where chatd listens, and how to try it. `requires_tls` tells the listeners that turn plain text away.
+pub fn announce(addresses: &[(Address, Serve)], requires_tls: impl Fn(&Address) -> bool) {
     for (address, serve) in addresses {
-        match address {
-            _ if *serve == Serve::Metrics => log::info!("metrics on {address}; try: {}", curl(address)),
-            Address::Tcp(address) => {
-                let (ip, port) = (reachable(address.ip()), address.port());
-                log::info!("listening on {address}; try: nc {ip} {port}");
-            }
-            Address::LinkLocal(LinkLocal { ip, zone, port }) => {
-                log::info!("listening on {address}; try: nc {ip}%{zone} {port}");
-            }
-            Address::Unix(path) => log::info!("listening on {0}; try: nc -U {0}", path.display()),
+        if *serve == Serve::Metrics {
+            log::info!("metrics on {address}; try: {}", curl(address));
+        } else if requires_tls(address) {
+            log::info!("listening on {address}; try: {}", s_client(address));
+        } else {
+            log::info!("listening on {address}; try: {}", nc(address));
         }
     }
+}
+
+/// Returns a command that begins a chat at an address.
+fn nc(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("nc {} {}", reachable(address.ip()), address.port()),
+        Address::LinkLocal(LinkLocal { ip, zone, port }) => format!("nc {ip}%{zone} {port}"),
+        Address::Unix(path) => format!("nc -U {}", path.display()),
+    }
+}
+
+/// Returns a command that begins a chat at an address where only TLS is spoken.
+fn s_client(address: &Address) -> String {
+    let address = match address {
+        Address::Tcp(address) => SocketAddr::new(reachable(address.ip()), address.port()).to_string(),
+        _ => address.to_string(),
+    };
+    format!("openssl s_client -quiet -connect {address}")
 }
 
 /// Returns a command that shows the metrics at an address.
@@ -157,5 +171,24 @@ fn reachable(ip: IpAddr) -> IpAddr {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_tried_reaches_the_listener() {
+        for (address, plain, tls) in [
+            ("0.0.0.0:5001", "nc 127.0.0.1 5001", "127.0.0.1:5001"),
+            ("[::]:5001", "nc ::1 5001", "[::1]:5001"),
+            ("[fe80::7%lo]:5001", "nc fe80::7%lo 5001", "[fe80::7%lo]:5001"),
+        ] {
+            let address: Address = address.parse().unwrap();
+            assert_eq!(nc(&address), plain);
+            assert_eq!(s_client(&address), format!("openssl s_client -quiet -connect {tls}"));
+        }
+        assert_eq!(nc(&"/run/a".parse().unwrap()), "nc -U /run/a");
     }
 }

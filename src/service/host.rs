@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -17,8 +18,11 @@ use crate::chat::{self, NewBan, SessionId, Use};
 use crate::net::bans::{Ban, Mute, Muted, Subject};
 use crate::net::{Address, Net, login};
 use crate::protocol::control::shown;
-use crate::protocol::{Name, Notice, Report, Who};
+use crate::protocol::{Name, Notice, Report, TlsCount, TlsState, Who};
 use crate::rt;
+
+/// The seconds of a day.
+const DAY: i64 = 24 * 3600;
 
 /// Who the operators are, and where what they ask of the daemon goes.
 #[derive(Debug)]
@@ -133,6 +137,27 @@ impl chat::Host for Host {
         self.archive.as_ref().map(Queue::state).map(|state| (state.lost, state.failing))
     }
 
+    fn tls(&self, now: Timestamp) -> Option<TlsState> {
+        let settings = self.net.settings();
+        let days = |ends: Timestamp| (ends.as_second() - now.as_second()).div_euclid(DAY);
+        let connections = self.net.sessions.tls().into_iter().map(|((version, cipher, records), count)| {
+            let [version, cipher, records] = [version, cipher, records].map(str::to_owned);
+            TlsCount { version, cipher, records, count }
+        });
+        let connections: Vec<TlsCount> = connections.collect();
+        // A reload that turns TLS off leaves the connections that speak it.
+        if settings.tls.is_none() && connections.is_empty() {
+            return None;
+        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Some(TlsState {
+            connections,
+            handshakes: count(&self.net.counters.handshakes),
+            failed: count(&self.net.counters.failed_handshakes),
+            days: settings.tls.as_ref().map(|identity| days(identity.not_after)),
+        })
+    }
+
     fn dismiss(&self, id: SessionId, notice: Notice) {
         // It may be gone already.
         if let Some(connection) = self.net.sessions.get(id) {
@@ -146,8 +171,9 @@ impl chat::Host for Host {
             Err(reason) => return Notice::from(Report::CannotBan { reason }),
         };
         let own = self.net.sessions.get(SessionId(new.by.id));
-        let address = own.and_then(|own| own.from()).map(|from| from.ip());
-        if !new.is_forced && subject.covers(address, Some(new.by.name.as_str())) {
+        let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
+        let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
+        if !new.is_forced && subject.covers(address, Some(login)) {
             return Notice::from(Report::BansYourself { subject: subject.to_string() });
         }
         let until = shown(new.until);

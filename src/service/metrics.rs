@@ -16,6 +16,7 @@ use crate::chat::histogram::BOUNDS;
 use crate::chat::{Histogram, Traffic, Transport};
 use crate::net::Net;
 use crate::net::http::Page;
+use crate::net::tls::CIPHERS;
 use crate::protocol::View;
 use crate::rt;
 
@@ -124,7 +125,7 @@ const fn metric(
 }
 
 /// Every metric, in the order in which they are shown. chatd-metrics(7) has the same table.
-pub static METRICS: [Metric; 26] = [
+pub static METRICS: [Metric; 30] = [
     metric("chatd_build_info", Kind::Gauge, "1, with the version of chatd.", &["version"], |_, samples| {
         samples.add(&[env!("CARGO_PKG_VERSION")], 1);
     }),
@@ -205,6 +206,38 @@ pub static METRICS: [Metric; 26] = [
         |metrics, samples| {
             let closed = metrics.net.counters.closed();
             closed.iter().for_each(|(reason, count)| samples.add(&[reason], count));
+        },
+    ),
+    metric(
+        "chatd_tls_sessions",
+        Kind::Gauge,
+        "Connections that speak TLS.",
+        &["version", "cipher", "records"],
+        |metrics, samples| metrics.tls_sessions(samples),
+    ),
+    metric(
+        "chatd_tls_handshakes",
+        Kind::Counter,
+        "TLS handshakes that were finished.",
+        &[],
+        |metrics, samples| samples.count(&metrics.net.counters.handshakes),
+    ),
+    metric(
+        "chatd_tls_handshakes_failed",
+        Kind::Counter,
+        "TLS handshakes that failed, and connections without one where it is required.",
+        &[],
+        |metrics, samples| samples.count(&metrics.net.counters.failed_handshakes),
+    ),
+    metric(
+        "chatd_tls_certificate_expiry_timestamp_seconds",
+        Kind::Gauge,
+        "When the certificate ends, in seconds since 1970.",
+        &[],
+        |metrics, samples| {
+            if let Some(identity) = &metrics.net.settings().tls {
+                samples.add(&[], identity.not_after.as_second());
+            }
         },
     ),
     metric("chatd_rooms", Kind::Gauge, "Rooms.", &[], |metrics, samples| {
@@ -305,6 +338,21 @@ impl Metrics {
     /// Makes the metrics of a server that starts now.
     pub fn new(net: Arc<Net>, traffic: Arc<Traffic>, survived: Survived, archive: Option<Queue>) -> Self {
         Self { net, traffic, survived, archive, started: rt::wall_clock() }
+    }
+
+    /// Adds the connections that speak TLS; with a certificate, also that there are none.
+    fn tls_sessions(&self, samples: &mut Samples<'_>) {
+        let mut counts = self.net.sessions.tls();
+        if self.net.settings().tls.is_some() {
+            for ((version, cipher), records) in
+                CIPHERS.iter().flat_map(|suite| ["kernel", "user"].map(|records| (*suite, records)))
+            {
+                counts.entry((version, cipher, records)).or_default();
+            }
+        }
+        counts.into_iter().for_each(|((version, cipher, records), count)| {
+            samples.add(&[version, cipher, records], count);
+        });
     }
 
     fn archive(&self) -> ArchiveState {

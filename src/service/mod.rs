@@ -14,6 +14,7 @@ pub mod daemon;
 mod descriptors;
 pub mod doors;
 pub mod exit;
+pub mod expiry;
 mod failure;
 pub mod handover;
 pub mod host;

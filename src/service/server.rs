@@ -25,7 +25,7 @@ use futures::future::{self, Either};
 
 use super::archive::ArchiveState;
 use super::bind_error::BindError;
-use super::config::{Config, Serve, show_duration};
+use super::config::{Config, Loaded, Serve, show_duration};
 use super::doors::{self, Door};
 use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver};
 use super::host::{self, Host, Operators};
@@ -38,6 +38,7 @@ use super::watchdog::Probe;
 use crate::chat::{Arrival, Broker, Hub, Input, Local, Now, Reading, SessionId};
 use crate::net::connection::Connection;
 use crate::net::listener::Entrance;
+use crate::net::tls::Identity;
 use crate::net::{Address, Net, Session};
 use crate::rt::{self, JoinHandle};
 
@@ -62,10 +63,15 @@ impl Server {
     /// Binds all addresses of `config` and accepts. Call it on the executor.
     ///
     /// # Errors
-    /// The first address that cannot be listened on; then none is.
+    /// The first address that cannot be listened on; then none is. A certificate with a mistake is only logged.
     pub fn start(config: &Config) -> Result<Self, BindError> {
         let doors = doors::bind_all(config)?;
-        Ok(Self::start_at(doors, config, Stores::open(config, &|_| None), None))
+        let mut stores = Stores::open(config, &|_| None);
+        let mut loaded = Loaded::from(config.clone());
+        let read = loaded.read_certificate(&|_| None);
+        read.unwrap_or_else(|error| log::error!("{error}; chatd speaks no TLS"));
+        stores.identity = loaded.certificate.map(|certificate| certificate.identity);
+        Ok(Self::start_at(doors, config, stores, None))
     }
 
     /// Accepts on these listeners, and takes over what another process has stored. With a service manager, stores
@@ -93,7 +99,8 @@ impl Server {
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
     pub fn start_at(doors: Vec<Door>, config: &Config, stores: Stores, operators: Option<Operators>) -> Self {
         let mut hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
-        let net = Net::new(settings(config, &bound(&doors)), Arc::clone(hub.traffic()));
+        let net =
+            Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
         let storing = stores.begin(&mut hub, &net);
         forget_muted_guests(&net);
         let survived = Survived::default().or_begun(rt::wall_clock());
@@ -115,7 +122,8 @@ impl Server {
         let survived = survived.or_begun(now.wall);
         // First of all: what the hub records of a session has its address in it.
         sessions.iter().for_each(|(connection, reading)| restore_client(connection, reading));
-        let net = Net::new(settings(config, &bound(&doors)), Arc::clone(hub.traffic()));
+        let net =
+            Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
         net.sessions.go_on_after(last);
         // The notes are of the rooms as they are then.
         let storing = stores.begin(&mut hub, &net);
@@ -202,15 +210,21 @@ impl Server {
         self.bound.iter().map(|bound| (bound.real.clone(), bound.serve)).collect()
     }
 
+    /// Returns whether the listener with this address turns plain text away.
+    pub fn requires_tls(&self, address: &Address) -> bool {
+        self.net.settings().access.requires_tls(address)
+    }
+
     /// Returns whether this process stores its connections for the next one. The service manager may still have no
     /// store.
     pub fn keeps_connections(&self) -> bool {
         self.net.keeping.is_on()
     }
 
-    /// Puts the settings of `config` in force that can change while it runs. The others stay as they were.
-    pub async fn reload(&mut self, config: &Config) {
-        self.net.set_settings(settings(config, &self.bound));
+    /// Puts the settings of `config` in force that can change while it runs. The others stay as they were. New
+    /// connections get `identity`.
+    pub async fn reload(&mut self, config: &Config, identity: Option<Arc<Identity>>) {
+        self.net.set_settings(settings(config, &self.bound, identity));
         self.net.registry.reread();
         let group = host::operators_of(config, self.bound.iter().map(|bound| &bound.real)).await;
         self.net.set_operators(group);
@@ -260,12 +274,14 @@ impl Server {
         lines
     }
 
-    /// Freezes all sessions where they are, for the next process to go on with. Waits for no reader; loses nothing.
-    pub async fn hand_over(self) -> Handover {
+    /// Freezes all sessions where they are, for the next process to go on with. Waits for no reader; loses nothing. First
+    /// closes the sessions whose TLS keys are in this process alone: they get what is pending, for up to `drain`.
+    pub async fn hand_over(self, drain: Duration) -> Handover {
         let Self { net, accepting, broker, alarms, keeper, storing, mut inputs_tx, .. } = self;
         for task in accepting {
             task.cancel().await;
         }
+        net.close_unkept(drain).await;
         // It fails when the broker has ended: then there is nothing to be frozen.
         let _ = inputs_tx.send(Input::Freeze).await;
         net.freeze();

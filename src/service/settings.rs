@@ -1,11 +1,13 @@
 //! The settings of the floors below, from the configuration.
 
+use std::sync::Arc;
+
 use super::config::{Config, Listen, Networks, Serve};
 use crate::chat::Limits;
 use crate::net::access::{Access, AccessList, Gate};
 use crate::net::networks::NetworkMap;
 use crate::net::settings::Rate;
-use crate::net::tls::Mode;
+use crate::net::tls::{self, Mode};
 use crate::net::{Address, Settings};
 use crate::protocol::Rules;
 
@@ -46,10 +48,21 @@ fn access(config: &Config, bound: &[Bound]) -> Access {
         for proxy in listen.and_then(|listen| listen.proxy.as_ref()).into_iter().flat_map(|list| &list.0) {
             proxies.insert(*proxy, ());
         }
-        Gate { address: bound.real.clone(), list: listen.and_then(own_list), proxies, tls: Mode::Off }
+        let tls = tls_mode(config, bound.serve, listen);
+        Gate { address: bound.real.clone(), list: listen.and_then(own_list), proxies, tls }
     };
     let gates = bound.iter().filter(|bound| bound.real.is_tcp()).map(gate).collect();
     Access { general: AccessList::new(&config.allow.0, &config.deny.0), gates }
+}
+
+/// Returns whether a listener speaks TLS: by itself it does with a certificate, but never for metrics.
+fn tls_mode(config: &Config, serve: Serve, listen: Option<&Listen>) -> Mode {
+    match listen.and_then(|listen| listen.tls) {
+        _ if serve == Serve::Metrics => Mode::Off,
+        Some(mode) => mode,
+        None if config.tls_cert.is_some() => Mode::Optional,
+        None => Mode::Off,
+    }
 }
 
 /// Returns the lists that a listener has in place of those for all.
@@ -59,8 +72,8 @@ fn own_list(listen: &Listen) -> Option<AccessList> {
         .then(|| AccessList::new(&own(&listen.allow), &own(&listen.deny)))
 }
 
-/// Returns the settings of sessions and listeners.
-pub fn settings(config: &Config, bound: &[Bound]) -> Settings {
+/// Returns the settings of sessions and listeners. `identity` is what `tls_cert` and `tls_key` make.
+pub fn settings(config: &Config, bound: &[Bound], identity: Option<Arc<tls::Identity>>) -> Settings {
     let mut greeting = config.greeting.clone().into_bytes();
     if !greeting.is_empty() {
         greeting.push(b'\n');
@@ -74,11 +87,40 @@ pub fn settings(config: &Config, bound: &[Bound]) -> Settings {
         idle_timeout: config.idle_timeout,
         drain: config.drain,
         send_buffer: config.send_buffer.bytes(),
-        tls: None,
-        tls_timeout: std::time::Duration::from_secs(10),
+        tls: identity,
+        tls_timeout: config.tls_timeout,
         access: access(config, bound),
         max_clients: config.max_clients,
         max_per_ip: config.max_per_ip,
         ipv6_prefix: config.ipv6_prefix,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::config::Material;
+
+    #[test]
+    fn a_listener_speaks_tls_if_there_is_a_certificate_unless_it_says_otherwise() {
+        let mode = |tls_cert: Material, tls: Option<Mode>, serve: Serve| {
+            let address: Address = "127.0.0.1:1".parse().unwrap();
+            let listen = Listen { tls, serve, ..Listen::from(address.clone()) };
+            let config = Config { tls_cert, listen: vec![listen], ..Config::default() };
+            let gate = |configured: &str| {
+                let bound = Bound { real: address.clone(), configured: configured.parse().unwrap(), serve };
+                settings(&config, &[bound], None).access.gates[0].tls
+            };
+            // A listener that was passed, and has no entry.
+            (gate("127.0.0.1:1"), gate("127.0.0.1:2"))
+        };
+        let file = || Material::File("/x".into());
+        let (chat, metrics) = (Serve::Chat, Serve::Metrics);
+        assert_eq!(mode(Material::None, None, chat), (Mode::Off, Mode::Off));
+        assert_eq!(mode(file(), None, chat), (Mode::Optional, Mode::Optional));
+        assert_eq!(mode(file(), None, metrics), (Mode::Off, Mode::Off));
+        assert_eq!(mode(file(), Some(Mode::Off), chat), (Mode::Off, Mode::Optional));
+        // Without a certificate that could be read: it must not become plain text.
+        assert_eq!(mode(Material::None, Some(Mode::Required), chat), (Mode::Required, Mode::Off));
     }
 }

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::settings::limits;
 use crate::chat::{Hub, Recalled};
 use crate::net::Net;
+use crate::net::tls::Identity;
 use crate::rt::{self, JoinHandle};
 
 /// How long the last changes of bans may take at a stop.
@@ -21,6 +22,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(3);
 /// What was read from the disk.
 #[derive(Debug, Default)]
 pub struct Stores {
+    /// What TLS needs; `None` without a certificate. Others read that, since a mistake with it is one of the
+    /// configuration.
+    pub identity: Option<Arc<Identity>>,
     bans: Option<bans_file::Opened>,
     archive: Option<archive::Opened>,
 }
@@ -33,7 +37,7 @@ impl Stores {
             let opened = archive::open(settings, &limits(config));
             opened.inspect_err(|error| log::error!("cannot start the thread of the archive: {error}")).ok()
         });
-        Self { bans, archive }
+        Self { identity: None, bans, archive }
     }
 
     /// Puts the bans in force, and has the hub go on from the archive. Stores from now on what changes. No number of a

@@ -75,7 +75,8 @@ fn a_folder_that_is_removed_is_made_again() {
     let mut ann = program(&daemon);
     ann.say("before\n");
     sync(&mut ann);
-    while !shelf.path().join("main").exists() {
+    // Until then chatd makes files there.
+    while !shelf.path().join("main").exists() || shelf.texts("main") != ["before"] {
         std::thread::yield_now();
     }
     fs::remove_dir_all(shelf.path()).unwrap();

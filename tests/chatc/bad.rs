@@ -74,7 +74,6 @@ fn what_is_no_chatd_and_closes_is_quoted() {
     for (greeting, quoted) in [
         ("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "SSH-2.0-OpenSSH_9.2p1 Debian-2"),
         ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 Bad Request"),
-        ("\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}", "^U^C^A^@^B^BF"),
         (
             ":irc.example.org NOTICE * :*** Hello\r\nERROR :Closing Link\r\n",
             ":irc.example.org NOTICE * :*** Hello",

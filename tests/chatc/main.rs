@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod daemon;
 mod examples;
 mod garbage;
 mod keyboard;
@@ -20,6 +21,7 @@ mod oracle;
 mod output;
 mod pipe;
 mod process;
+mod secured;
 mod server;
 mod setup;
 mod ssh;
@@ -28,4 +30,6 @@ mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod tls;
+mod trust;
 mod typing;

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::manager::Manager;
 use crate::process::pipe;
-use crate::support::Daemon;
+use crate::secured::{Authority, Secured};
+use crate::support::{Daemon, text};
 
 /// Lines that one chatc says.
 const LINES: usize = 4;
@@ -32,25 +33,47 @@ impl Size {
 }
 
 /// Restarts and kills the daemon by turns, while others speak: each turn when so many runs more have ended.
-fn shake(manager: &Manager, daemon: &mut Daemon, size: &Size, ended: &AtomicUsize) {
+fn shake(manager: &Manager, daemon: &mut Daemon, size: &Size, ended: &AtomicUsize, options: &[&str]) {
     let steps = 2 * size.turns;
     for step in 0..steps {
         while ended.load(Ordering::Relaxed) < (step + 1) * size.speakers * size.runs / (steps + 1) {
             std::thread::yield_now();
         }
         if step % 2 == 0 {
-            manager.restart(daemon, &[]);
+            manager.restart(daemon, options);
         } else {
-            manager.crash(daemon, 1, &[]);
+            manager.crash(daemon, 1, options);
         }
     }
 }
 
 #[test]
 fn each_line_of_a_chatc_that_ends_with_0_is_in_the_room_exactly_once() {
-    let (manager, size) = (Manager::with_store(), Size::wanted());
-    let mut daemon = manager.start("", &[]);
+    let manager = Manager::with_store();
     let address = manager.address().to_string();
+    hold_to_the_promise(&manager, &[], &[&address]);
+}
+
+#[test]
+fn behind_a_tls_proxy_it_is_so_too() {
+    let (manager, authority) = (Manager::with_store(), Authority::new());
+    let secured = Secured::to(manager.address(), authority.issue(&["127.0.0.1"], |_| {}).config());
+    hold_to_the_promise(&manager, &[], &["--tls", "--ca", text(&authority.file()), &secured.address]);
+}
+
+#[test]
+fn over_the_tls_of_chatd_it_is_so_too() {
+    let (manager, authority) = (Manager::with_store(), Authority::new());
+    let [cert, key] = authority.files_for(&["127.0.0.1"]);
+    let (address, tls) =
+        (manager.address().to_string(), ["--tls-cert", text(&cert), "--tls-key", text(&key)]);
+    hold_to_the_promise(&manager, &tls, &["--tls", "--ca", text(&authority.file()), &address]);
+}
+
+/// The daemon has the options `of_daemon`, and those who speak are chatc with `options`.
+fn hold_to_the_promise(manager: &Manager, of_daemon: &[&str], options: &[&str]) {
+    let size = Size::wanted();
+    let mut daemon = manager.start("", of_daemon);
     let mut witness = manager.join();
     let (said, ended) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let heard = std::thread::scope(|scope| {
@@ -62,11 +85,11 @@ fn each_line_of_a_chatc_that_ends_with_0_is_in_the_room_exactly_once() {
             heard
         });
         for speaker in 0..size.speakers {
-            let (said, ended, address) = (&said, &ended, &address);
+            let (said, ended) = (&said, &ended);
             scope.spawn(move || {
                 for run in 0..size.runs {
                     let lines: Vec<_> = (0..LINES).map(|line| format!("{speaker}-{run}-{line}")).collect();
-                    let left = pipe(&(lines.join("\n") + "\n"), &[address]);
+                    let left = pipe(&(lines.join("\n") + "\n"), options);
                     assert!(matches!(left.code, Some(0 | 1 | 69)), "{left:?}");
                     if left.code == Some(1) {
                         // What is neither in doubt nor refused nor left unsaid is in the room.
@@ -84,11 +107,11 @@ fn each_line_of_a_chatc_that_ends_with_0_is_in_the_room_exactly_once() {
                 }
             });
         }
-        shake(&manager, &mut daemon, &size, &ended);
+        shake(manager, &mut daemon, &size, &ended, of_daemon);
         while ended.load(Ordering::Relaxed) < size.speakers * size.runs {
             std::thread::yield_now();
         }
-        assert_eq!(pipe("that was all\n", &[&address]).code, Some(0));
+        assert_eq!(pipe("that was all\n", options).code, Some(0));
         hearing.join().unwrap()
     });
     let mut counts: HashMap<&str, usize> = HashMap::new();

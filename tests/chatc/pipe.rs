@@ -87,7 +87,7 @@ fn it_works_over_a_unix_socket_with_a_room_and_a_name() {
     // The kernel says who you are there.
     let left = pipe("as somebody else\n", &["--nick", "bob", text(&path)]);
     assert_eq!(left.code, Some(1), "{left:?}");
-    assert!(left.errors.contains("this machine says so"), "{left:?}");
+    assert!(left.errors.contains("the name is verified"), "{left:?}");
 }
 
 #[test]

@@ -109,6 +109,10 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
     /// Closes its input, and waits until it has ended.
     #[track_caller]
     pub fn finish(mut self) -> Left {

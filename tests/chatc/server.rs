@@ -44,7 +44,11 @@ impl Fake {
     }
 
     pub fn address(&self) -> String {
-        self.listener.local_addr().unwrap().to_string()
+        self.socket_address().to_string()
+    }
+
+    pub fn socket_address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
     }
 
     /// The next who connects.
@@ -68,6 +72,19 @@ impl Guest {
         let stream = TcpStream::from(socket.into());
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Says that nothing more comes.
+    pub fn end(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     pub fn say(&mut self, bytes: impl AsRef<[u8]>) {

@@ -67,6 +67,23 @@ fn the_status_has_the_numbers_and_the_slowest() {
 }
 
 #[test]
+fn the_status_has_tls() {
+    let fake = Fake::start();
+    let tls = "\"tls\":{\"connections\":[{\"version\":\"1.3\",\"cipher\":\"TLS_AES_128_GCM_SHA256\",\
+               \"records\":\"kernel\",\"count\":12}],\"handshakes\":40,\"failed\":2,\"days\":80},\"slowest\"";
+    let left = fake.answer(&["status"], "/stats", &stats(42).replace("\"slowest\"", tls));
+    assert_eq!(
+        lines(left)[7..11],
+        [
+            "tls       12 connections, 12 in the kernel",
+            "          12 with 1.3 TLS_AES_128_GCM_SHA256, in the kernel",
+            "          40 handshakes, 2 failed",
+            "          the certificate ends in 80 days",
+        ]
+    );
+}
+
+#[test]
 fn a_list_is_asked_for_page_by_page() {
     let fake = Fake::start();
     let process = Process::run(fake.command(&["sessions"]));

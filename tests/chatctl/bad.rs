@@ -16,7 +16,8 @@ fn what_is_refused_is_said_on_standard_error() {
     for options in [["ban", "::1"].as_slice(), &["ban", "::1", "--json"]] {
         let left = fake.answer(options, "/ban ::1", &refusal);
         let said = (left.code, left.output.as_str(), left.errors.as_str());
-        assert_eq!(said, (Some(1), "", "chatctl: that covers you, too\n"));
+        let says = "chatctl: ::1 is not banned, because that covers you, too; add --force if you mean it\n";
+        assert_eq!(said, (Some(1), "", says));
     }
     // One that is older than chatctl knows no such command.
     let unknown = notice("\"code\":\"unknown_command\"", "no such command, nobody got it");

@@ -22,7 +22,7 @@ fn start(fake: &Fake, options: &[&str], asked: &str, room: &str) -> (Process, Gu
 fn a_room_is_heard_and_no_other() {
     let fake = Fake::start();
     let (mut process, mut guest) = start(&fake, &["watch", "Ops"], "/watch Ops", "Ops");
-    assert_eq!(process.hear(), "you hear it");
+    assert_eq!(process.hear(), "you hear Ops; Ctrl-C ends it");
     guest.say(message("main", "eve", "not this") + "garbage\n" + &message("ops", "ann", "a\\u001b[2Jb"));
     assert_eq!(process.hear(), "15:48 <ann> a^[[2Jb");
     guest.say("{\"type\":\"skipped\",\"lines\":7}\n");
@@ -36,7 +36,7 @@ fn a_room_is_heard_and_no_other() {
 fn of_all_rooms_each_line_says_which() {
     let fake = Fake::start();
     let (mut process, mut guest) = start(&fake, &["watch"], "/watch *", "*");
-    assert_eq!(process.hear(), "you hear it");
+    assert_eq!(process.hear(), "you hear every room; Ctrl-C ends it");
     guest.say(message("ops", "ann", "hi") + &message("main", "bob", "ho"));
     guest.say(
         "{\"type\":\"join\",\"time\":\"2026-11-28T15:48:01.500Z\",\"room\":\"dev\",\"id\":2,\"name\":\"cem\",\
@@ -68,7 +68,10 @@ fn a_room_that_does_not_exist_is_refused() {
     let fake = Fake::start();
     let refusal = notice("\"code\":\"no_room\",\"room\":\"ops\"", "there is no room ops");
     let left = fake.answer(&["watch", "ops"], "/watch ops", &refusal);
-    assert_eq!((left.code, left.errors.as_str()), (Some(1), "chatctl: there is no room ops\n"));
+    assert_eq!(
+        (left.code, left.errors.as_str()),
+        (Some(1), "chatctl: there is no room ops; see: chatctl rooms\n")
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use chatd::client::cli::Cli;
+use chatd::client::dialer::CONNECT_TIMEOUT;
 use chatd::client::editor::{ASK_LINES, HISTORY_LINES};
-use chatd::client::link::CONNECT_TIMEOUT;
 use chatd::client::listen::{MAX_OUTPUT, MAX_QUEUED};
 use chatd::client::request::MAX_WAITING;
 use chatd::client::session::ANSWER_TIMEOUT;

@@ -10,16 +10,21 @@ use super::{read, root, section};
 /// What messages are made with: the log, and what `main` prints when it fails.
 const LOGGED: [&str; 2] = ["log::warn!(", "log::error!("];
 /// Messages that are made elsewhere, and logged as `{failure}` or `{warning}`: the file and how they begin.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("src/service/bind_error.rs", "cannot listen on "),
     ("src/service/failure.rs", "cannot take the sockets"),
     ("src/service/failure.rs", "cannot wait for signals"),
     ("src/service/logging/backend.rs", "cannot start the thread of the log"),
     ("src/service/logging/queue.rs", "log lines lost: "),
     ("src/service/config/load.rs", "chatd ignores this key"),
+    ("src/service/config/certificate.rs", r#"\"{path}\" is for no name"#),
+    ("src/service/config/certificate.rs", r#"\"{path}\" is for {names}"#),
+    ("src/service/config/certificate.rs", "anybody on this machine"),
+    ("src/service/expiry.rs", "the certificate in {path} ended"),
+    ("src/service/expiry.rs", "the certificate in {path} ends"),
 ];
 /// Words in capitals that are part of a message.
-const LITERAL: [&str; 2] = ["LISTEN_FDS", "NOTIFY_SOCKET"];
+const LITERAL: [&str; 3] = ["LISTEN_FDS", "NOTIFY_SOCKET", "TLS"];
 
 /// The source of the daemon below `folder`, without tests.
 fn sources(folder: &Path, found: &mut Vec<String>) {

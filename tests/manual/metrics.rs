@@ -130,10 +130,12 @@ fn the_dashboard_shows_every_metric_in_panels_that_do_not_overlap() {
 /// The text of the metrics.
 fn scrape() -> String {
     use chatd::net::Address;
-    use chatd::service::config::{Listen, Serve};
+    use chatd::service::config::{Listen, Material, Serve};
     let server = TestServer::with(|config| {
         let address: Address = "127.0.0.1:0".parse().unwrap();
         config.listen.push(Listen { serve: Serve::Metrics, ..address.into() });
+        let certificate = Material::File(root("tests/data/tls/ed25519.pem"));
+        (config.tls_cert, config.tls_key) = (certificate.clone(), certificate);
     });
     let (Address::Tcp(address), _) = server.server().addresses()[1] else { panic!("no TCP") };
     drop(TcpStream::connect(server.address));

@@ -83,7 +83,7 @@ fn the_status_of_the_manual_is_what_is_shown() {
     let shown = read("tests/chatctl/answers.rs");
     let manual = read("man/chatctl.1");
     let display = manual.split("$ chatctl status\n").nth(1).unwrap().split(".Ed").next().unwrap();
-    assert_eq!(display.lines().count(), 9);
+    assert_eq!(display.lines().count(), 13);
     for line in display.lines() {
         assert!(shown.contains(&format!("\"{line}\",")), "{line}");
     }

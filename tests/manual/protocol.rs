@@ -5,12 +5,25 @@ use std::collections::BTreeMap;
 use chatd::protocol::object::History;
 use chatd::protocol::syntax::{COMMANDS, Spec};
 use chatd::protocol::{
-    DEFAULT_MAX_LINE, Event, Foreign, Form, Key, Kind, Name, NameError, Notice, Object, Person, Reason,
-    Report, RoomCount, SHOWN_GROWTH, Said, Scene, View, Who,
+    DEFAULT_MAX_LINE, Event, Foreign, Form, Key, Kind, Name, NameError, NoName, Notice, Object, Person,
+    Proof, Reason, Report, RoomCount, SHOWN_GROWTH, Said, Scene, View, Who,
 };
 
 use super::support::{Caller, TestServer};
 use super::{displays, read, section};
+
+/// Every reason for which chatd closes a connection.
+fn closings() -> [(&'static str, Notice); 7] {
+    [
+        ("closing", Notice::Closing { reason: Reason::CannotStart }),
+        ("closing", Notice::Closing { reason: Reason::Idle }),
+        ("closing", Notice::Closing { reason: Reason::Stopping }),
+        ("closing", Notice::Closing { reason: Reason::Lost }),
+        ("closing", Notice::Closing { reason: Reason::Restarting }),
+        ("closing", Notice::Closing { reason: Reason::NeedsTls }),
+        ("closing", Notice::Closing { reason: Reason::NewKeys }),
+    ]
+}
 
 /// Every notice with its code, as it stands in the manual: at least one for each code, in their order.
 fn notices() -> Vec<(&'static str, Notice)> {
@@ -26,10 +39,6 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("cut", Notice::Cut { lines: 3, max: SHOWN_GROWTH * max }),
         ("full", Notice::Full),
         ("address_full", Notice::AddressFull),
-        ("closing", Notice::Closing { reason: Reason::CannotStart }),
-        ("closing", Notice::Closing { reason: Reason::Idle }),
-        ("closing", Notice::Closing { reason: Reason::Stopping }),
-        ("closing", Notice::Closing { reason: Reason::Lost }),
         ("crashed", Notice::Crashed),
         ("archived", Notice::Archived { days: Some(30) }),
         ("archived", Notice::Archived { days: None }),
@@ -78,6 +87,8 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("heard", Notice::Heard { name: alice(), verified: false }),
         ("ignores_too_many", Notice::IgnoresTooMany { max: 100 }),
     ];
+    // They come after "address_full".
+    drop(notices.splice(6..6, closings()));
     let reasons = [
         NameError::Empty,
         NameError::TooLong,
@@ -88,9 +99,22 @@ fn notices() -> Vec<(&'static str, Notice)> {
         NameError::Reserved,
     ];
     notices.extend(reasons.map(|reason| ("bad_name", Notice::BadName { reason })));
+    notices.extend(proofs());
     notices.extend(super::reports::notices());
     notices.extend(Foreign::all().map(|protocol| ("foreign", Notice::Foreign { protocol })));
     notices
+}
+
+/// What chatd says about verified names that a client does not get.
+fn proofs() -> impl Iterator<Item = (&'static str, Notice)> {
+    let (alice, a1ice, guest) = (|| "alice".to_owned(), || "a1ice".to_owned(), || "guest7".to_owned());
+    let held = [Proof::Kernel, Proof::Certificate]
+        .map(|proof| ("name_held", Notice::NameHeld { name: alice(), now: guest(), holder: a1ice(), proof }));
+    let bad = NoName::Bad(NameError::Reserved);
+    let reasons = [NoName::Unreadable, NoName::NoCommonName, NoName::SeveralCommonNames, bad];
+    let no_name =
+        reasons.map(|reason| ("no_certificate_name", Notice::NoCertificateName { reason, now: guest() }));
+    held.into_iter().chain(no_name)
 }
 
 /// What else chatd says to one connection, as sentences.

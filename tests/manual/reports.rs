@@ -1,6 +1,6 @@
 //! What operators cause and get, as notices: at least one for each code. Used by `protocol`.
 
-use chatd::protocol::{Notice, Reader, Report, View};
+use chatd::protocol::{Notice, Reader, Report, TlsCount, TlsState, View};
 
 /// Every notice that an operator causes, with its code, as it stands in the manual.
 pub fn notices() -> Vec<(&'static str, Notice)> {
@@ -68,6 +68,9 @@ fn entry(kind: &str, subject: &str, until: Option<String>, reason: &str) -> Repo
 }
 
 fn stats(archive_lost: Option<u64>, archive_error: Option<String>) -> Report {
+    let [version, cipher, records] = ["1.3", "TLS_AES_128_GCM_SHA256", "kernel"].map(str::to_owned);
+    let connections = vec![TlsCount { version, cipher, records, count: 12 }];
+    let tls = archive_lost.map(|_| TlsState { connections, handshakes: 40, failed: 2, days: Some(80) });
     let slowest = vec![Reader { id: 7, name: "alice".to_owned(), verified: false, behind: 2048 }];
     Report::Stats {
         uptime: 7200,
@@ -81,6 +84,7 @@ fn stats(archive_lost: Option<u64>, archive_error: Option<String>) -> Report {
         stopping: archive_lost.map(|_| 290),
         archive_lost,
         archive_error,
+        tls,
         slowest,
     }
 }

@@ -5,9 +5,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use rustls::client::ClientConfig;
+
+use super::wire::Wire;
 
 /// How long anything that is waited for may stay away before the test fails. It ends tests that would hang, and is no
 /// measure of how fast anything is.
@@ -17,7 +21,7 @@ pub const GREETING: &str = "Hello, connection to the server ok!\n";
 
 /// Somebody connected to a server.
 pub struct Caller {
-    stream: TcpStream,
+    wire: Wire,
     /// What was received and not yet expected.
     heard: Vec<u8>,
     /// When something was received last, if anything was.
@@ -57,33 +61,51 @@ impl Caller {
         Self::on(OwnedFd::from(stream).into())
     }
 
+    /// Somebody who speaks TLS, from the first thing said or expected on.
+    pub fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let mut caller = Self::connect(address);
+        caller.wire = Wire::secure(caller.wire.stream().try_clone().unwrap(), config);
+        caller
+    }
+
     fn on(stream: TcpStream) -> Self {
-        Self { stream, heard: Vec::new(), received: None, longest_pause: Duration::ZERO }
+        Self { wire: Wire::plain(stream), heard: Vec::new(), received: None, longest_pause: Duration::ZERO }
     }
 
     pub fn say(&mut self, text: impl AsRef<[u8]>) {
-        self.stream.write_all(text.as_ref()).unwrap();
+        self.wire.write_all(text.as_ref()).unwrap();
     }
 
     /// Says something that the other side may not want to hear any more.
     pub fn try_say(&mut self, text: &[u8]) {
-        let _ = self.stream.write_all(text);
+        let _ = self.wire.write_all(text);
     }
 
     /// Says as much as goes out without waiting; returns how much that was.
     pub fn say_without_waiting(&mut self, text: &[u8]) -> usize {
-        self.stream.set_nonblocking(true).unwrap();
-        let said = self.stream.write(text).unwrap_or(0);
-        self.stream.set_nonblocking(false).unwrap();
+        self.stream().set_nonblocking(true).unwrap();
+        let said = self.wire.write_some(text).unwrap_or(0);
+        self.stream().set_nonblocking(false).unwrap();
         said
     }
 
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.wire.stream()
+    }
+
+    /// The connection below all this; tests/ktls does more with it.
+    #[allow(dead_code)]
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
+    /// The connection alone; what was received and not expected is gone.
+    pub fn into_wire(self) -> Wire {
+        self.wire
     }
 
     pub fn end_input(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.stream().shutdown(Shutdown::Write).unwrap();
     }
 
     /// The longest time between two things that were received, whether nothing came or nobody looked.
@@ -93,7 +115,7 @@ impl Caller {
 
     /// Ends the input of a connection that may have ended already.
     pub fn try_end_input(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream().shutdown(Shutdown::Write);
     }
 
     /// Takes the next `len` bytes that are heard.
@@ -160,9 +182,9 @@ impl Caller {
     fn receive(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "waited too long after: {}", show(&self.heard));
-        self.stream.set_read_timeout(Some(left)).unwrap();
+        self.stream().set_read_timeout(Some(left)).unwrap();
         let mut buffer = [0; 65536];
-        match self.stream.read(&mut buffer) {
+        match self.wire.read(&mut buffer) {
             Ok(0) => false,
             Ok(count) => {
                 let now = Instant::now();
@@ -175,6 +197,8 @@ impl Caller {
                 panic!("waited too long after: {}", show(&self.heard))
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // With a timeout, recv(2) is not taken up again after a stop (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("{error} after: {}", show(&self.heard)),
         }
     }

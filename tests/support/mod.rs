@@ -7,6 +7,9 @@ pub mod oracle;
 // The tests of chatc need more of it.
 #[allow(dead_code)]
 pub mod pty;
+// tests/ktls needs more of it.
+#[allow(dead_code)]
+pub mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -146,10 +149,15 @@ impl Daemon {
     /// ended has.
     #[track_caller]
     pub fn wait_until_at_rest(&self) {
-        const LOOKS: usize = 100;
+        self.wait_until_asleep(100);
+    }
+
+    /// The same with so many looks.
+    #[track_caller]
+    pub fn wait_until_asleep(&self, most_looks: u32) {
         let deadline = Instant::now() + PATIENCE;
         let (mut before, mut looks) = (self.tasks(), 0);
-        while looks < LOOKS {
+        while looks < most_looks {
             assert!(Instant::now() < deadline, "it is never at rest: {before:?}");
             std::thread::yield_now();
             let now = self.tasks();

@@ -1,9 +1,9 @@
 //! chatd as a service: boots Debian with a real systemd in a container, installs the package with apt, and goes
 //! through what an administrator does with it.
 //!
-//! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc and telnet.
-//! Prints what it does and what it sees; with words, only what has one of them in its name. `cargo test --release
-//! --test systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine
+//! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc, telnet
+//! and openssl. Prints what it does and what it sees; with words, only what has one of them in its name.
+//! `cargo test --release --test systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine
 //! of its own with a network of its own, so nothing here meets a chatd on this machine. A check may rely on those
 //! before it only for the package being there; it leaves the machine as it found it.
 
@@ -25,7 +25,12 @@ mod oracle;
 mod package;
 mod service;
 mod storer;
+mod tls;
 mod trouble;
+// tests/ktls needs more of it.
+#[allow(dead_code)]
+#[path = "../support/wire.rs"]
+mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
@@ -57,6 +62,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("an address in its file is not used, and it says so", service::an_address_in_the_file_is_not_used),
     ("the address is changed in the socket unit", service::the_address_is_changed_in_the_socket_unit),
     ("metrics are served when their socket is enabled", metrics::served_when_their_socket_is_enabled),
+    ("TLS: credentials are passed, and checked at a reload", tls::credentials),
+    ("TLS: files of a group are read at a reload", tls::files_of_a_group),
     ("a broken file ends with 78, says where, and does not loop", service::a_broken_file_does_not_loop),
     ("an unknown descriptor in the store is closed and named", service::an_unknown_descriptor_in_the_store),
     ("names, rooms and views outlive a restart", handover::all_is_as_it_was_after_a_restart),
@@ -166,7 +173,7 @@ fn what_is_missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root can boot a container".to_owned());
     }
-    let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "strace", "nc", "telnet", "cargo-deb"];
+    let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "strace", "nc", "telnet", "openssl", "cargo-deb"];
     let is_there = |tool: &str| Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
     let missing = tools.into_iter().find(|tool| !is_there(tool).is_ok_and(|found| found.status.success()));
     missing.map(|tool| format!("{tool} is missing"))

@@ -31,10 +31,11 @@ impl Packages {
 
 /// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
 /// cargo-deb adds and compresses.
-const FILES: [&str; 39] = [
+const FILES: [&str; 40] = [
     CONFFILE,
     "/usr/bin/chatc",
     "/usr/bin/chatctl",
+    "/usr/lib/modules-load.d/chatd.conf",
     "/usr/lib/systemd/system/chatd-metrics.socket",
     "/usr/lib/systemd/system/chatd.service",
     "/usr/lib/systemd/system/chatd.socket",

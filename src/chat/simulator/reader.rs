@@ -394,7 +394,9 @@ impl Reader {
             let Some(id) = id.filter(|id| self.has_no_more_asked(*id)) else { return };
             let open = self.ignoring.iter_mut().filter(|one| one.author == id && one.to.is_none());
             open.for_each(|one| one.to = Some(step));
-        } else if text.contains(", a user of this machine, has connected: you are ") {
+        } else if text.contains(", whose name is verified, has connected: you are ")
+            || text.contains(" was here before you: you cannot be +")
+        {
             self.is_named = false;
         } else {
             self.answer(text, order);
@@ -550,7 +552,7 @@ fn is_refusal(text: &str) -> bool {
         || text == "there is 1 room already; see /rooms"
         || text.starts_with("chatd has little memory left")
         || text.contains(" is taken, or looks like a name that is")
-        || text.contains(": this machine says so, and nobody can change it")
+        || text.contains(": the name is verified, and nobody can change it")
 }
 
 fn is_known(text: &str) -> bool {

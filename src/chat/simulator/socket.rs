@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::chat::{Mark, Signal, Sink};
+use crate::chat::{Mark, Signal, Sink, Transport};
 
 #[derive(Debug, Default)]
 pub struct State {
@@ -16,6 +16,7 @@ pub struct State {
     pub is_done: bool,
     pub is_slow: bool,
     pub is_broken: bool,
+    pub is_unix: bool,
     /// What is kept for the case of a crash.
     pub standing: Vec<u8>,
     pub ignored: Vec<u8>,
@@ -62,6 +63,10 @@ impl Sink for Socket {
             Signal::Slow => state.is_slow = true,
             Signal::Broken => {}
         });
+    }
+
+    fn transport(&self) -> Transport {
+        if self.with(|state| state.is_unix) { Transport::Unix } else { Transport::Tcp }
     }
 
     fn torn(&self) -> Option<Mark<'_>> {

@@ -347,6 +347,7 @@ impl World {
 
     fn check_memory(&mut self) {
         let (counted, recounted, owed, logs) = testing::memory(self.hub.dispatcher());
+        assert_eq!(testing::collisions(self.hub.dispatcher()), [""; 0]);
         assert_eq!(counted, recounted, "memory: as counted, and counted again");
         let most = self.limits.memory.saturating_add(owed + logs * SLACK);
         assert!(counted <= most, "{counted} bytes of memory, with {owed} owed, in {logs} logs");
@@ -412,15 +413,19 @@ impl World {
             if self.random.has_luck(300) { b"-!- welcome\n-!- welcome home\n".to_vec() } else { Vec::new() };
         let pace = self.pace();
         let socket = Arc::new(Socket::default());
+        // The kernel vouches for it, or a certificate.
+        let is_unix = verified.is_some() && self.random.has_luck(500);
+        socket.with(|state| state.is_unix = is_unix);
         socket.with(|state| state.space = if pace == Pace::Fast { usize::MAX } else { 0 });
         let mut names = HashSet::from([format!("guest{}", id.0)]);
         names.extend(verified.map(str::to_owned));
         self.names.insert(id.0, names);
-        self.note(format!("#{} joins {room:?}, {view:?}, {verified:?}, {pace:?}", id.0));
+        self.note(format!("#{} joins {room:?}, {view:?}, {verified:?} {is_unix}, {pace:?}", id.0));
         let arrival = Arrival {
             view,
             room: room.map(|room| Name::parse(ROOMS[room]).unwrap()),
             verified: verified.map(|name| Name::login(name).unwrap()),
+            no_name: None,
             greeting,
         };
         let place = room.unwrap_or(0);

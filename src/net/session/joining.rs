@@ -9,11 +9,11 @@ use futures::future;
 
 use super::{READ_BUFFER, Session};
 use crate::chat::{Arrival, Input, Sink};
-use crate::net::close::{Close, turn_away};
+use crate::net::close::Close;
 use crate::net::proxy::{BadHeader, HEADER_TIMEOUT, Header, MAX_HEADER, Source, read_header};
 use crate::net::sessions::Refusal;
 use crate::net::{Stage, login};
-use crate::protocol::Form;
+use crate::protocol::{Form, Notice};
 use crate::rt;
 
 impl Session {
@@ -27,6 +27,7 @@ impl Session {
             let source = future::poll_fn(|cx| self.poll_header(cx)).await?;
             self.welcome(source).map_err(|refusal| self.refuse(refusal, form))?;
         }
+        self.secure(form).await?;
         let mut arrival = Box::new(Arc::unwrap_or_clone(arrival));
         arrival.greeting.clone_from(&self.net.settings().greeting);
         if self.connection.from().is_none() {
@@ -39,6 +40,9 @@ impl Session {
                 }
             });
             arrival.verified = verified.await?;
+        }
+        if let Some(named) = self.connection.tls().and_then(|tls| tls.name.clone()) {
+            (arrival.verified, arrival.no_name) = (named.clone().ok(), named.err());
         }
         if let Some(name) = &arrival.verified {
             self.connection.set_login(name.as_str());
@@ -126,9 +130,22 @@ impl Session {
     fn refuse(&self, refusal: Refusal, form: Form) -> Close {
         self.net.counters.refuse(&refusal);
         let notice = refusal.notice();
-        turn_away(&*self.connection, &notice, form);
-        // With unread input the kernel would reset the connection, and the notice would be lost.
-        let _ = READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer));
+        self.turn_away(&notice, form);
         Close::Refused(notice)
+    }
+
+    /// Sends the client the reason why it cannot connect, and ends the output. The notice is lost if the kernel does not
+    /// take it at once.
+    pub(super) fn turn_away(&self, notice: &Notice, form: Form) {
+        let mut line = Vec::new();
+        form.notice(notice, &mut line);
+        self.connection.say_last(&line);
+        self.drop_input();
+    }
+
+    /// Drops the input of a connection that is closed next: the kernel would reset it, and what was sent last would be
+    /// lost.
+    pub(super) fn drop_input(&self) {
+        let _ = READ_BUFFER.with_borrow_mut(|buffer| self.connection.discard(buffer));
     }
 }

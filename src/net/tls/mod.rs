@@ -1,13 +1,29 @@
 //! TLS on the port of the chat: the handshake, and the records after it.
+//!
+//! rustls does the handshake, which the session reads record by record. Then the keys go to the kernel, if it takes
+//! them: from then on the socket speaks plain text to whoever holds it, also to the next process. Otherwise rustls makes
+//! and reads the records, and the connection ends with the process.
 
+mod channel;
 mod config;
+pub mod handshake;
+pub mod kernel;
 pub mod name;
+mod user;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use config::{IdentityError, Material};
+use jiff::Timestamp;
 
-use crate::protocol::Name;
+pub use channel::Channel;
+pub use config::{CIPHERS, IdentityError, Material};
+
+use crate::protocol::{Name, NoName};
+
+/// How long a listener with [`Mode::Optional`] waits for the first byte of a client before it takes it for one that
+/// speaks plain text and waits for a greeting.
+pub const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// Whether a listener speaks TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +43,10 @@ pub enum Mode {
 pub struct Identity {
     /// What rustls needs.
     pub config: Arc<rustls::ServerConfig>,
+    /// When the certificate ends.
+    pub not_after: Timestamp,
+    /// Clients are asked for a certificate, which takes long to check.
+    pub asks_clients: bool,
 }
 
 /// What a TLS connection has agreed upon.
@@ -38,6 +58,6 @@ pub struct Session {
     pub cipher: &'static str,
     /// The kernel has the keys, so the connection outlives the process.
     pub is_in_kernel: bool,
-    /// The name in the certificate of the client, if it has shown one that counts.
-    pub name: Option<Name>,
+    /// The name in the certificate of the client, or why it has none there; `None` if it has shown no certificate.
+    pub name: Option<Result<Name, NoName>>,
 }

@@ -168,6 +168,11 @@ impl Queue {
         self.0.wake.notify_one();
     }
 
+    /// Returns whether it takes nothing more.
+    pub fn has_ended(&self) -> bool {
+        self.waiting().has_ended
+    }
+
     /// Returns how the archive is doing.
     pub fn state(&self) -> ArchiveState {
         ArchiveState {

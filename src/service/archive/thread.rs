@@ -229,7 +229,8 @@ impl Worker {
         writer.close_files();
         let removed = writer.folder().and_then(|folder: &Folder| {
             let path = folder.path().to_owned();
-            keep::remove_old(folder, today, days).map_err(|error| Failed { path, error })
+            keep::remove_old(folder, today, days, || self.queue.has_ended())
+                .map_err(|error| Failed { path, error })
         });
         match removed {
             Ok(0) => {}

@@ -24,7 +24,7 @@ pub const MAX_FILE: u64 = 1 << 20;
 const ALIKE: f64 = 0.8;
 
 /// The names that other daemons have for our keys.
-const ELSEWHERE: [(&str, &str); 13] = [
+const ELSEWHERE: [(&str, &str); 20] = [
     ("address", "listen"),
     ("backlog", "log_size"),
     ("banner", "greeting"),
@@ -38,6 +38,13 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("timeout", "idle_timeout"),
     ("verbosity", "log_level"),
     ("buffer_size", "log_size"),
+    ("tls", "tls_cert"),
+    ("ssl", "tls_cert"),
+    ("cert", "tls_cert"),
+    ("certificate", "tls_cert"),
+    ("ssl_certificate", "tls_cert"),
+    ("ssl_certificate_key", "tls_key"),
+    ("key", "tls_key"),
 ];
 
 /// The content of a file: a valid value of each known key, and its line.
@@ -192,12 +199,12 @@ fn meant(word: &str) -> Option<&'static str> {
         return None;
     }
     let word = word.to_lowercase().replace('-', "_");
+    if let Some((_, name)) = ELSEWHERE.into_iter().find(|(other, _)| *other == word) {
+        return Some(name);
+    }
     let likeness = |key: &&Key| strsim::jaro_winkler(&word, key.name);
     let nearest = KEYS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    if likeness(&nearest) >= ALIKE {
-        return Some(nearest.name);
-    }
-    ELSEWHERE.into_iter().find(|(other, _)| *other == word).map(|(_, name)| name)
+    (likeness(&nearest) >= ALIKE).then_some(nearest.name)
 }
 
 #[cfg(test)]
@@ -231,6 +238,7 @@ mod tests {
             ("[server]\nraw = 1", "1: unknown key \"server\"; chatd.toml(5) lists the keys"),
             ("# x\nmax-line = 5", "2: unknown key \"max-line\"; did you mean \"max_line\"?"),
             ("greting = \"\"", "1: unknown key \"greting\"; did you mean \"greeting\"?"),
+            ("tls = \"required\"", "1: unknown key \"tls\"; did you mean \"tls_cert\"?"),
             ("port = 5001", "1: unknown key \"port\"; did you mean \"listen\"?"),
             ("\"a\\nb\" = 1", "1: unknown key \"a\\nb\"; chatd.toml(5) lists the keys"),
         ] {
@@ -241,7 +249,7 @@ mod tests {
     #[test]
     fn each_bad_value_gets_its_message() {
         const SIZE: &str = "is not a size; write bytes (16384) or a unit: 16KiB, 4MiB (powers of 1024), 16kB, 4MB (powers of 1000)";
-        const TIME: &str = "is not a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h";
+        const TIME: &str = "is not a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h, 7d";
         const COUNT: &str = "is not a number; write a whole number without a unit";
         for (text, message) in [
             ("listen = []", "no address; write at least one, for example \"127.0.0.1:5001\"".to_owned()),
@@ -282,6 +290,12 @@ mod tests {
             ("log = \"file\"", "\"file\" is not a place for the log; write auto, stderr, syslog or none".to_owned()),
             ("log = syslog", "\"syslog\" needs its quotes; write log = \"syslog\"".to_owned()),
             ("log_level = \"INFO\"", "\"INFO\" is not a level; write error, warn, info or debug".to_owned()),
+            ("listen = { address = \"/a\", tls = \"required\" }", "\"/a\" is a unix socket, where nobody can listen in; leave tls out".to_owned()),
+            ("listen = { address = \"[::1]:1\", tls = \"on\" }", "\"on\" is not a way to speak TLS; write off, optional or required".to_owned()),
+            ("listen = { address = \"[::1]:1\", tls = \"off\", serve = \"metrics\" }", "metrics are served without TLS; leave tls out".to_owned()),
+            ("tls_cert = \"cert.pem\"", "\"cert.pem\" is no path from /; write it in full, or credential:NAME".to_owned()),
+            ("tls_client = \"never\"", "\"never\" is not what is asked of clients; write optional or required".to_owned()),
+            ("tls_timeout = \"off\"", format!("\"off\" {TIME}")),
             ("max_rooms = 10001", "\"10001\" is too large; the most is 10000".to_owned()),
         ] {
             let key = text.split(' ').next().unwrap();
@@ -328,7 +342,7 @@ mod tests {
         {
             assert_eq!(meant(word), Some(name));
         }
-        for word in ["", "zebra", "tls", "rooms", &"listen".repeat(20)] {
+        for word in ["", "zebra", "rooms", &"listen".repeat(20)] {
             assert_eq!(meant(word), None);
         }
         assert!(ELSEWHERE.iter().all(|(_, name)| KEYS.iter().any(|key| key.name == *name)));

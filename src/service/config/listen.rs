@@ -1,4 +1,5 @@
-//! One entry of `listen`: an address, the view and room in which its clients begin, and who may connect.
+//! One entry of `listen`: an address, the view and room in which its clients begin, who may connect, and
+//! whether TLS is spoken.
 //!
 //! The short form is the address alone; the long one a table, `{ address = "...", view = "names", room = "ops" }`.
 
@@ -6,6 +7,7 @@ use toml::{Table, Value};
 
 use super::networks::Networks;
 use super::value::{Setting, Word, is_not, quoted, shown};
+use crate::net::tls::Mode;
 use crate::net::{Address, AddressError};
 use crate::protocol::{Name, View};
 
@@ -31,6 +33,8 @@ pub struct Listen {
     pub deny: Option<Networks>,
     /// The networks of proxies, which send a PROXY header. With one, nobody else may connect.
     pub proxy: Option<Networks>,
+    /// Whether TLS is spoken; `None` for optional with a certificate, and off without.
+    pub tls: Option<Mode>,
     /// What its clients get.
     pub serve: Serve,
 }
@@ -59,6 +63,7 @@ impl From<Address> for Listen {
             allow: None,
             deny: None,
             proxy: None,
+            tls: None,
             serve: Serve::Chat,
         }
     }
@@ -74,7 +79,7 @@ struct Field {
 }
 
 /// The fields of an entry beside its address: a row for each.
-const FIELDS: [Field; 6] = [
+const FIELDS: [Field; 7] = [
     Field {
         name: "view",
         read: |listen, value| View::read(value).map(|view| listen.view = view),
@@ -101,6 +106,11 @@ const FIELDS: [Field; 6] = [
         write: |listen| listen.proxy.as_ref().map(Setting::to_toml),
     },
     Field {
+        name: "tls",
+        read: |listen, value| tls(&listen.address, value).map(|mode| listen.tls = Some(mode)),
+        write: |listen| listen.tls.as_ref().map(Setting::to_toml),
+    },
+    Field {
         name: "serve",
         read: |listen, value| Serve::read(value).map(|serve| listen.serve = serve),
         write: |listen| (listen.serve != Serve::Chat).then(|| listen.serve.to_toml()),
@@ -122,6 +132,9 @@ impl Listen {
         if listen.serve == Serve::Metrics && (listen.view != View::Plain || listen.room.is_some()) {
             return Err("metrics have no view and no room; leave these out".to_owned());
         }
+        if listen.serve == Serve::Metrics && listen.tls.is_some() {
+            return Err("metrics are served without TLS; leave tls out".to_owned());
+        }
         Ok(listen)
     }
 
@@ -130,6 +143,7 @@ impl Listen {
         self.allow.clone_from(&new.allow);
         self.deny.clone_from(&new.deny);
         self.proxy.clone_from(&new.proxy);
+        self.tls = new.tls;
     }
 
     fn to_toml(&self) -> Value {
@@ -182,6 +196,14 @@ fn networks(address: &Address, field: &str, value: &Value) -> Result<Networks, S
         ));
     }
     Networks::read(value)
+}
+
+/// Reads the field `tls`, which only TCP has.
+fn tls(address: &Address, value: &Value) -> Result<Mode, String> {
+    if !address.is_tcp() {
+        return Err(format!("\"{address}\" is a unix socket, where nobody can listen in; leave tls out"));
+    }
+    Mode::read(value)
 }
 
 fn room(value: &Value) -> Result<Name, String> {

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use toml::Value;
 
+use super::certificate::{self, Certificate, Problem};
 use super::error::{ConfigError, Origin, variable};
 use super::file::{load_file, parse_file};
 use super::settings::{Config, GONE, KEYS, Key};
@@ -37,6 +39,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Warnings for the operator, one line each with its place. They make nothing fail.
     pub warnings: Vec<String>,
+    /// The certificate, after [`Loaded::read_certificate`]; `None` without TLS.
+    pub certificate: Option<Certificate>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -47,6 +51,24 @@ pub struct Loaded {
 /// file need not.
 pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
     load_with(cli, env, Path::new(DEFAULT_FILE))
+}
+
+/// Reads the configuration again, with its certificate. `in_force` is the certificate in force.
+///
+/// # Errors
+/// As [`load`] has, a mistake with the certificate, or one that does not hold now. If it is the one in force, it stays.
+pub fn load_again(
+    cli: &Cli,
+    env: Environment<'_>,
+    in_force: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<Loaded, ConfigError> {
+    let mut loaded = load(cli, env)?;
+    loaded.read_certificate(env)?;
+    if loaded.certificate.as_ref() != in_force {
+        loaded.ensure_certificate_holds(now)?;
+    }
+    Ok(loaded)
 }
 
 /// Reads the configuration that another process had in force, see [`text`](super::text), and nothing else.
@@ -111,10 +133,42 @@ fn from_options(key: &Key, cli: &Cli) -> Option<(Value, Origin)> {
     Some((value, Origin::Option))
 }
 
+/// One that comes from nowhere.
+impl From<Config> for Loaded {
+    fn from(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+}
+
 impl Loaded {
     /// Returns the source of the value of a key.
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Reads certificate and key, and all that belongs to them. Adds a warning for what should be mended.
+    ///
+    /// # Errors
+    /// The first mistake with them. One that has ended is none: see [`Loaded::ensure_certificate_holds`].
+    pub fn read_certificate(&mut self, env: Environment<'_>) -> Result<(), ConfigError> {
+        self.certificate = Certificate::read(&self.config, env).map_err(|problem| self.blame(problem))?;
+        let warnings = self.certificate.as_ref().map_or(Vec::new(), |one| one.warnings(&certificate::host()));
+        let warnings: Vec<String> = warnings.into_iter().map(|one| self.blame(one).to_string()).collect();
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
+    /// Checks that the certificate holds at this moment.
+    ///
+    /// # Errors
+    /// It has ended, or not begun.
+    pub fn ensure_certificate_holds(&self, now: Timestamp) -> Result<(), ConfigError> {
+        let valid = self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.ensure_valid(now));
+        valid.map_err(|problem| self.blame(problem))
+    }
+
+    fn blame(&self, Problem { key, text }: Problem) -> ConfigError {
+        ConfigError::value(self.origin(key), key, text)
     }
 
     /// Writes the warnings to the log.
@@ -372,6 +426,30 @@ mod tests {
             assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
         }
         assert!(printed.contains("/chatd.toml:1\n"), "{printed}");
+    }
+
+    #[test]
+    fn a_reload_takes_a_certificate_that_holds_and_keeps_one_that_has_ended() {
+        use crate::service::config::certificate_for_tests;
+        let (first, folder) = certificate_for_tests();
+        let (second, other) = certificate_for_tests();
+        let again = |folder: &Scratch, in_force: Option<&Certificate>, now: &str| {
+            let file = |name: &str| folder.file(name).display().to_string();
+            let options =
+                [format!("--tls-cert={}", file("cert.pem")), format!("--tls-key={}", file("key.pem"))];
+            let cli = Cli::try_parse_from(["chatd".to_owned()].into_iter().chain(options)).unwrap();
+            load_again(&cli, &|_| None, in_force, now.parse().unwrap()).map_err(|error| error.to_string())
+        };
+        let (before, after) = ("2029-12-31T00:00:00Z", "2030-01-01T00:00:00Z");
+        assert_eq!(again(&folder, None, before).unwrap().certificate, Some(first.clone()));
+        assert_eq!(again(&other, Some(&first), before).unwrap().certificate, Some(second));
+        assert!(again(&folder, Some(&first), after).is_ok(), "a reload for something else");
+        let refused = again(&other, Some(&first), after).unwrap_err();
+        let path = other.file("cert.pem");
+        assert_eq!(refused, format!("--tls-cert: \"{}\" ended on 2030-01-01; renew it", path.display()));
+        std::fs::write(other.file("key.pem"), "").unwrap();
+        let refused = again(&other, Some(&first), before).unwrap_err();
+        assert_eq!(refused, format!("--tls-key: \"{}\" is empty", other.file("key.pem").display()));
     }
 
     const SHIPPED: &str = include_str!("../../../packaging/chatd.toml");

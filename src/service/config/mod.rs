@@ -10,6 +10,7 @@
 //! work.
 
 mod archive;
+mod certificate;
 mod error;
 mod file;
 mod folder;
@@ -18,17 +19,22 @@ mod load;
 mod networks;
 mod print;
 mod settings;
+mod tls;
 mod value;
 
 pub use crate::duration::show_duration;
 pub use archive::{ArchiveFolder, Days};
+pub use certificate::Certificate;
+#[cfg(test)]
+pub(crate) use certificate::certificate_for_tests;
 pub use error::{ConfigError, Origin};
 pub use file::{FilePart, MAX_FILE, parse_file};
 pub use folder::Folder;
 pub use listen::{Listen, Serve};
-pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_text};
+pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_again, load_text};
 pub use networks::Networks;
 pub use print::{print, text};
 pub(super) use settings::GONE;
 pub use settings::{Config, KEYS, Key};
+pub use tls::{ClientCertificates, Material};
 pub use value::Size;

@@ -16,6 +16,7 @@ use super::archive::{ArchiveFolder, Days};
 use super::folder::Folder;
 use super::listen::Listen;
 use super::networks::Networks;
+use super::tls::{ClientCertificates, Material};
 use super::value::{self, Setting, Size, Within, Word};
 use crate::net::Address;
 use crate::service::logging::LogKind;
@@ -225,6 +226,27 @@ keys! {
     #[serde(with = "Within::<SECOND, YEAR>")]
     idle_timeout: Option<Duration> = None, "idle-timeout", "TIME", RELOAD;
 
+    /// Speak TLS with the certificate in this file, and the chain after it (PEM); empty for no TLS
+    #[serde(with = "value")]
+    tls_cert: Material = Material::None, "tls-cert", "FILE", RELOAD;
+
+    /// The file with the key of tls_cert (PEM); or credential:NAME, as for the other files of TLS
+    #[serde(with = "value")]
+    tls_key: Material = Material::None, "tls-key", "FILE", RELOAD;
+
+    /// Give a client that shows a certificate of these authorities the name in it (PEM); empty for none
+    #[serde(with = "value")]
+    tls_client_ca: Material = Material::None, "tls-client-ca", "FILE", RELOAD;
+
+    /// Whether a TLS client needs such a certificate: optional or required
+    #[serde(with = "value")]
+    tls_client: ClientCertificates = ClientCertificates::Optional, "tls-client", "WHETHER", RELOAD;
+
+    /// Longest TLS handshake
+    // Below a second a client far away could not connect at all.
+    #[serde(with = "Within::<SECOND, HOUR>")]
+    tls_timeout: Duration = Duration::from_secs(10), "tls-timeout", "TIME", RELOAD;
+
     /// Store what is said in rooms in this folder, as JSON, a file for each room and day; or off
     #[serde(with = "value")]
     archive: ArchiveFolder = ArchiveFolder::default(), "archive", "PATH", RESTART;
@@ -294,6 +316,7 @@ impl Key {
             "BOOL" => vec!["true", "false"],
             "WHERE" => words::<LogKind>(),
             "LEVEL" => words::<LevelFilter>(),
+            "WHETHER" => words::<ClientCertificates>(),
             _ => Vec::new(),
         }
     }
@@ -314,7 +337,7 @@ impl Config {
     }
 
     /// Returns what is in force after a reload: `new`, with the old value of each key that [`Config::fixed_changes`]
-    /// names. Of an entry of `listen`, a reload changes who may connect.
+    /// names. Of an entry of `listen`, a reload changes who may connect, and whether TLS is spoken.
     pub fn reloaded(&self, new: &Config) -> Config {
         let mut next = new.clone();
         next.keep_what_is_fixed(self);
@@ -356,7 +379,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 28] = [
+    const OTHER: [(&str, &str); 33] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -380,6 +403,11 @@ mod tests {
         ("rate", "5"),
         ("burst", "5"),
         ("idle_timeout", "1h"),
+        ("tls_cert", "/etc/chatd/tls/cert.pem"),
+        ("tls_key", "credential:tls_key"),
+        ("tls_client_ca", "/etc/chatd/tls/clients.pem"),
+        ("tls_client", "required"),
+        ("tls_timeout", "5s"),
         ("archive", "/var/lib/chatd/archive"),
         ("archive_keep", "off"),
         ("drain", "1s"),
@@ -422,7 +450,7 @@ mod tests {
         };
         let old = config(r#""127.0.0.1:1", { address = "127.0.0.1:2", room = "ops", deny = ["::1"] }"#);
         let new = config(
-            r#"{ address = "127.0.0.1:1", allow = ["::1"] }, { address = "127.0.0.1:2", room = "ops" }"#,
+            r#"{ address = "127.0.0.1:1", allow = ["::1"], tls = "off" }, { address = "127.0.0.1:2", room = "ops" }"#,
         );
         assert_eq!(old.fixed_changes(&new), [""; 0]);
         assert_eq!(old.reloaded(&new), new);
@@ -465,7 +493,7 @@ mod tests {
     fn what_has_words_takes_each_of_them_and_nothing_else() {
         for key in &KEYS {
             let takes = |word: &str| key.set(&mut Config::default(), &word.into()).is_ok();
-            let wants_words = ["BOOL", "WHERE", "LEVEL"].contains(&key.takes);
+            let wants_words = ["BOOL", "WHERE", "LEVEL", "WHETHER"].contains(&key.takes);
             assert_eq!(!key.words().is_empty(), wants_words, "{}", key.name);
             assert!(key.words().into_iter().all(takes), "{}", key.name);
             assert!(!wants_words || !takes("other"), "{}", key.name);

@@ -218,7 +218,7 @@ impl Setting for Size {
 }
 
 impl Setting for Duration {
-    const KIND: &'static str = "a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h";
+    const KIND: &'static str = "a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h, 7d";
 
     fn read(value: &Value) -> Result<Self, String> {
         scalar(value, parse_duration)
@@ -239,7 +239,7 @@ impl Setting for Duration {
 
 /// A time that `off` or 0 turns off; the limits do not hold for these.
 impl Setting for Option<Duration> {
-    const KIND: &'static str = "a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h; or off";
+    const KIND: &'static str = "a time; write seconds (60) or a unit: 500ms, 60s, 5m, 1h, 7d; or off";
 
     fn read(value: &Value) -> Result<Self, String> {
         let parse = |text: &str| if text == "off" { Some(Duration::ZERO) } else { parse_duration(text) };

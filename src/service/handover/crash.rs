@@ -1,11 +1,11 @@
 //! Makes a handover from the crash table of a process that has died: who each session is, and where half a line is.
 //! What that process had read and not passed on is lost. Members in `names` and `json` are told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Handover;
 use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing};
-use crate::net::crash_table::{Left, LeftSession, READING, WRITING};
+use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, Left, LeftSession, READING, WRITING};
 use crate::net::proxy::Recorded;
 use crate::protocol::{Form, Framer, Notice, Opening, View};
 
@@ -17,7 +17,13 @@ pub(super) fn handover(left: Left, ids: &[SessionId]) -> Handover {
     Handover { last: left.next, hub: HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) } }
 }
 
-/// Returns how a session goes on; `None` if a proxy had not said who the client is.
+/// Returns the sessions that cannot be told anything: nobody has the keys of their TLS connections.
+pub(super) fn silent(left: &Left) -> HashSet<SessionId> {
+    let is_silent = |session: &&LeftSession| session.marks & HANDSHAKE != 0;
+    left.sessions.iter().filter(is_silent).map(|session| session.id).collect()
+}
+
+/// Returns how a session goes on; `None` if a proxy had not said who the client is, or in a handshake of TLS.
 fn go_on(left: &LeftSession) -> Option<SessionSnapshot> {
     let id = left.id;
     let (client, record) = match left.record.as_deref().map(Recorded::split) {
@@ -26,6 +32,13 @@ fn go_on(left: &LeftSession) -> Option<SessionSnapshot> {
         Some((Recorded::Direct, record)) => (None, Some(record)),
         None => (None, None),
     };
+    if left.marks & HANDSHAKE != 0 {
+        return None;
+    }
+    if left.marks & FIRST_BYTE != 0 {
+        // It goes on waiting for that, and then joins.
+        return Some(SessionSnapshot { id, member: None, reading: Reading { client, ..Reading::default() } });
+    }
     let ignored = left.ignored.as_deref().unwrap_or_default();
     let standing = record.and_then(|record| Standing::decode(record, ignored));
     let standing = standing.filter(|one| one.id == id);

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -17,8 +18,10 @@ use super::keeper::{Keeper, Slot};
 use super::{Handover, STATE, Stored, Survived, TABLE, crash};
 use crate::chat::{Hub, Limits, Local, Now, Reading, SessionId, Sink};
 use crate::net::connection::Connection;
-use crate::net::crash_table::{CrashTable, Left};
+use crate::net::crash_table::{self, CrashTable};
 use crate::net::parcel::Parcel;
+use crate::net::tls::Channel;
+use crate::net::tls::kernel::{self, Left};
 use crate::protocol::{Form, Notice, Reason};
 use crate::service::systemd;
 
@@ -37,6 +40,8 @@ pub struct TakenOver {
     parcels: Vec<Found>,
     /// Connections that are in no parcel any more.
     unkept: Vec<SessionId>,
+    /// Sessions in a handshake of TLS, or with keys that have ended with the process: plain text would be wrong there.
+    silent: HashSet<SessionId>,
     /// Names that the service manager must forget.
     odd: Vec<String>,
     survived: Survived,
@@ -99,6 +104,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         connections: HashMap::new(),
         parcels: Vec::new(),
         unkept: Vec::new(),
+        silent: left.as_ref().map_or_else(HashSet::new, crash::silent),
         odd,
         survived: left.as_ref().map_or_else(Survived::default, |left| Survived::read(&left.notes)),
         table: Arc::new(table),
@@ -122,7 +128,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
 }
 
 /// Takes over the crash table of another process and what is in it, or makes a new one.
-fn take_table(file: Option<OwnedFd>) -> io::Result<(CrashTable, Option<Left>)> {
+fn take_table(file: Option<OwnedFd>) -> io::Result<(CrashTable, Option<crash_table::Left>)> {
     match file.map(CrashTable::take_over) {
         Some(Ok((table, left))) => return Ok((table, Some(left))),
         Some(Err(error)) => {
@@ -171,15 +177,26 @@ impl TakenOver {
     }
 
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
+        let tls = kernel::left_in(&socket);
         match Connection::new(socket, id, Some(Arc::clone(&self.table))) {
-            Ok(connection) => drop(self.connections.insert(id, Arc::new(connection))),
+            Ok(connection) => {
+                match tls {
+                    Left::Keys(keys) => connection.set_channel(Channel::Kernel(keys)),
+                    // The process died in the middle of a handshake.
+                    Left::Half => drop(self.silent.insert(id)),
+                    Left::Nothing => {}
+                }
+                self.connections.insert(id, Arc::new(connection));
+            }
             Err(error) => log::warn!("cannot take over session {}: {error}", id.0),
         }
     }
 
     /// Collects the ways to go on, and logs what happened.
-    fn find_out(&mut self, state: Option<OwnedFd>, left: Option<Left>) {
-        let there = self.connections.values().filter(|connection| !is_over(connection));
+    fn find_out(&mut self, state: Option<OwnedFd>, left: Option<crash_table::Left>) {
+        let is_there =
+            |connection: &&Arc<Connection>| !self.silent.contains(&connection.id()) && !is_over(connection);
+        let there = self.connections.values().filter(is_there);
         let ids: Vec<SessionId> = there.map(|connection| connection.id()).collect();
         let has_left = left.is_some();
         match state.map(Handover::read) {
@@ -210,7 +227,11 @@ impl TakenOver {
         let readings: HashMap<SessionId, Reading> = readings.into_iter().collect();
         let known: HashSet<SessionId> = readings.keys().copied().collect();
         for (_, connection) in self.connections.extract_if(|id, _| !known.contains(id)) {
-            say_goodbye(&connection);
+            if self.silent.contains(&connection.id()) {
+                connection.end();
+            } else {
+                say_goodbye(&connection);
+            }
         }
         let sessions = readings
             .into_iter()
@@ -259,6 +280,12 @@ impl TakenOver {
 /// and has nothing to read. (A unix socket whose other side is gone takes nothing either, but may have something to
 /// read.)
 fn is_over(connection: &Connection) -> bool {
+    if connection.tls().is_some() {
+        // To look at what has come takes room for the type of a record, and to send nothing may send a record.
+        let mut polled = [PollFd::new(connection, PollFlags::empty())];
+        return poll(&mut polled, Some(&Timespec::default())).is_ok()
+            && polled[0].revents().contains(PollFlags::HUP);
+    }
     let sent = rustix::net::send(connection, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     let received = rustix::net::recv(connection, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     let is_there = matches!(received, Ok((count, _)) if count > 0);
@@ -269,8 +296,7 @@ fn is_over(connection: &Connection) -> bool {
 fn say_goodbye(connection: &Connection) {
     let mut line = Vec::new();
     Form::PLAIN.notice(&Notice::Closing { reason: Reason::Lost }, &mut line);
-    // It fails where the connection is over.
-    let _ = rustix::net::send(connection, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    connection.say_last(&line);
     connection.end();
 }
 
@@ -308,6 +334,7 @@ mod tests {
                 connections: HashMap::new(),
                 parcels: Vec::new(),
                 unkept: vec![known, strange],
+                silent: HashSet::new(),
                 odd: Vec::new(),
                 survived: Survived::default(),
                 table: Arc::new(table),

@@ -1,5 +1,6 @@
 //! The crowd: all sessions of a plan in one thread, which speak and listen until they are asked to come to an end.
 
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -8,20 +9,22 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv, sockopt};
+use rustix::net::sockopt;
 
-use super::PATIENCE;
 use super::ear::Ear;
 use super::gathering::{Gathering, send_heralds};
 use super::mouth::Mouth;
 use super::order::Order;
 use super::plan::{Plan, ROOMS, room_of, view_of};
-use super::tally::{Crash, Report, Tally};
+use super::tally::{BEFORE_SLOWED, Crash, Report, Tally};
 use super::text::now;
+use super::{PATIENCE, Wire};
 
 /// How much a slow reader lets the kernel keep for it.
 const SLOW_BUFFER: usize = 64 * 1024;
 const BUFFER: usize = 256 * 1024;
+/// A crowd that hears nothing for so long goes on to speak.
+const WHILE: Duration = Duration::from_secs(1);
 
 /// What the crowd is asked; each is answered.
 pub enum Request {
@@ -41,7 +44,7 @@ pub enum Request {
 
 struct Session {
     /// None when it was disconnected.
-    socket: Option<OwnedFd>,
+    wire: Option<Wire>,
     room: usize,
     /// Whether somebody else speaks there.
     hears_somebody: bool,
@@ -66,6 +69,8 @@ pub struct Crowd {
     crashes: u32,
     /// Whether the silences are those of a restart.
     is_restarting: bool,
+    /// How many lines those who are not slow have to hear in all, how many they had heard, and when that was new.
+    owed: (u64, u64, Instant),
 }
 
 impl Crowd {
@@ -85,7 +90,9 @@ impl Crowd {
             turn: 0,
             crashes: 0,
             is_restarting: false,
+            owed: (0, 0, Instant::now()),
         };
+        crowd.tally.before = crowd.plan.most_ahead.map_or(0, |_| BEFORE_SLOWED);
         crowd.plan.numbers().for_each(|number| crowd.add(number));
         send_heralds(&crowd.plan);
         crowd.hear_heralds(1);
@@ -102,21 +109,22 @@ impl Crowd {
     }
 
     fn add(&mut self, number: u32) {
-        let socket = OwnedFd::from(self.plan.connect(number).stream().try_clone().unwrap());
-        rustix::io::ioctl_fionbio(&socket, true).unwrap();
+        let wire = self.plan.connect(number).into_wire();
+        let socket = wire.stream();
+        socket.set_nonblocking(true).unwrap();
         let is_slow = self.plan.is_slow(number);
         if is_slow {
-            sockopt::set_socket_recv_buffer_size(&socket, SLOW_BUFFER).unwrap();
+            sockopt::set_socket_recv_buffer_size(socket, SLOW_BUFFER).unwrap();
         }
         let place = EventData::new_u64(self.sessions.len() as u64);
-        epoll::add(&self.epoll, &socket, place, EventFlags::IN).unwrap();
+        epoll::add(&self.epoll, socket, place, EventFlags::IN).unwrap();
         let speaks = self.plan.speaks(number);
         let mut ear = Ear::new(number, view_of(number), speaks, now());
         ear.is_slow = is_slow;
         let mouth = speaks.then(|| Mouth::new(number));
         let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
         let gathering = Gathering::of(1 + self.plan.crowds_after);
-        self.sessions.push(Session { socket: Some(socket), room, hears_somebody, gathering, ear, mouth });
+        self.sessions.push(Session { wire: Some(wire), room, hears_somebody, gathering, ear, mouth });
     }
 
     /// Goes on until it is asked to finish, or nobody is there to ask.
@@ -161,7 +169,7 @@ impl Crowd {
                 answer.send(()).unwrap();
             }
             Request::ToBeTold(answer) => {
-                let open = self.sessions.iter().filter(|session| session.socket.is_some());
+                let open = self.sessions.iter().filter(|session| session.wire.is_some());
                 let left = open.filter(|session| session.ear.is_to_be_told()).count();
                 answer.send((left, self.tally.disconnected)).unwrap();
             }
@@ -184,6 +192,9 @@ impl Crowd {
 
     /// Whoever has its turn says something, and whoever has stopped within a line goes on.
     fn speak(&mut self) {
+        if self.is_ahead() {
+            return;
+        }
         let speakers = self.plan.speakers as usize;
         let lines = self.plan.rate * u32::try_from(self.plan.beat.as_millis()).unwrap() / 1000;
         let (each, more) = (lines / self.plan.speakers, lines as usize % speakers);
@@ -191,21 +202,42 @@ impl Crowd {
         self.turn = (turn + more) % speakers;
         for place in 0..speakers {
             let has_turn = (place + speakers - turn) % speakers < more;
-            self.mouth(place, |mouth, socket| mouth.say(socket, each + u32::from(has_turn), now()));
+            let before = self.lines_of(place);
+            self.mouth(place, |mouth, wire| mouth.say(wire, each + u32::from(has_turn), now()));
+            let room = self.sessions[place].room;
+            let others = self.sessions.iter().filter(|other| other.room == room && !other.ear.is_slow);
+            self.owed.0 += (self.lines_of(place) - before) * (others.count() as u64 - 1);
         }
     }
 
-    fn mouth(&mut self, place: usize, say: impl FnOnce(&mut Mouth, &OwnedFd) -> Result<(), Errno>) {
+    fn lines_of(&self, place: usize) -> u64 {
+        self.sessions[place].mouth.as_ref().map_or(0, Mouth::lines)
+    }
+
+    /// Whether they have said more than they may before it is heard. What is not heard for a while may be lost.
+    fn is_ahead(&mut self) -> bool {
+        let Some(most) = self.plan.most_ahead else { return false };
+        let (owed, before, since) = self.owed;
+        let (heard, now) = (self.tally.prompt, Instant::now());
+        if heard != before {
+            self.owed = (owed, heard, now);
+        } else if now > since + WHILE {
+            self.owed = (heard, heard, now);
+        }
+        self.owed.0.saturating_sub(heard) > most * self.sessions.len() as u64
+    }
+
+    fn mouth(&mut self, place: usize, say: impl FnOnce(&mut Mouth, &mut Wire) -> io::Result<()>) {
         let session = &mut self.sessions[place];
-        let (Some(mouth), Some(socket)) = (&mut session.mouth, &session.socket) else { return };
-        if let Err(error) = say(mouth, socket) {
+        let (Some(mouth), Some(wire)) = (&mut session.mouth, &mut session.wire) else { return };
+        if let Err(error) = say(mouth, wire) {
             self.disconnect(place, &error.to_string());
         }
     }
 
     fn disconnect(&mut self, place: usize, why: &str) {
         let session = &mut self.sessions[place];
-        session.socket = None;
+        session.wire = None;
         session.ear.check_end(&mut self.tally);
         self.tally.disconnected += 1;
         self.tally.fault(|| format!("{} was disconnected: {why}", session.ear));
@@ -223,8 +255,8 @@ impl Crowd {
     fn wake(&self, awake: bool) {
         let flags = if awake { EventFlags::IN } else { EventFlags::empty() };
         for (place, session) in self.sessions.iter().enumerate().filter(|(_, session)| session.ear.is_slow) {
-            if let Some(socket) = &session.socket {
-                epoll::modify(&self.epoll, socket, EventData::new_u64(place as u64), flags).unwrap();
+            if let Some(wire) = &session.wire {
+                epoll::modify(&self.epoll, wire.stream(), EventData::new_u64(place as u64), flags).unwrap();
             }
         }
     }
@@ -234,10 +266,10 @@ impl Crowd {
         self.wait(patience);
         for at in 0..self.events.len() {
             let place = usize::try_from(self.events[at].data.u64()).unwrap();
-            let Some(socket) = &self.sessions[place].socket else { continue };
-            match recv(socket, &mut *self.buffer, RecvFlags::empty()) {
-                Ok((0, _)) => self.disconnect(place, "end of input"),
-                Ok((length, _)) => {
+            let Some(wire) = &mut self.sessions[place].wire else { continue };
+            match wire.read_all(&mut self.buffer) {
+                Ok(0) => self.disconnect(place, "end of input"),
+                Ok(length) => {
                     let session = &mut self.sessions[place];
                     let said = session.gathering.hear(&self.buffer[..length], session.ear.view);
                     if !said.is_empty() {
@@ -245,7 +277,7 @@ impl Crowd {
                         session.ear.hear(said, now(), order, &mut self.tally);
                     }
                 }
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => self.disconnect(place, &error.to_string()),
             }
         }
@@ -267,8 +299,7 @@ impl Crowd {
         let deadline = Instant::now() + PATIENCE;
         (0..self.sessions.len()).for_each(|place| self.mouth(place, |mouth, _| mouth.add_the_last(now())));
         while !self.is_done() {
-            (0..self.sessions.len())
-                .for_each(|place| self.mouth(place, |mouth, socket| mouth.send(socket, 0)));
+            (0..self.sessions.len()).for_each(|place| self.mouth(place, |mouth, wire| mouth.send(wire, 0)));
             self.listen(Duration::from_millis(5));
             if Instant::now() > deadline {
                 return Err(self.what_is_missing());
@@ -285,12 +316,13 @@ impl Crowd {
         );
         let orders = orders.iter().map(|order| order.sum).collect();
         let count = sessions.len();
-        let sockets = sessions.into_iter().filter_map(|session| session.socket).collect();
+        let wires = sessions.into_iter().filter_map(|session| session.wire);
+        let sockets = wires.map(Wire::into_socket).collect();
         Ok(Report { sessions: count, lines, tally, losses, orders, sockets })
     }
 
     fn is_done(&self) -> bool {
-        let is_done = |session: &Session| self.has_all(session) || session.socket.is_none();
+        let is_done = |session: &Session| self.has_all(session) || session.wire.is_none();
         self.sessions.iter().all(is_done)
     }
 
@@ -299,7 +331,7 @@ impl Crowd {
     }
 
     fn what_is_missing(&self) -> String {
-        let open = self.sessions.iter().filter(|session| session.socket.is_some());
+        let open = self.sessions.iter().filter(|session| session.wire.is_some());
         let missing: Vec<_> = open.filter(|session| !self.has_all(session)).collect();
         let waiting = |session: &&Session| session.mouth.as_ref().is_some_and(|mouth| !mouth.is_silent());
         let stuck = self.sessions.iter().filter(waiting).count();

@@ -88,6 +88,7 @@ impl Ear {
                 let Some(said) = self.said(text, order, tally) else { return };
                 tally.deliveries += 1;
                 if !self.is_slow {
+                    tally.prompt += 1;
                     tally.delays.add(now.saturating_sub(said.time));
                 }
                 if self.view != View::Plain {

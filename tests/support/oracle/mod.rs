@@ -25,6 +25,7 @@ pub use tally::Report;
 pub use text::now;
 
 use super::caller::{Caller, GREETING, PATIENCE};
+use super::wire::Wire;
 
 /// A crowd in a thread of its own.
 pub struct Oracle {

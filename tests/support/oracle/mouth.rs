@@ -1,10 +1,8 @@
 //! A mouth: one session's side of speaking. It numbers its lines and never loses track of what has gone out.
 
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind};
 
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
-
+use super::Wire;
 use super::text::Numbered;
 
 /// More than this waits for nobody: it says nothing new until some has gone.
@@ -28,33 +26,33 @@ impl Mouth {
     }
 
     /// Says some lines that are due now, so far as that goes without waiting.
-    pub fn say(&mut self, socket: impl AsFd, lines: u32, now: u64) -> Result<(), Errno> {
+    pub fn say(&mut self, wire: &mut Wire, lines: u32, now: u64) -> io::Result<()> {
         if self.waiting.len() < MOST_WAITING {
             (0..lines).for_each(|_| self.add(now, false));
         }
         let cut =
             if lines > 0 && self.chance().is_multiple_of(CUT) { 1 + self.chance() as usize % 60 } else { 0 };
-        self.send(socket, cut)
+        self.send(wire, cut)
     }
 
     /// Adds what says that there is no more.
-    pub fn add_the_last(&mut self, now: u64) -> Result<(), Errno> {
+    pub fn add_the_last(&mut self, now: u64) -> io::Result<()> {
         self.add(now, true);
         Ok(())
     }
 
     /// Sends what waits, but for so many bytes.
-    pub fn send(&mut self, socket: impl AsFd, but: usize) -> Result<(), Errno> {
+    pub fn send(&mut self, wire: &mut Wire, but: usize) -> io::Result<()> {
         let most = self.waiting.len().saturating_sub(but);
-        if most == 0 {
+        if !wire.has_sent_all()? || most == 0 {
             return Ok(());
         }
-        match send(socket, &self.waiting[..most], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        match wire.write_some(&self.waiting[..most]) {
             Ok(taken) => {
                 self.waiting.drain(..taken);
                 Ok(())
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
             Err(error) => Err(error),
         }
     }

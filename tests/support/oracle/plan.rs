@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::client::ClientConfig;
 
 use super::text::View;
 use super::{Caller, GREETING};
@@ -17,6 +20,8 @@ pub struct Plan {
     pub address: SocketAddr,
     /// Some sessions come in here, if there is such a socket.
     pub unix: Option<PathBuf>,
+    /// How those speak TLS who come in over TCP; without any, they do not.
+    pub tls: Vec<Arc<ClientConfig>>,
     /// The number of the first session.
     pub first: u32,
     pub sessions: u32,
@@ -28,6 +33,9 @@ pub struct Plan {
     pub crowds_after: u32,
     /// How many lines they say in a second, together.
     pub rate: u32,
+    /// How many lines they may be ahead of what is heard, if a slow machine is to slow them down: otherwise it would have
+    /// full sockets and lines of long ago, of which a crash may lose more.
+    pub most_ahead: Option<u64>,
     /// How often they speak.
     pub beat: Duration,
     /// How long slow readers read nothing, again and again.
@@ -40,12 +48,14 @@ impl Plan {
         Self {
             address,
             unix: None,
+            tls: Vec::new(),
             first: 0,
             sessions,
             speakers: sessions.div_ceil(10),
             speakers_elsewhere: 0..0,
             crowds_after: 0,
             rate,
+            most_ahead: None,
             beat: Duration::from_millis(20),
             nap: Duration::from_secs(2),
         }
@@ -79,6 +89,12 @@ impl Plan {
         !self.speaks(number) && number % 25 == 24
     }
 
+    /// How it speaks TLS, whatever its room and its view are.
+    fn tls_of(&self, number: u32) -> Option<&Arc<ClientConfig>> {
+        let chance = number.wrapping_mul(2_654_435_761) >> 16;
+        self.tls.get(chance as usize % self.tls.len().max(1))
+    }
+
     fn is_local(&self, number: u32) -> bool {
         self.unix.is_some() && number % 8 == 5
     }
@@ -87,7 +103,10 @@ impl Plan {
     pub fn connect(&self, number: u32) -> Caller {
         let mut caller = match &self.unix {
             Some(path) if self.is_local(number) => Caller::connect_unix(path),
-            _ => Caller::connect(self.address),
+            _ => match self.tls_of(number) {
+                Some(config) => Caller::connect_tls(self.address, config),
+                None => Caller::connect(self.address),
+            },
         };
         caller.expect(GREETING);
         if number.is_multiple_of(2) && !self.is_local(number) {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 /// Most faults that are told of in words.
 const TOLD: usize = 20;
-/// How long before a crash a line may have been said that is lost with it.
+/// How long before a crash a line may have been said that is lost with it, in microseconds; and where a slow machine slows
+/// the crowd down.
 const BEFORE: u64 = 500_000;
+pub const BEFORE_SLOWED: u64 = 20_000_000;
 /// How long after what ended the process it may still have read, in microseconds.
 const AFTER: u64 = 50_000;
 
@@ -72,11 +74,15 @@ pub struct Tally {
     /// The lines that somebody has not heard: sender and counter.
     pub lost: HashSet<(u32, u32)>,
     pub deliveries: u64,
+    /// The same without slow readers.
+    pub prompt: u64,
     /// From when a line was due to when it was heard.
     pub delays: Times,
     /// For each restart and each session, the longest silence.
     pub silences: Times,
     pub crashes: Vec<Crash>,
+    /// How long before a crash a line may have been said that is lost with it, in microseconds; 0 is half a second.
+    pub before: u64,
     /// How many empty lines were heard.
     pub empty: usize,
     pub disconnected: u64,
@@ -101,6 +107,7 @@ impl Tally {
         time_of: impl Fn(u32, u32) -> u64,
         is_heard: impl Fn(u32, u32) -> bool,
     ) -> Vec<Loss> {
+        let before = if self.before == 0 { BEFORE } else { self.before };
         let mut losses = vec![Loss::default(); self.crashes.len()];
         // Nobody says any, but with each crash somebody may have been sent something: it gets an end in any case.
         if self.empty > losses.len() {
@@ -111,9 +118,9 @@ impl Tally {
         lost.sort_unstable();
         for (sender, counter) in lost {
             let time = time_of(sender, counter);
-            let is_near = |crash: &Crash| (crash.from - BEFORE..=crash.to + AFTER).contains(&time);
-            // The last one: a line that was lost was said before it.
-            match self.crashes.iter().rposition(is_near) {
+            let is_near = |crash: &Crash| (crash.from - before..=crash.to + AFTER).contains(&time);
+            // The first one after it was said.
+            match self.crashes.iter().position(is_near) {
                 Some(at) => {
                     losses[at].lines += 1;
                     losses[at].heard += u64::from(is_heard(sender, counter));
