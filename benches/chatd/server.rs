@@ -36,6 +36,9 @@ pub(crate) enum Who {
     Foreign(&'static Foreign),
 }
 
+/// Joins the room of [`Shown::Apart`].
+const APART: &[u8] = b"/join apart\n";
+
 /// How lines are shown to those who connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
@@ -47,6 +50,8 @@ pub(crate) enum Shown {
     Thirds,
     /// In `names`, and each has a name.
     Named,
+    /// As chatd does, in another room than those who only pass by.
+    Apart,
 }
 
 /// What is asked of chatd.
@@ -144,6 +149,7 @@ impl Shown {
             Self::Json => |_| WORDS[2].to_vec(),
             Self::Thirds => |who| WORDS[who % 3].to_vec(),
             Self::Named => |who| format!("/nick n{who}\n").into_bytes(),
+            Self::Apart => |_| APART.to_vec(),
         }
     }
 }
@@ -314,6 +320,7 @@ impl Wire {
     fn shown(shown: Shown, length: usize) -> Self {
         let chat = Self::chat(length);
         let count = if shown == Shown::Plain { chat.count } else { Count::Marks(length as u64 - 1) };
-        Self { join: shown.join(), count, ..chat }
+        let speaker_join: &[u8] = if shown == Shown::Apart { APART } else { chat.speaker_join };
+        Self { join: shown.join(), speaker_join, count, ..chat }
     }
 }
