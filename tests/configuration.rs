@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::{Caller, Daemon, Folder, clean, text};
+use crate::support::{Caller, Daemon, Folder, clean, copy_program, text};
 
 pub fn chatd(options: &[&str]) -> Output {
     clean(&mut Command::new(env!("CARGO_BIN_EXE_chatd"))).args(options).output().unwrap()
@@ -57,10 +57,7 @@ fn a_file_that_may_not_be_read_is_a_configuration_error() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     if rustix::process::geteuid().is_root() {
         let copy = folder.path("chatd");
-        // By another process: a file that another test's child happens to have open for writing cannot be run.
-        let mut cp = Command::new("cp");
-        assert!(cp.arg(env!("CARGO_BIN_EXE_chatd")).arg(&copy).status().unwrap().success());
-        mode(&copy, 0o755);
+        copy_program(env!("CARGO_BIN_EXE_chatd"), &copy);
         mode(&folder.path(""), 0o755);
         command = Command::new(copy);
         command.uid(NOBODY).gid(NOBODY);

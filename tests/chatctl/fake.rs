@@ -1,7 +1,5 @@
 //! A server on a unix socket that answers chatctl with what a test has written.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::process::{Left, Process};
 use crate::server::Guest;
-use crate::support::{Folder, PATIENCE, text};
+use crate::support::{Folder, PATIENCE, copy_program, text};
 
 /// A socket that listens.
 pub struct Fake {
@@ -71,8 +69,7 @@ pub fn unprivileged(user: u32, socket: &Path, options: &[&str]) -> Command {
     if rustix::process::geteuid().is_root() {
         // The program may lie where only root can go.
         let program = socket.with_file_name("chatctl");
-        fs::copy(env!("CARGO_BIN_EXE_chatctl"), &program).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_chatctl"), &program);
         command = Command::new("setpriv");
         let user = [format!("--reuid={user}"), format!("--regid={user}")];
         command.args(user).arg("--clear-groups").arg(program).args(options);

@@ -247,6 +247,14 @@ impl Drop for Folder {
     }
 }
 
+/// Copies a program to where every user can run it. Another process does: a file that another test's child happens to
+/// have open for writing cannot be run.
+#[allow(dead_code)]
+pub fn copy_program(program: &str, to: &Path) {
+    assert!(Command::new("cp").arg(program).arg(to).status().unwrap().success());
+    std::fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
