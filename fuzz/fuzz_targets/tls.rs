@@ -9,7 +9,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use chatd::net::Address;
@@ -28,8 +28,8 @@ const HANDSHAKE: u8 = 22;
 const HEADER: usize = 5;
 const LONGEST: usize = 16 * 1024 + 2048;
 
-/// Where it listens, and a client that trusts it.
-static SERVER: LazyLock<(SocketAddr, Arc<ClientConfig>)> = LazyLock::new(|| {
+/// Where it listens, a client that trusts it, and the server, which goes on until the process ends.
+static SERVER: LazyLock<(SocketAddr, Arc<ClientConfig>, Mutex<Server>)> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("chatd-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -50,14 +50,12 @@ static SERVER: LazyLock<(SocketAddr, Arc<ClientConfig>)> = LazyLock::new(|| {
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    // It goes on until the process ends.
-    std::mem::forget(server);
-    (address, Arc::new(client))
+    (address, Arc::new(client), Mutex::new(server))
 });
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, input)) = input.split_first() else { return };
-    let (address, client) = &*SERVER;
+    let (address, client, _) = &*SERVER;
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
