@@ -117,9 +117,10 @@ impl Connection {
         Signals::new(self.signals.swap(0, Ordering::AcqRel))
     }
 
-    /// Sets or clears a mark in the crash table, in place of another one: half a line has been read ([`READING`]), or the
-    /// session waits for the [`FIRST_BYTE`] or for the end of a [`HANDSHAKE`].
+    /// Sets or clears a mark in the crash table, in place of another one: half a line has been read ([`READING`]), the session
+    /// is [`RECEIVING`], or it waits for the [`FIRST_BYTE`] or for the end of a [`HANDSHAKE`].
     ///
+    /// [`RECEIVING`]: super::crash_table::RECEIVING
     /// [`READING`]: super::crash_table::READING
     /// [`FIRST_BYTE`]: super::crash_table::FIRST_BYTE
     /// [`HANDSHAKE`]: super::crash_table::HANDSHAKE

@@ -47,6 +47,8 @@ pub const FIRST_BYTE: u64 = 4;
 /// The mark of a session in the handshake of TLS, or with keys that end with the process. It has the place of
 /// [`READING`].
 pub const HANDSHAKE: u64 = 8;
+/// The mark of a session that is reading: how much it has read is not known. It has the place of [`READING`].
+pub const RECEIVING: u64 = 16;
 /// Session numbers are reserved this many at a time.
 const RESERVED: u64 = 64;
 
@@ -269,7 +271,8 @@ impl CrashTable {
         let words = self.slot(slot);
         let [owner, reading, writing] =
             [0, READING, WRITING].map(|at| words[at as usize].load(Ordering::Acquire));
-        let reading = if matches!(reading, 0 | FIRST_BYTE | HANDSHAKE) { reading } else { READING };
+        let reading =
+            if matches!(reading, 0 | FIRST_BYTE | HANDSHAKE | RECEIVING) { reading } else { READING };
         let writing = if writing == 0 { 0 } else { WRITING };
         (owner != 0).then(|| LeftSession {
             id: SessionId(owner),

@@ -75,8 +75,6 @@ pub struct Session {
     is_dismissed: bool,
     /// The reason for its end has been counted.
     is_counted: bool,
-    /// Half a line has been read, and the crash table has a mark for that.
-    is_marked: bool,
     /// The socket has not taken everything that was sent.
     is_unflushed: bool,
     /// The FIN is sent, or the socket has it behind what it has not sent yet.
@@ -103,7 +101,6 @@ impl Session {
             header: None,
             is_dismissed: false,
             is_counted: false,
-            is_marked: false,
             is_unflushed: false,
             is_output_over: false,
             half_record: None,
@@ -127,7 +124,6 @@ impl Session {
             None => self,
         };
         Self {
-            is_marked: framer.is_begun(),
             intake: Intake::resume(framer, opening, is_telnet),
             // What waits for the rate limit is followed by the end that has been read.
             limiter: Limiter::resume(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{HalfRecord, LOOK_AWAY, MAX_LOOK_AWAY, READ_BUFFER, Session};
 use crate::chat::{End, Input, Phase, Read};
 use crate::net::close::{Close, Origin};
-use crate::net::crash_table::READING;
+use crate::net::crash_table::{READING, RECEIVING};
 use crate::net::intake::{Intake, Then};
 use crate::net::rate::Rate;
 use crate::net::settings::Settings;
@@ -77,11 +77,13 @@ impl Session {
         let settings = self.net.settings();
         let mut is_broken = false;
         READ_BUFFER.with_borrow_mut(|buffer| {
+            // A signal kills this process when the system call returns, and nobody knows then how much was received.
+            self.connection.set_mark(RECEIVING, true);
             let received = match self.connection.receive(&mut buffer[..limit]) {
                 Ok(count) => {
                     if count > 0 && buffer[count - 1] != b'\n' {
-                        // At once: there is no telling when this process dies.
-                        self.mark(true);
+                        // Of a line that is cut in two by a crash nothing is said.
+                        self.connection.set_mark(READING, true);
                     }
                     Some(count)
                 }
@@ -115,7 +117,7 @@ impl Session {
 
     /// Hands the hub what came of a read; lines wait for the rate limit, if there is one.
     fn pass_on(&mut self, mut read: Read, settings: &Settings) {
-        self.mark(self.intake.has_half_line());
+        self.connection.set_mark(READING, self.intake.has_half_line());
         self.count(&read);
         if read.end != End::No {
             self.phase = Phase::Ended;
@@ -187,14 +189,6 @@ impl Session {
         (self.limiter, self.intake) = (None, Intake::default());
         let settings = self.net.settings();
         self.pass_on(Read { notices, end: End::SentAway, ..Read::default() }, &settings);
-    }
-
-    /// Marks whether half a line has been read: of a line that is cut in two by a crash nothing is said.
-    fn mark(&mut self, is_half_read: bool) {
-        if is_half_read != self.is_marked {
-            self.is_marked = is_half_read;
-            self.connection.set_mark(READING, is_half_read);
-        }
     }
 
     /// Flushes half a line that has waited long enough, and closes a session that has said nothing for too long.

@@ -5,15 +5,17 @@ use std::collections::{HashMap, HashSet};
 
 use super::Handover;
 use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing};
-use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, Left, LeftSession, READING, WRITING};
+use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, Left, LeftSession, READING, RECEIVING, WRITING};
 use crate::net::proxy::Recorded;
 use crate::protocol::{Form, Framer, Notice, Opening, View};
 
-/// Returns a handover of the sessions in the table that still have a connection.
-pub(super) fn handover(left: Left, ids: &[SessionId]) -> Handover {
+/// Returns a handover of the sessions in the table that still have a connection. `has_input` says whether something has
+/// come to one of them that has not been read.
+pub(super) fn handover(left: Left, ids: &[SessionId], has_input: impl Fn(SessionId) -> bool) -> Handover {
     let known: HashMap<SessionId, LeftSession> =
         left.sessions.into_iter().map(|session| (session.id, session)).collect();
-    let sessions = ids.iter().filter_map(|id| known.get(id)).filter_map(go_on).collect();
+    let sessions =
+        ids.iter().filter_map(|id| known.get(id)).filter_map(|left| go_on(left, &has_input)).collect();
     Handover { last: left.next, hub: HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) } }
 }
 
@@ -24,7 +26,7 @@ pub(super) fn silent(left: &Left) -> HashSet<SessionId> {
 }
 
 /// Returns how a session goes on; `None` if a proxy had not said who the client is, or in a handshake of TLS.
-fn go_on(left: &LeftSession) -> Option<SessionSnapshot> {
+fn go_on(left: &LeftSession, has_input: impl Fn(SessionId) -> bool) -> Option<SessionSnapshot> {
     let id = left.id;
     let (client, record) = match left.record.as_deref().map(Recorded::split) {
         Some((Recorded::Awaited, _)) => return None,
@@ -45,8 +47,10 @@ fn go_on(left: &LeftSession) -> Option<SessionSnapshot> {
     let standing = standing
         .unwrap_or_else(|| Standing { ignored: Standing::decode_ignored(ignored), ..Standing::plain(id) });
     let told = told(left.marks, standing.form());
-    // Half of the line is lost, so drop the rest.
-    let framer = Framer { dropping: left.marks & READING != 0, ..Framer::default() };
+    // Half of the line is lost, so drop the rest. If it died while it read, that may be so, too; what comes later is
+    // another line.
+    let is_half = left.marks & READING != 0 || left.marks & RECEIVING != 0 && has_input(id);
+    let framer = Framer { dropping: is_half, ..Framer::default() };
     let opening = Opening { decided: true, ..Opening::default() };
     let reading = Reading { framer, opening, client, ..Reading::default() };
     Some(SessionSnapshot { id, member: Some(MemberSnapshot::after_crash(standing, told)), reading })
@@ -63,4 +67,25 @@ fn told(marks: u64, form: Form) -> Vec<u8> {
         form.notice(&Notice::Crashed, &mut told);
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_rest_of_a_line_is_dropped() {
+        let id = SessionId(7);
+        for (marks, has_input, drops) in [
+            (READING, false, true),
+            (RECEIVING, true, true),
+            // What comes later is another line.
+            (RECEIVING, false, false),
+            (0, true, false),
+        ] {
+            let sessions = vec![LeftSession { id, marks, record: None, ignored: None }];
+            let handover = handover(Left { sessions, ..Left::default() }, &[id], |_| has_input);
+            assert_eq!(handover.hub.sessions[0].reading.framer.dropping, drops, "{marks} {has_input}");
+        }
+    }
 }

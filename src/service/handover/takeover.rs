@@ -215,7 +215,9 @@ impl TakenOver {
             }
             None => {}
         }
-        self.handovers.extend(left.map(|left| crash::handover(left, &ids)));
+        let has_input = |id| self.connections.get(&id).is_some_and(|connection| has_input(connection));
+        let crashed = left.map(|left| crash::handover(left, &ids, has_input));
+        self.handovers.extend(crashed);
         if self.handovers.is_empty() && !ids.is_empty() {
             log::error!("cannot identify {} connections: closing them", ids.len());
         }
@@ -290,6 +292,12 @@ fn is_over(connection: &Connection) -> bool {
     let received = rustix::net::recv(connection, &mut [0_u8][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     let is_there = matches!(received, Ok((count, _)) if count > 0);
     matches!(sent, Err(Errno::PIPE | Errno::NOTSOCK)) && !is_there
+}
+
+/// Returns whether something has come that has not been read, or the end of input.
+fn has_input(connection: &Connection) -> bool {
+    let mut polled = [PollFd::new(connection, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|count| count > 0)
 }
 
 /// Sends the reason and ends the connection. The notice is lost if the kernel does not take it at once.
