@@ -30,7 +30,7 @@ pub const MAX_REASON: usize = 300;
 pub enum Subject {
     /// Clients from this network.
     Network(IpNet),
-    /// Whoever has this verified name, a user of this machine or one with a certificate: `+ann`.
+    /// Those with this verified name, users of this machine or with a certificate: `+ann`.
     Login(Box<str>),
 }
 

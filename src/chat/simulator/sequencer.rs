@@ -17,7 +17,7 @@ struct Queues {
     placed: VecDeque<(Arc<Name>, Entry)>,
     /// What the hub has fetched, for the test to look at.
     given: Vec<(String, Entry)>,
-    /// Wakes whoever waits for something to be placed.
+    /// Wakes the task that waits for something to be placed.
     waker: Option<Waker>,
 }
 

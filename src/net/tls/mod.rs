@@ -1,8 +1,8 @@
 //! TLS on the port of the chat: the handshake, and the records after it.
 //!
 //! rustls does the handshake, which the session reads record by record. Then the keys go to the kernel, if it takes
-//! them: from then on the socket speaks plain text to whoever holds it, also to the next process. Otherwise rustls makes
-//! and reads the records, and the connection ends with the process.
+//! them: from then on the socket speaks plain text to the process that holds it, also to the next one. Otherwise rustls
+//! makes and reads the records, and the connection ends with the process.
 
 mod channel;
 mod config;
