@@ -193,6 +193,40 @@ fn a_kill_leaves_a_prefix_of_what_was_said_and_no_line_and_no_number_comes_twice
 }
 
 #[test]
+fn after_a_kill_the_archive_says_that_lines_may_be_missing_and_after_a_stop_it_does_not() {
+    let shelf = Shelf::new();
+    let daemon = shelf.start();
+    let mut ann = program(&daemon);
+    ann.say("one\n");
+    sync(&mut ann);
+    while shelf.run(&["--export", "main"]).stdout.is_empty() {
+        std::thread::yield_now();
+    }
+    daemon.signal("KILL");
+    drop(daemon);
+    for text in ["two\n", "three\n"] {
+        let daemon = shelf.start();
+        let mut ben = program(&daemon);
+        ben.say(text);
+        sync(&mut ben);
+        stop(daemon);
+    }
+    let marks = fs::read_to_string(shelf.file("main")).unwrap();
+    let marks = marks.lines().map(|line| serde_json::from_str(line).unwrap());
+    let marks: Vec<Value> = marks.filter(|object: &Value| object["type"] == "archive").collect();
+    let crashed: Vec<&Value> = marks.iter().filter(|mark| mark["crashed"] == true).collect();
+    assert!(crashed.len() == 1 && marks.len() > 3, "{marks:#?}");
+    assert_eq!((&crashed[0]["lost"], crashed[0]["seq"].as_u64() > Some(1)), (&0.into(), true));
+    let output = shelf.run(&["--export", "main"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<&str> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
+    let of = |text: &str| shown.iter().position(|line| line.contains(text)).unwrap();
+    let gap = of("lines may be missing here: chatd crashed");
+    assert!(of(" one") < gap && gap < of(" two") && of(" two") < of(" three"), "{text}");
+    assert_eq!(text.matches("missing").count(), 1, "{text}");
+}
+
+#[test]
 fn a_line_that_was_cut_is_dropped_with_a_log_line_and_what_is_no_object_is_skipped() {
     let shelf = Shelf::new();
     let daemon = shelf.start();

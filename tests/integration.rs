@@ -32,6 +32,7 @@ mod limits;
 // The daemon as a process.
 mod certificates;
 mod configuration;
+mod draining;
 mod handover;
 mod hanging;
 mod interface;

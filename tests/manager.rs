@@ -57,6 +57,11 @@ impl Manager {
         Self::with(Some(TcpListener::bind("127.0.0.1:0").unwrap()), 512)
     }
 
+    /// One that keeps descriptors, and has no socket.
+    pub fn with_store_alone() -> Self {
+        Self::with(None, 512)
+    }
+
     fn with(listener: Option<TcpListener>, most: usize) -> Self {
         let folder = Folder::new();
         let socket = UnixDatagram::bind(folder.path("notify")).unwrap();
@@ -78,9 +83,10 @@ impl Manager {
         let mut passed: Kept = Vec::new();
         if let Some(listener) = &self.listener {
             passed.push(("chatd.socket".into(), listener.try_clone().unwrap().into()));
-            let kept = &self.shared.lock().unwrap().kept;
-            passed.extend(kept.iter().map(|(name, fd)| (name.clone(), fd.try_clone().unwrap())));
         }
+        self.kept(|kept| {
+            passed.extend(kept.iter().map(|(name, fd)| (name.clone(), fd.try_clone().unwrap())));
+        });
         let names: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
         let listen = match passed.len() {
             0 => String::new(),

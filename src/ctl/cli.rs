@@ -6,8 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueHint};
 
 use crate::client::cli::duration;
 use crate::duration::{parse_duration, show_duration};
@@ -77,9 +76,9 @@ pub enum Task {
         /// A name, or # and a number
         #[arg(value_parser = word, value_hint = ValueHint::Other)]
         who: String,
-        /// Why
-        #[command(flatten)]
-        reason: Reason,
+        /// Why, for the person
+        #[arg(value_parser = text, value_hint = ValueHint::Other)]
+        reason: Vec<String>,
     },
     /// Turn away an address, a network or a login
     Ban {
@@ -88,13 +87,13 @@ pub enum Task {
         subject: String,
         /// End the ban after this time: 60s, 5m, 1h, 7d; a number is seconds
         #[arg(long = "for", value_name = "TIME", value_parser = time, value_hint = ValueHint::Other)]
-        time: Option<Duration>,
+        time: Option<String>,
         /// Ban it even if that covers you
         #[arg(long)]
         force: bool,
-        /// Why
-        #[command(flatten)]
-        reason: Reason,
+        /// Why, for the person
+        #[arg(value_parser = text, value_hint = ValueHint::Other)]
+        reason: Vec<String>,
     },
     /// Lift a ban
     Unban {
@@ -111,7 +110,7 @@ pub enum Task {
         who: String,
         /// End the mute after this time: 60s, 5m, 1h, 7d; a number is seconds
         #[arg(long = "for", value_name = "TIME", value_parser = time, value_hint = ValueHint::Other)]
-        time: Option<Duration>,
+        time: Option<String>,
     },
     /// Lift a mute
     Unmute {
@@ -129,7 +128,7 @@ pub enum Task {
     Drain {
         /// 60s, 5m, 1h, 7d; a number is seconds; or "off" to go on [default: 60s]
         #[arg(value_parser = end, value_hint = ValueHint::Other)]
-        time: Option<End>,
+        time: Option<String>,
     },
     /// Hear a room, or all rooms, until told to stop
     Watch {
@@ -140,79 +139,55 @@ pub enum Task {
     /// Log from LEVEL on, until chatd reloads or restarts
     Log {
         /// error, warn, info or debug
-        #[arg(value_parser = levels(), hide_possible_values = true)]
+        #[arg(value_parser = ["error", "warn", "info", "debug"], hide_possible_values = true)]
         level: String,
     },
-}
-
-/// Why, for the person that it is about.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Reason {
-    /// Why, for the person
-    #[arg(value_parser = text, value_hint = ValueHint::Other)]
-    pub reason: Vec<String>,
-}
-
-/// When `drain` ends chatd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// After this time.
-    After(Duration),
-    /// Never: it is called off.
-    Off,
 }
 
 impl Task {
     /// The line that asks chatd for it, without LF; for lists the first page.
     ///
     /// # Errors
-    /// A reason that chatd would read as a time.
+    /// A reason that chatd would read as a time, or as a mistake in one.
     pub fn line(&self) -> Result<String, &'static str> {
-        let parts = match self {
-            Self::Status | Self::Top => vec!["/stats".to_owned()],
-            Self::Sessions => vec!["/sessions".to_owned()],
-            Self::Rooms => vec!["/rooms".to_owned()],
-            Self::Kick { who, reason } => vec!["/kick".to_owned(), who.clone(), reason.text()],
-            Self::Ban { subject, time, force, reason } => {
-                if time.is_none() && reason.is_a_time() {
-                    return Err(
-                        "the reason begins with a digit; write a time behind --for, or another word first",
-                    );
-                }
-                let forced = if *force { "--force" } else { "" };
-                vec!["/ban".to_owned(), forced.to_owned(), subject.clone(), shown(*time), reason.text()]
+        let line = match self {
+            Self::Status | Self::Top => "/stats".to_owned(),
+            Self::Sessions => "/sessions".to_owned(),
+            Self::Rooms => "/rooms".to_owned(),
+            Self::Bans => "/bans".to_owned(),
+            Self::Kick { who, reason } => format!("/kick {who} {}", reason.join(" ")),
+            Self::Ban { time: None, reason, .. }
+                if reason.first().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit())) =>
+            {
+                return Err(
+                    "the reason begins with a digit; write a time behind --for, or another word first",
+                );
             }
-            Self::Unban { subject } => vec!["/unban".to_owned(), subject.clone()],
-            Self::Bans => vec!["/bans".to_owned()],
-            Self::Mute { who, time } => vec!["/mute".to_owned(), who.clone(), shown(*time)],
-            Self::Unmute { name } => vec!["/unmute".to_owned(), name.clone()],
-            Self::Say { text } => vec!["/say".to_owned(), text.join(" ")],
-            Self::Drain { time: None } => vec!["/drain".to_owned()],
-            Self::Drain { time: Some(End::Off) } => vec!["/drain".to_owned(), "off".to_owned()],
-            Self::Drain { time: Some(End::After(time)) } => vec!["/drain".to_owned(), shown(Some(*time))],
-            Self::Watch { room } => vec!["/watch".to_owned(), room.clone().unwrap_or_else(|| "*".to_owned())],
-            Self::Log { level } => vec!["/log".to_owned(), level.clone()],
+            Self::Ban { subject, time, force, reason } => {
+                let (forced, time) = (if *force { "--force " } else { "" }, optional(time));
+                format!("/ban {forced}{subject}{time} {}", reason.join(" "))
+            }
+            Self::Unban { subject } => format!("/unban {subject}"),
+            Self::Mute { who, time } => format!("/mute {who}{}", optional(time)),
+            Self::Unmute { name } => format!("/unmute {name}"),
+            Self::Say { text } => format!("/say {}", text.join(" ")),
+            Self::Drain { time } => format!("/drain{}", optional(time)),
+            Self::Watch { room } => format!("/watch {}", room.as_deref().unwrap_or("*")),
+            Self::Log { level } => format!("/log {level}"),
         };
-        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        Ok(parts.join(" "))
+        Ok(line.trim_end().to_owned())
     }
 }
 
-impl Reason {
-    fn text(&self) -> String {
-        self.reason.join(" ")
-    }
-
-    /// Whether its first word is what chatd takes for a time, or for a mistake in one.
-    fn is_a_time(&self) -> bool {
-        self.text().trim_start().starts_with(|c: char| c.is_ascii_digit())
-    }
+/// A word with a blank before it; nothing for none.
+fn optional(word: &Option<String>) -> String {
+    word.as_ref().map_or_else(String::new, |word| format!(" {word}"))
 }
 
-/// A time in one word, in whole seconds, which chatd reads back; nothing for none.
-fn shown(time: Option<Duration>) -> String {
-    let whole = |time: Duration| time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
-    time.map_or_else(String::new, |time| show_duration(Duration::from_secs(whole(time))))
+/// A time in one word, in whole seconds, which chatd reads back.
+fn shown(time: Duration) -> String {
+    let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    show_duration(Duration::from_secs(whole))
 }
 
 /// Text without control characters: one that ends a line would begin another command.
@@ -236,20 +211,21 @@ fn word(word: &str) -> Result<String, &'static str> {
 }
 
 /// A time from one second on.
-fn time(text: &str) -> Result<Duration, &'static str> {
+fn time(text: &str) -> Result<String, &'static str> {
     match parse_duration(text) {
         None => Err("not a time; write 60s, 5m, 1h or 7d"),
         Some(time) if time.is_zero() => Err("no time at all; write at least 1s"),
-        Some(time) => Ok(time),
+        Some(time) => Ok(shown(time)),
     }
 }
 
-fn end(text: &str) -> Result<End, &'static str> {
+/// When a drain ends: a time, or `off`.
+fn end(text: &str) -> Result<String, &'static str> {
     match parse_duration(text) {
-        _ if text == "off" => Ok(End::Off),
+        _ if text == "off" => Ok(text.to_owned()),
         None => Err("not a time; write 10s, 5m or 1h; or off"),
         Some(time) if time > LONGEST_DRAIN => Err("too long a time; write at most 8760h"),
-        Some(time) => Ok(End::After(time)),
+        Some(time) => Ok(shown(time)),
     }
 }
 
@@ -266,11 +242,6 @@ fn socket(path: &str) -> Result<PathBuf, &'static str> {
         path if path.len() > MAX_UNIX_PATH => Err("too long for a unix socket; a path has at most 107 bytes"),
         path => Ok(path.into()),
     }
-}
-
-/// The levels, which shells complete.
-fn levels() -> impl TypedValueParser<Value = String> {
-    PossibleValuesParser::new(["error", "warn", "info", "debug"])
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! In a room of its own, it does not get what a busy room says, waits for no reader there, and holds nobody up.
 
 use std::collections::VecDeque;
-use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -28,6 +27,9 @@ use crate::protocol::{Notice, Object, Report};
 /// Random digits in the name of its room.
 const ROOM_DIGITS: usize = 12;
 
+/// The commands whose answers come in pages, which a notice closes.
+const LISTS: [&str; 2] = ["/sessions", "/bans"];
+
 /// A connection to a daemon that has answered.
 #[derive(Debug)]
 pub struct Connection {
@@ -38,8 +40,10 @@ pub struct Connection {
     lines: VecDeque<String>,
     tokens: Requests,
     timeout: Duration,
-    /// What chatd said about the end of the connection.
-    farewell: Option<String>,
+    /// The first token has come back.
+    is_trusted: bool,
+    /// What chatd said about the end of the connection; the last line, as long as it is not trusted.
+    said: Option<String>,
 }
 
 /// A notice, and the line that it was read from.
@@ -54,9 +58,13 @@ pub struct Told {
 }
 
 /// What happens next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Next {
-    /// A line, cleaned.
+    /// A notice.
+    Told(Told),
+    /// A token has come back, with whether the name is verified.
+    Synced(String, bool),
+    /// Another line, cleaned.
     Line(String),
     /// A signal says stop.
     Stop,
@@ -80,8 +88,17 @@ impl Told {
     /// Whether chatd says with it why it closes the connection.
     fn is_farewell(&self) -> bool {
         use Notice::{Banned, Closing, Kicked};
-        let farewell = |notice: &Notice| matches!(notice, Banned { .. } | Closing { .. } | Kicked { .. });
-        self.notice.as_ref().is_some_and(farewell)
+        matches!(self.notice, Some(Banned { .. } | Closing { .. } | Kicked { .. }))
+    }
+}
+
+impl Next {
+    fn from_line(line: String) -> Self {
+        match serde_json::from_str(&line) {
+            Ok(Object::Notice(noticed)) => Self::Told(Told::new(noticed, line.clone())),
+            Ok(Object::Synced { token, verified, .. }) => Self::Synced(token.to_string(), verified),
+            _ => Self::Line(line),
+        }
     }
 }
 
@@ -106,42 +123,27 @@ impl Connection {
                 }
                 Ok(Event::Stop) => return Err(Failure::stopped()),
                 Ok(_) => {}
-                Err(error) => return Err(Failure::new(Exit::Refused, format!("cannot start: {error}"))),
+                Err(error) => return Err(cannot_start(error)),
             }
         };
         let link = Link::start(stream, events_tx).map_err(cannot_start)?;
         let tokens = Requests::new().map_err(cannot_start)?;
+        // Members see the name of the room, so its digits are not those of the tokens.
+        let room = Requests::new().map_err(cannot_start)?.token();
         let lines = VecDeque::new();
-        let mut connection = Self { socket: target, link, events, lines, tokens, timeout, farewell: None };
-        connection.greet()?;
+        let mut connection =
+            Self { socket: target, link, events, lines, tokens, timeout, is_trusted: false, said: None };
+        connection.greet(&room[..ROOM_DIGITS])?;
         Ok(connection)
     }
 
     /// Goes to a room of its own, asks for the json view, and waits for the token. If there are too many rooms, it stays
     /// where it is.
-    fn greet(&mut self) -> Result<(), Failure> {
-        let (deadline, token) = (Instant::now() + self.timeout, self.tokens.token());
-        let room = Requests::new().map_err(cannot_start)?.token();
-        let room = &room[..ROOM_DIGITS];
-        self.link.send(format!("/join chatctl-{room}\n/view json\n/sync {token}\n").into_bytes());
-        let mut last = None;
-        loop {
-            match self.next(Some(deadline)) {
-                Ok(Next::Line(line)) => match synced(&line, &token) {
-                    Some(true) => return Ok(()),
-                    Some(false) => return self.expect_operator(),
-                    None => last = Some(line),
-                },
-                Ok(Next::Stop) => return Err(Failure::stopped()),
-                Ok(Next::Resized) => {}
-                Ok(Next::Late) => {
-                    let no_chatd = Problem::NoChatd(last.unwrap_or_default()).line(&self.socket);
-                    let words = vec![no_chatd, "chatctl needs a chatd with commands = true".to_owned()];
-                    return Err(Failure { exit: Exit::NoDaemon, words });
-                }
-                Err(failure) => return Err(failure.because(last)),
-            }
-        }
+    fn greet(&mut self, room: &str) -> Result<(), Failure> {
+        let greeting = format!("/join chatctl-{room}\n/view json");
+        let (_, is_verified) = self.exchange(&greeting, Instant::now() + self.timeout)?;
+        (self.is_trusted, self.said) = (true, None);
+        if is_verified { Ok(()) } else { self.expect_operator() }
     }
 
     /// For a guest: what one who is no operator types goes to the room. The list of commands shows whether it does.
@@ -161,15 +163,16 @@ impl Connection {
     pub fn next(&mut self, until: Option<Instant>) -> Result<Next, Failure> {
         loop {
             if let Some(line) = self.lines.pop_front() {
-                return Ok(Next::Line(line));
+                return Ok(self.hear(line));
             }
             match event::next(&self.events, until) {
                 Ok(Event::Heard(lines)) => self.lines.extend(lines),
                 Ok(Event::Stop) => return Ok(Next::Stop),
                 Ok(Event::Resized) => return Ok(Next::Resized),
                 Ok(Event::Ended(end)) => {
-                    let words = format!("{}: {end}", self.socket);
-                    return Err(Failure::new(Exit::NoDaemon, words).because(self.farewell.take()));
+                    let mut failure = Failure::new(Exit::NoDaemon, format!("{}: {end}", self.socket));
+                    failure.words.extend(self.said.take().map(|said| format!("it says: {said}")));
+                    return Err(failure);
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return Ok(Next::Late),
@@ -178,101 +181,47 @@ impl Connection {
         }
     }
 
+    fn hear(&mut self, line: String) -> Next {
+        if !self.is_trusted {
+            self.said = Some(line.clone());
+        }
+        let next = Next::from_line(line);
+        if let Next::Told(told) = &next
+            && self.is_trusted
+            && told.is_farewell()
+        {
+            self.said = Some(told.text.clone());
+        }
+        next
+    }
+
     /// Sends a command, and does not wait for its answer.
     pub fn say(&mut self, command: &str) {
         self.link.send(format!("{command}\n").into_bytes());
     }
 
-    /// Sends a command, and returns what chatd answers.
+    /// Sends a command, and returns what chatd answers: all pages of it.
     ///
     /// # Errors
-    /// chatd refuses it, closes the connection, or does not answer in time.
+    /// chatd refuses it, closes the connection, or does not answer in time. A page is without its end.
     pub fn ask(&mut self, command: &str) -> Result<Vec<Told>, Failure> {
         let deadline = Instant::now() + self.timeout;
-        self.ask_until(command, deadline)
-    }
-
-    fn ask_until(&mut self, command: &str, deadline: Instant) -> Result<Vec<Told>, Failure> {
-        let token = self.tokens.token();
-        self.link.send(format!("{command}\n/sync {token}\n").into_bytes());
-        let mut told: Vec<Told> = Vec::new();
+        let (mut all, mut asked) = (Vec::new(), command.to_owned());
         loop {
-            match self.next(Some(deadline)) {
-                Ok(Next::Line(line)) if synced(&line, &token).is_some() => break,
-                Ok(Next::Line(line)) => told.extend(self.notice(line)),
-                Ok(Next::Stop) => return Err(Failure::stopped()),
-                Ok(Next::Resized) => {}
-                Ok(Next::Late) => {
-                    let words = format!("{}: no answer within {:?}", self.socket, self.timeout);
-                    return Err(Failure::new(Exit::NoDaemon, words));
-                }
-                // With no time left, chatd ends before it sends the token back.
-                Err(_) if command.starts_with("/drain") && told.iter().any(is_draining) => break,
-                Err(failure) => return Err(failure),
+            let (page, _) = self.exchange(&asked, deadline)?;
+            if let Some(refusal) =
+                page.iter().find(|told| told.notice.as_ref().is_some_and(Notice::is_refusal))
+            {
+                return Err(match refusal.notice {
+                    Some(Notice::NotOperator) => not_operator(&refusal.text),
+                    _ => Failure::new(Exit::Refused, refusal.text.clone()),
+                });
             }
-        }
-        match told.iter().find(|told| told.notice.as_ref().is_some_and(Notice::is_refusal)) {
-            Some(Told { notice: Some(Notice::NotOperator), text, .. }) => Err(not_operator(text)),
-            Some(refusal) => Err(Failure::new(Exit::Refused, refusal.text.clone())),
-            None => Ok(told),
-        }
-    }
-
-    /// Asks for all connections.
-    ///
-    /// # Errors
-    /// Those of [`Connection::ask`].
-    pub fn sessions(&mut self) -> Result<Vec<Told>, Failure> {
-        let key = |report: &Report| match report {
-            Report::Session { id, .. } => Some(format!("#{id}")),
-            _ => None,
-        };
-        let more = |report: &Report| match report {
-            Report::Sessions { more, .. } => Some(*more),
-            _ => None,
-        };
-        self.ask_pages("/sessions", key, more)
-    }
-
-    /// Asks for all bans and mutes.
-    ///
-    /// # Errors
-    /// Those of [`Connection::ask`].
-    pub fn bans(&mut self) -> Result<Vec<Told>, Failure> {
-        let key = |report: &Report| match report {
-            Report::BanEntry { subject, .. } => Some(subject.clone()),
-            _ => None,
-        };
-        let more = |report: &Report| match report {
-            Report::Bans { more, .. } => Some(*more),
-            _ => None,
-        };
-        self.ask_pages("/bans", key, more)
-    }
-
-    /// Asks for a list that comes in pages, and returns all of them. `key` returns what an entry is asked on with, and
-    /// `more` how many entries follow, from the notice that closes a page.
-    ///
-    /// # Errors
-    /// Those of [`Connection::ask`]; the time is for all pages together. A page is without its end.
-    fn ask_pages(
-        &mut self,
-        command: &str,
-        key: impl Fn(&Report) -> Option<String>,
-        more: impl Fn(&Report) -> Option<usize>,
-    ) -> Result<Vec<Told>, Failure> {
-        let deadline = Instant::now() + self.timeout;
-        let (mut all, mut asked): (Vec<Told>, _) = (Vec::new(), command.to_owned());
-        loop {
-            let page = self.ask_until(&asked, deadline)?;
-            let reports = || page.iter().filter_map(Told::report);
-            let (last, left) = (reports().filter_map(&key).last(), reports().find_map(&more));
+            let rest = if LISTS.contains(&command) { after(&page) } else { Ok(None) };
             all.extend(page);
-            let last = last.filter(|last| !last.contains(char::is_control));
-            let next = last.map(|last| format!("{command} {last}"));
-            match (left, next) {
-                (Some(0), _) => return Ok(all),
-                (Some(_), Some(next)) if next != asked => asked = next,
+            match rest.map(|last| last.map(|last| format!("{command} {last}"))) {
+                Ok(None) => return Ok(all),
+                Ok(Some(next)) if next != asked => asked = next,
                 _ => {
                     let words = format!("{}: a list without its end; is this chatd?", self.socket);
                     return Err(Failure::new(Exit::Refused, words));
@@ -281,20 +230,58 @@ impl Connection {
         }
     }
 
-    /// The notice in a line; `None` for what members say, and for what is no object.
-    pub fn notice(&mut self, line: String) -> Option<Told> {
-        let told = match serde_json::from_str(&line) {
-            Ok(Object::Notice(noticed)) => Told::new(noticed, line.clone()),
-            _ => return None,
-        };
-        if told.is_farewell() {
-            self.farewell = Some(told.text.clone());
+    /// Sends a command and a token. Returns the notices before the token comes back, and whether the name is verified.
+    fn exchange(&mut self, command: &str, deadline: Instant) -> Result<(Vec<Told>, bool), Failure> {
+        let (token, mut told) = (self.tokens.token(), Vec::new());
+        self.say(&format!("{command}\n/sync {token}"));
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(Next::Synced(back, is_verified)) if back == token => return Ok((told, is_verified)),
+                Ok(Next::Told(one)) => told.push(one),
+                Ok(Next::Stop) => return Err(Failure::stopped()),
+                Ok(Next::Late) => return Err(self.no_answer()),
+                Ok(_) => {}
+                // With no time left, chatd ends before it sends the token back.
+                Err(_) if command.starts_with("/drain") && told.iter().any(is_draining) => {
+                    return Ok((told, true));
+                }
+                Err(failure) => return Err(failure),
+            }
         }
-        Some(told)
+    }
+
+    fn no_answer(&mut self) -> Failure {
+        if self.is_trusted {
+            let words = format!("{}: no answer within {:?}", self.socket, self.timeout);
+            return Failure::new(Exit::NoDaemon, words);
+        }
+        let no_chatd = Problem::NoChatd(self.said.take().unwrap_or_default()).line(&self.socket);
+        let words = vec![no_chatd, "chatctl needs a chatd with commands = true".to_owned()];
+        Failure { exit: Exit::NoDaemon, words }
     }
 }
 
-pub(super) fn cannot_start(error: io::Error) -> Failure {
+/// Returns the last entry of a page of a list if others follow, for the command that asks for them.
+///
+/// # Errors
+/// The page is without its end, or nothing can be asked for after its last entry.
+fn after(page: &[Told]) -> Result<Option<String>, ()> {
+    let mut last = None;
+    for report in page.iter().filter_map(Told::report) {
+        match report {
+            Report::Session { id, .. } => last = Some(format!("#{id}")),
+            Report::BanEntry { subject, .. } => last = Some(subject.clone()),
+            Report::Sessions { more: 0, .. } | Report::Bans { more: 0, .. } => return Ok(None),
+            Report::Sessions { .. } | Report::Bans { .. } => {
+                return last.filter(|last| !last.contains(char::is_control)).map(Some).ok_or(());
+            }
+            _ => {}
+        }
+    }
+    Err(())
+}
+
+pub(super) fn cannot_start(error: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Refused, format!("cannot start: {error}"))
 }
 
@@ -317,12 +304,4 @@ const HOW_TO_BE_ONE: &str =
 
 fn is_draining(told: &Told) -> bool {
     matches!(told.notice, Some(Notice::Draining { .. }))
-}
-
-/// Whether the name is verified, if this is the answer to `/sync` with that token.
-fn synced(line: &str, expected: &str) -> Option<bool> {
-    match serde_json::from_str(line) {
-        Ok(Object::Synced { token, verified, .. }) if token == expected => Some(verified),
-        _ => None,
-    }
 }

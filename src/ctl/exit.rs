@@ -51,12 +51,6 @@ impl Failure {
     pub fn stopped() -> Self {
         Self { exit: Exit::Ok, words: Vec::new() }
     }
-
-    /// Adds what chatd said last, if it said anything.
-    pub(super) fn because(mut self, said: Option<String>) -> Self {
-        self.words.extend(said.map(|said| format!("it says: {said}")));
-        self
-    }
 }
 
 /// Writes text to standard output, all of it.
@@ -66,6 +60,14 @@ impl Failure {
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(unwritable)
+}
+
+/// Writes lines to standard output, as [`print`] does.
+///
+/// # Errors
+/// Those of [`print`].
+pub fn print_lines(lines: &[String]) -> Result<(), Failure> {
+    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
 /// How it ends when standard output cannot be written.

@@ -21,7 +21,7 @@ use crate::client::listen::READER_PATIENCE;
 use cli::{Cli, Task};
 use connection::{Connection, Told, cannot_start};
 pub use exit::Exit;
-use exit::{Failure, print, say};
+use exit::{Failure, print_lines, say};
 use table::Look;
 
 /// Does what the command line asks for. Usage errors, `--help` and `--version` end the process here.
@@ -39,29 +39,21 @@ pub fn main() -> Exit {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let line = cli.task.line().map_err(|words| Failure::new(Exit::Usage, words))?;
     let (events_tx, events) = event::channel();
-    match cli.task {
-        Task::Top => event::watch_signals(events_tx.clone(), READER_PATIENCE, top::restore(cli.json)),
-        Task::Watch { .. } => event::watch_signals(events_tx.clone(), READER_PATIENCE, || {}),
-        _ => Ok(()),
-    }
-    .map_err(cannot_start)?;
     if matches!(cli.task, Task::Top | Task::Watch { .. }) {
+        let restore = top::restore(cli.task == Task::Top && !cli.json);
+        event::watch_signals(events_tx.clone(), READER_PATIENCE, restore).map_err(cannot_start)?;
         event::watch_reader(events_tx.clone());
     }
     let mut connection = Connection::open(&cli.socket, cli.timeout, (events_tx, events))?;
     if cli.task == Task::Top {
         return top::run(&mut connection, cli.json);
     }
-    let told = match cli.task {
-        Task::Sessions => connection.sessions()?,
-        Task::Bans => connection.bans()?,
-        _ => connection.ask(&line)?,
-    };
+    let told = connection.ask(&line)?;
     let lines = if cli.json { show::objects(&told) } else { shown(&cli.task, &told, Look::of_output()) };
     if lines.is_empty() {
         return Err(Failure::new(Exit::Refused, "chatd gave no answer; is it older than chatctl?"));
     }
-    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+    print_lines(&lines)?;
     match cli.task {
         Task::Watch { .. } => watch::run(&mut connection, &told, cli.json),
         _ => Ok(()),

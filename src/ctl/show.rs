@@ -5,6 +5,7 @@
 use super::connection::Told;
 use super::table::{Column, Look, Table, fitted, number, one_line, styled, text};
 use crate::client::render::marked;
+use crate::protocol::tls::TlsCount;
 use crate::protocol::{Notice, Report, RoomCount, TlsState};
 
 const SESSIONS: [Column; 9] = [
@@ -72,21 +73,15 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
     rows.extend(archive_lost.map(|lost| ("archive", format!("{lost} lines lost"))));
     rows.extend(archive_error.clone().map(|error| ("", format!("cannot write: {error}"))));
     rows.extend(tls.iter().flat_map(tls_rows));
-    if slowest {
-        let reader = |(at, one): (usize, &crate::protocol::Reader)| {
-            let words =
-                format!("{} (#{}), {} behind", marked(&one.name, one.verified), one.id, size(one.behind));
-            (if at == 0 { "slowest" } else { "" }, words)
-        };
-        rows.extend(readers.iter().enumerate().map(reader));
+    for (at, reader) in readers.iter().enumerate().filter(|_| slowest) {
+        let (name, behind) = (marked(&reader.name, reader.verified), size(reader.behind));
+        let word = if at == 0 { "slowest" } else { "" };
+        rows.push((word, format!("{name} (#{}), {behind} behind", reader.id)));
     }
     let line = |(word, value): (&str, String)| {
         let line = fitted(one_line(&format!("{word:<WORD$}{value}")).trim_end(), look);
-        let (word, value) = line.split_at(WORD.min(line.len()));
-        format!(
-            "{}{value}",
-            if word.trim().is_empty() { word.to_owned() } else { styled(word.to_owned(), "1", look) }
-        )
+        let (start, value) = line.split_at(WORD.min(line.len()));
+        if word.is_empty() { line } else { styled(start.to_owned(), "1", look) + value }
     };
     rows.into_iter().map(line).collect()
 }
@@ -94,47 +89,38 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
 /// Returns what to say of TLS: how many, of what kinds, the handshakes, and the end of the certificate.
 fn tls_rows(tls: &TlsState) -> Vec<(&'static str, String)> {
     let (all, in_kernel) = tls.counts();
-    let kinds = tls.connections.iter().map(|one| {
-        format!(
-            "{} with {} {}, {}",
-            one.count,
-            one.version,
-            one.cipher,
-            RECORDS[usize::from(one.records == "kernel")]
-        )
-    });
+    let kind = |one: &TlsCount| {
+        let place = RECORDS[usize::from(one.records == "kernel")];
+        format!("{} with {} {}, {place}", one.count, one.version, one.cipher)
+    };
     let handshakes = format!("{} handshakes, {} failed", tls.handshakes, tls.failed);
     let first = ("tls", format!("{all} connections, {in_kernel} in the kernel"));
-    let rest = kinds.chain([handshakes]).chain(tls.end()).map(|row| ("", row));
+    let rest = tls.connections.iter().map(kind).chain([handshakes]).chain(tls.end()).map(|row| ("", row));
     std::iter::once(first).chain(rest).collect()
 }
 
 /// Returns the connections in an answer as a table. With `is_busiest`, those that say most come first, and of those that
 /// say as much, those that are farthest behind.
 pub fn sessions(told: &[Told], is_busiest: bool, look: Look) -> Vec<String> {
-    let is_session = |report: &&Report| matches!(report, Report::Session { .. });
-    let mut sessions: Vec<&Report> = told.iter().filter_map(Told::report).filter(is_session).collect();
-    if is_busiest {
-        sessions
-            .sort_by(|a, b| business(b).0.total_cmp(&business(a).0).then(business(b).1.cmp(&business(a).1)));
-    }
-    let mut table = Table::new(&SESSIONS);
-    for session in sessions {
+    let mut rows = Vec::new();
+    for report in told.iter().filter_map(Told::report) {
         if let Report::Session { id, name, verified, address, room, view, idle, behind, rate, client } =
-            session
+            report
         {
-            let address = if address.is_empty() { "unix" } else { address };
-            let cells = [&marked(name, *verified), address, room, view.name()].map(str::to_owned);
-            let numbers = [time(*idle), size(*behind), format!("{rate:.1}"), client.clone()];
-            table.add([vec![id.to_string()], cells.to_vec(), numbers.to_vec()].concat(), *behind > 0);
+            let (id, name) = (id.to_string(), marked(name, *verified));
+            let address = if address.is_empty() { "unix" } else { address }.to_owned();
+            let (view, rate_shown) = (view.name().to_owned(), format!("{rate:.1}"));
+            let (idle, waiting) = (time(*idle), size(*behind));
+            let cells = [id, name, address, room.clone(), view, idle, waiting, rate_shown, client.clone()];
+            rows.push((*rate, *behind, cells));
         }
     }
+    if is_busiest {
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+    }
+    let mut table = Table::new(&SESSIONS);
+    rows.into_iter().for_each(|(_, behind, cells)| table.add(cells.into(), behind > 0));
     table.lines(look)
-}
-
-/// Lines per second, and bytes that wait.
-fn business(session: &Report) -> (f64, u64) {
-    if let Report::Session { rate, behind, .. } = session { (*rate, *behind) } else { (0.0, 0) }
 }
 
 /// Returns the rooms in an answer as a table; nothing if there are none.
@@ -188,17 +174,12 @@ fn long_time(seconds: u64) -> String {
     }
 }
 
-/// A number of bytes: `512`, `12.5KiB`, `3.4MiB`.
+/// A number of bytes: `512B`, `12.5KiB`, `3.4MiB`.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 3] = ["GiB", "MiB", "KiB"];
-    let unit = UNITS.iter().zip([30, 20, 10]).find(|(_, bits)| bytes >> bits > 0);
-    unit.map_or_else(
-        || bytes.to_string(),
-        |(unit, bits)| {
-            let tenths = (u128::from(bytes) * 10) >> bits;
-            format!("{}.{}{unit}", tenths / 10, tenths % 10)
-        },
-    )
+    let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)].into_iter().find(|(_, bits)| bytes >> bits > 0);
+    let Some((unit, bits)) = unit else { return format!("{bytes}B") };
+    let tenths = (u128::from(bytes) * 10) >> bits;
+    format!("{}.{}{unit}", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]
@@ -212,7 +193,7 @@ mod tests {
         let times = [59, 60, 3599, 3600, 86_399, 86_400, 277_200].map(long_time);
         assert_eq!(times, ["59s", "1m 0s", "59m 59s", "1h 0m", "23h 59m", "1d 0h", "3d 5h"]);
         let sizes = [0, 1023, 1024, 1_048_575, 3_600_000, 5 << 30, u64::MAX].map(size);
-        let expected = ["0", "1023", "1.0KiB", "1023.9KiB", "3.4MiB", "5.0GiB", "17179869183.9GiB"];
+        let expected = ["0B", "1023B", "1.0KiB", "1023.9KiB", "3.4MiB", "5.0GiB", "17179869183.9GiB"];
         assert_eq!(sizes, expected);
     }
 }

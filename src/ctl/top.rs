@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::termios::tcgetwinsize;
 
 use super::connection::{Connection, Next, Told};
-use super::exit::{Failure, print};
+use super::exit::{Failure, print, print_lines};
 use super::show;
 use super::table::Look;
 
@@ -51,9 +51,9 @@ pub fn run(connection: &mut Connection, is_json: bool) -> Result<(), Failure> {
     ended
 }
 
-/// Returns what leaves the other screen, for a process that has to end at once.
-pub fn restore(is_json: bool) -> impl FnOnce() + Send + 'static {
-    let has_screen = !is_json && has_screen();
+/// Returns what leaves the other screen, if it is used, for a process that has to end at once.
+pub fn restore(is_drawn: bool) -> impl FnOnce() + Send + 'static {
+    let has_screen = is_drawn && has_screen();
     move || {
         // Nobody is left to hear of it.
         let _ = if has_screen { print(CLOSE) } else { Ok(()) };
@@ -69,7 +69,7 @@ fn refresh(connection: &mut Connection, form: Form) -> Result<(), Failure> {
     loop {
         let started = Instant::now();
         let stats = connection.ask("/stats")?;
-        let sessions = connection.sessions()?;
+        let sessions = connection.ask("/sessions")?;
         draw(&stats, &sessions, form)?;
         // A chatd that is slow to answer is asked less often.
         let next = (started + EVERY).max(Instant::now() + started.elapsed());
@@ -78,8 +78,7 @@ fn refresh(connection: &mut Connection, form: Form) -> Result<(), Failure> {
                 Next::Late => break,
                 Next::Stop => return Ok(()),
                 Next::Resized if form == Form::Screen => draw(&stats, &sessions, form)?,
-                Next::Line(line) => drop(connection.notice(line)),
-                Next::Resized => {}
+                _ => {}
             }
         }
     }
@@ -92,11 +91,8 @@ fn draw(stats: &[Told], sessions: &[Told], form: Form) -> Result<(), Failure> {
     lines.extend(show::sessions(sessions, true, look));
     match form {
         Form::Screen => print(&screen(&lines, rows())),
-        Form::Lines => print(&(lines.join("\n") + "\n\n")),
-        Form::Objects => {
-            let objects = [show::objects(stats), show::objects(sessions)].concat();
-            print(&objects.iter().map(|line| format!("{line}\n")).collect::<String>())
-        }
+        Form::Lines => print_lines(&[lines, vec![String::new()]].concat()),
+        Form::Objects => print_lines(&[show::objects(stats), show::objects(sessions)].concat()),
     }
 }
 

@@ -3,8 +3,6 @@
 //! Where chatctl could have no room of its own, it is a member of the first room. What it hears there and was not asked for
 //! is not printed.
 
-use std::io;
-
 use super::connection::{Connection, Next, Told};
 use super::exit::{Failure, print, unwritable};
 use crate::client::render::Look;
@@ -27,31 +25,33 @@ pub fn run(connection: &mut Connection, told: &[Told], is_json: bool) -> Result<
     let look = Look { view: View::Names, times: true, has_colours: crate::client::has_colours() };
     let mut terminal = Terminal::output();
     loop {
-        match connection.next(None)? {
-            Next::Line(line) => {
-                let shown = shown(&line, &room, &look).filter(|_| !is_json);
-                if is_json && is_wanted(&line, &room) {
-                    print(&format!("{line}\n"))?;
-                }
-                if let Some(shown) = shown {
-                    terminal.add(&shown);
-                    terminal.paint(Row::default()).map_err(unwritable)?;
-                }
+        let line = match connection.next(None)? {
+            Next::Told(told) => {
                 // A crash ends what was heard.
-                if connection.notice(line).is_some_and(|told| told.notice == Some(Notice::Crashed)) {
+                if told.notice == Some(Notice::Crashed) {
                     connection.say(&format!("/watch {room}"));
                 }
+                told.line
             }
+            Next::Line(line) => line,
             Next::Stop => return Ok(()),
-            Next::Resized | Next::Late => {}
+            Next::Synced(..) | Next::Resized | Next::Late => continue,
+        };
+        let Some(object) = serde_json::from_str(&line).ok().filter(|object| is_wanted(object, &room)) else {
+            continue;
+        };
+        if is_json {
+            print(&format!("{line}\n"))?;
+        } else if let Some(shown) = shown(&object, &line, &room, &look) {
+            terminal.add(&shown);
+            terminal.paint(Row::default()).map_err(unwritable)?;
         }
     }
 }
 
 /// Whether an object is about that room, or about none.
-fn is_wanted(line: &str, room: &str) -> bool {
-    let object: Result<Object<'_>, io::Error> = serde_json::from_str(line).map_err(Into::into);
-    object.is_ok_and(|object| room == ALL || room_of(&object).is_none_or(|other| is_same(other, room)))
+fn is_wanted(object: &Object<'_>, room: &str) -> bool {
+    room == ALL || room_of(object).is_none_or(|other| is_same(other, room))
 }
 
 /// Whether two names are those of one room, as chatd has it.
@@ -61,15 +61,11 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// The line as it is shown; `None` for what is not.
-fn shown(line: &str, room: &str, look: &Look) -> Option<String> {
-    if !is_wanted(line, room) {
-        return None;
-    }
-    let object = serde_json::from_str(line).ok()?;
-    let shown = look.object(&object, line, "")?.text;
+fn shown(object: &Object<'_>, line: &str, room: &str, look: &Look) -> Option<String> {
+    let shown = look.object(object, line, "")?.text;
     let has_time = !matches!(object, Object::Notice(_) | Object::Skipped { .. });
     let shown = if has_time { shown } else { look.text(&shown) };
-    Some(match room_of(&object).filter(|_| room == ALL) {
+    Some(match room_of(object).filter(|_| room == ALL) {
         Some(room) => format!("[{}] {shown}", crate::client::link::clean(room.as_bytes())),
         None => shown,
     })

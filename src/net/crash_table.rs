@@ -35,7 +35,8 @@ use crate::chat::Mark;
 use crate::chat::SessionId;
 use file::{WordFile, load, store};
 use layout::{
-    ATTEMPTS_AT, Column, GEOMETRY, GEOMETRY_AT, IGNORED, MAGIC, MAGIC_AT, NEXT_AT, OWNER, PAGE, RECORD, STATE,
+    ATTEMPTS_AT, Column, GEOMETRY, GEOMETRY_AT, IGNORED, MAGIC, MAGIC_AT, NEXT_AT, OWNER, PAGE, RECORD,
+    STATE, STOP_AT,
 };
 
 /// The mark of a session of which half a line has been read.
@@ -167,6 +168,16 @@ impl CrashTable {
     /// Sets how many takeovers in a row did not finish.
     pub fn set_attempts(&self, attempts: u64) {
         self.head(ATTEMPTS_AT).store(attempts, Ordering::Release);
+    }
+
+    /// Sets when chatd stops, in seconds since 1970, as an operator has said; `None` if it does not.
+    pub fn set_stop(&self, at: Option<u64>) {
+        self.head(STOP_AT).store(at.unwrap_or(0), Ordering::Release);
+    }
+
+    /// Returns when chatd stops, in seconds since 1970, as an operator has said to this process or to the one before.
+    pub fn stop(&self) -> Option<u64> {
+        Some(self.head(STOP_AT).load(Ordering::Relaxed)).filter(|at| *at > 0)
     }
 
     /// Notes that a session has this number. No process gives it again; after a crash the next one skips up to 63
@@ -427,6 +438,11 @@ mod tests {
         assert_eq!((left.next, left.attempts), (3 + RESERVED, 2));
         table.reserve(one);
         assert_eq!(next_process(&table).1.next, 3 + RESERVED, "it only grows");
+        assert_eq!(next_process(&table).0.stop(), None);
+        table.set_stop(Some(1000));
+        assert_eq!(next_process(&table).0.stop(), Some(1000));
+        table.set_stop(None);
+        assert_eq!(next_process(&table).0.stop(), None);
     }
 
     #[test]

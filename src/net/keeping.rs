@@ -58,6 +58,11 @@ impl Keeping {
         }
     }
 
+    /// Tells the next process when chatd stops, in seconds since 1970; `None` if it does not.
+    pub fn set_stop(&self, at: Option<u64>) {
+        self.table.get().inspect(|table| table.set_stop(at));
+    }
+
     /// Returns the crash table, if connections outlive this process.
     pub fn table(&self) -> Option<Arc<CrashTable>> {
         self.table.get().cloned()

@@ -5,6 +5,7 @@
 //! more. Reading and writing have wakers of their own in the reactor: being woken to write does not read. Whatever
 //! goes wrong here ends this session and no other.
 
+mod half_record;
 mod joining;
 mod reading;
 mod securing;
@@ -13,10 +14,12 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::channel::mpsc;
 use futures::future;
+
+use half_record::HalfRecord;
 
 use super::close::{Close, Origin};
 use super::connection::Connection;
@@ -35,23 +38,8 @@ use crate::rt;
 /// Number of reads in a row before the other sessions run.
 const TURNS: usize = 4;
 
-/// How long a session looks away from half a record that the reactor reports again and again (Linux 6.1): first, and at
-/// most.
-const LOOK_AWAY: Duration = Duration::from_millis(10);
-const MAX_LOOK_AWAY: Duration = Duration::from_millis(320);
-
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-}
-
-/// Half a record of TLS, which the kernel cannot give out yet.
-#[derive(Debug)]
-struct HalfRecord {
-    /// How much has come.
-    bytes: u64,
-    /// How long the session looks away, and until when.
-    wait: Duration,
-    until: Instant,
 }
 
 /// A connection's task.
@@ -79,8 +67,7 @@ pub struct Session {
     is_unflushed: bool,
     /// The FIN is sent, or the socket has it behind what it has not sent yet.
     is_output_over: bool,
-    /// Half a record has come, and the reactor reports it again and again.
-    half_record: Option<Box<HalfRecord>>,
+    half_record: HalfRecord,
     deadlines: Deadlines,
     alarm: Option<Instant>,
 }
@@ -103,7 +90,7 @@ impl Session {
             is_counted: false,
             is_unflushed: false,
             is_output_over: false,
-            half_record: None,
+            half_record: HalfRecord::default(),
             deadlines: Deadlines::new(),
             alarm: None,
         }
@@ -328,7 +315,7 @@ impl Session {
             return Err(Close::Done);
         }
         if is_emptied {
-            self.note_half_record();
+            self.half_record.note(self.connection.half_record(), rt::now);
         }
         Ok(!is_emptied || self.has_input(cx)?)
     }
@@ -340,10 +327,8 @@ impl Session {
             for_kernel: self.phase == Phase::Lingering,
         };
         let next_line = self.limiter.as_ref().and_then(|limiter| limiter.next);
-        let half_record =
-            self.half_record.as_ref().filter(|half| !half.wait.is_zero()).map(|half| half.until);
         let next = self.deadlines.next(&self.net.settings(), waits);
-        let deadlines = [next, next_line, half_record, self.net.drain_until()];
+        let deadlines = [next, next_line, self.half_record.until(), self.net.drain_until()];
         if let Some(when) = deadlines.into_iter().flatten().min() {
             // One that rings too early is set again then; that is cheaper than moving it each time.
             if self.alarm.is_none_or(|set| when < set) {

@@ -15,9 +15,10 @@ use super::handover::Survived;
 use super::logging::Throttle;
 use super::signals::Request;
 use crate::chat::{self, NewBan, SessionId, Use};
+use crate::duration::show_duration;
 use crate::net::bans::{Ban, Mute, Muted, Subject};
 use crate::net::{Address, Net, login};
-use crate::protocol::control::shown;
+use crate::protocol::control::{LONGEST_DRAIN, shown};
 use crate::protocol::{Name, Notice, Report, TlsCount, TlsState, Who};
 use crate::rt;
 
@@ -99,6 +100,13 @@ impl Host {
         Self { net, requests_tx, survived, archive, stop_at: None, refused: RefCell::default() }
     }
 
+    /// Goes on with the `/drain` of another process, which ends `at` so many seconds since 1970.
+    pub fn go_on_draining(&mut self, at: u64) {
+        let left = Duration::from_secs(at.saturating_sub(seconds_now())).min(LONGEST_DRAIN);
+        log::info!("stopping in {}, as an operator has said before", show_duration(left));
+        chat::Host::drain(self, Some(left));
+    }
+
     fn request(&self, request: Request) {
         // It fails when the daemon has ended.
         let _ = self.requests_tx.unbounded_send(request);
@@ -128,9 +136,8 @@ impl chat::Host for Host {
     }
 
     fn uptime(&self) -> (Duration, u64) {
-        let now = u64::try_from(rt::wall_clock().as_second()).unwrap_or(0);
         let Survived { restarts, crashes, began } = self.survived;
-        (Duration::from_secs(now.saturating_sub(began)), restarts + crashes)
+        (Duration::from_secs(seconds_now().saturating_sub(began)), restarts + crashes)
     }
 
     fn archive(&self) -> Option<(u64, Option<String>)> {
@@ -235,6 +242,7 @@ impl chat::Host for Host {
     fn drain(&mut self, after: Option<Duration>) {
         self.net.sessions.close(after.is_some());
         self.stop_at = after.map(|after| rt::now() + after);
+        self.net.keeping.set_stop(after.map(|after| seconds_now().saturating_add(after.as_secs())));
         self.request(Request::Drain(after));
     }
 
@@ -245,6 +253,11 @@ impl chat::Host for Host {
     fn set_log_level(&mut self, level: LevelFilter) {
         self.request(Request::LogLevel(level));
     }
+}
+
+/// Returns the seconds since 1970.
+fn seconds_now() -> u64 {
+    u64::try_from(rt::wall_clock().as_second()).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Server {
         let storing = stores.begin(&mut hub, &net);
         forget_muted_guests(&net);
         let survived = Survived::default().or_begun(rt::wall_clock());
-        administer(&mut hub, &net, &storing, survived, operators);
+        administer(&mut hub, &net, &storing, (survived, None), operators);
         Self::start_with(doors, net, hub, storing, survived)
     }
 
@@ -130,7 +130,7 @@ impl Server {
         if sessions.is_empty() {
             forget_muted_guests(&net);
         }
-        administer(&mut hub, &net, &storing, survived, operators);
+        administer(&mut hub, &net, &storing, (survived, table.stop()), operators);
         match table.notes() {
             Ok(mut notes) => {
                 survived.write(&mut notes);
@@ -300,6 +300,7 @@ impl Server {
     /// taken by then is lost, and the log has the number of such connections.
     pub async fn stop(self, drain: Duration) {
         let Self { net, accepting, broker, alarms, storing, mut inputs_tx, .. } = self;
+        net.keeping.set_stop(None);
         for task in accepting {
             task.cancel().await;
         }
@@ -317,17 +318,20 @@ impl Server {
     }
 }
 
-/// Has the hub ask the daemon who is an operator and who is muted, before any session goes on.
+/// Has the hub ask the daemon who is an operator and who is muted, before any session goes on. If another process was to
+/// stop at a time, in seconds since 1970, this one does.
 fn administer(
     hub: &mut Hub,
     net: &Arc<Net>,
     storing: &Storing,
-    survived: Survived,
+    (survived, stop): (Survived, Option<u64>),
     operators: Option<Operators>,
 ) {
     if let Some(Operators { group, requests_tx }) = operators {
         net.set_operators(group);
-        hub.administer(Box::new(Host::new(Arc::clone(net), requests_tx, survived, storing.archive())));
+        let mut host = Host::new(Arc::clone(net), requests_tx, survived, storing.archive());
+        stop.into_iter().for_each(|at| host.go_on_draining(at));
+        hub.administer(Box::new(host));
     }
 }
 

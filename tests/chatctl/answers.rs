@@ -61,7 +61,7 @@ fn the_status_has_the_numbers_and_the_slowest() {
             "skipped   2",
             "memory    3.4MiB",
             "slowest   bob (#7), 2.0KiB behind",
-            "          +ann (#9), 10 behind",
+            "          +ann (#9), 10B behind",
         ]
     );
 }
@@ -95,9 +95,9 @@ fn a_list_is_asked_for_page_by_page() {
         lines(process.finish()),
         [
             " ID  NAME  ADDRESS        ROOM  VIEW   IDLE  BEHIND  LINES/S  CLIENT",
-            "  1  ann   192.0.2.1:1    main  names    1s       0      0.2  line",
+            "  1  ann   192.0.2.1:1    main  names    1s      0B      0.2  line",
             "  3  bob   192.0.2.1:3    main  names    3s  2.0KiB     12.0  line",
-            "700  cem   192.0.2.1:700  main  names   11m       0      0.0  line",
+            "700  cem   192.0.2.1:700  main  names   11m      0B      0.0  line",
         ]
     );
 }

@@ -127,6 +127,54 @@ fn the_dashboard_shows_every_metric_in_panels_that_do_not_overlap() {
     assert!(missing.is_empty(), "{:?}", missing.iter().map(|metric| metric.name).collect::<Vec<_>>());
 }
 
+/// The queries of the dashboard, each with the legend of what it finds.
+fn queries() -> Vec<(String, String)> {
+    let dashboard: serde_json::Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let targets = dashboard["panels"].as_array().unwrap().iter();
+    let targets = targets.flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut queries: Vec<_> =
+        targets.map(|target| (text(&target["expr"]), text(&target["legendFormat"]))).collect();
+    queries.push((text(&dashboard["annotations"]["list"][0]["expr"]), String::new()));
+    queries
+}
+
+#[test]
+fn the_queries_of_the_dashboard_have_labels_that_there_are() {
+    for (query, legend) in queries() {
+        let named = names(&query);
+        let about =
+            METRICS.iter().filter(|metric| named.iter().any(|name| name.starts_with(&metric.sample_name())));
+        let known: BTreeSet<&str> =
+            about.flat_map(|metric| metric.labels).chain(&["instance", "le"]).copied().collect();
+        let groups = query.split("by (").skip(1).flat_map(|rest| rest.split(')').next().unwrap().split(", "));
+        let braces = query.split('{').skip(1).map(|rest| rest.split('}').next().unwrap());
+        let matched =
+            braces.flat_map(|labels| labels.split(',')).map(|label| label.split(['=', '!']).next().unwrap());
+        let shown = legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap());
+        let shown: BTreeSet<&str> = shown.collect();
+        let groups: BTreeSet<&str> = groups.collect();
+        assert!(shown.is_subset(&groups), "{query}: {legend}");
+        let unknown: Vec<_> =
+            groups.into_iter().chain(matched).filter(|label| !known.contains(label)).collect();
+        assert!(unknown.is_empty(), "{query}: {unknown:?}");
+    }
+}
+
+/// As rules: promtool reads queries nowhere else.
+#[test]
+fn promtool_finds_no_mistake_in_the_queries_of_the_dashboard() {
+    let rule = |(at, (query, _)): (usize, (String, String))| {
+        let query = query.replace("$__rate_interval", "5m").replace("$instance", "x");
+        serde_json::json!({ "record": format!("query:{at}"), "expr": query })
+    };
+    let rules: Vec<_> = queries().into_iter().enumerate().map(rule).collect();
+    assert!(!rules.is_empty());
+    // JSON is YAML.
+    let groups = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    promtool(&["check", "rules", "/dev/stdin"], &groups.to_string());
+}
+
 /// The text of the metrics.
 fn scrape() -> String {
     use chatd::net::Address;

@@ -16,11 +16,13 @@ pub const MAX_NOTES: usize = 20_000;
 /// Descriptors from this number on have no slot.
 pub const MAX_DESCRIPTORS: usize = 1 << 20;
 
-/// The words of the header: [`MAGIC`], [`GEOMETRY`], the next session number, the takeovers in a row that did not finish.
+/// The words of the header: [`MAGIC`], [`GEOMETRY`], the next session number, the takeovers in a row that did not finish,
+/// and when chatd stops, in seconds since 1970 (0 if nobody has said so).
 pub(super) const MAGIC_AT: usize = 0;
 pub(super) const GEOMETRY_AT: usize = 1;
 pub(super) const NEXT_AT: usize = 2;
 pub(super) const ATTEMPTS_AT: usize = 3;
+pub(super) const STOP_AT: usize = 4;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"table 1\n");
 /// A process with other limits has another one.

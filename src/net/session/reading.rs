@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::atomic::Ordering;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{HalfRecord, LOOK_AWAY, MAX_LOOK_AWAY, READ_BUFFER, Session};
+use super::{READ_BUFFER, Session};
 use crate::chat::{End, Input, Phase, Read};
 use crate::net::close::{Close, Origin};
 use crate::net::crash_table::{READING, RECEIVING};
@@ -46,29 +46,14 @@ impl Session {
         let received = self.receive(limit, false);
         self.more_to_read = received == Some(limit) || self.connection.has_received();
         if received.is_none() {
-            self.note_half_record();
+            self.half_record.note(self.connection.half_record(), rt::now);
         }
         Ok(true)
     }
 
     /// Returns whether to receive: the reactor reports input, and it is not known to be half a record.
     pub(super) fn has_input(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.half_record.as_ref().is_some_and(|half| rt::now() < half.until) {
-            return Ok(false);
-        }
-        Ok(self.connection.poll_readable(cx)?.is_ready())
-    }
-
-    /// Call this when there was nothing to receive. If the reactor has reported half a record, and again without anything
-    /// new, the session looks away for a while.
-    pub(super) fn note_half_record(&mut self) {
-        let bytes = self.connection.half_record();
-        let before = self.half_record.take().filter(|half| half.bytes == bytes);
-        if bytes > 0 {
-            let longer = |half: Box<HalfRecord>| (2 * half.wait).clamp(LOOK_AWAY, MAX_LOOK_AWAY);
-            let wait = before.map_or(Duration::ZERO, longer);
-            self.half_record = Some(Box::new(HalfRecord { bytes, wait, until: rt::now() + wait }));
-        }
+        Ok(!self.half_record.is_overlooked() && self.connection.poll_readable(cx)?.is_ready())
     }
 
     /// Receives and passes on up to `limit` bytes; `None` if nothing has arrived. A connection that fails is one whose
