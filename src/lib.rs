@@ -14,6 +14,7 @@
 //! | 2 | [`net`] | listeners, sessions, sockets, access and bans, rate limit, deadlines, crash table | argv, signals, the environment |
 //! | 1 | [`chat`] | the hub: rooms, members, names, logs, flow control, commands; the broker task | paths, signals, the clock; of a socket only a [`Sink`](chat::Sink) |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
+//! | 0 | [`certificate`] | certificates and keys: what they say of themselves, and what is wrong with their files | everything |
 //! | - | [`duration`] | durations as people write them | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!
@@ -154,6 +155,7 @@
 //! 6. the archive writes what it has, for up to three seconds;
 //! 7. the process exits with 0.
 
+pub mod certificate;
 pub mod chat;
 pub mod client;
 pub mod ctl;

@@ -1,7 +1,7 @@
 //! Certificates of the daemon: what `--check` says of them, a reload, their end, and what operators see of TLS.
 
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use chatd::net::Address;
 use chatd::service::config::{Config, Listen, Material, Serve};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConnection, StreamOwned};
+use rustls::pki_types::CertificateDer;
 
 use crate::configuration::chatd;
 use crate::metrics::{server, wait_for};
+use crate::support::wire::Wire;
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
 use crate::tls::{expect, trusting};
 
@@ -40,16 +40,12 @@ fn options(folder: &Folder) -> [String; 2] {
 }
 
 /// Connects with TLS, and trusts this certificate alone.
-fn connect(
-    address: std::net::SocketAddr,
-    trusted: &CertificateDer<'static>,
-) -> std::io::Result<impl Read + Write> {
-    let config = trusting(trusted).with_no_client_auth();
-    let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from(NAME).unwrap()).unwrap();
-    let mut socket = TcpStream::connect(address)?;
+fn connect(address: std::net::SocketAddr, trusted: &CertificateDer<'static>) -> std::io::Result<Wire> {
+    let config = Arc::new(trusting(trusted).with_no_client_auth());
+    let socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    tls.complete_io(&mut socket)?;
-    Ok(StreamOwned::new(tls, socket))
+    let mut wire = Wire::secure_as(socket, &config, NAME.try_into().unwrap());
+    wire.shake_hands().map(|()| wire)
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod access;
 mod bans;
 mod proxy;
 mod tls;
+mod tls_refused;
 
 // Who may hold whom up, and what is enough.
 mod flow;

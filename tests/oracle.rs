@@ -279,6 +279,24 @@ fn whoever_is_told_of_crashes_is_told_of_each_once() {
 }
 
 #[test]
+fn a_crash_may_cut_a_line_of_a_slow_reader_alone() {
+    for (is_slow, crashes, cut, is_good) in [
+        (true, 1, 1, true),
+        (true, 2, 2, true),
+        (true, 1, 2, false),
+        (true, 0, 1, false),
+        (false, 1, 1, false),
+    ] {
+        let mut room = Room::new(1, false);
+        room.ears[0].is_slow = is_slow;
+        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING }; crashes];
+        room.hear(0, &line(7, 0));
+        (0..cut).for_each(|_| room.hear(0, b"00007 00000001 00\n"));
+        assert_eq!(room.faults().is_empty(), is_good, "{is_slow} {crashes} {cut}");
+    }
+}
+
+#[test]
 fn times_are_told_to_a_tenth_of_a_millisecond() {
     let mut times = Times::default();
     (1..=1000).for_each(|number| times.add(number * 1000 - 1));

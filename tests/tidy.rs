@@ -35,15 +35,16 @@ const TIMED: [(&str, &str, &str); 6] = [
 const CIRCLES_STILL: [&str; 1] = ["src/service/config/"];
 
 /// What each part of src/ may import of the others; src/bin/ may import everything.
-const FLOORS: [(&str, &[&str]); 8] = [
+const FLOORS: [(&str, &[&str]); 9] = [
+    ("certificate", &[]),
     ("duration", &[]),
     ("rt", &[]),
     ("protocol", &["duration"]),
     ("chat", &["protocol", "rt", "duration"]),
-    ("net", &["chat", "protocol", "rt"]),
-    ("client", &["net", "protocol", "rt", "duration"]),
+    ("net", &["chat", "protocol", "rt", "certificate"]),
+    ("client", &["net", "protocol", "rt", "duration", "certificate"]),
     ("ctl", &["client", "net", "protocol", "rt", "duration"]),
-    ("service", &["net", "chat", "protocol", "rt", "duration"]),
+    ("service", &["net", "chat", "protocol", "rt", "duration", "certificate"]),
 ];
 
 impl Source {

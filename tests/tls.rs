@@ -9,24 +9,31 @@ use std::sync::Arc;
 
 use rustls::client::WantsClientCert;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use crate::manager::Manager;
+use crate::support::wire::Wire;
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
 
-/// A certificate for `localhost`, its key, and a configuration with both.
-struct Files {
+/// A certificate for this machine, its key, and a configuration with both.
+pub struct Files {
     folder: Folder,
     certificate: CertificateDer<'static>,
 }
 
 impl Files {
     fn new() -> Self {
-        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self::with("")
+    }
+
+    /// The same, with more keys in the configuration.
+    pub fn with(keys: &str) -> Self {
+        let own = rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
         let folder = Folder::new();
         let cert = folder.write("cert.pem", own.cert.pem());
         let key = folder.write("key.pem", own.signing_key.serialize_pem());
-        folder.write("chatd.toml", format!("tls_cert = \"{}\"\ntls_key = \"{}\"\n", text(&cert), text(&key)));
+        let content = format!("tls_cert = \"{}\"\ntls_key = \"{}\"\n{keys}\n", text(&cert), text(&key));
+        folder.write("chatd.toml", content);
         Self { folder, certificate: own.cert.der().clone() }
     }
 
@@ -35,18 +42,24 @@ impl Files {
         ["--config".to_owned(), text(&self.folder.path("chatd.toml")).to_owned()]
     }
 
-    fn start(&self) -> Daemon {
+    pub fn start(&self) -> Daemon {
         let options = self.options();
         Daemon::start(&options.each_ref().map(String::as_str))
     }
 
+    /// Starts it where the configuration has it listen, which has to be on 127.0.0.1.
+    pub fn start_alone(&self) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
+        command.args(["--log", "stderr"]).args(self.options()).stdin(Stdio::null());
+        Daemon::run(command)
+    }
+
     /// A client with TLS.
-    fn connect(&self, address: std::net::SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+    pub fn connect(&self, address: std::net::SocketAddr) -> Wire {
         let config = trusting(&self.certificate).with_no_client_auth();
-        let tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        StreamOwned::new(tls, socket)
+        Wire::secure(socket, &Arc::new(config))
     }
 }
 

@@ -1,16 +1,13 @@
 //! The names that certificates of clients give: the real daemon, an authority, and clients that speak TLS.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConnection, StreamOwned};
 
-use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
+use crate::support::{Caller, Daemon, Folder, GREETING, text};
 use crate::tls::trusting;
 
 /// An authority that signs certificates, and a folder with the files that chatd reads.
@@ -32,7 +29,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap();
         let server_key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         let server = server.self_signed(&server_key).unwrap();
         folder.write("root.pem", root.pem());
         folder.write("server.pem", server.pem());
@@ -70,7 +67,7 @@ impl Authority {
     }
 
     /// Somebody who connects with TLS, and shows this certificate.
-    fn connect(&self, daemon: &Daemon, badge: Option<Badge>) -> Secured {
+    fn connect(&self, daemon: &Daemon, badge: Option<Badge>) -> Caller {
         let builder = trusting(&self.server);
         let config = match badge {
             None => builder.with_no_client_auth(),
@@ -79,64 +76,14 @@ impl Authority {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        let socket = TcpStream::connect(daemon.address).unwrap();
-        let name = "localhost".try_into().unwrap();
-        let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        Secured { stream: StreamOwned::new(tls, socket), heard: String::new() }
+        Caller::connect_tls(daemon.address, &Arc::new(config))
     }
 
     /// Somebody who shows a certificate with this name, and has been greeted.
-    fn join(&self, daemon: &Daemon, name: &str) -> Secured {
+    fn join(&self, daemon: &Daemon, name: &str) -> Caller {
         let mut client = self.connect(daemon, Some(self.sign(name)));
         client.expect(GREETING);
         client
-    }
-}
-
-/// A client that speaks TLS.
-struct Secured {
-    stream: StreamOwned<ClientConnection, TcpStream>,
-    heard: String,
-}
-
-impl Secured {
-    fn say(&mut self, line: &str) {
-        self.stream.write_all(line.as_bytes()).unwrap();
-    }
-
-    /// Fails unless the next thing heard is `text`.
-    #[track_caller]
-    fn expect(&mut self, text: &str) {
-        while self.heard.len() < text.len() && text.starts_with(&self.heard) && self.receive() {}
-        assert!(self.heard.starts_with(text), "expected {text:?}, heard {:?}", self.heard);
-        self.heard.drain(..text.len());
-    }
-
-    /// All that is heard until the connection ends.
-    fn rest(&mut self) -> String {
-        while self.receive() {}
-        std::mem::take(&mut self.heard)
-    }
-
-    /// Waits for more; returns false if the connection has ended.
-    #[track_caller]
-    fn receive(&mut self) -> bool {
-        self.stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut buffer = [0; 4096];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-                true
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("waited too long after {:?}", self.heard)
-            }
-            // With a timeout, recv(2) is not taken up again after a stop (signal(7)).
-            Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            // An alert, or an end without one.
-            Err(_) => false,
-        }
     }
 }
 
@@ -199,13 +146,13 @@ fn a_certificate_of_nobody_known_gives_nothing() {
     let daemon = authority.start(&[]);
     let mut watcher = watcher(&daemon);
     let mut eve = authority.connect(&daemon, Some(other.sign("ann")));
-    assert_eq!(eve.rest(), "", "the handshake fails");
+    eve.expect_refused();
     // Somebody who signs for themselves.
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "ann");
     let own = params.self_signed(&key).unwrap().der().clone();
-    assert_eq!(authority.connect(&daemon, Some((own, key.into()))).rest(), "");
+    authority.connect(&daemon, Some((own, key.into()))).expect_refused();
     let mut ann = authority.join(&daemon, "ann");
     ann.say("/who\n");
     ann.expect("-!- 2 here: watcher, +ann\n");
@@ -234,7 +181,7 @@ fn the_kernel_and_a_certificate_do_not_share_a_name() {
     let mut local = Caller::connect_unix(&authority.socket());
     local.expect(GREETING);
     let mut certificate = authority.join(&daemon, &login);
-    certificate.expect(&format!(
+    certificate.expect(format!(
         "-!- +{login}, a user of this machine, was here before you: you cannot be +{login}, you are guest2\n"
     ));
     let mut again = Caller::connect_unix(&authority.socket());
@@ -257,10 +204,10 @@ fn a_ban_of_a_verified_name_covers_certificates() {
     operator.say("/ban +ann spam\n");
     operator.until("-!- +ann is banned");
     ann.expect("-!- you are banned: spam\n");
-    assert_eq!(ann.rest(), "");
+    ann.expect_end();
     let mut again = authority.connect(&daemon, Some(authority.sign("ann")));
     again.expect("-!- you are banned: spam\n");
-    assert_eq!(again.rest(), "");
+    again.expect_end();
     authority.join(&daemon, "ben");
     operator.say("/unban +ann\n");
     operator.until("+ann");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket, Type};
 
-use super::event::Event;
+use super::event::{End, Event};
 use super::target::{Problem, Target};
 use super::tls::{self, Stream};
 use super::trust::Trust;
@@ -41,7 +41,7 @@ pub struct Dialer {
     trust: Arc<Trust>,
     /// How long it tries.
     patience: Duration,
-    /// Whom it did not trust since there was a connection, in words.
+    /// What was told of TLS since a connection was good, in words.
     told: Vec<String>,
 }
 
@@ -88,9 +88,23 @@ impl Dialer {
         lines
     }
 
-    /// There is a connection.
+    /// Why the server that was connected goes on no more, if it refuses TLS and that was not told.
+    pub fn refusal(&mut self, end: &End) -> Option<String> {
+        let End::Broken(error) = end else { return None };
+        let problem = Problem::of_answer(&[], Some(error), self.target());
+        let line = matches!(problem, Problem::Tls(_)).then(|| problem.line(self.target()))?;
+        (self.told != [line.as_str()]).then(|| self.told = vec![line.clone()])?;
+        Some(line)
+    }
+
+    /// There is a connection. With TLS 1.3 the server may still want a certificate.
     pub fn connected(&mut self, at: usize) {
-        (self.at, self.told) = (at, Vec::new());
+        self.at = at;
+    }
+
+    /// The connection is a good one.
+    pub fn settled(&mut self) {
+        self.told.clear();
     }
 }
 
@@ -280,6 +294,9 @@ mod tests {
         assert!(dialer.news(&untrusted(), true).is_empty());
         assert_eq!(dialer.news(&[Problem::Tls("another reason".to_owned())], true).len(), 1);
         dialer.connected(0);
+        let again = [Problem::Tls("another reason".to_owned())];
+        assert!(dialer.news(&again, true).is_empty(), "the connection was not a good one yet");
+        dialer.settled();
         assert_eq!(dialer.news(&untrusted(), true).len(), 1);
     }
 

@@ -238,7 +238,8 @@ impl Mode<Core> for Listen {
     fn ready(&mut self, core: &mut Core) {
         if let (None, Some(deadline)) = (&self.told, core.deadline) {
             // The time counts also when nobody reads what is printed.
-            let (address, count, said) = (core.target().to_string(), self.count, Arc::clone(&self.said));
+            let (address, count, said) =
+                (core.dialer.target().to_string(), self.count, Arc::clone(&self.said));
             Exit::at(deadline + READER_PATIENCE, move || {
                 let (exit, words) = out_of_time(&address, count, said.load(Ordering::Relaxed));
                 words.iter().for_each(|words| say(words));
@@ -257,7 +258,7 @@ impl Mode<Core> for Listen {
     }
 
     fn late(&mut self, core: &mut Core) -> Outcome {
-        out_of_time(&core.target().to_string(), self.count, self.said.load(Ordering::Relaxed))
+        out_of_time(&core.dialer.target().to_string(), self.count, self.said.load(Ordering::Relaxed))
     }
 
     fn rest(&mut self, core: &mut Core) -> Option<Outcome> {

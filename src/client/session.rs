@@ -15,7 +15,7 @@ use super::event::{self, End, Event, Mode, Outcome, Stage};
 use super::link::{Backoff, Link, MAX_BYTES, clean};
 use super::request::{Purpose, Requests};
 use super::resume::Resume;
-use super::target::{Problem, Target};
+use super::target::Problem;
 use super::trust::Trust;
 use crate::protocol::View;
 use crate::protocol::notice::Notice;
@@ -113,14 +113,9 @@ impl Core {
         self.stage == Stage::Bare || self.is_plain
     }
 
-    /// The target that is connected, or the first.
-    pub fn target(&self) -> &Target {
-        self.dialer.target()
-    }
-
     /// Words about the server.
     pub fn says(&self, words: &str) -> String {
-        format!("{}: {}", self.target(), clean(words.as_bytes()))
+        format!("{}: {}", self.dialer.target(), clean(words.as_bytes()))
     }
 
     /// Tells the server that nothing more comes.
@@ -184,6 +179,7 @@ impl Core {
     /// From now on, what is said is shown. Returns whether that was so once before.
     fn settle(&mut self, mode: &mut dyn Mode<Self>, stage: Stage) -> bool {
         (self.stage, self.timer, self.ready_at) = (stage, None, Some(Instant::now()));
+        self.dialer.settled();
         let is_again = std::mem::replace(&mut self.was_ready, true);
         if !is_again {
             event::watch_reader(self.events.clone());
@@ -351,16 +347,19 @@ impl Core {
             self.backoff.reset();
         }
         self.pause();
+        if ready_at.is_some() || !self.was_ready {
+            return mode.lost(self, &self.says(&end.to_string()), end);
+        }
         // Another one that was never ready is nothing new.
-        let is_news = ready_at.is_some() || !self.was_ready;
-        if is_news { mode.lost(self, &self.says(&end.to_string()), end) } else { None }
+        self.dialer.refusal(end).iter().for_each(|line| mode.remark(line));
+        None
     }
 
     /// Something is there instead of chatd, or chatd speaks otherwise.
     fn no_chatd(&self, end: Option<&End>) -> Option<Outcome> {
         let error = if let Some(End::Broken(error)) = end { Some(error) } else { None };
-        let problem = Problem::of_answer(&self.early, error, self.target());
-        Some((Exit::NoDaemon, vec![problem.line(self.target())]))
+        let problem = Problem::of_answer(&self.early, error, self.dialer.target());
+        Some((Exit::NoDaemon, vec![problem.line(self.dialer.target())]))
     }
 
     fn time_is_up(&mut self, mode: &mut dyn Mode<Self>) -> Option<Outcome> {

@@ -302,7 +302,7 @@ impl Mode<Core> for Talk {
 
     fn ready(&mut self, core: &mut Core) {
         if std::mem::take(&mut self.was_lost) && self.leaving.is_none() {
-            self.remark(&format!("connected again to {}", core.target()));
+            self.remark(&format!("connected again to {}", core.dialer.target()));
         }
         for line in std::mem::take(&mut core.requests.doubtful) {
             let text = String::from_utf8_lossy(&line);

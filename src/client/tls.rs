@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{read, retry_on_intr};
 use rustix::net::{SendFlags, send};
-use rustls::ClientConnection;
+use rustls::{AlertDescription, ClientConnection};
 
 use super::trust::{Check, Trust};
 use crate::protocol::text;
@@ -21,6 +21,12 @@ const RECORD_TYPES: std::ops::RangeInclusive<u8> = 0x14..=0x17;
 /// How long a server that does not speak TLS may go on to say what it is, and how many bytes of that are read.
 const PLAIN_TIMEOUT: Duration = Duration::from_secs(1);
 const PLAIN_BYTES: u64 = 4096;
+/// How a notice begins.
+const NOTICE: &str = "-!- ";
+/// The type of records with an alert.
+const ALERT_RECORD: u8 = 0x15;
+/// What a server does that answers no handshake.
+const TURNED_AWAY: &str = "it turned you away before TLS began";
 
 /// Shakes hands until `deadline`. `host` is the name that the certificate has to have, or an IP address.
 ///
@@ -42,18 +48,19 @@ pub fn handshake(trust: &Arc<Trust>, socket: TcpStream, host: &str, deadline: In
         }
         let count = retry_on_intr(|| read(&socket, &mut buffer))?;
         let mut bytes = &buffer[..count];
-        match bytes.first() {
+        let is_alert = match bytes.first() {
             None => return Err(ErrorKind::UnexpectedEof.into()),
             Some(first) if is_first && !RECORD_TYPES.contains(first) => return Err(plain(&socket, bytes)),
             Some(_) if Instant::now() >= deadline => return Err(ErrorKind::TimedOut.into()),
-            Some(_) => is_first = false,
-        }
+            Some(first) => is_first && *first == ALERT_RECORD,
+        };
+        is_first = false;
         while !bytes.is_empty() {
             tls.read_tls(&mut bytes)?;
             if let Err(error) = tls.process_new_packets() {
                 // It is to know why; whether it hears it or not.
                 let _ = tls.write_tls(&mut &socket);
-                return Err(refused(error));
+                return Err(turned_away(&error).filter(|_| is_alert).unwrap_or_else(|| refused(error)));
             }
         }
     }
@@ -69,13 +76,31 @@ fn refused(words: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, String::from_utf8_lossy(&cleaned))
 }
 
-/// What a server says that does not speak TLS: the line about TLS, or else the first.
+/// Why a server answers with an alert and nothing before it: chatd has only these for whom it turns away.
+fn turned_away(error: &rustls::Error) -> Option<io::Error> {
+    let words = match error {
+        rustls::Error::AlertReceived(AlertDescription::AccessDenied) => {
+            "your address is denied or banned; ask who runs it"
+        }
+        rustls::Error::AlertReceived(AlertDescription::InternalError) => {
+            "it is full, stops, or has too many connections from your address; try again later"
+        }
+        _ => return None,
+    };
+    Some(refused(&format!("{TURNED_AWAY}: {words}")))
+}
+
+/// What a server says in plain text: why it turns you away, the line about TLS, or else the first.
 fn plain(socket: &TcpStream, first: &[u8]) -> io::Error {
     let mut said = first.to_vec();
     let _ = socket.set_read_timeout(Some(PLAIN_TIMEOUT));
     let _ = socket.take(PLAIN_BYTES).read_to_end(&mut said);
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().find(|line| line.contains("TLS")).or(said.lines().next()).unwrap_or_default();
+    // A greeting comes before any other notice.
+    if let Some(reason) = line.strip_prefix(NOTICE).filter(|_| !line.contains("TLS")) {
+        return refused(&format!("{TURNED_AWAY}; it says, not encrypted: {reason}"));
+    }
     refused(&format!("it does not speak TLS; connect without TLS if plain text will do; it says: {line}"))
 }
 

@@ -4,25 +4,26 @@
 //! Speaks to nobody; reads files at the start alone.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use memchr::memmem;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
     RootCertStore, SignatureScheme,
 };
-use x509_cert::der::Decode;
+
+use crate::certificate::pem::{Content, TOO_LARGE};
+use crate::certificate::{KEYS_TAKEN, validity};
 
 /// Bytes of a fingerprint (SHA-256).
 const FINGERPRINT_BYTES: usize = 32;
@@ -82,7 +83,8 @@ impl Trust {
     pub fn new(ca: Option<&Path>, pins: &[Fingerprint], own: Option<(&Path, &Path)>) -> Result<Self, String> {
         let mut trust = Self { pins: pins.to_vec(), ..Self::default() };
         if let Some((cert, key)) = own {
-            let (chain, pem) = (certificates(cert, "--cert")?, private_key(key)?);
+            let (chain, pem) =
+                (take("--cert", cert, Content::certificates)?, take("--key", key, Content::key)?);
             let own = CertifiedKey::from_der(chain, pem, &ring::default_provider())
                 .map_err(|error| unusable(&error, cert, key))?;
             trust.own = Some(Arc::new(own.into()));
@@ -90,7 +92,7 @@ impl Trust {
         if trust.pins.is_empty() {
             let mut roots = RootCertStore::empty();
             match ca {
-                Some(path) => trust.certificates = certificates(path, "--ca")?,
+                Some(path) => trust.certificates = take("--ca", path, Content::certificates)?,
                 None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
             }
             roots.add_parsable_certificates(trust.certificates.iter().cloned());
@@ -213,12 +215,12 @@ fn day(time: UnixTime) -> String {
     time.map_or_else(|| "a day that no calendar has".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
-fn verify_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
-    let parsed = x509_cert::Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let validity = parsed.tbs_certificate.validity;
-    let [not_before, not_after] = [validity.not_before, validity.not_after]
-        .map(|time| UnixTime::since_unix_epoch(time.to_unix_duration()));
-    match now {
+fn verify_dates(certificate: &CertificateDer<'_>, time: UnixTime) -> Result<(), CertificateError> {
+    let validity = validity(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let [not_before, not_after] = [validity.0, validity.1].map(|time| {
+        UnixTime::since_unix_epoch(Duration::from_secs(time.as_second().try_into().unwrap_or_default()))
+    });
+    match time {
         time if time < not_before => Err(CertificateError::NotValidYetContext { time, not_before }),
         time if time > not_after => Err(CertificateError::ExpiredContext { time, not_after }),
         _ => Ok(()),
@@ -229,37 +231,18 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Reads the certificates of a file that an option names.
-fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let failed = |error| format!("{option} {}: {}", path.display(), pem_words(error, "certificate"));
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(failed)?;
-    let read: Vec<_> = read;
-    if read.is_empty() { Err(failed(PemError::NoItemsFound)) } else { Ok(read) }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        let is_encrypted = fs::read(path).is_ok_and(|text| memmem::find(&text, b"ENCRYPTED").is_some());
-        let words = match is_encrypted {
-            true => {
-                "it is encrypted; take the password away with: openssl pkey -in FILE -out FILE.new".to_owned()
-            }
-            false => pem_words(error, "private key"),
-        };
-        format!("--key {}: {words}", path.display())
-    })
-}
-
-fn pem_words(error: PemError, what: &str) -> String {
-    match error {
-        PemError::NoItemsFound => format!("no {what} in it; write the path of a PEM file that has one"),
-        PemError::Io(error) => match error.kind() {
-            ErrorKind::IsADirectory => "it is a directory; write the path of the file in it".to_owned(),
-            ErrorKind::NotFound => "there is no such file; correct the path".to_owned(),
-            _ => format!("cannot read it: {error}"),
-        },
-        other => format!("damaged: {other}; copy it again"),
-    }
+/// Reads the file that an option names, and takes something from it.
+fn take<T>(option: &str, path: &Path, what: impl FnOnce(&Content) -> Result<T, String>) -> Result<T, String> {
+    let taken = match File::open(path).and_then(|file| Content::read(&file)) {
+        Ok(content) => what(&content),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::FileTooLarge => TOO_LARGE.to_owned(),
+            ErrorKind::IsADirectory => "is a directory; write the path of the file in it".to_owned(),
+            ErrorKind::NotFound => "does not exist; correct the path".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        }),
+    };
+    taken.map_err(|problem| format!("{option} {} {problem}", path.display()))
 }
 
 /// Says why a certificate and its key cannot be shown to a server.
@@ -267,15 +250,15 @@ fn unusable(error: &Error, cert: &Path, key: &Path) -> String {
     let (cert, key) = (cert.display(), key.display());
     match error {
         Error::InconsistentKeys(_) => {
-            format!("--key {key}: not the key of {cert}; write the one that belongs to it")
+            format!("--key {key} is not the key of {cert}; write the one that belongs to it")
         }
         Error::InvalidCertificate(_) if error.to_string().contains("UnsupportedCertVersion") => {
             format!(
-                "--cert {cert}: it has the old form X.509 version 1; have it signed again, with -extfile of openssl"
+                "--cert {cert} has the old form X.509 version 1; have it signed again, with -extfile of openssl"
             )
         }
-        Error::InvalidCertificate(_) => format!("--cert {cert}: damaged: {error}; copy it again"),
-        _ => format!("--key {key}: a key that cannot be used: {error}; make one for ECDSA P-256"),
+        Error::InvalidCertificate(_) => format!("--cert {cert} is damaged: {error}; copy it again"),
+        _ => format!("--key {key} has a key that cannot be used: {error}; {KEYS_TAKEN}"),
     }
 }
 

@@ -5,9 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use rustix::net::{SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::proxy::BadHeader;
+use super::tls::Mode;
+use super::tls::alert::{self, Alert};
 use super::tls::handshake::Failure;
 use crate::protocol::{Form, Notice};
 
@@ -68,11 +70,38 @@ impl From<io::Error> for Close {
     }
 }
 
-/// Sends a client the reason why it cannot connect. The notice is lost if the kernel does not take it at once.
-pub(super) fn turn_away(socket: impl AsFd, notice: &Notice, form: Form) {
+/// Sends a client the reason why it cannot connect. `mode` is that of its listener. The reason is lost if the kernel does
+/// not take it at once.
+pub(super) fn turn_away(socket: impl AsFd, notice: &Notice, form: Form, mode: Mode) {
+    // It fails if the client is gone already.
+    let reason = reason(&socket, notice, form, mode);
+    let _ = rustix::net::send(&socket, &reason, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    let _ = rustix::net::shutdown(&socket, Shutdown::Write);
+    discard(&socket);
+}
+
+/// Returns what tells a client why it cannot connect, before any handshake: a line, or an alert of TLS.
+pub(super) fn reason(socket: impl AsFd, notice: &Notice, form: Form, mode: Mode) -> Vec<u8> {
+    let first = || {
+        let mut first = [0];
+        let has_come = rustix::net::recv(&socket, &mut first, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        has_come.is_ok_and(|(count, _)| count > 0).then_some(first[0])
+    };
+    if mode != Mode::Off && alert::understands_alerts(mode, first()) {
+        return Alert::of(notice).record().to_vec();
+    }
     let mut line = Vec::new();
     form.notice(notice, &mut line);
-    // It fails if the client is gone already.
-    let _ = rustix::net::send(&socket, &line, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-    let _ = rustix::net::shutdown(&socket, Shutdown::Write);
+    line
+}
+
+/// Reads and drops what has arrived, up to 64 KiB. The kernel resets a connection that is closed with unread input, and
+/// what was sent last would be lost.
+fn discard(socket: impl AsFd) {
+    for _ in 0..16 {
+        let received = rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT);
+        if !received.is_ok_and(|(_, len)| len == 4096) {
+            return;
+        }
+    }
 }

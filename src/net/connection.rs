@@ -89,7 +89,7 @@ impl Connection {
     }
 
     /// Returns how text goes through the socket; `None` for plain text.
-    fn channel(&self) -> Option<&tls::Channel> {
+    pub(super) fn channel(&self) -> Option<&tls::Channel> {
         self.extra.get()?.channel.get().map(|channel| &**channel)
     }
 
@@ -169,23 +169,15 @@ impl Connection {
         }
     }
 
-    /// Returns whether there is something to receive, or the end of input, that [`Connection::poll_readable`] does not
-    /// report.
-    pub(super) fn has_received(&self) -> bool {
-        self.channel().is_some_and(|channel| channel.has_received())
-    }
-
     /// Returns how many bytes of half a record the kernel has, which it cannot give out yet; 0 if there is none.
     pub(super) fn half_record(&self) -> u64 {
         self.channel().map_or(0, |channel| channel.unreadable(self.as_fd()))
     }
 
-    /// Gives the socket what was sent and it has not taken yet. Returns whether it has everything.
-    ///
-    /// # Errors
-    /// The connection's.
-    pub(super) fn flush(&self) -> io::Result<bool> {
-        self.channel().map_or(Ok(true), |channel| channel.flush(self.as_fd()))
+    /// Returns whether there is something to receive, or the end of input, that [`Connection::poll_readable`] does not
+    /// report.
+    pub(super) fn has_received(&self) -> bool {
+        self.channel().is_some_and(|channel| channel.has_received())
     }
 
     fn note_unflushed(&self, channel: &tls::Channel) {
@@ -317,8 +309,8 @@ impl Connection {
     }
 
     /// Returns what TLS has agreed upon; `None` for plain text, and before the handshake is finished.
-    pub fn tls(&self) -> Option<&tls::Session> {
-        self.channel().map(|channel| channel.session())
+    pub fn tls(&self) -> Option<&tls::Agreed> {
+        self.channel().map(|channel| channel.agreed())
     }
 
     /// Sets how text goes through the socket from now on. The first one counts.

@@ -11,12 +11,12 @@ use super::connection::Connection;
 use super::crash_table::CrashTable;
 use crate::chat::SessionId;
 
-/// A report for the task that stores connections. There are at most two for each connection.
+/// A report for the task that stores connections.
 #[derive(Debug)]
 pub enum Keep {
     /// A connection has become a session.
     Came(SessionId, Arc<Connection>),
-    /// It has ended.
+    /// It has ended, or will end with this process. This may come several times.
     Gone(SessionId),
 }
 

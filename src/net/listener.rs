@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures::channel::mpsc;
 use futures::future;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
 
 use backoff::Backoff;
 use socket_file::SocketFile;
@@ -246,7 +246,9 @@ impl Door {
     fn refuse(&self, socket: OwnedFd, from: Option<SocketAddrAny>, refusal: &Refusal) {
         self.count_refused(from, refusal);
         if self.entrance.page.is_none() {
-            turn_away(socket, &refusal.notice(), self.form());
+            let settings = self.net.settings();
+            let mode = settings.access.gate_at(&self.address).map_or(Mode::Off, |gate| gate.tls);
+            turn_away(socket, &refusal.notice(), self.form(), mode);
         }
     }
 
@@ -298,22 +300,10 @@ pub fn turn_away_waiting(listening: impl AsFd, notice: &Notice) {
     for _ in 0..BACKLOG {
         match rustix::net::accept_with(&listening, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(socket) => {
-                turn_away(&socket, notice, Form::PLAIN);
-                discard(&socket);
+                turn_away(&socket, notice, Form::PLAIN, Mode::Optional);
             }
             Err(Errno::CONNABORTED | Errno::INTR) => {}
             Err(_) => return,
-        }
-    }
-}
-
-/// Reads and drops what has arrived, up to 64 KiB. The kernel resets a connection that is closed with unread input,
-/// and the notice would be lost.
-fn discard(socket: impl AsFd) {
-    for _ in 0..16 {
-        let received = rustix::net::recv(&socket, &mut [0; 4096], RecvFlags::DONTWAIT);
-        if !received.is_ok_and(|(_, len)| len > 0) {
-            return;
         }
     }
 }

@@ -51,6 +51,10 @@ use crate::chat::{SessionId, Traffic};
 use crate::protocol::{Notice, Reason};
 use crate::rt;
 
+/// How long a restart waits for clients of which none takes anything. The kernel sends what was lost on its way again
+/// within this time.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 use alarm::Alarms;
 use connection::Connection;
 use keeping::Keeping;
@@ -247,13 +251,20 @@ impl Net {
     }
 
     /// Closes the sessions whose TLS keys end with this process, for it does. They get what is pending; waits for them, but
-    /// not longer than `most`.
+    /// not longer than `most`, and as long as one of them reads: nobody else may wait for those that do not.
     pub async fn close_unkept(&self, most: Duration) {
-        let until = rt::now() + most;
         let ends = |one: &Connection| one.ends_with_process();
         let closing = |one: &Connection| ends(one).then_some(Notice::Closing { reason: Reason::Restarting });
-        while self.sessions.any(ends) && rt::now() < until {
+        let (until, mut last, mut since) = (rt::now() + most, (0, 0), rt::now());
+        loop {
             self.sessions.dismiss(closing);
+            let (taken, now) = (self.sessions.acknowledged(ends), rt::now());
+            if taken != last {
+                (last, since) = (taken, now);
+            }
+            if taken.0 == 0 || now >= until.min(since + STANDSTILL) {
+                return;
+            }
             rt::sleep(deadlines::CHECK).await;
         }
     }

@@ -228,9 +228,9 @@ impl Session {
             return Err(self.stop_here());
         }
         self.heed(self.connection.take_signals())?;
+        self.flush(cx)?;
         self.expire()?;
         self.send_away();
-        self.flush(cx)?;
         self.look_whether_writable(cx)?;
         let again = match self.phase {
             Phase::Open => self.pass_on_limited() | self.read(cx)?,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Settings;
 use super::bans::Ban;
 use super::connection::Connection;
+use super::tls::Channel;
 use crate::chat::SessionId;
 use crate::protocol::{Notice, Reason};
 
@@ -211,6 +212,15 @@ impl Sessions {
     /// Returns whether `test` is true of a session.
     pub fn any(&self, test: impl Fn(&Connection) -> bool) -> bool {
         self.present().connections.values().any(|one| test(one))
+    }
+
+    /// Returns how many sessions pass a test, and how many bytes of TLS they have acknowledged together.
+    pub fn acknowledged(&self, test: impl Fn(&Connection) -> bool) -> (usize, u64) {
+        let present = self.present();
+        let all = present.connections.values().filter(|one| test(one));
+        let written = |one: &Connection| one.channel().map_or(0, Channel::written);
+        let acknowledged = |one: &Connection| written(one).saturating_sub(one.unacknowledged() as u64);
+        all.fold((0, 0), |(count, bytes), one| (count + 1, bytes + acknowledged(one)))
     }
 
     /// Returns how many sessions speak TLS, by version, cipher suite, and whether `kernel` or `user` space makes the

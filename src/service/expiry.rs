@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::config::Certificate;
+use crate::certificate::days_left;
 
 /// How long before its end the log warns of it.
 const WARNED: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -55,21 +56,21 @@ impl Expiry {
 
 /// Returns the warning about a certificate that ends soon, or has ended; `None` for one that does not.
 pub fn warning(certificate: &Certificate, now: Timestamp) -> Option<String> {
-    let (path, ends) = (certificate.path.display(), certificate.ends());
+    let (path, ends, remedy) = (certificate.path.display(), certificate.ends(), certificate.remedy());
     let left = ends.as_second().saturating_sub(now.as_second());
     if left > WARNED.as_secs().cast_signed() {
         return None;
     }
     let date = ends.strftime("%F");
     if left <= 0 {
-        return Some(format!("the certificate in {path} ended on {date}: renew it, and reload chatd"));
+        return Some(format!("the certificate in {path} ended on {date}: {remedy}"));
     }
-    let left = match left / INTERVAL.as_secs().cast_signed() {
+    let left = match days_left(ends, now) {
         0 => "less than a day".to_owned(),
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     };
-    Some(format!("the certificate in {path} ends on {date}, in {left}: renew it, and reload chatd"))
+    Some(format!("the certificate in {path} ends on {date}, in {left}: {remedy}"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::config::Config;
 use super::handover::Survived;
 use super::logging::Throttle;
 use super::signals::Request;
+use crate::certificate::days_left;
 use crate::chat::{self, NewBan, SessionId, Use};
 use crate::duration::show_duration;
 use crate::net::bans::{Ban, Mute, Muted, Subject};
@@ -21,9 +22,6 @@ use crate::net::{Address, Net, login};
 use crate::protocol::control::{LONGEST_DRAIN, shown};
 use crate::protocol::{Name, Notice, Report, TlsCount, TlsState, Who};
 use crate::rt;
-
-/// The seconds of a day.
-const DAY: i64 = 24 * 3600;
 
 /// Who the operators are, and where what they ask of the daemon goes.
 #[derive(Debug)]
@@ -146,7 +144,6 @@ impl chat::Host for Host {
 
     fn tls(&self, now: Timestamp) -> Option<TlsState> {
         let settings = self.net.settings();
-        let days = |ends: Timestamp| (ends.as_second() - now.as_second()).div_euclid(DAY);
         let connections = self.net.sessions.tls().into_iter().map(|((version, cipher, records), count)| {
             let [version, cipher, records] = [version, cipher, records].map(str::to_owned);
             TlsCount { version, cipher, records, count }
@@ -161,7 +158,7 @@ impl chat::Host for Host {
             connections,
             handshakes: count(&self.net.counters.handshakes),
             failed: count(&self.net.counters.failed_handshakes),
-            days: settings.tls.as_ref().map(|identity| days(identity.not_after)),
+            days: settings.tls.as_ref().map(|identity| days_left(identity.not_after, now)),
         })
     }
 

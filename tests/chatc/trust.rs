@@ -198,15 +198,18 @@ fn a_server_can_ask_for_a_certificate() {
     );
     let old = pem("old.pem", include_str!("../data/tls/version-1.pem"));
     for (options, says) in [
-        (["--cert", &old, "--key", &old], format!("--cert {old}: it has the old form X.509 version 1; ")),
-        (["--cert", &cert, "--key", &other_key], format!("--key {other_key}: not the key of {cert}; ")),
-        (["--cert", &cert, "--key", &locked], format!("--key {locked}: it is encrypted; ")),
-        (["--cert", &cert, "--key", &cert], format!("--key {cert}: no private key in it; ")),
-        (["--cert", &key, "--key", &key], format!("--cert {key}: no certificate in it; ")),
+        (["--cert", &old, "--key", &old], format!("--cert {old} has the old form X.509 version 1; ")),
+        (["--cert", &cert, "--key", &other_key], format!("--key {other_key} is not the key of {cert}; ")),
         (
-            ["--cert", "/nonexistent", "--key", &key],
-            "--cert /nonexistent: there is no such file; ".to_owned(),
+            ["--cert", &cert, "--key", &locked],
+            format!("--key {locked} has an encrypted key, and nobody is asked for its password; "),
         ),
+        (
+            ["--cert", &cert, "--key", &cert],
+            format!("--key {cert} has a certificate in the place of a key; "),
+        ),
+        (["--cert", &key, "--key", &key], format!("--cert {key} has a key in the place of a certificate; ")),
+        (["--cert", "/nonexistent", "--key", &key], "--cert /nonexistent does not exist; ".to_owned()),
     ] {
         let left = run(&options);
         assert_eq!(left.code, Some(2), "{left:?}");
@@ -224,8 +227,8 @@ fn wrong_usage_ends_with_2() {
         (&["--ca", text(&empty)], "--ca, --pin, --cert and --key are for TLS; add --tls"),
         (&["--tls", "/run/chat.sock"], "--tls is for TCP; "),
         (&["tls://a,b"], "some addresses have tls:// and others do not; "),
-        (&["--tls", "--ca", text(&empty)], "empty.pem: no certificate in it; "),
-        (&["--tls", "--ca", "/"], "--ca /: it is a directory; "),
+        (&["--tls", "--ca", text(&empty)], "empty.pem is empty"),
+        (&["--tls", "--ca", "/"], "--ca / is a directory; "),
         (&["--tls", "--ca", text(&empty), "--pin", &pin], "cannot be used with"),
         (&["--tls", "--pin", "sha256:0a"], "write sha256: and 64 hexadecimal digits"),
         (&["--tls", "--pin", &pin[7..]], "write sha256: and 64 hexadecimal digits"),

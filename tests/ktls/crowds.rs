@@ -17,10 +17,14 @@ const AHEAD: u64 = 50;
 
 /// What happens to the daemon while a crowd talks.
 #[derive(Clone, Copy)]
-struct Trouble {
+pub struct Trouble {
     restarts: u32,
     kills: u32,
 }
+
+/// The full measure.
+pub const TWENTY_RESTARTS: Trouble = Trouble { restarts: 20, kills: 0 };
+pub const FIFTY_KILLS: Trouble = Trouble { restarts: 0, kills: 50 };
 
 /// Waits until they have heard something more, and as much more as looks like chance, so that things happen at any
 /// moment of the traffic.
@@ -30,7 +34,7 @@ fn go_on(oracle: &Oracle, number: u32) {
 }
 
 /// A crowd that speaks with these ciphers; without any, in plain text.
-fn talk(ciphers: Range<usize>, trouble: Trouble) {
+pub fn talk(ciphers: Range<usize>, trouble: Trouble) {
     let mut service = Service::with(!ciphers.is_empty());
     let is_plain = ciphers.is_empty();
     let mut plan = Plan::new(service.manager.address(), ALL, RATE);
@@ -69,22 +73,4 @@ pub fn restarts() {
 
 pub fn kills() {
     talk(0..CIPHERS.len(), Trouble { restarts: 0, kills: 10 });
-}
-
-/// The full measure, with each cipher alone.
-fn each(trouble: Trouble) {
-    println!("plain text, to compare");
-    talk(0..0, trouble);
-    for (cipher, (name, _)) in CIPHERS.iter().enumerate() {
-        println!("{name}");
-        talk(cipher..cipher + 1, trouble);
-    }
-}
-
-pub fn twenty_restarts() {
-    each(Trouble { restarts: 20, kills: 0 });
-}
-
-pub fn fifty_kills() {
-    each(Trouble { restarts: 0, kills: 50 });
 }

@@ -3,7 +3,8 @@
 //! `cargo test --test ktls [-- [--long] [WORD...]]`, on x86-64, with apt-get; it needs no root and no virtual machine.
 //! The kernel is Debian's user-mode-linux: a program, which has the files of this machine to read, and processors,
 //! memory and a network of its own. This same program runs inside, and chatd with it. With words, only what has one of
-//! them in its name; with `--long`, crowds of 200 through 20 restarts and 50 kills, with each cipher.
+//! them in its name; with `--long`, crowds of 200 through 20 restarts and 50 kills, with each cipher. A run has 25 minutes,
+//! so take some of these at a time: `-- --long "fifty kills with TLS 1.2"`.
 
 // A failed expectation is a failed check.
 #![allow(clippy::unwrap_used)]
@@ -27,6 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clients::CIPHERS;
 use kernel::{BOOTED, End, INSIDE, Kernel};
 
 /// A check.
@@ -48,12 +50,21 @@ const CHECKS: &[(&str, Check)] = &[
     ("kills disconnect nobody", crowds::kills),
 ];
 
-/// What takes minutes: the same with more, with each cipher.
-const LONG_CHECKS: &[(&str, Check)] = &[
-    ("twenty restarts with each cipher disconnect nobody and lose nothing", crowds::twenty_restarts),
-    ("memory of idle sessions", memory::of_idle_sessions),
-    ("fifty kills with each cipher disconnect nobody", crowds::fifty_kills),
-];
+/// What takes minutes: the memory, and crowds of 200 with each cipher alone, and one in plain text to compare.
+fn long_checks() -> Vec<(String, Box<dyn Fn()>)> {
+    let mut checks: Vec<(String, Box<dyn Fn()>)> =
+        vec![("memory of idle sessions".to_owned(), Box::new(memory::of_idle_sessions))];
+    for (what, trouble) in
+        [("twenty restarts", crowds::TWENTY_RESTARTS), ("fifty kills", crowds::FIFTY_KILLS)]
+    {
+        checks.push((format!("{what} in plain text"), Box::new(move || crowds::talk(0..0, trouble))));
+        for (cipher, (name, _)) in CIPHERS.iter().enumerate() {
+            let check = move || crowds::talk(cipher..cipher + 1, trouble);
+            checks.push((format!("{what} with {name}"), Box::new(check)));
+        }
+    }
+    checks
+}
 
 /// The option for what takes minutes.
 const LONG: &str = "--long";
@@ -91,10 +102,16 @@ fn main() -> ExitCode {
 /// Goes through what is wanted, and counts.
 fn check_all(words: &[String]) -> ExitCode {
     let (options, words): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with('-'));
-    let checks = if options.iter().any(|option| *option == LONG) { LONG_CHECKS } else { CHECKS };
+    let checks = match options.iter().any(|option| *option == LONG) {
+        true => long_checks(),
+        false => CHECKS
+            .iter()
+            .map(|(name, check)| ((*name).to_owned(), Box::new(check) as Box<dyn Fn()>))
+            .collect(),
+    };
     let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     let (mut passed, mut failed) = (0, 0);
-    for (name, check) in checks.iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, check) in checks.into_iter().filter(|(name, _)| is_wanted(name)) {
         println!("\n== {name}");
         let start = Instant::now();
         let is_good = catch_unwind(AssertUnwindSafe(check)).is_ok();

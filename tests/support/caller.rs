@@ -171,6 +171,15 @@ impl Caller {
         std::mem::take(&mut self.heard)
     }
 
+    /// Fails unless TLS is refused, or the connection is cut, and nothing was heard.
+    #[allow(dead_code)]
+    #[track_caller]
+    pub fn expect_refused(&mut self) {
+        self.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        let error = self.wire.read(&mut [0]).expect_err("it is refused");
+        assert!(!matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "waited too long");
+    }
+
     /// Fails unless the connection ends with nothing more to hear.
     #[track_caller]
     pub fn expect_end(&mut self) {

@@ -26,9 +26,20 @@ impl Wire {
 
     /// TLS, which begins with the first byte that is read or written.
     pub fn secure(stream: TcpStream, config: &Arc<ClientConfig>) -> Self {
-        let name = ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Self::secure_as(stream, config, ServerName::from(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+
+    /// The same, with a server of this name.
+    pub fn secure_as(stream: TcpStream, config: &Arc<ClientConfig>, name: ServerName<'static>) -> Self {
         let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         Self { stream, tls: Some(Box::new(tls)) }
+    }
+
+    /// Does the handshake.
+    #[allow(dead_code)]
+    pub fn shake_hands(&mut self) -> io::Result<()> {
+        let Self { stream, tls: Some(tls) } = self else { return Ok(()) };
+        tls.complete_io(stream).map(drop)
     }
 
     pub fn stream(&self) -> &TcpStream {

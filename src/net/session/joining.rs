@@ -9,9 +9,10 @@ use futures::future;
 
 use super::{READ_BUFFER, Session};
 use crate::chat::{Arrival, Input, Sink};
-use crate::net::close::Close;
+use crate::net::close::{self, Close};
 use crate::net::proxy::{BadHeader, HEADER_TIMEOUT, Header, MAX_HEADER, Source, read_header};
 use crate::net::sessions::Refusal;
+use crate::net::tls::Mode;
 use crate::net::{Stage, login};
 use crate::protocol::{Form, Notice};
 use crate::rt;
@@ -130,16 +131,15 @@ impl Session {
     fn refuse(&self, refusal: Refusal, form: Form) -> Close {
         self.net.counters.refuse(&refusal);
         let notice = refusal.notice();
-        self.turn_away(&notice, form);
+        self.turn_away(&notice, form, self.mode());
         Close::Refused(notice)
     }
 
-    /// Sends the client the reason why it cannot connect, and ends the output. The notice is lost if the kernel does not
-    /// take it at once.
-    pub(super) fn turn_away(&self, notice: &Notice, form: Form) {
-        let mut line = Vec::new();
-        form.notice(notice, &mut line);
-        self.connection.say_last(&line);
+    /// Sends the client the reason why it cannot connect, and ends the output. The reason is lost if the kernel does not
+    /// take it at once. `mode` counts before a handshake.
+    pub(super) fn turn_away(&self, notice: &Notice, form: Form, mode: Mode) {
+        let mode = if self.connection.tls().is_some() { Mode::Off } else { mode };
+        self.connection.say_last(&close::reason(&*self.connection, notice, form, mode));
         self.drop_input();
     }
 

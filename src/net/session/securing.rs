@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::Session;
 use crate::net::close::Close;
 use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, READING};
 use crate::net::keeping::Keep;
+use crate::net::tls::alert::HANDSHAKE_RECORD;
 use crate::net::tls::handshake::{self, Failure, Handshake, Step};
 use crate::net::tls::{self, Channel, Identity, Mode};
 use crate::net::{Counters, Stage};
@@ -28,9 +30,7 @@ impl Session {
     /// # Errors
     /// Why the session is over.
     pub(super) async fn secure(&mut self, form: Form) -> Result<(), Close> {
-        let settings = self.net.settings();
-        let gate = self.connection.local().and_then(|local| settings.access.gate_of(local));
-        let mode = gate.map_or(Mode::Off, |gate| gate.tls);
+        let (settings, mode) = (self.net.settings(), self.mode());
         let is_secure = self.connection.tls().is_some();
         let Some(identity) = settings.tls.as_ref().filter(|_| mode != Mode::Off && !is_secure) else {
             self.connection.set_mark(READING, false);
@@ -51,9 +51,17 @@ impl Session {
         secured
     }
 
+    /// Returns whether the listener speaks TLS.
+    pub(super) fn mode(&self) -> Mode {
+        let settings = self.net.settings();
+        let gate = self.connection.local().and_then(|local| settings.access.gate_of(local));
+        gate.map_or(Mode::Off, |gate| gate.tls)
+    }
+
     /// Tells the client that only TLS is spoken here. Returns why the session is over.
     fn refuse_plain_text(&mut self, form: Form) -> Close {
-        self.turn_away(&Notice::Closing { reason: Reason::NeedsTls }, form);
+        // One that has said nothing waits for a line.
+        self.turn_away(&Notice::Closing { reason: Reason::NeedsTls }, form, Mode::Optional);
         Close::NoTls(Failure::Plain)
     }
 
@@ -77,7 +85,7 @@ impl Session {
             let mut first = [0];
             match self.connection.peek(&mut first) {
                 Ok(0) if mode == Mode::Required => return Poll::Ready(Err(Close::NoTls(Failure::Cut))),
-                Ok(count) => return Poll::Ready(Ok(count > 0 && first[0] == handshake::HANDSHAKE)),
+                Ok(count) => return Poll::Ready(Ok(count > 0 && first[0] == HANDSHAKE_RECORD)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -179,19 +187,29 @@ impl Session {
         if self.is_past(since + self.net.settings().tls_timeout) { Err(Failure::Late) } else { Ok(()) }
     }
 
-    /// Gives the socket what TLS has made of what was sent, and it has not taken yet.
+    /// Gives the socket what TLS has made of what was sent, and it has not taken yet. A client that goes on reading has
+    /// `slow_timeout` from then on, however little it reads.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), Close> {
+        if !self.is_unflushed {
+            return Ok(());
+        }
+        let connection = Arc::clone(&self.connection);
+        let Some(channel) = connection.channel() else { return Ok(()) };
+        let written = channel.written();
         while self.is_unflushed {
-            match self.connection.flush() {
+            match channel.flush(connection.as_fd()) {
                 Ok(is_flushed) => self.is_unflushed = !is_flushed,
                 Err(error) => {
                     self.broken.get_or_insert(error);
                     self.is_unflushed = false;
                 }
             }
-            if self.is_unflushed && self.connection.poll_writable(cx)?.is_pending() {
+            if self.is_unflushed && connection.poll_writable(cx)?.is_pending() {
                 break;
             }
+        }
+        if channel.written() != written {
+            self.deadlines.full = self.deadlines.full.map(|_| rt::now());
         }
         Ok(())
     }
@@ -220,23 +238,26 @@ impl Session {
 mod tests {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Waker;
     use std::time::Duration;
 
+    use futures::channel::mpsc;
     use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedCipherSuite};
 
     use super::*;
     use crate::chat::testing::TestHub;
-    use crate::chat::{Arrival, Broker, Hub, Limits, Local, SessionId, Sink};
+    use crate::chat::{Arrival, Broker, Hub, Limits, Local, SessionId, Signal, Sink};
     use crate::net::access::Gate;
+    use crate::net::connection::Connection;
     use crate::net::listener::{Entrance, Listener};
     use crate::net::networks::NetworkMap;
     use crate::net::settings::Settings;
     use crate::net::testing::settings;
     use crate::net::tls::kernel::{self, Left};
-    use crate::net::tls::{Material, Session as Agreed};
+    use crate::net::tls::testing::Ends;
+    use crate::net::tls::{Agreed, Parts};
     use crate::net::{Address, Net};
 
     /// A chat at a TCP port that speaks TLS.
@@ -277,7 +298,7 @@ mod tests {
         fn with(mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
             let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
             let certificate = own.cert.der().clone();
-            let identity = Identity::new(Material {
+            let identity = Identity::new(Parts {
                 chain: vec![certificate.clone()],
                 key: PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into(),
                 not_after: jiff::Timestamp::MAX,
@@ -396,7 +417,7 @@ mod tests {
             match kernel::left_in(&*connection) {
                 Left::Keys(keys) => {
                     let keys = Channel::Kernel(keys);
-                    let left = keys.session();
+                    let left = keys.agreed();
                     assert!(left.version == agreed.version && agreed.is_in_kernel);
                     assert!(left.cipher == agreed.cipher || left.version == "1.2", "{}", left.cipher);
                 }
@@ -629,6 +650,49 @@ mod tests {
         let mut heard = String::new();
         late.read_to_string(&mut heard).unwrap();
         assert!(heard == sent + "-!- your address may not connect here\n", "{} bytes", heard.len());
+    }
+
+    #[test]
+    fn a_client_that_reads_a_little_is_waited_for() {
+        let Ends { channel, here, there, .. } = Ends::shake_hands();
+        let connection = Arc::new(Connection::new(here.into(), SessionId(1), None).unwrap());
+        connection.set_channel(channel);
+        let net = Net::new(settings(), Arc::default());
+        let (inputs_tx, _inputs) = mpsc::unbounded();
+        let mut session = Session::new(net, Arc::clone(&connection), inputs_tx);
+        let mut poll = || {
+            assert!(session.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            session.deadlines.full.unwrap()
+        };
+        // Neither the socket nor rustls takes more.
+        while connection.send(&[io::IoSlice::new(&[b'x'; 9999])]).is_ok() {}
+        connection.signal(Signal::Full);
+        let full = poll();
+        assert_eq!(poll(), full, "it reads nothing");
+        // Until the socket takes a little more, and far from all.
+        let before = connection.channel().unwrap().written();
+        while rustix::io::ioctl_fionread(&there).unwrap() > 0 && poll() == full {
+            (&there).read_exact(&mut [0; 1000]).unwrap();
+        }
+        assert!(poll() > full && connection.channel().unwrap().written() > before);
+    }
+
+    #[test]
+    fn a_restart_does_not_wait_for_one_that_does_not_read() {
+        let chat = Chat::with(Mode::Optional, |settings| settings.send_buffer = 4096);
+        let stalled = chat.client();
+        if chat.agreed()[0].is_in_kernel {
+            return;
+        }
+        let connection = chat.net.sessions.get(SessionId(chat.net.sessions.last())).unwrap();
+        while connection.send(&[io::IoSlice::new(&[b'x'; 9999])]).is_ok() {}
+        let mut reader = chat.client();
+        // It would be a day.
+        futures::executor::block_on(chat.net.close_unkept(chat.net.settings().drain));
+        expect(&mut reader, "-!- closing: chatd restarts; connect again\n");
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        assert!(chat.net.sessions.any(|one| one.ends_with_process()), "what it has not taken is lost");
+        drop(stalled);
     }
 
     #[test]

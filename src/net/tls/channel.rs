@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
-use super::Session;
+use super::Agreed;
 use super::kernel::Kernel;
 use super::user::User;
 
@@ -18,10 +18,10 @@ pub enum Channel {
 
 impl Channel {
     /// Returns what the handshake has agreed upon.
-    pub fn session(&self) -> &Session {
+    pub fn agreed(&self) -> &Agreed {
         match self {
-            Self::Kernel(kernel) => kernel.session(),
-            Self::User(user) => user.session(),
+            Self::Kernel(kernel) => kernel.agreed(),
+            Self::User(user) => user.agreed(),
         }
     }
 
@@ -80,6 +80,14 @@ impl Channel {
         match self {
             Self::Kernel(_) => Ok(true),
             Self::User(user) => user.flush(socket),
+        }
+    }
+
+    /// Returns how many bytes the socket has taken; 0 where the kernel makes the records.
+    pub fn written(&self) -> u64 {
+        match self {
+            Self::Kernel(_) => 0,
+            Self::User(user) => user.written(),
         }
     }
 

@@ -27,7 +27,7 @@ pub const CIPHERS: [(&str, &str); 9] = [
 
 /// A certificate, its key, and what is asked of clients, as they were read.
 #[derive(Debug)]
-pub struct Material {
+pub struct Parts {
     /// The chain: the own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key.
@@ -59,8 +59,8 @@ impl Identity {
     ///
     /// # Errors
     /// Why there can be no TLS with these.
-    pub fn new(material: Material) -> Result<Self, IdentityError> {
-        let Material { chain, key, not_after, client_authorities, requires_client } = material;
+    pub fn new(parts: Parts) -> Result<Self, IdentityError> {
+        let Parts { chain, key, not_after, client_authorities, requires_client } = parts;
         let mut provider = rustls::crypto::ring::default_provider();
         provider.cipher_suites.sort_by_key(|suite| {
             let name = suite.suite().as_str().unwrap_or_default();
@@ -119,8 +119,8 @@ mod tests {
         let chain = vec![CertificateDer::from_pem_slice(PEM).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(PEM).unwrap();
         let not_after = Timestamp::MAX;
-        let material = Material { chain, key, not_after, client_authorities: vec![], requires_client: false };
-        let identity = Identity::new(material).unwrap();
+        let parts = Parts { chain, key, not_after, client_authorities: vec![], requires_client: false };
+        let identity = Identity::new(parts).unwrap();
         let suites = identity.config.crypto_provider().cipher_suites.iter().map(|suite| {
             let version = match suite.version().version {
                 ProtocolVersion::TLSv1_3 => "1.3",

@@ -1,7 +1,7 @@
 //! A handshake, record by record: no byte behind it is read, so that the kernel can go on with the next one.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::sync::LazyLock;
 use std::thread;
@@ -10,11 +10,13 @@ use std::time::Instant;
 use rustix::net::{RecvFlags, Shutdown};
 use rustls::{ProtocolVersion, ServerConnection, SupportedCipherSuite};
 
+use super::alert::{Alert, HANDSHAKE_RECORD};
 use super::channel::Channel;
 use super::kernel::{self, Cipher};
 use super::name::name_of;
 use super::user::{User, write_out};
-use super::{Identity, Session};
+use super::{Agreed, Identity};
+use crate::chat::sink;
 use crate::rt::BlockingJobs;
 
 /// What computes handshakes: so many at a time, on threads of their own. That is half of the processors, so that one is
@@ -23,16 +25,16 @@ pub static JOBS: LazyLock<BlockingJobs> = LazyLock::new(|| {
     BlockingJobs::new(thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
 });
 
-/// The first byte of a client that begins a handshake, the type of such records.
-pub const HANDSHAKE: u8 = 22;
-
 /// The type of encrypted records, which have the certificate of a client in TLS 1.3.
-const ENCRYPTED: u8 = 23;
+const ENCRYPTED_RECORD: u8 = 23;
 
 /// The bytes before a record: its type, a version, its length.
 const HEAD: usize = 5;
 /// The longest record (RFC 5246, 6.2.3).
 const MAX_RECORD: usize = 16 * 1024 + 2048;
+/// How much all records together have of a client that is not asked for a certificate. Most clients send less than 2 KiB.
+/// rustls would store messages of up to 64 KiB.
+const MAX_UNASKED: usize = 20 * 1024;
 
 /// Why there is no TLS with a client.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub enum Failure {
     Broken(io::Error),
     /// It ended.
     Cut,
+    /// The client sends more than a handshake takes.
+    TooLong,
     /// It took longer than `tls_timeout`.
     Late,
     /// The client speaks plain text, which the listener does not.
@@ -57,6 +61,7 @@ impl fmt::Display for Failure {
             Self::Refused(error) => write!(f, "TLS failed: {error}"),
             Self::Broken(error) => write!(f, "the connection failed during the handshake of TLS: {error}"),
             Self::Cut => f.write_str("it ended during the handshake of TLS"),
+            Self::TooLong => f.write_str("it sent more than a handshake of TLS takes"),
             Self::Late => f.write_str("it did not finish the handshake of TLS within tls_timeout"),
             Self::Plain => f.write_str("it does not speak TLS"),
             Self::Stopping => f.write_str("chatd stops during the handshake of TLS"),
@@ -85,6 +90,8 @@ pub struct Handshake {
     record: Vec<u8>,
     /// How much of it rustls has.
     fed: usize,
+    /// How many bytes may come after this record.
+    left: usize,
     /// The kernel can take keys.
     is_prepared: bool,
     /// Since when the session waits for it.
@@ -135,7 +142,8 @@ impl Handshake {
     pub fn new(identity: &Identity, socket: BorrowedFd<'_>, since: Instant) -> Result<Self, Failure> {
         let tls = Some(Box::new(ServerConnection::new(identity.config.clone())?));
         let (is_prepared, asks_client) = (kernel::prepare(socket), identity.asks_clients);
-        Ok(Self { tls, record: Vec::new(), fed: 0, is_prepared, since, asks_client })
+        let left = if asks_client { usize::MAX } else { MAX_UNASKED };
+        Ok(Self { tls, record: Vec::new(), fed: 0, left, is_prepared, since, asks_client })
     }
 
     /// Returns since when the session waits for it.
@@ -152,7 +160,8 @@ impl Handshake {
     /// next.
     ///
     /// # Errors
-    /// `Cut` at the end of input; `Refused` if it cannot be a record. Otherwise that of the connection.
+    /// `Cut` at the end of input; `Refused` if it cannot be a record; `TooLong` if it would be too much. Otherwise that of
+    /// the connection.
     pub fn read(&mut self, socket: BorrowedFd<'_>) -> Result<bool, Failure> {
         loop {
             let wanted = match self.record[..] {
@@ -160,7 +169,11 @@ impl Handshake {
                 _ => HEAD,
             };
             let has = self.record.len();
+            if wanted > self.left {
+                return Err(Failure::TooLong);
+            }
             if has == wanted {
+                self.left -= wanted;
                 return Ok(true);
             }
             self.record.resize(wanted.min(HEAD + MAX_RECORD), 0);
@@ -183,8 +196,8 @@ impl Handshake {
     /// Returns whether the record may take long to compute: it is one of a handshake, or may have a certificate in it.
     pub fn is_costly(&self) -> bool {
         match self.record.first() {
-            Some(&HANDSHAKE) => true,
-            Some(&ENCRYPTED) => self.asks_client,
+            Some(&HANDSHAKE_RECORD) => true,
+            Some(&ENCRYPTED_RECORD) => self.asks_client,
             _ => false,
         }
     }
@@ -205,7 +218,7 @@ impl Handshake {
     /// # Errors
     /// That of the connection.
     pub fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        self.tls.as_mut().map_or(Ok(true), |tls| write_out(tls, socket))
+        self.tls.as_mut().map_or(Ok(true), |tls| write_out(tls, socket, &mut 0))
     }
 
     /// Returns whether it is finished, and all is sent.
@@ -215,10 +228,14 @@ impl Handshake {
 
     /// Ends the connection: the client gets an alert, if the socket takes it.
     pub fn give_up(&mut self, socket: BorrowedFd<'_>, failure: &Failure) {
-        if let Some(tls) = self.tls.as_mut().filter(|_| !matches!(failure, Failure::Refused(_))) {
-            tls.send_close_notify();
+        let tls = self.tls.as_mut();
+        match failure {
+            // rustls has an alert for it already.
+            Failure::Refused(_) => {}
+            Failure::TooLong => _ = sink::send(socket, &[IoSlice::new(&Alert::IllegalParameter.record())]),
+            _ => tls.into_iter().for_each(|tls| tls.send_close_notify()),
         }
-        // Both fail if the connection has ended already.
+        // All of it fails if the connection has ended already.
         let _ = self.write(socket);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
     }
@@ -238,17 +255,17 @@ impl Handshake {
         let has_text = tls.process_new_packets()?.plaintext_bytes_to_read() > 0;
         let is_in_kernel =
             is_prepared && !has_text && cipher.is_some_and(|cipher| !kernel::has_refused(cipher));
-        let session = Session {
+        let agreed = Agreed {
             version: name,
             cipher: suite.map_or("unknown", iana_name),
             is_in_kernel,
             name: tls.peer_certificates().and_then(|chain| chain.first().map(name_of)),
         };
         if !is_in_kernel {
-            return Ok(Channel::User(User::new(session, tls)));
+            return Ok(Channel::User(User::new(agreed, tls)));
         }
         let secrets = tls.dangerous_extract_secrets()?;
-        Ok(Channel::Kernel(kernel::set_keys(socket, version, secrets, session)?))
+        Ok(Channel::Kernel(kernel::set_keys(socket, version, secrets, agreed)?))
     }
 }
 
@@ -275,7 +292,7 @@ fn iana_name(suite: SupportedCipherSuite) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -283,7 +300,7 @@ mod tests {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
     use super::*;
-    use crate::net::tls::Material;
+    use crate::net::tls::Parts;
     use crate::rt;
 
     /// A certificate and its key.
@@ -293,10 +310,10 @@ mod tests {
     fn begin(client_authorities: Vec<CertificateDer<'static>>) -> (Handshake, UnixStream, UnixStream) {
         let key = PrivateKeyDer::from_pem_slice(PEM).unwrap();
         let (chain, not_after) = (vec![own()], jiff::Timestamp::MAX);
-        let material = Material { chain, key, client_authorities, requires_client: false, not_after };
+        let parts = Parts { chain, key, client_authorities, requires_client: false, not_after };
         let (here, there) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
-        let handshake = Handshake::new(&Identity::new(material).unwrap(), here.as_fd(), rt::now()).unwrap();
+        let handshake = Handshake::new(&Identity::new(parts).unwrap(), here.as_fd(), rt::now()).unwrap();
         (handshake, here, there)
     }
 
@@ -308,7 +325,8 @@ mod tests {
     fn what_may_have_the_certificate_of_a_client_is_checked_elsewhere() {
         for client_authorities in [vec![own()], Vec::new()] {
             let asks_clients = !client_authorities.is_empty();
-            for (kind, is_costly) in [(HANDSHAKE, true), (ENCRYPTED, asks_clients), (20, false)] {
+            for (kind, is_costly) in [(HANDSHAKE_RECORD, true), (ENCRYPTED_RECORD, asks_clients), (20, false)]
+            {
                 let (mut handshake, here, mut there) = begin(client_authorities.clone());
                 there.write_all(&[kind, 3, 3, 0, 1, 1]).unwrap();
                 assert!(handshake.read(here.as_fd()).unwrap());
@@ -318,10 +336,37 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_shows_no_certificate_cannot_have_much_stored() {
+        for (client_authorities, is_bounded) in [(Vec::new(), true), (vec![own()], false)] {
+            let (mut handshake, here, mut there) = begin(client_authorities);
+            // A ClientHello of 60,000 bytes, in records that may come.
+            let first = [&[HANDSHAKE_RECORD, 3, 1, 0x3a, 0x98, 1, 0, 0xea, 0x60][..], &[3; 14_996]].concat();
+            let next = [&[HANDSHAKE_RECORD, 3, 1, 0x3a, 0x98][..], &[3; 15_000]].concat();
+            there.write_all(&first).unwrap();
+            assert!(handshake.read(here.as_fd()).unwrap());
+            let (tls, taken) = handshake.step().unwrap().run();
+            taken.unwrap();
+            handshake.go_on(tls);
+            // The head is enough.
+            there.write_all(&next[..HEAD]).unwrap();
+            match handshake.read(here.as_fd()) {
+                Err(failure @ Failure::TooLong) => {
+                    assert!(is_bounded);
+                    handshake.give_up(here.as_fd(), &failure);
+                    let mut heard = Vec::new();
+                    there.read_to_end(&mut heard).unwrap();
+                    assert_eq!(heard, Alert::IllegalParameter.record());
+                }
+                read => assert!(!read.unwrap() && !is_bounded),
+            }
+        }
+    }
+
+    #[test]
     fn rustls_gets_a_record_in_one_piece_or_refuses_its_head() {
         let heads = (0..=255).map(|kind| [kind, 3, 1, 2, 0]);
-        let heads = heads.chain((0..=255).map(|version| [HANDSHAKE, version, 1, 2, 0]));
-        let heads = heads.chain((0..=255).map(|high| [HANDSHAKE, 3, 3, high, 0]));
+        let heads = heads.chain((0..=255).map(|version| [HANDSHAKE_RECORD, version, 1, 2, 0]));
+        let heads = heads.chain((0..=255).map(|high| [HANDSHAKE_RECORD, 3, 3, high, 0]));
         let (mut taken, mut refused) = (0, 0);
         for head in heads {
             let (mut handshake, here, mut there) = begin(Vec::new());

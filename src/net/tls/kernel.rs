@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 
-use super::Session;
+use super::Agreed;
 use crate::chat::sink;
 
 /// How many records that are no text are taken at once.
@@ -54,7 +54,7 @@ pub(super) enum Cipher {
 /// A connection whose records the kernel makes and reads.
 #[derive(Debug)]
 pub struct Kernel {
-    session: Session,
+    agreed: Agreed,
     /// The close_notify is sent.
     is_closing: AtomicBool,
     /// Nothing more can be read: the client has new keys, and the kernel cannot take them.
@@ -104,15 +104,15 @@ pub(super) fn set_keys(
     socket: BorrowedFd<'_>,
     version: ProtocolVersion,
     secrets: ExtractedSecrets,
-    session: Session,
+    agreed: Agreed,
 ) -> io::Result<Kernel> {
-    let (cipher, name) = (cipher_of(&secrets.tx.1), session.cipher);
+    let (cipher, name) = (cipher_of(&secrets.tx.1), agreed.cipher);
     let set = || -> nix::Result<()> {
         setsockopt(&socket, TcpTlsTx, &info(version, &secrets.tx).ok_or(nix::Error::EINVAL)?)?;
         setsockopt(&socket, TcpTlsRx, &info(version, &secrets.rx).ok_or(nix::Error::EINVAL)?)
     };
     match set() {
-        Ok(()) => Ok(Kernel::new(session)),
+        Ok(()) => Ok(Kernel::new(agreed)),
         Err(error) => {
             let bit = cipher.filter(|_| lasts(error)).map_or(0, |cipher| 1 << cipher as u8);
             if bit != 0 && REFUSED.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
@@ -210,7 +210,7 @@ pub fn left_in(socket: impl AsFd) -> Left {
         return Left::Half;
     }
     let version = if is_new { "1.3" } else { "1.2" };
-    Left::Keys(Kernel::new(Session { version, cipher, is_in_kernel: true, name: None }))
+    Left::Keys(Kernel::new(Agreed { version, cipher, is_in_kernel: true, name: None }))
 }
 
 /// Reads a socket option into a buffer. Returns its length; `None` on an error.
@@ -260,12 +260,12 @@ fn takes_more(socket: BorrowedFd<'_>) -> bool {
 }
 
 impl Kernel {
-    fn new(session: Session) -> Self {
-        Self { session, is_closing: AtomicBool::new(false), is_deaf: AtomicBool::new(false) }
+    fn new(agreed: Agreed) -> Self {
+        Self { agreed, is_closing: AtomicBool::new(false), is_deaf: AtomicBool::new(false) }
     }
 
-    pub(super) fn session(&self) -> &Session {
-        &self.session
+    pub(super) fn agreed(&self) -> &Agreed {
+        &self.agreed
     }
 
     pub(super) fn receive(&self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -296,7 +296,7 @@ impl Kernel {
 
     /// Takes a message of a handshake.
     fn take_handshake(&self, socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
-        match (self.session.version, message.first()) {
+        match (self.agreed.version, message.first()) {
             ("1.3", Some(&KEY_UPDATE)) => {
                 // After the next read, sending would fail as well.
                 self.is_deaf.store(true, Ordering::Relaxed);
@@ -366,8 +366,8 @@ mod tests {
 
     #[test]
     fn a_session_looks_away_from_the_end_of_input_behind_new_keys() {
-        let session = Session { version: "1.3", cipher: "", is_in_kernel: true, name: None };
-        let kernel = Kernel::new(session);
+        let agreed = Agreed { version: "1.3", cipher: "", is_in_kernel: true, name: None };
+        let kernel = Kernel::new(agreed);
         let (here, there) = UnixStream::pair().unwrap();
         drop(there);
         assert_eq!(kernel.unreadable(here.as_fd()), 0);

@@ -4,11 +4,14 @@
 //! them: from then on the socket speaks plain text to the process that holds it, also to the next one. Otherwise rustls
 //! makes and reads the records, and the connection ends with the process.
 
+pub mod alert;
 mod channel;
 mod config;
 pub mod handshake;
 pub mod kernel;
 pub mod name;
+#[cfg(test)]
+pub mod testing;
 mod user;
 
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use channel::Channel;
-pub use config::{CIPHERS, IdentityError, Material};
+pub use config::{CIPHERS, IdentityError, Parts};
 
 use crate::protocol::{Name, NoName};
 
@@ -51,7 +54,7 @@ pub struct Identity {
 
 /// What a TLS connection has agreed upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct Agreed {
     /// The version of the protocol: `1.2` or `1.3`.
     pub version: &'static str,
     /// The name of the cipher suite, as IANA writes it.

@@ -1,43 +1,20 @@
 //! The name that the certificate of a client gives it: the common name (CN) of its subject.
 
 use rustls::pki_types::CertificateDer;
-use x509_cert::Certificate;
-use x509_cert::attr::AttributeValue;
-use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::der::{Decode, Tag, Tagged};
 
+use crate::certificate::common_names;
 use crate::protocol::{Name, NameError, NoName};
-
-/// The type of a common name (X.520, 6.2.2).
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Returns the name in a certificate, which has to be verified already.
 ///
 /// # Errors
 /// Why it gives no name.
 pub fn name_of(certificate: &CertificateDer<'_>) -> Result<Name, NoName> {
-    let certificate = Certificate::from_der(certificate).map_err(|_| NoName::Unreadable)?;
-    let subject = &certificate.tbs_certificate.subject;
-    let attributes = subject.0.iter().flat_map(|part| part.0.iter());
-    let mut names = attributes.filter(|one| one.oid == COMMON_NAME).map(|one| &one.value);
-    match (names.next(), names.next()) {
-        (None, _) => Err(NoName::NoCommonName),
-        (Some(name), None) => parse(text_of(name)?),
+    match common_names(certificate).map_err(|_| NoName::Unreadable)?.as_slice() {
+        [] => Err(NoName::NoCommonName),
+        [name] => parse(name.as_deref().ok_or(NoName::Unreadable)?),
         // Clients could choose between them, and an authority may have looked at one alone.
-        (Some(_), Some(_)) => Err(NoName::SeveralCommonNames),
-    }
-}
-
-/// Returns the text of an attribute.
-///
-/// # Errors
-/// It is in an encoding that new certificates must not have (RFC 5280, 4.1.2.4), or not in the one that it claims.
-fn text_of(value: &AttributeValue) -> Result<&str, NoName> {
-    match value.tag() {
-        Tag::Utf8String | Tag::PrintableString => {
-            std::str::from_utf8(value.value()).map_err(|_| NoName::Unreadable)
-        }
-        _ => Err(NoName::Unreadable),
+        _ => Err(NoName::SeveralCommonNames),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::net::{RecvFlags, Shutdown};
 use rustls::ServerConnection;
 
-use super::Session;
+use super::Agreed;
 use crate::chat::sink;
 
 /// How often in a row the socket is read: records may have a byte each, and who sends waits for the end of it.
@@ -17,7 +17,7 @@ const READS_IN_A_ROW: usize = 32;
 /// A connection whose records rustls makes and reads.
 #[derive(Debug)]
 pub struct User {
-    session: Session,
+    agreed: Agreed,
     state: Mutex<State>,
 }
 
@@ -33,6 +33,8 @@ struct State {
     error: Option<io::Error>,
     /// The close_notify has been made.
     is_closing: bool,
+    /// Number of bytes that the socket has taken after the handshake.
+    written: u64,
 }
 
 /// The socket below the records.
@@ -59,14 +61,18 @@ impl Write for Wire<'_> {
     }
 }
 
-/// Gives the socket the ciphertext that it has not taken yet. Returns whether it has everything.
+/// Gives the socket the ciphertext that it has not taken yet, and counts it. Returns whether the socket has everything.
 ///
 /// # Errors
 /// That of the connection.
-pub(super) fn write_out(tls: &mut ServerConnection, socket: BorrowedFd<'_>) -> io::Result<bool> {
+pub(super) fn write_out(
+    tls: &mut ServerConnection,
+    socket: BorrowedFd<'_>,
+    written: &mut u64,
+) -> io::Result<bool> {
     while tls.wants_write() {
         match tls.write_tls(&mut Wire(socket)) {
-            Ok(_) => {}
+            Ok(count) => *written += count as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -118,20 +124,25 @@ impl State {
             }
         }
         // What the socket does not take is left for `flush`, and an error for the next who sends.
-        let _ = write_out(&mut self.tls, socket);
+        let _ = self.write_out(socket);
         true
+    }
+
+    fn write_out(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        write_out(&mut self.tls, socket, &mut self.written)
     }
 }
 
 impl User {
     /// Goes on after a handshake.
-    pub(super) fn new(session: Session, tls: Box<ServerConnection>) -> Self {
-        let state = State { tls, has_ended: false, has_failed: false, error: None, is_closing: false };
-        Self { session, state: Mutex::new(state) }
+    pub(super) fn new(agreed: Agreed, tls: Box<ServerConnection>) -> Self {
+        let state =
+            State { tls, has_ended: false, has_failed: false, error: None, is_closing: false, written: 0 };
+        Self { agreed, state: Mutex::new(state) }
     }
 
-    pub(super) fn session(&self) -> &Session {
-        &self.session
+    pub(super) fn agreed(&self) -> &Agreed {
+        &self.agreed
     }
 
     pub(super) fn receive(&self, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
@@ -150,7 +161,7 @@ impl User {
         if state.has_failed || state.is_closing {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if !write_out(&mut state.tls, socket)? {
+        if !state.write_out(socket)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut slices = slices.to_vec();
@@ -160,7 +171,7 @@ impl User {
             let taken = state.tls.writer().write_vectored(rest)?;
             sent += taken;
             IoSlice::advance_slices(&mut rest, taken);
-            if taken == 0 || !write_out(&mut state.tls, socket)? {
+            if taken == 0 || !state.write_out(socket)? {
                 break;
             }
         }
@@ -172,7 +183,11 @@ impl User {
     }
 
     pub(super) fn flush(&self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        write_out(&mut self.state().tls, socket)
+        self.state().write_out(socket)
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.state().written
     }
 
     pub(super) fn end_output(&self, socket: BorrowedFd<'_>) -> bool {
@@ -180,7 +195,7 @@ impl User {
         if !std::mem::replace(&mut state.is_closing, true) && !state.has_failed {
             state.tls.send_close_notify();
         }
-        let is_flushed = write_out(&mut state.tls, socket).unwrap_or(true);
+        let is_flushed = state.write_out(socket).unwrap_or(true);
         if is_flushed {
             // It fails if the connection has ended already.
             let _ = rustix::net::shutdown(socket, Shutdown::Write);
@@ -196,81 +211,15 @@ impl User {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
-
-    use rustls::pki_types::PrivatePkcs8KeyDer;
-    use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
     use super::*;
     use crate::chat::{SessionId, Sink};
     use crate::net::connection::Connection;
-    use crate::net::tls::handshake::Handshake;
-    use crate::net::tls::{Channel, Identity, Material};
-    use crate::rt;
-
-    /// Both ends of a connection after its handshake.
-    struct Ends {
-        channel: Channel,
-        here: UnixStream,
-        client: ClientConnection,
-        there: UnixStream,
-    }
-
-    impl Ends {
-        fn new() -> Self {
-            let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            let mut roots = RootCertStore::empty();
-            roots.add(own.cert.der().clone()).unwrap();
-            let identity = Identity::new(Material {
-                chain: vec![own.cert.der().clone()],
-                key: PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into(),
-                client_authorities: Vec::new(),
-                requires_client: false,
-                not_after: jiff::Timestamp::MAX,
-            });
-            let (there, here) = UnixStream::pair().unwrap();
-            here.set_nonblocking(true).unwrap();
-            there.set_nonblocking(true).unwrap();
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            let mut client =
-                ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-            let mut handshake = Handshake::new(&identity.unwrap(), here.as_fd(), rt::now()).unwrap();
-            while !handshake.is_done() {
-                while client.wants_write() {
-                    client.write_tls(&mut Wire(there.as_fd())).unwrap();
-                }
-                if handshake.read(here.as_fd()).unwrap() {
-                    let (tls, taken) = handshake.step().unwrap().run();
-                    taken.unwrap();
-                    handshake.go_on(tls);
-                    assert!(handshake.write(here.as_fd()).unwrap());
-                }
-                if client.read_tls(&mut Wire(there.as_fd())).is_ok() {
-                    client.process_new_packets().unwrap();
-                }
-            }
-            let channel = handshake.finish(here.as_fd()).unwrap();
-            Self { channel, here, client, there }
-        }
-
-        fn receive(&self) -> Result<String, io::ErrorKind> {
-            let mut buffer = [0; 100];
-            let received = self.channel.receive(self.here.as_fd(), &mut buffer);
-            received
-                .map_err(|error| error.kind())
-                .map(|count| String::from_utf8_lossy(&buffer[..count]).into())
-        }
-    }
+    use crate::net::tls::testing::Ends;
 
     #[test]
     fn very_short_records_do_not_hold_up_what_others_send() {
-        let mut ends = Ends::new();
+        let mut ends = Ends::shake_hands();
         let mut records = Vec::new();
         for _ in 0..7000 {
             ends.client.writer().write_all(b"x").unwrap();
@@ -289,7 +238,7 @@ mod tests {
 
     #[test]
     fn text_before_a_record_that_is_damaged_is_received() {
-        let mut ends = Ends::new();
+        let mut ends = Ends::shake_hands();
         ends.client.writer().write_all(b"last\n").unwrap();
         let mut records = Vec::new();
         ends.client.write_tls(&mut records).unwrap();
@@ -302,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_session_that_reads_is_not_told_again_what_it_has_to_flush() {
-        let Ends { channel, here, there: _there, .. } = Ends::new();
+        let Ends { channel, here, there: _there, .. } = Ends::shake_hands();
         let connection = Connection::new(here.into(), SessionId(1), None).unwrap();
         connection.set_channel(channel);
         while connection.send(&[IoSlice::new(&[b'x'; 9999])]).is_ok() {}

@@ -3,26 +3,26 @@
 //! Called by `load`, for `--check`, at the start and on each reload; it blocks. Each mistake is found here, with the key
 //! to blame and a remedy. What rustls makes of the files is in [`tls::Identity`].
 
-mod pem;
-mod x509;
-
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::listen::Listen;
 use super::settings::Config;
 use super::tls::{ClientCertificates, Material};
+use crate::certificate::pem::{Content, TOO_LARGE};
+use crate::certificate::{Facts, KEYS_TAKEN};
 use crate::net::tls::{self, Mode};
-use pem::Content;
-use x509::Facts;
 
 /// The variable in which systemd names the folder of the credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -30,8 +30,6 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 const MAIN_PROCESS: &str = "MAINPID";
 /// Why chatd refuses a certificate of the version that has no extensions.
 const OLD: &str = "has the old form X.509 version 1, which clients refuse; get one with subjectAltName";
-/// What chatd can sign with.
-const KEYS_TAKEN: &str = "use ECDSA (P-256 or P-384), Ed25519, or RSA with 2048 to 4096 bits";
 
 /// A certificate, as it was read.
 #[derive(Debug, Clone)]
@@ -46,6 +44,8 @@ pub struct Certificate {
     der: CertificateDer<'static>,
     /// Anybody on this machine can read the key in this file.
     exposed: Option<PathBuf>,
+    /// systemd passes it, or its key, and reads the file only when chatd starts.
+    is_credential: bool,
 }
 
 /// Two are equal if they show the same certificate.
@@ -76,6 +76,61 @@ fn problem(key: &'static str, text: impl Into<String>) -> Problem {
     Problem { key, text: text.into() }
 }
 
+/// A file that a key of the configuration names, as it was read.
+struct Source {
+    /// The name of the key.
+    key: &'static str,
+    path: PathBuf,
+    content: Content,
+}
+
+impl Source {
+    /// Reads it. `folder` is that of the credentials.
+    fn read(key: &'static str, material: &Material, folder: Option<&Path>) -> Result<Self, Problem> {
+        let Some(path) = material.path(folder) else {
+            let text = "there are no credentials here, because systemd has passed none; \
+                        add LoadCredential= to chatd.service, or write a path";
+            return Err(problem(key, text));
+        };
+        // A pipe would never end.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(&path);
+        match file.and_then(|file| Content::read(&file)) {
+            Ok(content) => Ok(Self { key, path, content }),
+            Err(error) => Err(problem(key, unreadable(&error, &path, material))),
+        }
+    }
+
+    /// Returns a mistake in it.
+    fn is(&self, what: &str) -> Problem {
+        problem(self.key, format!("\"{}\" {what}", self.path.display()))
+    }
+}
+
+fn unreadable(error: &io::Error, path: &Path, material: &Material) -> String {
+    let shown = path.display();
+    let remedy = match (error.kind(), material) {
+        (ErrorKind::FileTooLarge, _) => return format!("\"{shown}\" {TOO_LARGE}"),
+        (ErrorKind::IsADirectory, _) => return format!("\"{shown}\" is a directory; name the file in it"),
+        (ErrorKind::NotFound, Material::Credential(name)) => {
+            format!("add LoadCredential={name}:FILE to chatd.service, and restart chatd")
+        }
+        (ErrorKind::NotFound | ErrorKind::PermissionDenied, _) if is_hidden(path) => {
+            "correct the path; chatd.service sees no files in /home, /root and /tmp, so pass one there with \
+             LoadCredential="
+                .to_owned()
+        }
+        (ErrorKind::NotFound, _) => "correct the path".to_owned(),
+        (ErrorKind::PermissionDenied, _) => {
+            "chatd.service has a user of its own (DynamicUser=); pass it with LoadCredential=".to_owned()
+        }
+        _ => "make it readable for the user that runs chatd".to_owned(),
+    };
+    let text = error.to_string().to_lowercase();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("\"{shown}\" cannot be read: {text}; {remedy}")
+}
+
 impl Certificate {
     /// Reads what `config` names; `Ok(None)` if it names none. Does not look at the clock.
     ///
@@ -90,16 +145,14 @@ impl Certificate {
             return Ok(None);
         }
         let folder = credentials(env);
-        let read = |key, material: &Material| {
-            pem::read(material, folder.as_deref()).map_err(|text| problem(key, text))
-        };
+        let read = |key, material: &Material| Source::read(key, material, folder.as_deref());
         let (certificates, keys) = (read("tls_cert", &config.tls_cert)?, read("tls_key", &config.tls_key)?);
-        let chain = certificates.certificates().map_err(|text| problem("tls_cert", text))?;
-        let key = keys.key().map_err(|text| problem("tls_key", text))?;
+        let chain = certificates.content.certificates().map_err(|what| certificates.is(&what))?;
+        let key = keys.content.key().map_err(|what| keys.is(&what))?;
         let chain = sorted(chain, &key, &certificates, &keys)?;
-        let facts = Facts::of(&chain[0]).map_err(|text| problem("tls_cert", certificates.is(&text)))?;
+        let facts = Facts::of(&chain[0]).map_err(|what| certificates.is(&what))?;
         if facts.is_old {
-            return Err(problem("tls_cert", certificates.is(OLD)));
+            return Err(certificates.is(OLD));
         }
         let client_authorities = match config.tls_client_ca.is_some() {
             true => authorities(&read("tls_client_ca", &config.tls_client_ca)?)?,
@@ -108,16 +161,23 @@ impl Certificate {
         let requires_client = config.tls_client == ClientCertificates::Required;
         let der = chain[0].clone();
         let not_after = facts.ends;
-        let material = tls::Material { chain, key, not_after, client_authorities, requires_client };
-        let identity = tls::Identity::new(material)
-            .map_err(|error| problem("tls_cert", certificates.is(&error.to_string())))?;
-        let exposed = keys.is_exposed.then(|| keys.path.clone());
-        Ok(Some(Self { identity: Arc::new(identity), path: certificates.path, facts, der, exposed }))
+        let parts = tls::Parts { chain, key, not_after, client_authorities, requires_client };
+        let identity = tls::Identity::new(parts).map_err(|error| certificates.is(&error.to_string()))?;
+        let exposed = keys.content.is_exposed.then_some(keys.path);
+        let is_credential =
+            [&config.tls_cert, &config.tls_key].iter().any(|one| matches!(one, Material::Credential(_)));
+        let (identity, path) = (Arc::new(identity), certificates.path);
+        Ok(Some(Self { identity, path, facts, der, exposed, is_credential }))
     }
 
     /// Returns when it ends.
     pub fn ends(&self) -> Timestamp {
         self.facts.ends
+    }
+
+    /// Returns what puts a new one in force.
+    pub fn remedy(&self) -> &'static str {
+        if self.is_credential { "renew it, and restart chatd" } else { "renew it, and reload chatd" }
     }
 
     /// Checks that it holds at `now`.
@@ -223,40 +283,27 @@ fn ensure_keys_fit(config: &Config) -> Result<(), Problem> {
 fn sorted(
     mut chain: Vec<CertificateDer<'static>>,
     key: &PrivateKeyDer<'static>,
-    certificates: &Content,
-    keys: &Content,
+    certificates: &Source,
+    keys: &Source,
 ) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let facts =
-        |der: &CertificateDer<'_>| Facts::of(der).map_err(|text| problem("tls_cert", certificates.is(&text)));
+    let facts = |der: &CertificateDer<'_>| Facts::of(der).map_err(|what| certificates.is(&what));
     let all = chain.iter().map(facts).collect::<Result<Vec<_>, _>>()?;
     let provider = rustls::crypto::ring::default_provider();
-    let signing = match provider.key_provider.load_private_key(key.clone_key()) {
-        Ok(signing) => signing,
-        Err(_) => {
-            return Err(match all.iter().find_map(|facts| facts.unusable_key.as_ref()) {
-                Some(kind) => {
-                    let text = format!(
-                        "\"{}\" has a key of a kind that chatd cannot use, {kind}; {KEYS_TAKEN}",
-                        certificates.path.display()
-                    );
-                    problem("tls_cert", text)
-                }
-                None => problem(
-                    "tls_key",
-                    format!("\"{}\" has a key that chatd cannot use; {KEYS_TAKEN}", keys.path.display()),
-                ),
-            });
-        }
+    let Ok(signing) = provider.key_provider.load_private_key(key.clone_key()) else {
+        return Err(match all.iter().find_map(|facts| facts.unusable_key.as_ref()) {
+            Some(kind) => {
+                certificates.is(&format!("has a key of a kind that cannot be used, {kind}; {KEYS_TAKEN}"))
+            }
+            None => keys.is(&format!("has a key that cannot be used; {KEYS_TAKEN}")),
+        });
     };
     let own = signing.public_key().map(|public| public.as_ref().to_vec());
     let fits = |facts: &Facts| own.as_ref().is_none_or(|own| *own == facts.public_key);
     let Some(first) = all.iter().position(fits) else {
-        let text = format!(
-            "\"{}\" is not the key of the certificate in \"{}\"; write the one that belongs to it",
-            keys.path.display(),
-            certificates.path.display()
-        );
-        return Err(problem("tls_key", text));
+        let path = certificates.path.display();
+        let what =
+            format!("is not the key of the certificate in \"{path}\"; write the one that belongs to it");
+        return Err(keys.is(&what));
     };
     let mut order = vec![first];
     let mut last = first;
@@ -273,16 +320,15 @@ fn sorted(
 }
 
 /// Returns the certificates of the authorities of clients.
-fn authorities(content: &Content) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let blame = |text| problem("tls_client_ca", text);
-    let all = content.certificates().map_err(blame)?;
+fn authorities(source: &Source) -> Result<Vec<CertificateDer<'static>>, Problem> {
+    let all = source.content.certificates().map_err(|what| source.is(&what))?;
     for one in &all {
-        let facts = Facts::of(one).map_err(|text| blame(content.is(&text)))?;
+        let facts = Facts::of(one).map_err(|what| source.is(&what))?;
         if !facts.is_authority {
-            let text = "has the certificate of no authority, which signs others; write that of the authority";
-            return Err(blame(content.is(text)));
+            let what = "has the certificate of no authority, which signs others; write that of the authority";
+            return Err(source.is(what));
         }
-        RootCertStore::empty().add(one.clone()).map_err(|error| blame(content.is(&error.to_string())))?;
+        RootCertStore::empty().add(one.clone()).map_err(|error| source.is(&error.to_string()))?;
     }
     Ok(all)
 }
@@ -395,7 +441,10 @@ mod tests {
         let config =
             Config { tls_cert: credential("cert.pem"), tls_key: credential("key.pem"), ..Config::default() };
         let env = |name: &str| (name == CREDENTIALS).then(|| folder.path().into());
-        assert!(Certificate::read(&config, &env).unwrap().is_some());
+        assert_eq!(
+            Certificate::read(&config, &env).unwrap().unwrap().remedy(),
+            "renew it, and restart chatd"
+        );
         let none = "tls_cert: there are no credentials here, because systemd has passed none; \
                     add LoadCredential= to chatd.service, or write a path";
         assert_eq!(mistake(&folder, &config), none);
@@ -466,7 +515,7 @@ mod tests {
         // Root may read everything, so the kernel's refusal is made up.
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
         assert_eq!(
-            pem::unreadable(&denied, Path::new("/etc/k"), &Material::File("/etc/k".into())),
+            unreadable(&denied, Path::new("/etc/k"), &Material::File("/etc/k".into())),
             "\"/etc/k\" cannot be read: permission denied; chatd.service has a user of its own (DynamicUser=); pass it with LoadCredential="
         );
     }
@@ -542,7 +591,7 @@ mod tests {
             "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
         ];
         for key in encrypted {
-            let text = "tls_key: \"key.pem\" has an encrypted key, and chatd asks nobody for a password; \
+            let text = "tls_key: \"key.pem\" has an encrypted key, and nobody is asked for its password; \
                         take the password away with: openssl pkey -in FILE -out FILE.new";
             assert_eq!(mistake(&folder, &write(&folder, certificate, key)), text);
         }
@@ -565,7 +614,7 @@ mod tests {
             let folder = Scratch::new();
             let config = write(&folder, text, text);
             let expected = format!(
-                "tls_cert: \"cert.pem\" has a key of a kind that chatd cannot use, {kind}; {KEYS_TAKEN}"
+                "tls_cert: \"cert.pem\" has a key of a kind that cannot be used, {kind}; {KEYS_TAKEN}"
             );
             assert_eq!(mistake(&folder, &config), expected);
         }
@@ -606,12 +655,12 @@ mod tests {
         let folder = Scratch::new();
         let order = |parts: [&String; 4]| {
             let text = parts.map(String::as_str).concat();
-            let all = Content::of("cert.pem", &text).certificates().unwrap();
+            let all = Content::of(&text).certificates().unwrap();
             let read = read(&write(&folder, &text, &key.serialize_pem())).unwrap().unwrap();
             assert_eq!(read.facts.names, ["chat.example.org"]);
             let signing = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-            let content = Content::of("x", "");
-            let sorted = sorted(all.clone(), &signing, &content, &content).unwrap();
+            let source = Source { key: "", path: PathBuf::new(), content: Content::default() };
+            let sorted = sorted(all.clone(), &signing, &source, &source).unwrap();
             sorted.iter().map(|one| all.iter().position(|other| other == one).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(order([&own_pem, &middle_pem, &root_pem, &stranger]), [0, 1, 2]);

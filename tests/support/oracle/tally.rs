@@ -85,6 +85,8 @@ pub struct Tally {
     pub before: u64,
     /// How many empty lines were heard.
     pub empty: usize,
+    /// How many lines slow readers have heard of which a crash has cut the end.
+    pub torn: u64,
     pub disconnected: u64,
 }
 
@@ -197,6 +199,7 @@ impl fmt::Display for Report {
             f,
             "; {crashes} crashes: {all} lines lost, at most {most} in one, {heard} of them heard by some, "
         )?;
-        write!(f, "said at most {} ms before", reach.div_ceil(1000))
+        write!(f, "said at most {} ms before; ", reach.div_ceil(1000))?;
+        write!(f, "{} lines of slow readers cut", self.tally.torn)
     }
 }

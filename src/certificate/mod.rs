@@ -1,11 +1,17 @@
-//! What a certificate says of itself.
+//! Certificates (X.509) and keys: what they say of themselves, and in [`pem`] what is in a file of them.
+//!
+//! Pure functions, but for the file that [`pem::Content::read`] is given. All of chatd and chatc reads certificates here.
+//! Whether a certificate is to be trusted is a question for rustls.
+
+pub mod pem;
 
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
+use x509_cert::attr::AttributeValue;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode, Encode, Reader, SliceReader};
+use x509_cert::der::{self, Decode, Encode, Reader, SliceReader, Tag, Tagged};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
@@ -20,12 +26,19 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
+/// The type of a common name (X.520, 6.2.2).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// The seconds of a day.
+const DAY: i64 = 24 * 3600;
+/// Which keys can be used.
+pub const KEYS_TAKEN: &str = "use ECDSA (P-256 or P-384), Ed25519, or RSA with 2048 to 4096 bits";
+
 /// How many bits the modulus of an RSA key may have.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub struct Facts {
     /// The first moment at which it holds.
     pub begins: Timestamp,
     /// The first moment at which it does not hold any more.
@@ -38,7 +51,7 @@ pub(super) struct Facts {
     pub issuer: Vec<u8>,
     /// Its public key, as bytes.
     pub public_key: Vec<u8>,
-    /// The kind of the key, if chatd cannot use it.
+    /// The kind of the key, if it cannot be used.
     pub unusable_key: Option<String>,
     /// It may sign others.
     pub is_authority: bool,
@@ -51,20 +64,17 @@ impl Facts {
     ///
     /// # Errors
     /// A message without the file.
-    pub(super) fn of(der: &CertificateDer<'_>) -> Result<Self, String> {
+    pub fn of(der: &CertificateDer<'_>) -> Result<Self, String> {
         let broken = |error| format!("has a certificate that cannot be read: {error}");
         let certificate = Certificate::from_der(der).map_err(broken)?;
         let body = &certificate.tbs_certificate;
-        let time = |time: x509_cert::time::Time| {
-            let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
-            Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
-        };
         // One that says nothing of it is none; so is one of version 1, except that those who trust it may say so.
         let constraints = body.get::<BasicConstraints>().map_err(broken)?;
         let is_authority = constraints.map_or(body.subject == body.issuer, |(_, constraints)| constraints.ca);
+        let (begins, ends) = validity_of(&certificate);
         Ok(Self {
-            begins: time(body.validity.not_before),
-            ends: time(body.validity.not_after),
+            begins,
+            ends,
             names: names(&certificate).map_err(broken)?,
             subject: body.subject.to_der().map_err(broken)?,
             issuer: body.issuer.to_der().map_err(broken)?,
@@ -76,7 +86,7 @@ impl Facts {
     }
 
     /// Returns whether it is for this machine: one of its names is `host`, or begins with it.
-    pub(super) fn is_for(&self, host: &str) -> bool {
+    pub fn is_for(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let domain = host.split_once('.').map(|(_, domain)| domain);
         self.names.iter().map(|name| name.to_ascii_lowercase()).any(|name| match name.strip_prefix("*.") {
@@ -87,7 +97,48 @@ impl Facts {
     }
 }
 
-fn names(certificate: &Certificate) -> Result<Vec<String>, x509_cert::der::Error> {
+/// Returns the first moment at which a certificate holds, and the first at which it does not hold any more.
+///
+/// # Errors
+/// It cannot be read.
+pub fn validity(der: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), der::Error> {
+    Certificate::from_der(der).map(|certificate| validity_of(&certificate))
+}
+
+fn validity_of(certificate: &Certificate) -> (Timestamp, Timestamp) {
+    let time = |time: x509_cert::time::Time| {
+        let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+        Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+    };
+    let validity = &certificate.tbs_certificate.validity;
+    (time(validity.not_before), time(validity.not_after))
+}
+
+/// Returns in how many days a certificate ends, rounded down; less than 0 if it has ended.
+pub fn days_left(ends: Timestamp, now: Timestamp) -> i64 {
+    (ends.as_second() - now.as_second()).div_euclid(DAY)
+}
+
+/// Returns the common names (CN) of the owner of a certificate; `None` for one in an encoding that new certificates must
+/// not have (RFC 5280, 4.1.2.4), or that is not in the one that it claims.
+///
+/// # Errors
+/// It cannot be read.
+pub fn common_names(der: &CertificateDer<'_>) -> Result<Vec<Option<String>>, der::Error> {
+    let certificate = Certificate::from_der(der)?;
+    let attributes = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    let names = attributes.filter(|one| one.oid == COMMON_NAME).map(|one| text_of(&one.value));
+    Ok(names.map(|name| name.map(str::to_owned)).collect())
+}
+
+fn text_of(value: &AttributeValue) -> Option<&str> {
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString => std::str::from_utf8(value.value()).ok(),
+        _ => None,
+    }
+}
+
+fn names(certificate: &Certificate) -> Result<Vec<String>, der::Error> {
     let Some((_, SubjectAltName(names))) = certificate.tbs_certificate.get::<SubjectAltName>()? else {
         return Ok(Vec::new());
     };
@@ -103,7 +154,7 @@ fn names(certificate: &Certificate) -> Result<Vec<String>, x509_cert::der::Error
     Ok(names.iter().filter_map(name).collect())
 }
 
-/// Returns the kind of a key that chatd cannot use; `None` for one that it can.
+/// Returns the kind of a key that cannot be used; `None` for one that can.
 fn unusable(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
     let curve = || key.algorithm.parameters.as_ref()?.decode_as::<ObjectIdentifier>().ok();
     match key.algorithm.oid {
