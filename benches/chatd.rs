@@ -18,6 +18,8 @@ mod args;
 mod case;
 #[path = "chatd/cases.rs"]
 mod cases;
+#[path = "chatd/cluster.rs"]
+mod cluster;
 #[path = "chatd/floor.rs"]
 mod floor;
 #[path = "chatd/foreign.rs"]

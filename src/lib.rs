@@ -12,6 +12,7 @@
 //! | 3 | [`client`] | the companion chatc, which uses floors 0 and 2 | the daemon's insides |
 //! | 3 | [`ctl`] | the operators' program chatctl, which uses [`client`] and floors 0 and 2 | the daemon's insides |
 //! | 2 | [`net`] | listeners, sessions, sockets, access and bans, rate limit, deadlines, crash table | argv, signals, the environment |
+//! | 2 | [`cluster`] | the engine that gives several nodes one order | argv, signals, the environment |
 //! | 1 | [`chat`] | the hub: rooms, members, names, logs, flow control, commands; the broker task | paths, signals, the clock; of a socket only a [`Sink`](chat::Sink) |
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
 //! | 0 | [`certificate`] | certificates and keys: what they say of themselves, and what is wrong with their files | everything |
@@ -31,10 +32,15 @@
 //! | *view* | how a member wants lines shown: `plain`, `names` or `json` |
 //! | *form* | a view with everything that decides the bytes of a line: times or not, LF or CR LF |
 //! | *entry* | what has a place in the order of a room: lines, or a member that joins, leaves or takes a name |
-//! | *sequencer* | gives the entries of a room their one order |
+//! | *sequencer* | gives the entries of a room their one order, and all acts another one |
+//! | *node* | one chatd of several that run as one, a *cluster* |
+//! | *engine* | the database (Redis or Valkey) behind the sequencer of a node, where all nodes append and read |
+//! | *act* | what all nodes have to know in one order: who is there, who is called what |
+//! | *roster* | who is on which node and who is called what, as all acts in their order have made it |
+//! | *stamp* | the place of an entry in the engine: epoch, entry, number of its first line, time |
 //! | *log* | the recent lines of a room in one form, in order |
 //! | *feed* | a log with the members who read it |
-//! | *cursor* | how far a member has been sent its log |
+//! | *cursor* | how far a member has been sent its log, or a room is in the order of its entries |
 //! | *notice* | a line from chatd itself |
 //! | *hub* | rooms, members and names together |
 //! | *broker* | the task that owns the hub |
@@ -74,10 +80,21 @@
 //!    and without waiting. Bytes for many members are in pages that their sockets refer to.
 //! 7. A session with a full socket tells the hub when it takes more ([`Input::Writable`](chat::Input::Writable)).
 //!
+//! With several nodes, an entry goes to the engine in step 5, and comes back with a stamp: from that the room has its
+//! numbers and the time, drops what it has taken in before, and tells members of lines that are gone. A room is opened
+//! when it gets its first member here (`chat::opening`). Its cursor is in the snapshot and, exactly, in the crash table,
+//! so the next process asks for what follows.
+//!
+//! # Names
+//!
+//! `/nick`, a verified arrival and a session that leaves are [acts](chat::Act): they go through the sequencer, too. The
+//! [roster](chat::Roster) decides from the acts alone, in their order, so each node decides the same, and one node works
+//! the same way as many. What follows for the sessions of this node, `chat::acts` does at the place of the act.
+//!
 //! # Flow control
 //!
 //! * An entry that would overwrite lines that a member has yet to get waits in its room, and its session waits too.
-//!   Other rooms go on.
+//!   Other rooms go on. With several nodes, the sequencer then keeps back what follows in that room.
 //! * A room waits for a member that reads at `min_rate`. For all others together it has a patience of one second in any
 //!   30 seconds (`chat::flow`).
 //! * When its patience is used up, a room waits neither for newcomers nor for members that it gave up on. They lose
@@ -158,6 +175,7 @@
 pub mod certificate;
 pub mod chat;
 pub mod client;
+pub mod cluster;
 pub mod ctl;
 pub mod duration;
 pub mod net;

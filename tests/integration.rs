@@ -40,6 +40,7 @@ mod interface;
 mod listeners;
 mod metrics;
 mod names;
+mod nodes;
 mod reasons;
 mod service_manager;
 mod shutdown;

@@ -167,6 +167,14 @@ impl Manager {
         while self.told() != MARK {}
     }
 
+    // Not all tests lose a machine.
+    #[allow(dead_code)]
+    /// Its machine is gone, with everything that is kept: nobody can connect any more.
+    pub fn vanish(&mut self) {
+        self.kept(Vec::clear);
+        self.listener = None;
+    }
+
     /// Where callers come in.
     pub fn address(&self) -> SocketAddr {
         self.listener.as_ref().unwrap().local_addr().unwrap()

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use chatd::net::Address;
-use chatd::service::config::{Listen, Material, Serve};
+use chatd::service::config::{Config, KEYS, Listen, Material, Serve};
 use chatd::service::metrics::{Kind, METRICS};
 
 use crate::manager::{Manager, shell};
@@ -76,7 +76,7 @@ pub fn wait_for(address: SocketAddr, name: &str, value: f64) -> Samples {
 }
 
 /// A server for the chat and for metrics, on TCP, and the address of the metrics.
-pub fn server(change: impl FnOnce(&mut chatd::service::config::Config)) -> (TestServer, SocketAddr) {
+pub fn server(change: impl FnOnce(&mut Config)) -> (TestServer, SocketAddr) {
     let server = TestServer::with(|config| {
         let address: Address = "127.0.0.1:0".parse().unwrap();
         // The same port 0 twice: any two ports.
@@ -127,8 +127,16 @@ fn every_metric_is_in_a_scrape_with_its_labels_and_no_other() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls/ed25519.pem");
     let (_server, metrics) = server(|config| {
         [config.tls_cert, config.tls_key] = [(); 2].map(|()| Material::File(file.into()));
+        // Its engine is away, and there are metrics all the same.
+        let mut node = Config::default();
+        for (name, value) in [("cluster", "redis+unix:///nonexistent/redis.sock"), ("node", "alpha")] {
+            let key = KEYS.iter().find(|key| key.name == name).unwrap();
+            key.set(&mut node, &value.into()).unwrap();
+        }
+        (config.cluster, config.node) = (node.cluster, node.node);
     });
     let found = scrape(metrics);
+    assert_eq!(found["chatd_cluster_node_info{node=\"alpha\"}"], 1.0);
     for metric in &METRICS {
         let is_own = |sample: &&String| {
             let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));

@@ -45,7 +45,7 @@ impl Room {
     /// The faults, with the lines that were lost and have no crash to be lost in.
     fn faults(&mut self) -> Vec<String> {
         self.ears.iter().for_each(|ear| ear.check_end(&mut self.tally));
-        self.tally.losses(time_of, |sender, counter| self.order.has(sender, counter));
+        self.tally.losses(time_of, |_| 0, |sender, counter| self.order.has(sender, counter));
         std::mem::take(&mut self.tally.faults)
     }
 }
@@ -109,7 +109,7 @@ fn whoever_reads_late_may_have_heard_what_a_crash_kept_from_others() {
         ([(7, 0), (7, 2), (7, 1)], false),
     ] {
         let mut room = Room::new(2, false);
-        room.tally.crashes.push(Crash { from: time_of(7, 1), to: time_of(7, 1) });
+        room.tally.crashes.push(Crash { from: time_of(7, 1), to: time_of(7, 1), ..Crash::default() });
         room.hear(0, &lines(&[(7, 0), (7, 2), (7, 3)]));
         room.hear(1, &lines(&late));
         assert_eq!(room.tally.faults.is_empty(), is_good, "{late:?}: {:?}", room.tally.faults);
@@ -190,7 +190,7 @@ fn it_sees_a_torn_line_wherever_it_is_torn() {
 fn it_sees_more_empty_lines_than_crashes() {
     for (crashes, empty) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)] {
         let mut room = Room::new(2, false);
-        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING }; crashes];
+        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING, ..Crash::default() }; crashes];
         (0..empty).for_each(|at| room.hear(at % 2, b"\n"));
         assert_eq!(room.faults().is_empty(), empty <= crashes, "{empty} with {crashes}");
     }
@@ -245,14 +245,14 @@ fn it_reads_json_and_sees_a_number_that_is_missing_or_comes_again() {
 
 #[test]
 fn lines_may_be_lost_right_around_a_crash_and_nowhere_else() {
-    let crash = Crash { from: time_of(7, 3) + 100_000, to: time_of(7, 3) + 200_000 };
+    let crash = Crash { from: time_of(7, 3) + 100_000, to: time_of(7, 3) + 200_000, ..Crash::default() };
     for (lost, is_allowed) in [(2, false), (3, true), (4, false)] {
         let mut room = Room::new(2, false);
         room.tally.crashes.push(crash);
         room.hear(0, &lines(&[(7, 0), (7, 1), (7, 2), (7, 3), (7, 4), (7, 5)]));
         let others: Vec<_> = (0..6).filter(|counter| *counter != lost).map(|counter| (7, counter)).collect();
         room.hear(1, &lines(&others));
-        let losses = room.tally.losses(time_of, |sender, counter| room.order.has(sender, counter));
+        let losses = room.tally.losses(time_of, |_| 0, |sender, counter| room.order.has(sender, counter));
         assert_eq!(room.tally.faults.is_empty(), is_allowed, "{lost}: {:?}", room.tally.faults);
         assert_eq!((losses[0].lines, losses[0].heard), if is_allowed { (1, 1) } else { (0, 0) });
     }
@@ -289,7 +289,7 @@ fn a_crash_may_cut_a_line_of_a_slow_reader_alone() {
     ] {
         let mut room = Room::new(1, false);
         room.ears[0].is_slow = is_slow;
-        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING }; crashes];
+        room.tally.crashes = vec![Crash { from: BEGINNING, to: BEGINNING, ..Crash::default() }; crashes];
         room.hear(0, &line(7, 0));
         (0..cut).for_each(|_| room.hear(0, b"00007 00000001 00\n"));
         assert_eq!(room.faults().is_empty(), is_good, "{is_slow} {crashes} {cut}");
@@ -330,4 +330,51 @@ fn a_server_that_ends_does_not() {
     let report = oracle.finish();
     assert_eq!(report.tally.disconnected, 30, "{report}");
     assert!(std::panic::catch_unwind(|| report.expect_no_faults()).is_err());
+}
+
+/// Two ears at different nodes; what the second hears is said to have another place.
+fn two_nodes(second: &[(u32, u32)], crash: Option<Crash>) -> Room {
+    let mut room = Room::new(2, false);
+    room.ears[1].node = 1;
+    room.tally.crashes.extend(crash);
+    room.hear(0, &lines(&GOOD));
+    room.hear(1, &lines(second));
+    room
+}
+
+#[test]
+fn only_a_failover_gives_lines_another_place() {
+    let other = [(8, 0), (7, 0), (7, 1), (7, 2), (8, 1)];
+    let at = Crash { from: time_of(7, 0), to: time_of(7, 2), ..Crash::default() };
+    for (crash, is_good) in
+        [(None, false), (Some(at), false), (Some(Crash { is_failover: true, ..at }), true)]
+    {
+        let mut room = two_nodes(&other, crash);
+        assert_eq!(room.faults().is_empty(), is_good, "{crash:?}");
+        assert_eq!(room.tally.reordered, u64::from(is_good));
+    }
+    let mut room =
+        two_nodes(&[(8, 0), (7, 0), (7, 0), (7, 1), (7, 2), (8, 1)], Some(Crash { is_failover: true, ..at }));
+    expect_fault(&mut room, "again, or too late");
+}
+
+#[test]
+fn a_crash_of_one_node_excuses_nothing_at_the_others() {
+    let less = [(7, 0), (8, 0), (7, 2), (8, 1)];
+    let at = Crash { from: time_of(7, 1), to: time_of(7, 2), ..Crash::default() };
+    // The senders are at node 0 for `faults`, so what they say may be lost with it.
+    for (node, is_good) in [(Some(1), true), (Some(0), true), (Some(2), false), (None, true)] {
+        let mut room = two_nodes(&less, Some(Crash { node, ..at }));
+        assert_eq!(room.faults().is_empty(), is_good, "{node:?}");
+    }
+}
+
+#[test]
+fn news_are_counted_and_no_faults() {
+    let mut room = Room { ears: vec![Ear::new(0, View::Names, false, 0)], ..Room::new(0, false) };
+    room.tally.news = vec![("news: ", 0)];
+    room.hear(0, b"-!- news: hello\n");
+    assert_eq!((room.tally.news[0].1, room.faults()), (1, Vec::new()));
+    room.hear(0, b"-!- old: hello\n");
+    expect_fault(&mut room, "nobody said");
 }

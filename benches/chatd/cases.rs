@@ -41,13 +41,14 @@ const ALL_TALK: Rows = &[(CPU, Unit::Time, Target::Ratio(1.00)), WALL, PEAK];
 const FLAT: Rows = &[(CPU, Unit::Time, Target::Ratio(1.25))];
 /// More sockets cost the kernel more for each of them, which is the floor's growth: chatd's is to be that.
 const GROWTH: Rows = &[("growth", Unit::Times, Target::Ratio(1.10))];
-const PACED: Rows = &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis)];
+const PACED: Rows =
+    &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Redis(1.0))];
 /// A name makes a line a sixth longer, `json` makes it three times as long. At full load most of the cost is what the
 /// kernel does with the bytes, so the target is about a byte. One line at a time costs the same whatever its length.
-const NAMES: Rows = &[(CPU, Unit::Time, Target::Redis), WALL, PEAK, NAMES_BYTE];
+const NAMES: Rows = &[(CPU, Unit::Time, Target::Redis(1.0)), WALL, PEAK, NAMES_BYTE];
 const NAMES_THOUSAND: Rows = &[(CPU, Unit::Time, Target::None), WALL, PEAK, NAMES_BYTE];
 const NAMES_BYTE: (&str, Unit, Target) = ("CPU/byte", Unit::Time, Target::Ratio(1.15));
-const JSON: Rows = &[(CPU, Unit::Time, Target::Redis), WALL, PEAK, JSON_BYTE];
+const JSON: Rows = &[(CPU, Unit::Time, Target::Redis(1.0)), WALL, PEAK, JSON_BYTE];
 const JSON_THOUSAND: Rows = &[(CPU, Unit::Time, Target::None), WALL, PEAK, JSON_BYTE];
 const JSON_BYTE: (&str, Unit, Target) = ("CPU/byte", Unit::Time, Target::Ratio(1.10));
 const VIEWED_ONE: Rows = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL];
@@ -75,6 +76,13 @@ const SECURE_IDLE: Rows =
     &[("RSS/session", Unit::Bytes, Target::Most(12.0 * 1_024.0)), ("RSS, nobody", Unit::Bytes, Target::None)];
 const AMID_HANDSHAKES: Rows =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(3.0))];
+
+/// What one line takes longer through the engine than without, and the most that a delivery costs.
+const SHARED_PACED: Rows =
+    &[("latency p50", Unit::Time, Target::More(600_000.0)), ("latency p99", Unit::Time, Target::Redis(2.0))];
+const SHARED_FULL: Rows = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK];
+/// Half a million lines a second.
+const SHARED_FAST: Rows = &[(CPU, Unit::Time, Target::None), ("wall", Unit::Time, Target::Most(2e9)), PEAK];
 
 /// As shipped, beside the floor, when nothing else happens.
 const fn plain(name: &'static str, run: Run, rows: Rows) -> Case {
@@ -149,6 +157,12 @@ const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static s
     let run = Run::Paced { listeners: 100, lines: 2_000, tick: TICK };
     let setup = Setup { options, ..Setup::showing(Shown::Thirds) };
     Case { setup, base: Base::Calm, amid, ..plain(name, run, DISTURBED) }
+}
+
+/// Several nodes at one engine, beside chatd alone.
+const fn shared(name: &'static str, nodes: usize, run: Run, rows: Rows) -> Case {
+    let setup = Setup { nodes, ..Setup::PLAIN };
+    Case { setup, base: Base::Plain, ..plain(name, run, rows) }
 }
 
 /// With TLS, in user space where the kernel has none.
@@ -251,6 +265,19 @@ pub(crate) const CASES: &[Case] = &[
         rounds: Rounds::Most(3),
         ..secure("TLS, idle, 1,000 sessions", Run::Idle { sessions: 1_000 }, SECURE_IDLE)
     },
+    Case {
+        rounds: Rounds::Twice,
+        others: Others::Redis,
+        ..shared(
+            "2 nodes, 500 lines/s, 100",
+            2,
+            Run::Paced { listeners: 100, lines: 1_000, tick: TICK },
+            SHARED_PACED,
+        )
+    },
+    shared("2 nodes, full load, 100", 2, Run::FullLoad { listeners: 100, lines: 100_000 }, SHARED_FULL),
+    shared("2 nodes, full load, 2", 2, Run::FullLoad { listeners: 2, lines: 1_000_000 }, SHARED_FAST),
+    shared("3 nodes, full load, 9,000", 3, Run::FullLoad { listeners: 9_000, lines: 2_000 }, SHARED_FULL),
     restart("restart, 10 connections", 10),
     restart("restart, 100 connections", 100),
     restart("restart, 1,000 connections", 1_000),

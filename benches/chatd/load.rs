@@ -70,7 +70,7 @@ impl Crowd {
     pub(crate) fn scatter(server: &Server, listeners: usize) -> io::Result<Self> {
         let join = |who| format!("/join r{who}\n").into_bytes();
         let wire = Wire { join, count: Count::Ends, ..server.wire.clone() };
-        let mut crowd = Self::call_as(server.address, server.client(), &wire, listeners)?;
+        let mut crowd = Self::call_as(&server.addresses(), server.client(), &wire, listeners)?;
         while crowd.heard.contains(&0) {
             crowd.expect(|_, _, _| {})?;
         }
@@ -80,7 +80,7 @@ impl Crowd {
 
     /// Connects so many listeners at once, and no speaker.
     pub(crate) fn call(server: &Server, listeners: usize) -> io::Result<Self> {
-        Self::call_as(server.address, server.client(), &server.wire, listeners)
+        Self::call_as(&server.addresses(), server.client(), &server.wire, listeners)
     }
 
     /// So many connect at once, to an address, with TLS if there is a `client` for it; each goes when it is greeted.
@@ -97,14 +97,14 @@ impl Crowd {
     }
 
     fn call_as(
-        address: SocketAddrV4,
+        addresses: &[SocketAddrV4],
         client: Option<&Arc<ClientConfig>>,
         wire: &Wire,
         listeners: usize,
     ) -> io::Result<Self> {
         let mut crowd = Self::new(wire.count, listeners)?;
         for who in 0..listeners {
-            crowd.connect(address, client)?;
+            crowd.connect(addresses[who % addresses.len()], client)?;
             if !wire.greets_first {
                 crowd.say(who, &(wire.join)(who))?;
             }

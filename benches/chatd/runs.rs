@@ -30,22 +30,21 @@ pub(crate) struct Cost {
 }
 
 /// A clock for the server's CPU time and for the wall.
-struct Meter {
-    pid: u32,
+struct Meter<'a> {
+    server: &'a Server,
     cpu: u64,
     bytes: u64,
     start: Instant,
 }
 
-impl Meter {
-    fn start(server: &Server, crowd: &Crowd) -> io::Result<Self> {
-        let cpu = measure::cpu(server.pid())?;
-        Ok(Self { pid: server.pid(), cpu, bytes: crowd.bytes, start: Instant::now() })
+impl<'a> Meter<'a> {
+    fn start(server: &'a Server, crowd: &Crowd) -> io::Result<Self> {
+        Ok(Self { server, cpu: server.cpu()?, bytes: crowd.bytes, start: Instant::now() })
     }
 
     fn stop(self, crowd: &Crowd, deliveries: u64) -> io::Result<Cost> {
         let wall = self.start.elapsed();
-        let cpu = measure::float(measure::cpu(self.pid)?.saturating_sub(self.cpu));
+        let cpu = measure::float(self.server.cpu()?.saturating_sub(self.cpu));
         let bytes = crowd.bytes - self.bytes;
         Ok(Cost {
             cpu: cpu / measure::float(deliveries),

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::ClientConfig;
 
+use crate::cluster::Engine;
 use crate::foreign::Foreign;
+use crate::measure;
 use crate::secure::Identity;
 
 /// The greeting of chatd and of the floor.
@@ -68,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) archives: bool,
     /// All speak TLS.
     pub(crate) tls: bool,
+    /// So many nodes at one engine, among which those who connect are divided; 0 if it is alone.
+    pub(crate) nodes: usize,
 }
 
 impl Setup {
@@ -76,7 +80,7 @@ impl Setup {
 
     /// As shipped, but for how lines are shown.
     pub(crate) const fn showing(shown: Shown) -> Self {
-        Self { shown, options: &[], keeps: false, metrics: false, archives: false, tls: false }
+        Self { shown, options: &[], keeps: false, metrics: false, archives: false, tls: false, nodes: 0 }
     }
 }
 
@@ -195,6 +199,9 @@ pub(crate) struct Server {
     archive: Option<PathBuf>,
     /// What it speaks TLS with, if it does.
     identity: Option<Identity>,
+    /// The other nodes.
+    others: Vec<Server>,
+    engine: Option<Engine>,
     pub(crate) address: SocketAddrV4,
     pub(crate) wire: Wire,
 }
@@ -220,6 +227,19 @@ impl Who {
                 }
                 let mut server = named(&mut command, Wire::chat(line))?;
                 server.identity = identity;
+                Ok(server)
+            }
+            Self::Chatd(path, setup) if setup.nodes > 0 => {
+                let engine = Engine::start()?;
+                let node = |number| {
+                    let mut command = Command::new(path);
+                    command.args(["--log", "stderr"]).args(setup.options).env_clear();
+                    command.env("CHATD_CONFIG", engine.config(number)?);
+                    named(&mut command, Wire::shown(setup.shown, line))
+                };
+                let mut server = node(0)?;
+                server.others = (1..setup.nodes).map(node).collect::<io::Result<_>>()?;
+                server.engine = Some(engine);
                 Ok(server)
             }
             Self::Chatd(path, setup) => {
@@ -276,7 +296,17 @@ fn named(command: &mut Command, wire: Wire) -> io::Result<Server> {
 
 impl Server {
     pub(crate) fn new(child: Child, address: SocketAddrV4, wire: Wire) -> Self {
-        Self { child, manager: None, metrics: None, archive: None, identity: None, address, wire }
+        Self {
+            child,
+            manager: None,
+            metrics: None,
+            archive: None,
+            identity: None,
+            others: Vec::new(),
+            engine: None,
+            address,
+            wire,
+        }
     }
 
     /// How clients speak TLS with it, if they do.
@@ -287,13 +317,23 @@ impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Where those who connect come in, in turn.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddrV4> {
+        std::iter::once(self).chain(&self.others).map(|server| server.address).collect()
+    }
+
+    /// CPU time of it, or of all nodes together without the engine, in nanoseconds.
+    pub(crate) fn cpu(&self) -> io::Result<u64> {
+        std::iter::once(self).chain(&self.others).map(|server| measure::cpu(server.pid())).sum()
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        (self.manager, self.metrics) = (None, None);
+        (self.manager, self.metrics, self.engine) = (None, None, None);
         if let Some(folder) = self.archive.take() {
             let _ = std::fs::remove_dir_all(folder);
         }

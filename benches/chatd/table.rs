@@ -24,8 +24,8 @@ pub(crate) enum Target {
     Most(f64),
     /// Not more than so much more than the base.
     More(f64),
-    /// Not more than redis in the same rounds.
-    Redis,
+    /// Not more than so many times redis in the same rounds.
+    Redis(f64),
 }
 
 /// One row.
@@ -71,9 +71,10 @@ impl Row {
             Target::Ratio(most) => Some(format!("<= {most:.2}")),
             Target::More(most) => Some(format!("<= base + {}", show(self.unit, most))),
             Target::Most(most) => Some(format!("<= {}", show(self.unit, most))),
-            Target::Redis => {
+            Target::Redis(times) => {
                 let redis = self.redis().map_or_else(String::new, |redis| show(self.unit, redis));
-                Some(format!("<= redis {redis}").trim_end().to_owned())
+                let times = if times == 1.0 { String::new() } else { format!("{times} x ") };
+                Some(format!("<= {times}redis {redis}").trim_end().to_owned())
             }
         }
     }
@@ -86,7 +87,7 @@ impl Row {
             Target::Ratio(most) => Some(Spread::of(&self.ratios())?.median <= most),
             Target::More(most) => Some(chatd - Spread::of(&self.base)?.median <= most),
             Target::Most(most) => Some(chatd <= most),
-            Target::Redis => Some(chatd <= self.redis()?),
+            Target::Redis(times) => Some(chatd <= times * self.redis()?),
         }
     }
 

@@ -58,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
     for (id, reading) in readings {
         hub.apply(Input::Frozen(id, Box::new(reading)), now);
     }
-    let again = Handover { last: handover.last, hub: hub.into_snapshot().0 };
+    let again = Handover { last: handover.last, hub: hub.into_snapshot().0, cluster: handover.cluster };
     let bytes = again.encode();
     // Not compared as values: not every field of them is written down.
     assert!(Handover::decode(&bytes).unwrap().encode() == bytes);

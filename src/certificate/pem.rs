@@ -45,6 +45,11 @@ impl Content {
         Ok(Self { is_exposed: about.is_file() && about.mode() & 0o004 != 0, text })
     }
 
+    /// Returns all of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Returns one with this text.
     #[cfg(test)]
     pub fn of(text: &str) -> Self {

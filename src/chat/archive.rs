@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     pub(super) is_archived: bool,
     /// An operator who is not in the room gets it.
     pub(super) is_overheard: bool,
+    /// The archive has the lines up to this number in this epoch: after a crash they may come again.
+    pub(super) archived: (u64, u64),
     taken: Vec<Archived>,
 }
 
@@ -79,6 +81,16 @@ impl Archived {
             Entry::Said { lines, .. } => u64::from(*lines),
             _ => 0,
         }
+    }
+
+    /// Returns what of it is not in an archive that has the lines up to this number in this epoch.
+    pub(super) fn after(mut self, (epoch, seq): (u64, u64)) -> Option<Self> {
+        let known = if self.epoch == epoch { (seq + 1).saturating_sub(self.seq) } else { 0 };
+        if known == 0 {
+            return Some(self);
+        }
+        self.seq += known;
+        self.entry.cut_after(known).map(|entry| Self { entry, ..self })
     }
 
     /// Returns its memory, in bytes.

@@ -8,6 +8,7 @@ use super::directory::Directory;
 use super::id::SessionId;
 use super::member::Member;
 use super::recall::Recalled;
+use super::recalling;
 use crate::protocol::{Notice, View};
 
 /// Goes on with rooms of the archive, the one that was used last at the end. What another process has handed over, or
@@ -35,7 +36,7 @@ pub(super) fn recall(directory: &mut Directory, rooms: Vec<Recalled>) {
             if is_new {
                 recalled.said = recalled.said.max(recalled.reserved);
             }
-            recalled.go_on_in(room, &limits);
+            recalling::go_on(room, recalled, &limits);
         }
         directory.touched.push(id);
     }

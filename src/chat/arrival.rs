@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use super::act::Act;
 use super::activity::Activity;
 use super::archiving;
 use super::directory::{Directory, Place};
 use super::id::{Now, RoomId, SessionId};
 use super::input::Arrival;
+use super::listing;
 use super::member::Member;
+use super::opening;
+use super::outage;
 use super::overheard;
-use super::sink::Sink;
-use crate::protocol::{Form, Name, Notice, Proof, View, Who};
+use super::pending::{End, Pending, Wait};
+use super::sink::{Signal, Sink};
+use crate::protocol::{Form, Name, Notice, View};
 
 /// A session comes in.
 pub(super) fn join(
@@ -23,52 +28,51 @@ pub(super) fn join(
     let Arrival { view, room, verified, no_name, greeting } = arrival;
     // A room that the operator has configured does not count against `max_rooms`.
     let room = room.map_or(RoomId::MAIN, |name| directory.room_or_new(&name));
+    opening::open(directory, room);
     let form = Form::new(view, false);
-    let member = Member::new(id, sink, 0, Activity::since(now.wall));
+    let mut member = Member::new(id, Arc::clone(&sink), 0, Activity::since(now.wall));
+    if verified.is_some() {
+        // It reads nothing before its name is certain.
+        let input = member.input.insert(Box::new(Pending::new(Vec::new(), false, End::No)));
+        input.wait = Wait::Place;
+    }
     directory.insert(Box::new(member), Place { room, form }, now);
     directory.tell(id, |form, out| greet(&greeting, form, out));
-    if let Some(name) = verified {
-        verify(directory, id, name);
-    } else if let Some(reason) = no_name {
-        let now = Name::guest(id.0).to_string();
-        directory.notify(id, &Notice::NoCertificateName { reason, now });
+    list(directory, id, verified.clone());
+    if verified.is_none() {
+        sink.signal(Signal::Taken);
+        let notice = |reason| Notice::NoCertificateName { reason, now: Name::guest(id.0).to_string() };
+        settle(directory, id, no_name.map(notice), now);
     }
-    if view != View::Plain {
+}
+
+/// Tells all nodes of a session, if there are several or it has a name.
+fn list(directory: &mut Directory, id: SessionId, verified: Option<Name>) {
+    if (verified.is_some() || directory.node().is_some())
+        && let Some(mut listed) = listing::listed(directory, id)
+    {
+        listed.proof = verified.as_ref().and_then(|_| Some(directory.member(id)?.proof()));
+        listed.name = verified;
+        directory.submit_asked(id, Act::Arrived(listed));
+    }
+}
+
+/// A session has its verified name, or none: with a notice that says why.
+pub(super) fn settle(directory: &mut Directory, id: SessionId, refusal: Option<Notice>, now: Now) {
+    let who = directory.roster.name_of(id).cloned();
+    if let Some(member) = directory.member_mut(id).filter(|_| who.is_some()) {
+        member.who = who;
+    }
+    if let Some(refusal) = refusal {
+        directory.notify(id, &refusal);
+    }
+    if directory.place(id).is_some_and(|place| place.form.view() != View::Plain) {
         directory.introduce(id, now);
     }
     directory.changed.push(id);
+    outage::tell_member(directory, id);
     archiving::tell(directory, id);
     overheard::tell_member(directory, id);
-}
-
-/// Gives a session its verified name. Makes guests of the members that have taken this name, or one that looks like it.
-///
-/// The kernel and a certificate may give the same name to two people. Who came first keeps it, and the other one is a
-/// guest.
-fn verify(directory: &mut Directory, id: SessionId, name: Name) {
-    let holders: Vec<SessionId> = directory.names.holders(&name).collect();
-    if let Some((holder, proof)) = holder_by_another_proof(directory, id, &holders) {
-        let (name, now) = (name.to_string(), Name::guest(id.0).to_string());
-        return directory.notify(id, &Notice::NameHeld { name, now, holder, proof });
-    }
-    for holder in holders {
-        let name = name.to_string();
-        directory.depose(holder, |_, now| Notice::Deposed { name, now });
-    }
-    directory.give_name(id, Who { id: id.0, name, verified: true });
-}
-
-/// Returns the name of one of the holders, and what proves it, if that is not what proves who `id` is.
-fn holder_by_another_proof(
-    directory: &Directory,
-    id: SessionId,
-    holders: &[SessionId],
-) -> Option<(String, Proof)> {
-    let own = directory.member(id)?.proof();
-    let verified =
-        holders.iter().filter_map(|holder| directory.member(*holder)).filter(|one| one.who().verified);
-    let mut others = verified.filter(|one| one.proof() != own);
-    others.next().map(|other| (other.who().name.to_string(), other.proof()))
 }
 
 /// What a session is sent first; to a program, as an object for each line.

@@ -94,11 +94,15 @@ impl Broker {
         if self.hub.has_work() {
             return Poll::Ready(Event::Work);
         }
+        if self.has_ended && self.is_frozen {
+            // What has no place yet, the next process takes over with the rest.
+            return Poll::Ready(Event::End);
+        }
         // Last of all: with whatever the hub does, it takes in such entries, too.
         if self.hub.poll_sequenced(cx).is_ready() {
             return Poll::Ready(Event::Sequenced);
         }
-        let is_over = self.has_ended && (self.is_frozen || !self.hub.is_waiting());
+        let is_over = self.has_ended && !self.hub.is_waiting() && self.hub.is_settled();
         if is_over { Poll::Ready(Event::End) } else { Poll::Pending }
     }
 
@@ -156,6 +160,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::chat::script::{Script, at};
     use crate::chat::simulator::random::Random;
     use crate::chat::simulator::sequencer::Engine;
     use crate::chat::testing::{Socket, TestHub};
@@ -203,5 +208,49 @@ mod tests {
         go_on(&mut broker, &woken);
         assert_eq!(ben.take(), b"hello\n");
         assert!(!ann.is_outstanding());
+    }
+
+    /// Somebody says something on a node among several, and the broker is told that there will be no more.
+    fn say_and_end(is_handover: bool) -> (Script, impl Future<Output = Hub>) {
+        let script = Script::new();
+        let hub = Hub::new(TestHub::default().limits, Box::new(script.clone()), Timestamp::UNIX_EPOCH);
+        script.open("main", at(1, 0), 0);
+        let (broker, inputs_tx) = Broker::new(hub);
+        let id = SessionId(1);
+        let (sink, arrival) = (Arc::<Socket>::default() as Arc<dyn Sink>, Box::<Arrival>::default());
+        let read = Box::new(Read { text: b"hello\n".to_vec(), ..Read::default() });
+        let last = if is_handover { Input::Frozen(id, Box::default()) } else { Input::Leave(id) };
+        for input in [Input::Join { id, sink, arrival }, Input::Read(id, read), last] {
+            inputs_tx.unbounded_send(input).unwrap();
+        }
+        if is_handover {
+            inputs_tx.unbounded_send(Input::Freeze).unwrap();
+        }
+        (script, broker.run())
+    }
+
+    #[test]
+    fn at_a_stop_it_waits_until_everything_has_its_place_although_nobody_is_there() {
+        let (script, broker) = say_and_end(false);
+        let (mut broker, woken) = (pin!(broker), Arc::new(Woken(AtomicBool::new(true))));
+        go_on(&mut broker, &woken);
+        assert_eq!(script.submitted(), 1);
+        script.place(at(1, 1), 1);
+        assert!(woken.0.load(Ordering::Relaxed));
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(broker.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn at_a_handover_it_does_not_wait_for_what_has_no_place() {
+        let (script, broker) = say_and_end(true);
+        let mut broker = pin!(broker);
+        let hub = loop {
+            if let Poll::Ready(hub) = broker.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break hub;
+            }
+        };
+        assert!(hub.has_input(SessionId(1)) && script.submitted() == 1);
+        assert!(hub.into_snapshot().0.sessions[0].member.is_some());
     }
 }

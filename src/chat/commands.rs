@@ -6,14 +6,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::act::Act;
 use super::archiving;
 use super::directory::{Directory, Place};
-use super::id::{Now, RoomId, SessionId};
-use super::member::Member;
+use super::id::{Now, SessionId};
+use super::listing;
 use super::nick;
+use super::opening;
 use super::overheard;
 use super::pending::MOST_OWED;
-use super::room::Room;
+use super::roster;
+use super::sequencer::Item;
 use crate::protocol::command::Recall;
 use crate::protocol::control;
 use crate::protocol::object::History;
@@ -43,13 +46,13 @@ pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Comma
     }
     let notice = match command {
         Command::Help => help(directory, from),
-        Command::Nick(name, key) => nick::nick(directory, from, name, key, now),
+        Command::Nick(name, key) => nick::claim(directory, from, name, key),
         Command::Who => who(directory, from),
         Command::Me(text) => {
             directory.say(from, Kind::Emote, format!("{text}\n").into_bytes(), 1, now);
             None
         }
-        Command::Msg { to, text } => Some(msg(directory, from, &to, &text, now)),
+        Command::Msg { to, text } => msg(directory, from, &to, &text, now),
         Command::Join(name) => join(directory, from, name, now),
         Command::Rooms => Some(rooms(directory)),
         Command::Last(recall) => last(directory, from, recall),
@@ -67,33 +70,32 @@ pub(super) fn execute(directory: &mut Directory, from: SessionId, command: Comma
     archiving::tell(directory, from);
 }
 
-/// Returns the session with a name as typed, also that of a guest, or with a number as in `#7`.
+/// Returns the session with a name as typed, also that of a guest, or with a number as in `#7`. It may be on another node.
 ///
 /// # Errors
 /// The notice for the sender, if no session has exactly that name. It lists those that only look like it.
 pub(super) fn find(directory: &Directory, name: &str) -> Result<SessionId, Notice> {
     if let Some(number) = control::number(name) {
-        return directory.member(SessionId(number)).map(|member| member.id).ok_or(Notice::Nobody);
+        let id = SessionId(number);
+        return directory.who(id).map(|_| id).ok_or(Notice::Nobody);
     }
     let (must_be_verified, name) = name.strip_prefix('+').map_or((false, name), |name| (true, name));
     let number = name.get(..5).filter(|word| word.eq_ignore_ascii_case("guest")).map(|_| &name[5..]);
     if let Some(number) = number.and_then(|number| number.parse().ok()).filter(|_| !must_be_verified) {
-        let guest = directory.member(SessionId(number)).filter(|member| member.name().is_none());
-        return guest.map(|guest| guest.id).ok_or(Notice::Nobody);
+        let id = SessionId(number);
+        let is_guest = directory.who(id).is_some_and(|who| who.name.is_guest());
+        return is_guest.then_some(id).ok_or(Notice::Nobody);
     }
-    let name = Name::parse(name).or_else(|_| Name::login(name)).or_else(|_| Name::of_user(name));
-    let name = name.map_err(|_| Notice::Nobody)?;
-    let alike: Vec<&Member> = directory.names.holders(&name).filter_map(|id| directory.member(id)).collect();
-    let is_meant = |member: &&Member| {
-        let who = member.who();
-        who.name == name && (who.verified || !must_be_verified)
-    };
-    alike.iter().copied().find(is_meant).map(|member| member.id).ok_or_else(|| only_alike(&alike))
+    let name = Name::verified(name).map_err(|_| Notice::Nobody)?;
+    let holders = directory.roster.holders(&name).into_iter();
+    let alike: Vec<Arc<Who>> = holders.filter_map(|id| directory.who(id)).collect();
+    let is_meant = |who: &&Arc<Who>| who.name == name && (who.verified || !must_be_verified);
+    alike.iter().find(is_meant).map(|who| SessionId(who.id)).ok_or_else(|| only_alike(&alike))
 }
 
 /// Returns the answer to a name that nobody has exactly: the names that look like it.
-fn only_alike(alike: &[&Member]) -> Notice {
-    let named = alike.iter().map(|member| (member.who().to_string(), Person::of(&member.who(), false)));
+fn only_alike(alike: &[Arc<Who>]) -> Notice {
+    let named = alike.iter().map(|who| (who.to_string(), Person::of(who, false)));
     // One of each name: a user may be there several times.
     let named: BTreeMap<String, Person> = named.collect();
     let members: Vec<Person> = named.into_values().take(MOST_ALIKE).collect();
@@ -127,49 +129,82 @@ fn sync(directory: &mut Directory, from: SessionId, token: &str) -> Option<Notic
 
 fn who(directory: &Directory, from: SessionId) -> Option<Notice> {
     let room = directory.rooms().get(&directory.place(from)?.room)?;
+    let elsewhere = directory.roster.elsewhere(room.name(), &directory.node());
     // Members with names come first.
-    let mut everybody: Vec<&Member> = room.members().collect();
+    let rank = |(is_guest, id, _): &(bool, u64, Option<&Arc<Who>>)| (*is_guest, *id);
+    let here = room.members().map(|member| (member.name().is_none(), member.id.0, member.who.as_ref()));
+    let others = elsewhere.iter().map(|who| (who.name.is_guest(), who.id, Some(who)));
+    let mut everybody: Vec<(bool, u64, Option<&Arc<Who>>)> = here.chain(others).collect();
     let count = everybody.len();
-    let rank = |member: &&Member| (member.name().is_none(), member.id);
     if count > MOST_LISTED {
         everybody.select_nth_unstable_by_key(MOST_LISTED, rank);
         everybody.truncate(MOST_LISTED);
     }
     everybody.sort_unstable_by_key(rank);
-    Some(Notice::Who { count, members: everybody.iter().map(|one| person(directory, one)).collect() })
+    let guest = |id| Arc::new(Who { id, name: Name::guest(id), verified: false });
+    let who = everybody.into_iter().map(|(_, id, who)| who.cloned().unwrap_or_else(|| guest(id)));
+    Some(Notice::Who { count, members: who.map(|who| person(directory, &who)).collect() })
 }
 
 /// Returns a member for a list. It is a lookalike if another verified name looks the same.
-fn person(directory: &Directory, member: &Member) -> Person {
-    let who = member.who();
+fn person(directory: &Directory, who: &Who) -> Person {
     let is_other = |id: SessionId| {
-        directory.member(id).is_some_and(|other| other.who().verified && other.who().name != who.name)
+        directory.roster.name_of(id).is_some_and(|other| other.verified && other.name != who.name)
     };
-    Person::of(&who, who.verified && directory.names.holders(&who.name).any(is_other))
+    Person::of(who, who.verified && directory.roster.holders(&who.name).into_iter().any(is_other))
 }
 
-fn msg(directory: &mut Directory, from: SessionId, to: &str, text: &str, now: Now) -> Notice {
+fn msg(directory: &mut Directory, from: SessionId, to: &str, text: &str, now: Now) -> Option<Notice> {
     let target = match find(directory, to) {
         Ok(target) => target,
-        Err(notice) => return notice,
+        Err(notice) => return Some(notice),
     };
     if target == from {
-        return Notice::Yourself;
+        return Some(Notice::Yourself);
     }
-    let (Some(sender), Some(member)) = (directory.member(from), directory.member(target)) else {
-        return Notice::Nobody;
-    };
-    let (sender, receiver) = (sender.who(), member.who());
-    if member.ignored().contains(&from) {
-        return Notice::IgnoresYou { name: receiver.name.to_string(), verified: receiver.verified };
+    let (sender, receiver) = (directory.who(from)?, directory.who(target)?);
+    if directory.place(target).is_none() {
+        directory.ask(from, Act::Told { from, to: target, text: text.to_owned() });
+        return None;
+    }
+    let told = Notice::Told { name: receiver.name.to_string(), verified: receiver.verified };
+    Some(give(directory, (&sender, &receiver), text, now).unwrap_or(told))
+}
+
+/// A private message from another node has its place. If it is for a session here that does not get it, its sender is
+/// told.
+pub(super) fn receive(directory: &mut Directory, (from, to): (&Who, &Who), text: &str, now: Now) {
+    let by = SessionId(to.id);
+    if directory.place(by).is_none() {
+        return;
+    }
+    // Nobody waits for the quota on another node.
+    let ignores = directory.member(by).is_some_and(|member| member.ignored().contains(&SessionId(from.id)));
+    let is_refused = directory.quota.is_used_up(by) || give(directory, (from, to), text, now).is_some();
+    if is_refused {
+        directory.sequencer.submit(Item::Act(Act::Refused { by, to: SessionId(from.id), ignores }));
+    }
+}
+
+/// Gives a session here a private message, or returns why it does not get it.
+fn give(directory: &mut Directory, (from, to): (&Who, &Who), text: &str, now: Now) -> Option<Notice> {
+    let id = SessionId(to.id);
+    let member = directory.member(id)?;
+    if member.ignored().contains(&SessionId(from.id)) {
+        return Some(roster::refusal(to, true));
     }
     // Near `memory`, only one message can wait for a member.
     let most = if directory.is_crowded { 0 } else { MOST_OWED };
     if member.is_broken || member.owed_bytes() > most {
-        return Notice::DoesNotRead { name: receiver.name.to_string(), verified: receiver.verified };
+        return Some(roster::refusal(to, false));
     }
-    directory.tell_privately(target, now, |form, out| form.private(&sender, &receiver, text, now.wall, out));
-    Notice::Told { name: receiver.name.to_string(), verified: receiver.verified }
+    let mut bytes = 0;
+    directory.tell(id, |form, out| {
+        form.private(from, to, text, now.wall, out);
+        bytes = out.len();
+    });
+    directory.quota.count(id, bytes, now.instant);
+    None
 }
 
 fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Option<Notice> {
@@ -178,21 +213,19 @@ fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Opt
     if there == Some(place.room) {
         return Some(Notice::AlreadyThere);
     }
-    // A room that this leaves empty does not count.
-    let is_last = place.room != RoomId::MAIN && directory.room(place.room).count() == 1;
-    let most = directory.limits.max_rooms;
-    if there.is_none() && directory.rooms().len() - usize::from(is_last) >= most {
-        return Some(Notice::TooManyRooms { max: most });
-    }
-    if there.is_none() && directory.is_crowded {
-        return Some(Notice::NoMemory);
+    if there.is_none()
+        && let Some(refusal) = opening::refusal(directory, place)
+    {
+        return Some(refusal);
     }
     let there = there.unwrap_or_else(|| directory.room_or_new(&name));
     let to = Place { room: there, ..place };
-    if let Some(refusal) = directory.no_memory(to) {
+    if let Some(refusal) = opening::no_memory(directory, to) {
         return Some(refusal);
     }
+    opening::open(directory, there);
     directory.relocate(from, to, now);
+    directory.moved(from);
     let member = directory.member_mut(from)?;
     // Nobody in the new room knows its name.
     member.has_spoken = false;
@@ -206,26 +239,30 @@ fn join(directory: &mut Directory, from: SessionId, name: Name, now: Now) -> Opt
     if directory.member(from)?.name().is_some() {
         directory.introduce(from, now);
     }
-    directory.drop_if_empty(place.room);
+    directory.drop_if_empty(place.room, now);
     directory.changed.push(from);
-    let room = directory.room(there);
-    let entered =
-        Notice::Entered { room: room.name().to_string(), members: room.count(), epoch: room.epoch() };
+    let room = directory.rooms().get(&there)?;
+    let (members, epoch) = (listing::count(directory, room), room.epoch());
+    let entered = Notice::Entered { room: room.name().to_string(), members, epoch };
     directory.notify(from, &entered);
     overheard::tell_member(directory, from);
     None
 }
 
 fn rooms(directory: &Directory) -> Notice {
-    let mut rooms: Vec<&Room> = directory.rooms().values().collect();
+    let node = directory.node();
+    let is_only_elsewhere = |(name, _): &(&Name, usize)| directory.room_called(name).is_none();
+    let elsewhere = directory.roster.rooms_elsewhere(&node).filter(is_only_elsewhere);
+    let here = directory.rooms().values().map(|room| (&**room.name(), listing::count(directory, room)));
+    let mut rooms: Vec<(&Name, usize)> = here.chain(elsewhere).collect();
     let count = rooms.len();
-    let rank = |room: &&Room| std::cmp::Reverse(room.count());
+    let rank = |(_, members): &(&Name, usize)| std::cmp::Reverse(*members);
     if count > MOST_LISTED {
         rooms.select_nth_unstable_by_key(MOST_LISTED, rank);
         rooms.truncate(MOST_LISTED);
     }
     rooms.sort_by_key(rank);
-    let listed = rooms.iter().map(|room| RoomCount { room: room.name().to_string(), members: room.count() });
+    let listed = rooms.into_iter().map(|(room, members)| RoomCount { room: room.to_string(), members });
     Notice::Rooms { count, rooms: listed.collect() }
 }
 
@@ -271,7 +308,7 @@ fn last(directory: &mut Directory, from: SessionId, recall: Recall) -> Option<No
 fn view(directory: &mut Directory, from: SessionId, view: View, now: Now) -> Option<Notice> {
     let place = directory.place(from)?;
     let form = place.form.with(view, directory.member(from)?.times);
-    if let Some(refusal) = directory.no_memory(Place { form, ..place }) {
+    if let Some(refusal) = opening::no_memory(directory, Place { form, ..place }) {
         return Some(refusal);
     }
     if view != View::Plain {
@@ -285,7 +322,7 @@ fn time(directory: &mut Directory, from: SessionId, times: bool, now: Now) -> Op
     let place = directory.place(from)?;
     let view = place.form.view();
     let form = place.form.with(view, times);
-    if let Some(refusal) = directory.no_memory(Place { form, ..place }) {
+    if let Some(refusal) = opening::no_memory(directory, Place { form, ..place }) {
         return Some(refusal);
     }
     directory.member_mut(from)?.times = times;
@@ -308,15 +345,13 @@ fn ignore(directory: &mut Directory, from: SessionId, name: &str) -> Notice {
     if other == from {
         return Notice::Yourself;
     }
-    let Some(who) = directory.member(other).map(|member| Who::clone(&member.who())) else {
-        return Notice::Nobody;
-    };
+    let Some(who) = directory.who(other) else { return Notice::Nobody };
     let ignored = directory.member(from).map_or_else(Vec::new, |member| member.ignored().to_vec());
     let mut kept: Vec<SessionId> = ignored.iter().copied().filter(|id| *id != other).collect();
     let is_new = kept.len() == ignored.len();
     if is_new && kept.len() >= MOST_IGNORED {
         // Sessions that are gone do not count among the ignored.
-        kept.retain(|id| directory.member(*id).is_some());
+        kept.retain(|id| directory.who(*id).is_some());
         if kept.len() >= MOST_IGNORED {
             return Notice::IgnoresTooMany { max: MOST_IGNORED };
         }
@@ -341,6 +376,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::chat::member::Member;
     use crate::chat::testing::{Person, TestHub, lines};
     use crate::chat::{Arrival, Read};
     use crate::protocol::Key;
@@ -395,7 +431,7 @@ mod tests {
         assert!(hub.answer(&mut ben, "/nick amy").starts_with("-!- amy is taken"));
         hub.leave(ann);
         assert!(hub.answer(&mut ben, "/nick amy").starts_with("-!- you are amy now"));
-        assert_eq!(hub.hub().directory().names.count(), Name::parse("amy").unwrap().keys().count());
+        assert_eq!(hub.hub().directory().roster.looks(), Name::parse("amy").unwrap().keys().count());
     }
 
     #[test]
@@ -504,7 +540,8 @@ mod tests {
         ben.read_all();
         hub.say(&mut ann, &lines(0, 200));
         assert!(hub.hub().is_waiting());
-        let waiting = |hub: &TestHub| hub.hub().directory().rooms()[&RoomId::MAIN].waiting().len();
+        let waiting =
+            |hub: &TestHub| hub.hub().directory().rooms()[&crate::chat::id::RoomId::MAIN].waiting().len();
         let before = waiting(&hub);
         hub.ask(&mut eve, "/nick amy");
         assert!(eve.is_outstanding(), "it asks for nothing more until others are told");

@@ -1,18 +1,13 @@
 //! Control: what the hub does for an operator. Answers go to the operator; those concerned are told, too.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
+use super::act::Act;
 use super::commands::find;
 use super::directory::Directory;
 use super::dispatcher::Dispatcher;
 use super::host::{NewBan, Use};
 use super::id::{Now, SessionId};
 use super::interpreter::Next;
-use super::pending::End;
-use super::sink::Signal;
-use crate::protocol::control::{number, shown};
+use super::orders::{end, tell_all};
 use crate::protocol::{Command, Control, Notice, Reader, Report, Watched, Who};
 
 /// Most sessions or bans in one answer. The answer has the number of those that follow.
@@ -21,27 +16,20 @@ const MOST_LISTED: usize = 500;
 /// Most readers in the answer to `/stats`.
 const MOST_READERS: usize = 10;
 
-/// Does what an operator asks for. The line is what it typed, for the log.
+/// Does what an operator asks for. The line is what it typed, for the log, and for the other nodes.
 pub(super) fn execute(dispatcher: &mut Dispatcher, from: SessionId, control: Control, line: &str, now: Now) {
     let directory = &mut dispatcher.directory;
     let Some(who) = directory.member(from).map(|member| Who::clone(&member.who())) else { return };
+    let order = order(directory, &control, &who, now);
     let Some(host) = &mut directory.operators.host else { return };
+    if let Some(Ok(about)) = order {
+        return directory.ask(from, Act::Ordered { by: who, line: line.to_owned(), about });
+    }
     host.log_use(&who, line, if control.is_question() { Use::Asked } else { Use::Done });
     let answer = match control {
-        Control::Kick { whom, reason } => kick(dispatcher, &whom, reason),
-        Control::Ban { subject, time, reason, is_forced } => {
-            Some(host.ban(NewBan { subject, until: end(time, now), reason, by: who, is_forced }))
-        }
-        Control::Unban(subject) => Some(lifted(host.unban(&subject), "ban", subject)),
         Control::Bans(after) => {
             let entries = host.bans(after.as_deref(), MOST_LISTED);
             entries.iter().for_each(|entry| directory.notify(from, entry));
-            None
-        }
-        Control::Mute { whom, time } => Some(mute(dispatcher, &whom, end(time, now), &who)),
-        Control::Unmute(whom) => Some(unmute(dispatcher, whom)),
-        Control::Say(announcement) => {
-            tell_all(dispatcher, &Notice::Announcement { announcement });
             None
         }
         Control::Drain(after) => {
@@ -50,21 +38,50 @@ pub(super) fn execute(dispatcher: &mut Dispatcher, from: SessionId, control: Con
             match after.map(|after| Notice::Draining { seconds: after.as_secs() }) {
                 None if !was_draining => Some(Notice::NotDraining),
                 notice => {
-                    tell_all(dispatcher, &notice.unwrap_or(Notice::NotDraining));
+                    tell_all(directory, &notice.unwrap_or(Notice::NotDraining));
                     None
                 }
             }
         }
         Control::Stats => stats(dispatcher, now),
+        Control::Nodes => nodes(dispatcher, from),
         Control::Sessions(after) => sessions(dispatcher, from, SessionId(after), now),
         Control::Watch(watched) => Some(watch(dispatcher, from, watched)),
         Control::Log(level) => {
             host.set_log_level(level);
             Some(Notice::from(Report::Logging { level: level.as_str().to_lowercase() }))
         }
+        // All nodes do the others.
+        _ => order.and_then(Result::err),
     };
     if let Some(answer) = answer {
         dispatcher.directory.notify(from, &answer);
+    }
+}
+
+/// Returns the session that a command for all nodes is about, if it is about one, or why it is refused; `None` for a
+/// command that this node does alone.
+fn order(
+    directory: &Directory,
+    control: &Control,
+    by: &Who,
+    now: Now,
+) -> Option<Result<Option<SessionId>, Notice>> {
+    match control {
+        Control::Kick { whom, .. } => Some(find(directory, whom).map(Some)),
+        Control::Mute { whom, .. } => Some(find(directory, whom).and_then(|target| {
+            let is_own = directory.who(target).is_some_and(|who| who.name == by.name);
+            if is_own { Err(Notice::Yourself) } else { Ok(Some(target)) }
+        })),
+        Control::Ban { subject, time, reason, is_forced } => {
+            let (subject, reason) = (subject.clone(), reason.clone());
+            let ban =
+                NewBan { subject, until: end(*time, now), reason, by: by.clone(), is_forced: *is_forced };
+            let refusal = directory.operators.host.as_ref()?.refuses(&ban);
+            Some(refusal.map_or(Ok(None), Err))
+        }
+        Control::Unban(_) | Control::Unmute(_) | Control::Say(_) => Some(Ok(None)),
+        _ => None,
     }
 }
 
@@ -88,71 +105,6 @@ pub(super) fn log_refused(directory: &Directory, id: SessionId, notice: &Notice,
     }
 }
 
-/// Returns when something ends that lasts so long from now on; `None` if it does not end.
-fn end(time: Option<Duration>, now: Now) -> Option<Timestamp> {
-    now.wall.checked_add(time?).ok()
-}
-
-fn lifted(is_lifted: bool, kind: &str, subject: String) -> Notice {
-    let kind = kind.to_owned();
-    Notice::from(if is_lifted {
-        Report::Lifted { kind, subject }
-    } else {
-        Report::NotBanned { kind, subject }
-    })
-}
-
-fn unmute(dispatcher: &mut Dispatcher, whom: String) -> Notice {
-    let directory = &mut dispatcher.directory;
-    // By its number, if it is there.
-    let member = number(&whom).and_then(|id| directory.member(SessionId(id)));
-    let name = member.map_or_else(|| whom.clone(), |member| member.who().to_string());
-    let Some(host) = &mut directory.operators.host else { return Notice::Nobody };
-    // The plus of a verified name may be left out.
-    let is_lifted = host.unmute(&name) || host.unmute(&format!("+{name}"));
-    lifted(is_lifted, "mute", name)
-}
-
-fn tell_all(dispatcher: &mut Dispatcher, notice: &Notice) {
-    let ids: Vec<SessionId> = dispatcher.directory.sessions().collect();
-    ids.into_iter().for_each(|id| dispatcher.directory.notify(id, notice));
-}
-
-fn kick(dispatcher: &mut Dispatcher, whom: &str, reason: String) -> Option<Notice> {
-    let directory = &mut dispatcher.directory;
-    let target = match find(directory, whom) {
-        Ok(target) => target,
-        Err(notice) => return Some(notice),
-    };
-    let member = directory.member_mut(target)?;
-    // Nobody hears what it has sent and nobody has got.
-    if let Some(input) = member.input.take_if(|input| input.end == End::No) {
-        dispatcher.traffic.end_input(input.weight);
-        member.sink.signal(Signal::Taken);
-    }
-    let who = member.who();
-    directory.operators.host.as_ref()?.dismiss(target, Notice::Kicked { reason });
-    Some(Notice::from(Report::Kick { id: target.0, name: who.name.to_string(), verified: who.verified }))
-}
-
-fn mute(dispatcher: &mut Dispatcher, whom: &str, until: Option<Timestamp>, by: &Who) -> Notice {
-    let directory = &mut dispatcher.directory;
-    let target = match find(directory, whom) {
-        Ok(target) => target,
-        Err(notice) => return notice,
-    };
-    let who = directory.member(target).map(|member| Who::clone(&member.who()));
-    if who.as_ref().is_some_and(|who| who.name == by.name) {
-        return Notice::Yourself;
-    }
-    let (Some(who), Some(host)) = (who, &mut directory.operators.host) else { return Notice::Nobody };
-    if let Err(refusal) = host.mute(&who, until, by) {
-        return refusal;
-    }
-    directory.notify(target, &Notice::Muted { until: shown(until) });
-    Notice::from(Report::Mute { name: who.name.to_string(), verified: who.verified, until: shown(until) })
-}
-
 fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
     let (memory, traffic) = (dispatcher.memory, std::sync::Arc::clone(&dispatcher.traffic));
     let directory = &mut dispatcher.directory;
@@ -164,7 +116,7 @@ fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
     let host = directory.operators.host.as_ref()?;
     let (uptime, restarts) = host.uptime();
     let stopping = host.draining().map(|left| left.as_secs());
-    let tls = host.tls(now.wall);
+    let (tls, cluster) = (host.tls(now.wall), host.cluster(now.wall).map(Box::new));
     let (archive_lost, archive_error) =
         host.archive().map_or((None, None), |(lost, error)| (Some(lost), error));
     Some(Notice::from(Report::Stats {
@@ -180,8 +132,22 @@ fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
         archive_lost,
         archive_error,
         tls,
+        cluster,
         slowest: readers,
     }))
+}
+
+fn nodes(dispatcher: &mut Dispatcher, from: SessionId) -> Option<Notice> {
+    let directory = &mut dispatcher.directory;
+    let (own, here) = (directory.sequencer.node().cloned(), directory.sessions().count() as u64);
+    let sessions = |node: &str| (own.as_deref() == Some(node)).then_some(here);
+    let nodes = directory.operators.host.as_ref()?.nodes(&sessions);
+    if nodes.is_empty() {
+        return Some(Notice::from(Report::NoCluster));
+    }
+    let count = nodes.len();
+    nodes.into_iter().for_each(|entry| directory.notify(from, &Notice::from(Report::Node { entry })));
+    Some(Notice::from(Report::Nodes { count }))
 }
 
 /// Returns how far a member is behind; `None` if it has read everything.
@@ -248,13 +214,16 @@ fn watch(dispatcher: &mut Dispatcher, from: SessionId, watched: Option<Watched>)
 mod tests {
     use std::collections::HashMap;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
+    use jiff::Timestamp;
     use log::LevelFilter;
 
     use super::*;
     use crate::chat::testing::{Person, TestHub, lines};
     use crate::chat::{Arrival, End, Host, Read};
-    use crate::protocol::View;
+    use crate::protocol::control::shown;
+    use crate::protocol::{NodeEntry, View};
 
     /// A daemon whose first session is that of an operator.
     #[derive(Clone, Debug, Default)]
@@ -262,6 +231,7 @@ mod tests {
         asked: Arc<Mutex<Vec<String>>>,
         mutes: Arc<Mutex<HashMap<String, Option<Timestamp>>>>,
         stops_in: Arc<Mutex<Option<Duration>>>,
+        nodes: Arc<Mutex<Vec<String>>>,
     }
 
     impl Daemon {
@@ -283,6 +253,14 @@ mod tests {
             self.note(format!("{used:?} {who} {line}").to_lowercase());
         }
 
+        fn log_order(&self, who: &Who, node: &str, line: &str) {
+            self.note(format!("at {node} {who} {line}"));
+        }
+
+        fn refuses(&self, _: &NewBan) -> Option<Notice> {
+            None
+        }
+
         fn address(&self, id: SessionId) -> Option<String> {
             (id != SessionId(1)).then(|| format!("192.0.2.{}:1", id.0))
         }
@@ -297,6 +275,20 @@ mod tests {
 
         fn tls(&self, _: jiff::Timestamp) -> Option<crate::protocol::TlsState> {
             None
+        }
+
+        fn cluster(&self, _: jiff::Timestamp) -> Option<crate::protocol::ClusterState> {
+            None
+        }
+
+        fn nodes(&self, sessions: &dyn Fn(&str) -> Option<u64>) -> Vec<NodeEntry> {
+            let names = self.nodes.lock().unwrap();
+            let node = |name: &String| NodeEntry {
+                node: name.clone(),
+                sessions: sessions(name),
+                ..NodeEntry::default()
+            };
+            names.iter().map(node).collect()
         }
 
         fn dismiss(&self, id: SessionId, notice: Notice) {
@@ -402,6 +394,17 @@ mod tests {
                 "-!- nobody is called that; see /who\n"
             );
         }
+    }
+
+    #[test]
+    fn nodes_are_listed_if_there_is_a_cluster() {
+        let (mut hub, daemon, mut root) = hub();
+        let alone = "-!- this chatd is no node of a cluster; see the key cluster\n";
+        assert_eq!(hub.answer(&mut root, "/nodes"), alone);
+        *daemon.nodes.lock().unwrap() = vec!["alpha".to_owned(), "beta".to_owned()];
+        assert_eq!(hub.answer(&mut root, "/nodes"), "-!- alpha \n-!- beta \n-!- 2 nodes\n");
+        assert_eq!(hub.answer(&mut root, "/nodes now"), "-!- usage: /nodes\n");
+        assert_eq!(daemon.take()[0], "asked root /nodes");
     }
 
     #[test]

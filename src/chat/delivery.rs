@@ -343,3 +343,19 @@ pub(super) fn put_aside(member: &mut Member, log: &Log, form: Form, most: usize)
     let missed = log.line_at(log.head()).saturating_sub(log.line_at(member.progress.cursor));
     member.begin_again(unsent, missed);
 }
+
+/// Lines are gone that a member was to get behind what is in its log now: it is told so there. Returns whether it misses
+/// them: not one that is to hear nothing more.
+pub(super) fn skip(member: &mut Member, log: &Log, form: Form, lines: u64) -> bool {
+    if member.is_broken || member.progress.end <= log.head() {
+        return false;
+    }
+    if member.progress.cursor >= log.head() && member.progress.owed.is_empty() {
+        member.progress.missed += lines;
+    } else {
+        let mut notice = Vec::new();
+        form.object(&Object::Skipped { lines }, &mut notice);
+        member.owe(log, &notice);
+    }
+    true
+}

@@ -7,20 +7,24 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::act::Act;
 use super::archive::Archiving;
 use super::entry::Entry;
 use super::feed::Feed;
-use super::id::{Now, RoomId, SessionId};
-use super::keys::Keys;
+use super::following::Following;
+use super::id::{Node, Now, RoomId, SessionId};
 use super::limits::Limits;
 use super::member::Member;
-use super::names::Names;
+use super::nodes::Cluster;
 use super::operators::Operators;
 use super::pending::{Pending, Wait};
 use super::quota::Quota;
-use super::recall::{Recall, Recalled};
+use super::recall::Recall;
+use super::recalling;
 use super::room::Room;
-use super::sequencer::Sequencer;
+use super::room_names::RoomNames;
+use super::roster::Roster;
+use super::sequencer::{Item, Sequencer};
 use super::traffic::Traffic;
 use crate::protocol::{Form, Kind, Name, Notice, Who};
 
@@ -39,12 +43,12 @@ pub(super) struct Place {
 pub(super) struct Directory {
     pub(super) limits: Limits,
     rooms: BTreeMap<RoomId, Room>,
-    /// By all names that look like theirs.
-    by_name: HashMap<Box<str>, RoomId>,
+    by_name: RoomNames,
     next_room: u64,
     places: HashMap<SessionId, Place>,
-    pub(super) names: Names,
-    pub(super) keys: Keys,
+    /// Who is called what, also on other nodes.
+    pub(super) roster: Roster,
+    pub(super) following: Following,
     /// The epoch of the next room.
     pub(super) next_epoch: u64,
     /// Rooms that nobody is in, and that go on when somebody comes.
@@ -53,6 +57,7 @@ pub(super) struct Directory {
     pub(super) archiving: Option<Archiving>,
     pub(super) quota: Quota,
     pub(super) sequencer: Box<dyn Sequencer>,
+    pub(super) cluster: Cluster,
     /// Members that are owed something, and to which nothing has been sent since.
     pub(super) told: Vec<SessionId>,
     /// Rooms whose members or presence have changed.
@@ -65,7 +70,7 @@ pub(super) struct Directory {
     pub(super) is_crowded: bool,
     pub(super) operators: Operators,
     /// Where sessions are counted by their view.
-    traffic: Arc<Traffic>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Directory {
@@ -80,15 +85,16 @@ impl Directory {
         let mut directory = Self {
             limits,
             rooms: BTreeMap::new(),
-            by_name: HashMap::new(),
+            by_name: RoomNames::default(),
             next_room: 0,
             places: HashMap::new(),
-            names: Names::default(),
-            keys: Keys::default(),
+            roster: Roster::default(),
+            following: Following::default(),
             next_epoch: began,
             recall: Recall::new(began),
             archiving: None,
             quota: Quota::default(),
+            cluster: Cluster { is_on: sequencer.node().is_some(), ..Cluster::default() },
             sequencer,
             told: Vec::new(),
             touched: Vec::new(),
@@ -125,13 +131,13 @@ impl Directory {
 
     /// The room that is called that, or something that looks like it.
     pub(super) fn room_called(&self, name: &Name) -> Option<RoomId> {
-        name.keys().find_map(|key| self.by_name.get(key)).copied()
+        self.by_name.find(name)
     }
 
     pub(super) fn add_room(&mut self, name: Name, said: u64) -> RoomId {
         let id = RoomId(self.next_room);
         self.next_room += 1;
-        self.by_name.extend(name.keys().map(|key| (key.into(), id)));
+        self.by_name.insert(&name, id);
         let (epoch, is_overheard) = (self.next_epoch, self.operators.watchers(&name).next().is_some());
         self.next_epoch += 1;
         let mut room = Room::new(Arc::new(name), &self.limits, said, epoch);
@@ -145,27 +151,37 @@ impl Directory {
         self.room_called(name).unwrap_or_else(|| match self.recall.take(name) {
             Some(recalled) => {
                 let (id, limits) = (self.add_room(recalled.name.clone(), 0), self.limits);
-                recalled.go_on_in(self.room(id), &limits);
+                recalling::go_on(self.room(id), recalled, &limits);
                 id
             }
             None => self.add_room(name.clone(), 0),
         })
     }
 
-    /// A room that nobody is in is gone, but for the main one.
-    pub(super) fn drop_if_empty(&mut self, id: RoomId) {
-        if id == RoomId::MAIN || self.rooms.get(&id).is_none_or(|room| room.count() > 0) {
+    /// A room is called that, which looks the same.
+    pub(super) fn rename_room(&mut self, id: RoomId, name: &Name) {
+        if let Some(room) = self.rooms.get_mut(&id).filter(|room| **room.name() != *name) {
+            self.by_name.rename(room.name(), name, id);
+            room.name = Arc::new(name.clone());
+        }
+    }
+
+    /// A room that nobody is in is gone, but for the main one. With several nodes, all are told first who has left.
+    pub(super) fn drop_if_empty(&mut self, id: RoomId, now: Now) {
+        let is_empty = self.rooms.get(&id).is_some_and(|room| room.count() == 0);
+        if is_empty && self.cluster.is_on {
+            self.tell_presence_now(id, now);
+        }
+        if !is_empty || id == RoomId::MAIN {
             return;
         }
-        if let Some(mut room) = self.rooms.remove(&id) {
-            room.name().keys().for_each(|key| {
-                self.by_name.remove(key);
-            });
-            if self.archiving.is_some() && room.said() > 0 {
-                self.recall.put(Recalled::of(&mut room), &self.limits);
-            }
-            self.gone.push((id, room));
+        let Some(mut room) = self.rooms.remove(&id) else { return };
+        self.sequencer.close(room.name());
+        self.by_name.remove(room.name());
+        if self.archiving.is_some() && room.said() > 0 {
+            self.recall.put(recalling::recalled(&mut room), &self.limits);
         }
+        self.gone.push((id, room));
     }
 
     /// The number of every session.
@@ -213,9 +229,6 @@ impl Directory {
 
     /// Puts a member in its place that was in another process.
     pub(super) fn restore(&mut self, member: Box<Member>, place: Place) {
-        if let Some(who) = member.name() {
-            self.names.give(who);
-        }
         self.places.insert(member.id, place);
         self.traffic.begin_session(place.form.view(), member.sink.transport());
         self.room(place.room).insert_at(member, place.form);
@@ -233,6 +246,7 @@ impl Directory {
     /// A session is gone.
     pub(super) fn leave(&mut self, id: SessionId, now: Now) -> Option<Box<Member>> {
         let place = self.places.remove(&id)?;
+        self.following.asked.remove(&id);
         if self.operators.watched_by(id).is_some() {
             self.operators.watch(id, None);
             self.note_watches();
@@ -243,18 +257,18 @@ impl Directory {
             room.presence.left(Who::clone(&member.who()));
             self.tell_presence(place.room, now);
         }
-        if let Some(who) = member.name() {
-            self.names.forget(who);
-            self.keys.leave(id, &who.name, now);
+        // Perhaps it has a claim under way, and no name yet.
+        if self.node().is_some() || self.roster.has(id) || self.sequencer.has(id) {
+            self.sequencer.submit(Item::Act(Act::Left(id)));
         }
         self.traffic.end_session(place.form.view(), member.sink.transport());
-        self.drop_if_empty(place.room);
+        self.drop_if_empty(place.room, now);
         Some(member)
     }
 
     /// Others are told who has come and gone, if it is time.
     pub(super) fn tell_presence(&mut self, id: RoomId, now: Now) {
-        let Some(room) = self.rooms.get_mut(&id) else { return };
+        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.is_open()) else { return };
         let entries = room.presence.take(now.instant);
         self.touched.push(id);
         entries.into_iter().for_each(|entry| self.submit(id, entry));
@@ -266,48 +280,25 @@ impl Directory {
         entries.into_iter().for_each(|entry| self.submit(id, entry));
     }
 
-    /// Makes a guest of the holder of a name, unless it is verified. It is told so: what it was called, and what
-    /// it is called now.
-    pub(super) fn depose(&mut self, holder: SessionId, notice: impl FnOnce(String, String) -> Notice) {
-        let Some(place) = self.place(holder) else { return };
-        let Some(member) = self.member_mut(holder) else { return };
-        let Some(before) = member.name().filter(|who| !who.verified).cloned() else { return };
-        let after = member.guest();
-        member.who = Some(Arc::clone(&after));
-        self.names.forget(&before);
-        self.keys.forget(holder);
-        self.notify(holder, &notice(before.name.to_string(), after.name.to_string()));
-        self.changed.push(holder);
-        if !self.room(place.room).presence.renamed(&after) {
-            self.submit(place.room, Entry::Renamed { from: before, to: after, asked: None });
-        }
-    }
-
-    /// A session is called that from now on.
-    pub(super) fn give_name(&mut self, id: SessionId, who: Who) {
-        self.names.give(&who);
-        if let Some(member) = self.member_mut(id) {
-            member.who = Some(Arc::new(who));
-        }
-    }
-
     /// Others are told that a session is there, if they have not been.
     pub(super) fn introduce(&mut self, id: SessionId, now: Now) {
         let Some(place) = self.place(id) else { return };
         let Some(member) = self.member_mut(id).filter(|member| !member.is_present) else { return };
         member.is_present = true;
         let who = Who::clone(&member.who());
+        self.moved(id);
         self.room(place.room).presence.joined(who);
         self.tell_presence(place.room, now);
     }
 
-    /// Announces the new name of a session, if others know it under the name before. Its input waits until then.
-    pub(super) fn renamed(&mut self, id: SessionId, before: Arc<Who>, now: Now) {
-        let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return };
+    /// Announces the new name of a session, if others know it under the name before. Returns whether its input waits
+    /// until then.
+    pub(super) fn renamed(&mut self, id: SessionId, before: Arc<Who>, now: Now) -> bool {
+        let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return false };
         let who = member.who();
         let presence = &mut self.room(place.room).presence;
         if presence.renamed(&who) {
-            return;
+            return false;
         }
         if presence.has_left(&who.name) {
             // First that the other one is gone.
@@ -315,6 +306,7 @@ impl Directory {
         }
         self.wait_for_place(id);
         self.submit(place.room, Entry::Renamed { from: before, to: who, asked: Some(id) });
+        true
     }
 
     /// A session says something. Its input waits until that has its place.
@@ -339,9 +331,43 @@ impl Directory {
     }
 
     /// Has an entry put in order.
-    fn submit(&mut self, room: RoomId, entry: Entry) {
+    pub(super) fn submit(&mut self, room: RoomId, entry: Entry) {
         let name = Arc::clone(self.room(room).name());
-        self.sequencer.submit(name, entry);
+        self.sequencer.submit(Item::Entry(name, entry));
+    }
+
+    /// Has an act of a session put in order. Its input waits until the act has its place.
+    pub(super) fn ask(&mut self, id: SessionId, act: Act) {
+        self.wait_for_place(id);
+        self.submit_asked(id, act);
+    }
+
+    /// Has an act put in order of which a session is told once.
+    pub(super) fn submit_asked(&mut self, id: SessionId, act: Act) {
+        if self.node().is_some() {
+            self.following.asked.insert(id, act.clone());
+        }
+        self.sequencer.submit(Item::Act(act));
+    }
+
+    /// Tells the other nodes where a session is, if there are any.
+    pub(super) fn moved(&mut self, id: SessionId) {
+        let (Some(place), Some(member)) = (self.place(id), self.member(id)) else { return };
+        let is_present = member.is_present;
+        if self.sequencer.node().is_some() {
+            let room = Name::clone(self.room(place.room).name());
+            self.sequencer.submit(Item::Act(Act::Moved { id, room, is_present }));
+        }
+    }
+
+    /// Returns this node; `None` if there is only one.
+    pub(super) fn node(&self) -> Node {
+        self.sequencer.node().cloned()
+    }
+
+    /// Returns the name of a session here or on another node, also that of a guest.
+    pub(super) fn who(&self, id: SessionId) -> Option<Arc<Who>> {
+        self.member(id).map(Member::who).or_else(|| self.roster.who(id))
     }
 
     fn wait_for_place(&mut self, id: SessionId) {
@@ -350,34 +376,12 @@ impl Directory {
         }
     }
 
-    /// Tells a member what another one says to it alone, which counts towards its [`Quota`].
-    pub(super) fn tell_privately(
-        &mut self,
-        id: SessionId,
-        now: Now,
-        encode: impl FnOnce(Form, &mut Vec<u8>),
-    ) {
-        let mut bytes = 0;
-        self.tell(id, |form, out| {
-            encode(form, out);
-            bytes = out.len();
-        });
-        self.quota.count(id, bytes, now.instant);
-    }
-
     /// Shows lines to a session in another form from now on.
     pub(super) fn change_form(&mut self, id: SessionId, form: Form, now: Now) {
         self.changed.push(id);
         if let Some(place) = self.place(id).filter(|place| place.form != form) {
             self.relocate(id, Place { form, ..place }, now);
         }
-    }
-
-    /// Returns the refusal of a log that is not there, while chatd is short of memory.
-    pub(super) fn no_memory(&mut self, place: Place) -> Option<Notice> {
-        let is_crowded = self.is_crowded;
-        let has_log = self.room(place.room).feeds().any(|feed| feed.form() == place.form);
-        (is_crowded && !has_log).then_some(Notice::NoMemory)
     }
 
     /// Moves a member to another room, or shows lines to it in another form. What it has still to get is put aside for

@@ -2,42 +2,36 @@
 //! how much memory they use, and what is kept of them for the case of a crash.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::acts;
 use super::archive::Archive;
 use super::delivery::Delivered;
 use super::directory::Directory;
+use super::entry::Entry;
 use super::id::{Now, RoomId, SessionId};
 use super::keys::LeftKey;
 use super::limits::Limits;
+use super::listing;
 use super::member::Member;
+use super::noted::{Noted, Notes};
+use super::opening;
+use super::outage;
 use super::overheard;
 use super::pending::Wait;
 use super::room::{Placed, Room};
-use super::sequencer::Sequencer;
+use super::sequencer::{Sequenced, Sequencer, Stamp};
 use super::sink::Signal;
 use super::standing::Standing;
 use super::traffic::Traffic;
+use crate::protocol::Name;
 
 /// With fewer bytes than this in its lines a room gives none of them up.
 const LEAST_RELIEF: usize = 128 * 1024;
-
-/// Stores notes, which are short texts with a number, for the case of a crash: see [`HubSnapshot::from_notes`].
-///
-/// [`HubSnapshot::from_notes`]: super::HubSnapshot::from_notes
-pub trait Notes: Debug + Send {
-    /// Stores a note, or replaces its number. A crash loses a note for which there is no space.
-    fn set(&mut self, text: &str, number: u64);
-    /// Removes a note.
-    fn forget(&mut self, text: &str);
-    /// Returns the texts of all notes.
-    fn texts(&self) -> Vec<String>;
-}
 
 /// The rooms and who is in them, and what is to be done for them.
 #[derive(Debug)]
@@ -58,9 +52,7 @@ pub(super) struct Dispatcher {
     pub(super) memory: usize,
     /// Up to this many bytes there is nothing to be given up.
     unrelieved: usize,
-    /// Whether the standing of each member is stored for the case of a crash.
-    is_recording: bool,
-    notes: Option<Box<dyn Notes>>,
+    noted: Noted,
     /// A command has looked through the history of a room since something was delivered last.
     pub(super) has_searched: bool,
     /// Stores what rooms take in.
@@ -83,23 +75,22 @@ impl Dispatcher {
             due: BTreeSet::new(),
             memory: 0,
             unrelieved: 0,
-            is_recording: false,
-            notes: None,
+            noted: Noted::default(),
             has_searched: false,
             archive: None,
         }
     }
 
     /// From now on, stores the standing of each member, the keys and the numbers of lines for the case of a crash.
-    pub(super) fn record(&mut self, mut notes: Box<dyn Notes>) {
+    pub(super) fn record(&mut self, notes: Box<dyn Notes>) {
         let directory = &self.directory;
-        let rooms = directory.rooms().values().map(Room::note);
-        let known: HashSet<String> = rooms.chain(directory.keys.left().map(LeftKey::note)).collect();
-        notes.texts().iter().filter(|text| !known.contains(*text)).for_each(|text| notes.forget(text));
-        (self.is_recording, self.notes) = (true, Some(notes));
+        let rooms = directory.rooms().values().flat_map(Room::notes);
+        let known: HashSet<String> = rooms.chain(directory.roster.keys.left().map(LeftKey::note)).collect();
+        self.noted.begin(notes, &known, self.directory.cluster.is_on);
         self.directory.changed = self.directory.sessions().collect();
-        let rooms: Vec<RoomId> = self.directory.rooms().keys().copied().collect();
-        rooms.into_iter().for_each(|room| self.note_number(room));
+        self.directory.rooms().keys().for_each(|room| self.noted.mark(*room));
+        self.directory.rooms_mut().for_each(|room| self.noted.note_number(room));
+        self.noted.note_marked(&self.directory);
         self.record_changes();
     }
 
@@ -156,22 +147,37 @@ impl Dispatcher {
             room.resume(now, &mut placed);
         }
         self.placed(id, placed, now);
+        self.noted.note_marked(&self.directory);
     }
 
     /// Entries of a room have got their place: those who asked for them go on.
     pub(super) fn placed(&mut self, id: RoomId, placed: Placed, now: Now) {
         if let Some(room) = self.directory.get_room(id) {
-            let taken = room.outbox.take();
+            if placed.lines > 0 {
+                self.noted.note_number(room);
+            }
+            let (taken, archived) = (room.outbox.take(), room.outbox.archived);
             overheard::pass_on(&mut self.directory, id, &taken);
             if let Some(archive) = &mut self.archive {
-                taken.into_iter().for_each(|taken| archive.append(taken));
+                let new = taken.into_iter().filter_map(|taken| taken.after(archived));
+                new.for_each(|taken| archive.append(taken));
             }
         }
-        placed.asked.into_iter().for_each(|id| self.wake(id, Wait::Place));
+        if placed.missing > 0 {
+            self.traffic.skipped.fetch_add(placed.skipped, Relaxed);
+            overheard::miss(&mut self.directory, id, placed.missing);
+        }
+        if placed.missing > 0 || placed.has_jumped {
+            opening::lost(&self.directory, id).into_iter().for_each(|id| self.wake(id, Wait::Place));
+        }
+        placed.asked.into_iter().for_each(|id| self.wake_placed(id));
+        placed.opened.into_iter().for_each(|id| self.wake(id, Wait::Opened));
         if placed.lines > 0 {
             self.traffic.lines.fetch_add(placed.lines, Relaxed);
             self.directory.operators.lines.count(placed.lines, now.wall);
-            self.note_number(id);
+        }
+        if placed.is_further {
+            self.noted.mark(id);
         }
         placed.waited.inspect(|waited| self.traffic.waits.observe(*waited));
         self.touch(id);
@@ -197,6 +203,14 @@ impl Dispatcher {
         }
     }
 
+    /// Something that a session has sent has its place. After a crash that may be of the process before, and what it waits
+    /// for now is yet to come.
+    pub(super) fn wake_placed(&mut self, id: SessionId) {
+        if !self.directory.cluster.is_on || !opening::is_on_its_way(&self.directory, id) {
+            self.wake(id, Wait::Place);
+        }
+    }
+
     /// What a session has sent has its turn, if that is what it has waited for.
     pub(super) fn wake(&mut self, id: SessionId, wait: Wait) {
         if self.directory.input(id).is_some_and(|input| input.wait == wait) {
@@ -212,7 +226,7 @@ impl Dispatcher {
             Wait::Turn => self.ready.push_back(id),
             Wait::Quota => self.directory.quota.wait(id),
             Wait::Delivery => self.undelivered.push(id),
-            Wait::Place | Wait::Reader => {}
+            Wait::Place | Wait::Reader | Wait::Opened => {}
         }
     }
 
@@ -226,6 +240,8 @@ impl Dispatcher {
         self.memory = self.memory - room.counted + memory;
         room.counted = memory;
         self.traffic.memory.store(self.memory, Relaxed);
+        let is_waiting = room.is_waiting();
+        let has_changed = std::mem::replace(&mut room.is_held, is_waiting) != is_waiting;
         let due = room.next_tick();
         if due != room.due {
             if let Some(before) = room.due {
@@ -233,6 +249,10 @@ impl Dispatcher {
             }
             self.due.extend(due.map(|due| (due, id)));
             room.due = due;
+        }
+        if has_changed {
+            let name = Arc::clone(room.name());
+            self.directory.sequencer.hold(&name, is_waiting);
         }
     }
 
@@ -265,26 +285,50 @@ impl Dispatcher {
     pub(super) fn forget(&mut self, id: RoomId, room: &Room) {
         self.memory -= room.counted;
         self.fresh.remove(&id);
-        if let Some(due) = room.due {
-            self.due.remove(&(due, id));
-        }
-        if let Some(notes) = &mut self.notes {
-            notes.forget(&room.note());
-        }
+        room.due.into_iter().for_each(|due| _ = self.due.remove(&(due, id)));
+        self.noted.forget(id, room);
     }
 
-    /// Takes in what the sequencer has given a place.
+    /// Takes in what the sequencer has given back.
     fn take_sequenced(&mut self, now: Now) {
-        while let Some((name, entry)) = self.directory.sequencer.next() {
-            let mut placed = Placed::default();
-            let id = self.directory.room_called(&name);
-            match id.and_then(|id| self.directory.get_room(id)) {
-                Some(room) => room.take_in(entry, now, &mut placed),
-                // Nobody is there any more.
-                None => placed.asked.extend(entry.asked_by()),
+        while let Some(sequenced) = self.directory.sequencer.next() {
+            outage::look(&mut self.directory, &sequenced);
+            match sequenced {
+                Sequenced::Entry { room, entry, stamp } => self.take_entry(&room, entry, stamp, now),
+                Sequenced::Repeated { room, stamp, lines } => {
+                    opening::repeated(&mut self.directory, &room, &stamp, lines);
+                }
+                Sequenced::Opened { room, cursor } => {
+                    let mut placed = Placed::default();
+                    let id = opening::opened(&mut self.directory, *room, cursor, now, &mut placed);
+                    self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
+                }
+                Sequenced::Act { act, node, cursor, time } => {
+                    let woken = acts::take(&mut self.directory, &act, (node, cursor, time), now);
+                    woken.into_iter().for_each(|id| self.wake_placed(id));
+                }
+                Sequenced::Roster { roster, cursor } => {
+                    listing::replace(&mut self.directory, *roster, cursor)
+                }
+                Sequenced::Engine(_) => {}
             }
-            self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
         }
+        self.noted.note_marked(&self.directory);
+    }
+
+    /// Takes in an entry that has its place.
+    fn take_entry(&mut self, name: &Name, entry: Entry, stamp: Option<Stamp>, now: Now) {
+        let mut placed = Placed::default();
+        let id = self.directory.room_called(name);
+        if entry.is_presence() {
+            listing::count_elsewhere(&mut self.directory, name, &entry);
+        }
+        match id.and_then(|id| self.directory.get_room(id)) {
+            Some(room) => room.take_in(entry, stamp, now, &mut placed),
+            // Nobody is there any more.
+            None => placed.asked.extend(entry.asked_by()),
+        }
+        self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
     }
 
     /// Gives up old lines of the largest rooms while there is little memory left, and lines use it.
@@ -338,28 +382,14 @@ impl Dispatcher {
         self.delivered(place.room, delivered, now);
     }
 
-    pub(super) fn note_number(&mut self, id: RoomId) {
-        let Some(notes) = &mut self.notes else { return };
-        let Some(room) = self.directory.get_room(id) else { return };
-        if let Some(below) = room.number_to_note() {
-            notes.set(&room.note(), below);
-        }
-    }
-
     /// Stores changed standings, and the keys, for the case of a crash.
     pub(super) fn record_changes(&mut self) {
-        for (text, number) in std::mem::take(&mut self.directory.keys.notes) {
-            match (&mut self.notes, number) {
-                (Some(notes), Some(number)) => notes.set(&text, number),
-                (Some(notes), None) => notes.forget(&text),
-                (None, _) => {}
-            }
+        for (text, number) in std::mem::take(&mut self.directory.roster.keys.notes) {
+            self.noted.put(&text, number);
         }
         for id in std::mem::take(&mut self.directory.changed) {
-            let standing = self
-                .is_recording
-                .then(|| Standing::of(&self.directory, self.directory.member(id)?))
-                .flatten();
+            let is_on = self.noted.is_on();
+            let standing = is_on.then(|| Standing::of(&self.directory, self.directory.member(id)?)).flatten();
             if let (Some(standing), Some(member)) = (standing, self.directory.member(id)) {
                 let (standing, ignored) = standing.encode();
                 member.sink.record(&standing, &ignored);

@@ -76,13 +76,23 @@ impl Entry {
         }
     }
 
+    /// Returns how many of its lines are in the logs already.
+    pub(super) fn done_lines(&self) -> u32 {
+        if let Self::Said { done, .. } = self { done.1 } else { 0 }
+    }
+
     /// Returns whether the entry announces members that joined or left.
     pub(super) fn is_presence(&self) -> bool {
         matches!(self, Self::Joined(_) | Self::Left(_))
     }
 
-    /// Returns whether the numbers of a restored entry fit its text.
-    pub(super) fn is_sound(&self) -> bool {
+    /// Returns its lines, each with its LF; nothing of an event.
+    pub fn text(&self) -> &[u8] {
+        if let Self::Said { text, .. } = self { text } else { b"" }
+    }
+
+    /// Returns whether the numbers of an entry from outside fit its text.
+    pub fn is_sound(&self) -> bool {
         let Self::Said { text, lines, done, .. } = self else { return true };
         let ends = memchr_iter(b'\n', text).count();
         text.last() == Some(&b'\n') && ends == *lines as usize && done.0 < text.len() && done.1 < *lines
@@ -161,6 +171,14 @@ impl Entry {
             }
             event => event.clone(),
         }
+    }
+
+    /// Returns it without its first lines; `None` if that is nothing. It is as it came: nothing of it is in the logs.
+    pub(super) fn cut_after(self, known: u64) -> Option<Self> {
+        let Self::Said { kind, from, who, text, lines, done } = self else { return None };
+        let known = u32::try_from(known).ok().filter(|known| (1..lines).contains(known))?;
+        let start = memchr_iter(b'\n', &text).nth(known as usize - 1)? + 1;
+        Some(Self::Said { kind, from, who, text: text[start..].to_vec(), lines: lines - known, done })
     }
 
     /// That much of it is appended; returns whether that was the rest. If it is all of it at once, nothing changes.

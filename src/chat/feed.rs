@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::delivery::{Delivered, deliver, put_aside};
+use super::delivery::{Delivered, deliver, put_aside, skip};
 use super::flow::{Lag, Look, Terms};
 use super::id::{Position, SessionId};
 use super::log::{Log, LogSnapshot};
@@ -135,6 +135,14 @@ impl Feed {
         let mut text = Vec::new();
         encode(self.form, &mut text);
         self.change(id, |member, log| member.owe(log, &text));
+    }
+
+    /// Lines are gone that the members were to get next. Returns how many members there are that miss them.
+    pub(super) fn skip(&mut self, lines: u64) -> u64 {
+        let ids: Vec<SessionId> = self.members.keys().copied().collect();
+        let form = self.form;
+        let told = |id| self.change(id, |member, log| skip(member, log, form, lines)).unwrap_or(false);
+        ids.into_iter().map(told).filter(|is_told| *is_told).count() as u64
     }
 
     /// How much memory its log and what is owed to members use, in bytes.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::id::SessionId;
-use crate::protocol::{Notice, TlsState, Who};
+use crate::protocol::{ClusterState, NodeEntry, Notice, TlsState, Who};
 
 /// A ban that an operator asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,9 @@ pub trait Host: Debug + Send {
     /// Logs the use of a command for operators.
     fn log_use(&self, who: &Who, line: &str, used: Use);
 
+    /// Logs the use of a command for operators that changes something on all nodes, at another node.
+    fn log_order(&self, who: &Who, node: &str, line: &str);
+
     /// Returns the address and port of a session; `None` for a unix socket.
     fn address(&self, id: SessionId) -> Option<String>;
 
@@ -55,8 +58,18 @@ pub trait Host: Debug + Send {
     /// Returns how TLS is doing at `now`; `None` without a certificate.
     fn tls(&self, now: Timestamp) -> Option<TlsState>;
 
+    /// Returns how the cluster is doing at `now`; `None` without one.
+    fn cluster(&self, now: Timestamp) -> Option<ClusterState>;
+
+    /// Returns the nodes of the cluster; none without one. `sessions` says how many sessions the node of a name has, if
+    /// that is known.
+    fn nodes(&self, sessions: &dyn Fn(&str) -> Option<u64>) -> Vec<NodeEntry>;
+
     /// Has a session closed, with this notice and nothing else that waits for it.
     fn dismiss(&self, id: SessionId, notice: Notice);
+
+    /// Returns why there cannot be such a ban: what it names is not one, or it covers the operator.
+    fn refuses(&self, ban: &NewBan) -> Option<Notice>;
 
     /// Bans, and closes the sessions that the ban covers. Returns the answer.
     fn ban(&mut self, ban: NewBan) -> Notice;

@@ -18,7 +18,7 @@ use super::arrival;
 use super::delivery::Delivered;
 #[cfg(test)]
 use super::directory::Directory;
-use super::dispatcher::{Dispatcher, Notes};
+use super::dispatcher::Dispatcher;
 use super::host::Host;
 use super::id::{Now, Position, RoomId, SessionId};
 use super::input::{Input, Read};
@@ -26,6 +26,8 @@ use super::limits::Limits;
 use super::member::Life;
 #[cfg(test)]
 use super::member::Member;
+use super::noted::Notes;
+use super::opening;
 use super::pending::{End, Pending, Wait};
 use super::reading::Reading;
 use super::recall::Recalled;
@@ -52,9 +54,15 @@ pub struct Hub {
 impl Hub {
     /// A hub with one empty room. `began` is the time at which it is made: rooms get their epochs from it.
     pub fn new(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
+        let mut hub = Self::closed(limits, sequencer, began);
+        opening::open(&mut hub.dispatcher.directory, RoomId::MAIN);
+        hub
+    }
+
+    /// The same, before the sequencer gives back what is said in the main room.
+    fn closed(limits: Limits, sequencer: Box<dyn Sequencer>, began: Timestamp) -> Self {
         let dispatcher = Dispatcher::new(limits, sequencer, began);
-        let frozen = Vec::new();
-        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, frozen }
+        Self { dispatcher, speaking: 0, is_draining: false, is_over: false, frozen: Vec::new() }
     }
 
     /// What goes through all rooms.
@@ -93,8 +101,7 @@ impl Hub {
     pub fn apply(&mut self, input: Input, now: Now) {
         match input {
             Input::Join { id, sink, arrival } => {
-                arrival::join(&mut self.dispatcher.directory, id, Arc::clone(&sink), *arrival, now);
-                sink.signal(Signal::Taken);
+                arrival::join(&mut self.dispatcher.directory, id, sink, *arrival, now);
                 self.speaking += 1;
                 if self.is_over {
                     self.say_goodbye(id);
@@ -137,6 +144,11 @@ impl Hub {
     /// there is.
     pub fn poll_sequenced(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.dispatcher.directory.sequencer.poll_ready(cx)
+    }
+
+    /// Returns whether everything that was submitted has its place, whether it has come back or not.
+    pub(super) fn is_settled(&self) -> bool {
+        self.dispatcher.directory.sequencer.is_settled()
     }
 
     /// Takes in what the sequencer has given a place.
@@ -225,8 +237,11 @@ impl Hub {
                 Step::Go | Step::Nothing => {}
             }
             self.dispatcher.flush(now);
-            if !matches!(step, Step::Go) {
-                return;
+            match step {
+                Step::Go => {}
+                // Perhaps the room is open already.
+                Step::Wait(Wait::Opened) => return,
+                _ => return opening::end_turn(&mut self.dispatcher.directory, id, now),
             }
         }
     }
@@ -257,10 +272,10 @@ impl Hub {
     fn leave(&mut self, id: SessionId, now: Now) {
         let Some(place) = self.dispatcher.directory.place(id) else { return };
         self.stop(id);
+        opening::end_turn(&mut self.dispatcher.directory, id, now);
         let member = self.dispatcher.directory.leave(id, now);
-        self.dispatcher
-            .traffic
-            .end_input(member.and_then(|member| member.input).map_or(0, |input| input.weight));
+        let weight = member.and_then(|member| member.input).map_or(0, |input| input.weight);
+        self.dispatcher.traffic.end_input(weight);
         // Perhaps it was the one that the room waited for.
         self.dispatcher.delivered(place.room, Delivered::default(), now);
         self.dispatcher.flush(now);
@@ -304,10 +319,8 @@ impl Hub {
         let missed: u64 = self.dispatcher.directory.rooms_mut().map(Room::settle).sum();
         let Traffic { lines, skipped, .. } = &*self.dispatcher.traffic;
         let counted = (lines.load(Relaxed), skipped.load(Relaxed) + missed);
-        (
-            snapshot::take(&self.dispatcher.directory, counted, self.frozen),
-            self.dispatcher.directory.sequencer,
-        )
+        let snapshot = snapshot::take(&self.dispatcher.directory, counted, self.frozen);
+        (snapshot, self.dispatcher.directory.sequencer)
     }
 
     /// Restores a hub. `sink_of` gives the sink of each member. A member without one is gone, but its lines are not.
@@ -322,14 +335,12 @@ impl Hub {
         now: Now,
         sink_of: impl FnMut(SessionId) -> Option<Arc<dyn Sink>>,
     ) -> Result<(Self, Vec<(SessionId, Reading)>), Damaged> {
-        let mut hub = Self::new(limits, sequencer, now.wall);
+        let mut hub = Self::closed(limits, sequencer, now.wall);
         hub.dispatcher.traffic.lines.store(snapshot.lines, Relaxed);
         hub.dispatcher.traffic.skipped.store(snapshot.skipped, Relaxed);
         let readings = snapshot::restore(&mut hub.dispatcher.directory, snapshot, now, sink_of)?;
-        let rooms: Vec<RoomId> = hub.dispatcher.directory.rooms().keys().copied().collect();
-        for id in rooms {
-            hub.dispatcher.directory.room(id).drop_empty_feeds();
-            hub.dispatcher.directory.drop_if_empty(id);
+        for id in hub.dispatcher.directory.rooms().keys().copied().collect::<Vec<RoomId>>() {
+            opening::restore(&mut hub.dispatcher.directory, id, now);
             hub.dispatcher.touch(id);
             hub.dispatcher.fresh.insert(id);
         }

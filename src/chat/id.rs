@@ -1,5 +1,6 @@
 //! The numbers of sessions, rooms and positions in a log, and the time as the hub gets it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -13,6 +14,9 @@ impl SessionId {
     /// The number of no session. Entries without a single author have it.
     pub(super) const NOBODY: Self = Self(0);
 }
+
+/// A node; `None` if there is only one.
+pub(super) type Node = Option<Arc<str>>;
 
 /// The number of a room in this process. The hub never gives it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

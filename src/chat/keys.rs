@@ -1,14 +1,13 @@
-//! The keys of names: the key of each connection, and those of connections that are gone.
+//! The keys of connections that are gone. The roster has those of the others.
 //!
 //! A key works once. It is valid as long as its connection has the name, and for [`KEY_LIFETIME`] after the connection
 //! is gone, unless another connection has had the name and a key since. A connection that sends it gets the name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::id::{Now, SessionId};
 use crate::protocol::{Key, Name};
 
 /// How long a key is valid after its connection is gone.
@@ -45,79 +44,64 @@ impl LeftKey {
     }
 }
 
-/// All keys.
-#[derive(Debug, Default)]
+/// Returns a new key. `None` if the kernel has no random bits yet (getrandom(2)).
+pub(super) fn new_key() -> Option<Key> {
+    let mut bytes = [0; 16];
+    let taken = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    taken.is_ok_and(|len| len == bytes.len()).then(|| Key(u128::from_ne_bytes(bytes)))
+}
+
+/// The keys of connections that are gone.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
-    held: HashMap<SessionId, Key>,
     /// By their names: the last key of each.
-    left: HashMap<Box<str>, LeftKey>,
+    left: BTreeMap<Box<str>, LeftKey>,
     /// Notes to write, with their numbers, and notes to remove (`None`).
     pub(super) notes: Vec<(String, Option<u64>)>,
 }
 
+impl PartialEq for Keys {
+    fn eq(&self, other: &Self) -> bool {
+        self.left == other.left
+    }
+}
+
 impl Keys {
-    /// Gives a connection a new key, and makes the one before invalid. `None` if the kernel has no random bits yet
-    /// (getrandom(2)).
-    pub(super) fn give(&mut self, id: SessionId) -> Option<Key> {
-        let mut bytes = [0; 16];
-        let taken = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
-        taken.is_ok_and(|len| len == bytes.len()).then(|| {
-            let key = Key(u128::from_ne_bytes(bytes));
-            self.held.insert(id, key);
-            key
-        })
-    }
-
-    /// Restores the key of a connection.
-    pub(super) fn restore(&mut self, id: SessionId, key: Option<Key>) {
-        self.held.extend(key.map(|key| (id, key)));
-    }
-
     /// Restores the keys of connections that are gone.
-    pub(super) fn restore_left(&mut self, left: Vec<LeftKey>) {
-        left.into_iter().for_each(|left| self.insert_left(left));
+    pub(super) fn restore(&mut self, left: impl IntoIterator<Item = LeftKey>) {
+        left.into_iter().for_each(|left| self.insert(left));
     }
 
-    /// Returns the key of a connection.
-    pub(super) fn of(&self, id: SessionId) -> Option<Key> {
-        self.held.get(&id).copied()
-    }
-
-    /// Returns the keys of connections that are gone.
+    /// Returns all of them.
     pub(super) fn left(&self) -> impl Iterator<Item = &LeftKey> {
         self.left.values()
     }
 
-    /// Makes the key of a connection invalid: it has another name now.
-    pub(super) fn forget(&mut self, id: SessionId) {
-        self.held.remove(&id);
-    }
-
     /// Stores the key of a connection with this name, which is gone.
-    pub(super) fn leave(&mut self, id: SessionId, name: &Name, now: Now) {
-        let Some(key) = self.held.remove(&id) else { return };
-        let until = now.wall.as_second().saturating_add(KEY_LIFETIME.as_secs());
-        self.insert_left(LeftKey { key, name: name.clone(), until });
+    pub(super) fn leave(&mut self, key: Key, name: &Name, time: Timestamp) {
+        let until = time.as_second().saturating_add(KEY_LIFETIME.as_secs());
+        self.insert(LeftKey { key, name: name.clone(), until });
         if self.left.len() > MOST_LEFT {
             let mut all: Vec<(i64, Name)> =
                 self.left.values().map(|left| (left.until, left.name.clone())).collect();
-            all.sort_unstable_by_key(|(until, _)| *until);
+            // Those of the same second stay in the order of their names: the same on all nodes.
+            all.sort_by_key(|(until, _)| *until);
             // A tenth at a time, so that this is rare.
             all.truncate(MOST_LEFT / 10);
             all.iter().for_each(|(_, name)| self.use_left(name));
         }
     }
 
-    fn insert_left(&mut self, left: LeftKey) {
+    fn insert(&mut self, left: LeftKey) {
         self.use_left(&left.name);
         self.notes.push((left.note(), Some(left.until.unsigned_abs())));
         self.left.insert(left.name.as_str().into(), left);
     }
 
     /// Returns whether this is the key of a connection that is gone and had this name, and has not expired.
-    pub(super) fn is_left(&self, key: Key, name: &Name, now: Now) -> bool {
+    pub(super) fn is_left(&self, key: Key, name: &Name, time: Timestamp) -> bool {
         let left = self.left.get(name.as_str());
-        left.is_some_and(|left| left.key == key && left.until >= now.wall.as_second())
+        left.is_some_and(|left| left.key == key && left.until >= time.as_second())
     }
 
     /// Makes the key of a connection that is gone and had this name invalid, if there is one.

@@ -5,21 +5,29 @@
 //!
 //! * From an input to the room: the `interpreter` reads what a session sent, `turn` says what that waits for, `commands`
 //!   does what a command asks for (`nick` gives names), and the `dispatcher` has the [`sequencer`] give each `entry` its
-//!   place in the order of its [`room`]. `arrival` lets a session in. The `directory` has the rooms and members, `names` who holds which name, and `keys` what takes a name back.
+//!   place in the order of its [`room`]. `arrival` lets a session in. The `directory` has the rooms and members.
+//! * The `roster` says who is on which node and who is called what, from the [`Act`]s in their order; `names` has the holders
+//!   of a name, and `keys` what takes it back. `acts` does what follows for the sessions here, and `listing` tells the
+//!   other nodes of them; `following` says how far that is.
 //! * From the room to the members: a `feed` is the [`log`] of a room in one form, with the members who read it. `flow`
 //!   decides for whom the room waits. [`delivery`] sends a `member` what it has yet to get, into its [`sink`], to many
 //!   members from the same `pages`. The `quota` bounds the private messages that a member gets.
 //! * `history` has the lines of a room for `/last`, and `presence` the members that joined or left and are not yet
 //!   announced.
-//! * `control` does what operators ask for, `operators` has what they have arranged, `overheard` lets them hear
-//!   rooms without being there, and [`host`] is what the hub asks the daemon around it. `activity` counts who says how much.
+//! * `control` does what operators ask for, `orders` what they ask of all nodes. `operators` has what they have arranged,
+//!   `overheard` lets them hear rooms without being there, and [`host`] is what the hub asks the daemon around it.
+//!   `activity` counts who says how much.
 //! * The `archive` is the seam to what stores lines for good, `recall` has the rooms that nobody is in, and `archiving`
 //!   tells members of it.
+//! * With several nodes, `opening` has the sequencer open rooms, `numbers` has those that the engine gives, `nodes` what
+//!   waits for that, and `outage` tells members how the engine is. `noted` is what a crash leaves of the rooms.
 //! * [`snapshot`] is what the next process takes over.
 //!
 //! Nothing here knows about paths, signals or where connections come from, and only the broker waits for anything.
 
+mod act;
 mod activity;
+mod acts;
 mod archive;
 mod archiving;
 mod arrival;
@@ -31,7 +39,9 @@ mod directory;
 mod dispatcher;
 mod entry;
 mod feed;
+mod feeds;
 mod flow;
+mod following;
 pub mod histogram;
 mod history;
 pub mod host;
@@ -41,20 +51,34 @@ pub mod input;
 mod interpreter;
 mod keys;
 pub mod limits;
+mod listing;
 pub mod log;
 mod member;
 mod names;
 mod nick;
+mod nodes;
+mod noted;
+mod numbers;
+mod opening;
 mod operators;
+mod orders;
+mod outage;
 mod overheard;
 mod pages;
+#[cfg(test)]
+mod pair;
 pub mod pending;
 mod presence;
 mod quota;
 pub mod reading;
 mod recall;
+mod recalling;
 pub mod room;
+mod room_names;
 mod room_note;
+mod roster;
+#[cfg(test)]
+mod script;
 pub mod sequencer;
 #[cfg(test)]
 mod simulator;
@@ -67,9 +91,9 @@ pub mod traffic;
 mod turn;
 pub mod version_1;
 
+pub use act::{Act, Claim, Listed};
 pub use archive::{Archive, Archived};
 pub use broker::Broker;
-pub use dispatcher::Notes;
 pub use entry::Entry;
 pub use histogram::Histogram;
 pub use host::{Host, NewBan, Use};
@@ -78,10 +102,12 @@ pub use id::{Now, Position, SessionId};
 pub use input::{Arrival, Input, Read};
 pub use keys::{KEY_LIFETIME, LeftKey};
 pub use limits::Limits;
+pub use noted::Notes;
 pub use pending::End;
 pub use reading::{Phase, Reading};
 pub use recall::Recalled;
-pub use sequencer::{Local, Sequencer};
+pub use roster::Roster;
+pub use sequencer::{Cursor, EngineEvent, Item, Local, Sequenced, Sequencer, Stamp};
 pub use sink::{Mark, Signal, Sink, Transport};
 pub use snapshot::{Damaged, HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot};
 pub use standing::Standing;

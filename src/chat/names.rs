@@ -8,8 +8,8 @@ use super::id::SessionId;
 use crate::protocol::{Name, Who};
 
 /// The holders by what their names look like. A look is stored as its hash, which nobody can foresee. Two of a million
-/// looks have the same hash in one of thirty million processes. Then one of the two names counts as taken.
-#[derive(Debug, Default)]
+/// looks have the same hash in one of thirty million processes, so the roster looks at the names, too.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     holders: BTreeSet<(u64, SessionId)>,
     hasher: RandomState,
@@ -39,11 +39,6 @@ impl Names {
         let with = |look| self.holders.range((look, SessionId(0))..=(look, SessionId(u64::MAX)));
         let ids: BTreeSet<SessionId> = self.looks(name).flat_map(with).map(|(_, id)| *id).collect();
         ids.into_iter().rev()
-    }
-
-    /// Returns whether another session holds this name, or one that looks like it.
-    pub(super) fn is_taken(&self, name: &Name, by_others_than: SessionId) -> bool {
-        self.holders(name).any(|id| id != by_others_than)
     }
 
     /// How many there are: for tests.

@@ -32,6 +32,8 @@ pub(super) enum Wait {
     Reader,
     /// It wants to know that its lines have their place: they are delivered to the others first.
     Delivery,
+    /// The sequencer has not opened its room yet, or the one where it wants to go.
+    Opened,
     /// It has a private message for a member that has used up its quota.
     Quota,
 }

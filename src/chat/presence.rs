@@ -9,7 +9,7 @@ use crate::protocol::{Name, Who};
 const GATHERING: Duration = Duration::from_secs(1);
 
 /// Most members of one announcement. Their objects in `json` fit into the smallest log.
-const MOST_AT_ONCE: usize = 1000;
+pub(super) const MOST_AT_ONCE: usize = 1000;
 
 /// Members to announce.
 #[derive(Debug, Default)]
@@ -76,6 +76,11 @@ impl Presence {
     /// An announcement has got its place.
     pub(super) fn placed(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// Announcements that have no place yet will not come back: they are in what the room goes on after, or are gone.
+    pub(super) fn forget_placing(&mut self) {
+        self.waiting = 0;
     }
 
     /// Returns the announcements as entries if they are due.

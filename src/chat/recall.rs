@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use memchr::memchr;
 
+use super::entry::Entry;
 use super::history::{History, Record};
 use super::limits::Limits;
-use super::room::Room;
 use crate::protocol::object::Line;
 use crate::protocol::{Kind, Name, Object, Who};
 
@@ -107,22 +108,14 @@ impl Recalled {
         true
     }
 
-    /// Returns a room as it is, which gives its lines away.
-    pub(super) fn of(room: &mut Room) -> Self {
-        let (epoch, said, records) = (room.epoch(), room.said(), room.history.take());
-        Self { name: Name::clone(room.name()), epoch, said, reserved: said, records, last_session: 0 }
-    }
-
-    /// Has a room go on with its numbers and its lines, unless that has lines or a larger number.
-    pub(super) fn go_on_in(mut self, room: &mut Room, limits: &Limits) {
-        if room.history.first().is_none() {
-            room.history = self.history(limits);
-        }
-        room.go_on_after(room.said().max(self.said), self.epoch);
+    /// Adds what was said behind the lines that it has, as the engine has it. Ignores all that is not lines.
+    pub fn push_entry(&mut self, entry: Entry, seq: u64, time: Timestamp) {
+        let Entry::Said { kind, who, text, lines, .. } = entry else { return };
+        self.records.push(Record { kind, who, time, seq, lines: lines as usize, text });
     }
 
     /// Returns the history of the room.
-    fn history(&mut self, limits: &Limits) -> History {
+    pub(super) fn history(&mut self, limits: &Limits) -> History {
         let mut history = History::new(limits.history, limits.log_size / 4);
         self.records.drain(..).for_each(|record| history.push(record));
         history

@@ -6,25 +6,27 @@
 //! those that do not read. A room never looks at a clock and never waits itself.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::archive::Outbox;
 use super::delivery::Delivered;
-use super::entry::{Encoded, Entry};
+use super::entry::Entry;
 use super::feed::Feed;
+use super::feeds::{EncodedForAll, Feeds};
 use super::flow::{Flow, Patience, TICK, Terms};
 use super::history::{History, Record};
 use super::id::{Now, Position, SessionId};
 use super::limits::Limits;
-use super::log::Log;
 use super::member::Member;
+use super::numbers::Numbers;
 use super::presence::Presence;
 use super::room_note;
+use super::sequencer::Stamp;
 use crate::protocol::{Form, Name, Scene};
-
-/// Line numbers that one note covers. After a crash, a room goes on with the first number that no note covers.
-const NUMBERS_AT_ONCE: u64 = 4096;
 
 /// The result of appending.
 #[derive(Debug, Default)]
@@ -33,6 +35,15 @@ pub(super) struct Placed {
     pub(super) asked: Vec<SessionId>,
     /// How many lines were said.
     pub(super) lines: u64,
+    /// How many lines before that are gone, and how many that is for all members together.
+    pub(super) missing: u64,
+    pub(super) skipped: u64,
+    /// The entry is not the next one behind the last: others, perhaps from here, do not come any more.
+    pub(super) has_jumped: bool,
+    /// The room is further in the order of all nodes.
+    pub(super) is_further: bool,
+    /// Sessions that have waited for the room to be open.
+    pub(super) opened: Vec<SessionId>,
     /// How long the room has waited, if it no longer does.
     pub(super) waited: Option<Duration>,
 }
@@ -40,21 +51,21 @@ pub(super) struct Placed {
 /// The state of a room.
 #[derive(Debug)]
 pub(super) struct Room {
-    name: Arc<Name>,
-    /// The epoch: tells the room from earlier rooms of the same name.
-    epoch: u64,
-    log_size: usize,
-    /// In the order of [`Form::ALL`]; those without members need not be there.
-    feeds: [Option<Box<Feed>>; Form::ALL.len()],
+    pub(super) name: Arc<Name>,
+    pub(super) numbers: Numbers,
+    /// With several nodes: the sequencer has been asked to open it.
+    pub(super) is_asked: bool,
+    /// With several nodes: the sequencer keeps back what it has of it.
+    pub(super) is_held: bool,
+    pub(super) feeds: Feeds,
+    /// How many members there are, those on other nodes counted.
     members: usize,
-    waiting: VecDeque<Entry>,
+    elsewhere: usize,
+    /// What waits, and its places if it has them.
+    waiting: VecDeque<(Entry, Option<Stamp>)>,
     waiting_bytes: usize,
     pub(super) history: History,
     pub(super) presence: Presence,
-    /// How many lines have been said.
-    said: u64,
-    /// Numbers below this have been noted for the case of a crash.
-    noted: u64,
     patience: Patience,
     /// When the room last looked at its members, while there is a reason to look.
     looked: Option<Instant>,
@@ -72,16 +83,16 @@ impl Room {
     pub(super) fn new(name: Arc<Name>, limits: &Limits, said: u64, epoch: u64) -> Self {
         Self {
             name,
-            epoch,
-            log_size: limits.log_size,
-            feeds: Default::default(),
+            numbers: Numbers::new(said, epoch),
+            is_asked: false,
+            is_held: false,
+            feeds: Feeds::new(limits.log_size),
             members: 0,
+            elsewhere: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             history: History::new(limits.history, limits.log_size / 4),
             presence: Presence::default(),
-            said,
-            noted: said,
             patience: Patience::default(),
             looked: None,
             has_news: false,
@@ -95,53 +106,65 @@ impl Room {
         &self.name
     }
 
-    /// How many members there are.
+    /// How many members there are on this node.
     pub(super) fn count(&self) -> usize {
-        self.members
+        self.members - self.elsewhere
+    }
+
+    /// Notes how many members there are on other nodes.
+    pub(super) fn count_elsewhere(&mut self, elsewhere: usize) {
+        self.members = self.count() + elsewhere;
+        self.elsewhere = elsewhere;
     }
 
     /// How many lines have been said.
     pub(super) fn said(&self) -> u64 {
-        self.said
+        self.numbers.said
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+        self.numbers.epoch
     }
 
-    /// Returns the text of the room's note, for the case of a crash.
+    /// Returns whether its numbers are known. With several nodes they come when the sequencer opens it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_asked || self.numbers.cursor.is_some()
+    }
+
+    /// Returns the texts of the room's notes, for the case of a crash.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let entry = self.numbers.reached.map(|reached| room_note::write_entry(reached.epoch, &self.name));
+        iter::once(self.note()).chain(entry).collect()
+    }
+
+    /// Returns the text of the note with the number of its lines.
     pub(super) fn note(&self) -> String {
-        room_note::write(self.epoch, &self.name)
+        room_note::write(self.numbers.noted_epoch(), &self.name)
     }
 
-    /// Goes on counting where another process has stopped.
-    pub(super) fn go_on_after(&mut self, said: u64, epoch: u64) {
-        (self.said, self.noted, self.epoch) = (said, said, epoch);
+    /// Lines are gone that the members were to get.
+    pub(super) fn miss(&mut self, lines: u64, placed: &mut Placed) {
+        if lines > 0 {
+            placed.missing += lines;
+            placed.skipped += lines * self.feeds.skip(lines);
+            self.has_news = true;
+            self.presence.forget_placing();
+        }
     }
 
     pub(super) fn feed(&mut self, form: Form) -> &mut Feed {
-        let size = self.log_size;
-        self.feeds[form.index()].get_or_insert_with(|| Box::new(Feed::new(form, Log::new(size))))
-    }
-
-    /// Puts a log in place that another process has left.
-    pub(super) fn restore_log(&mut self, form: Form, log: Log) {
-        self.feeds[form.index()] = Some(Box::new(Feed::new(form, log)));
+        self.feeds.get(form)
     }
 
     pub(super) fn feeds(&self) -> impl Iterator<Item = &Feed> {
-        self.feeds.iter().flatten().map(|feed| &**feed)
-    }
-
-    fn feeds_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
-        self.feeds.iter_mut().flatten().map(|feed| &mut **feed)
+        self.feeds.iter()
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         self.feeds().flat_map(Feed::members)
     }
 
-    pub(super) fn waiting(&self) -> &VecDeque<Entry> {
+    pub(super) fn waiting(&self) -> &VecDeque<(Entry, Option<Stamp>)> {
         &self.waiting
     }
 
@@ -157,7 +180,7 @@ impl Room {
 
     /// Settles what members have missed. Returns how many lines that is.
     pub(super) fn settle(&mut self) -> u64 {
-        self.feeds_mut().map(Feed::settle).sum()
+        self.feeds.iter_mut().map(Feed::settle).sum()
     }
 
     /// How many bytes of that are lines, which can be given up.
@@ -168,17 +191,13 @@ impl Room {
     /// Drops half of the room's lines, to free memory. Returns how many lines members lose by that.
     pub(super) fn shrink(&mut self) -> u64 {
         self.history.shrink();
-        self.feeds_mut().map(Feed::shrink).sum()
-    }
-
-    /// Nobody reads some of the logs of another process any more.
-    pub(super) fn drop_empty_feeds(&mut self) {
-        self.feeds.iter_mut().for_each(|slot| drop(slot.take_if(|feed| feed.is_empty())));
+        self.feeds.iter_mut().map(Feed::shrink).sum()
     }
 
     /// When [`Room::tick`] and then [`Presence::take`] have something to do.
     pub(super) fn next_tick(&self) -> Option<Instant> {
-        self.next_look().into_iter().chain(self.presence.due()).min()
+        let due = self.presence.due().filter(|_| self.is_open());
+        self.next_look().into_iter().chain(due).min()
     }
 
     /// When it is looked again who reads.
@@ -207,29 +226,40 @@ impl Room {
 
     /// Takes a member out. A feed without members is gone, log and all.
     pub(super) fn remove(&mut self, id: SessionId, form: Form) -> Option<Box<Member>> {
-        let slot = &mut self.feeds[form.index()];
-        let member = slot.as_mut()?.remove(id)?;
-        slot.take_if(|feed| feed.is_empty());
+        let member = self.feeds.remove(id, form)?;
         self.members -= 1;
         Some(member)
     }
 
     /// Takes in an entry that has its place in the order of the room: appends it, or has it wait behind those that wait.
-    pub(super) fn take_in(&mut self, mut entry: Entry, now: Now, placed: &mut Placed) {
+    /// Drops one that it has taken in before, and one that comes before the room is open.
+    pub(super) fn take_in(&mut self, mut entry: Entry, stamp: Option<Stamp>, now: Now, placed: &mut Placed) {
+        if let Some(stamp) = stamp {
+            let last = self.numbers.cursor;
+            let was_open = last.is_some();
+            if !self.numbers.take(stamp.cursor) {
+                placed.asked.extend(entry.asked_by().filter(|_| !was_open));
+                return;
+            }
+            if last.is_some_and(|last| !stamp.cursor.is_next_to(last)) {
+                placed.has_jumped = true;
+                self.presence.forget_placing();
+            }
+        }
         let was_waiting = self.is_waiting();
-        if !was_waiting && self.append(&mut entry, now) {
-            return self.place(entry, now, placed);
+        if !was_waiting && self.append(&mut entry, stamp, now, placed) {
+            return self.place(entry, stamp, now, placed);
         }
         self.waiting_bytes += entry.memory();
-        self.waiting.push_back(entry);
+        self.waiting.push_back((entry, stamp));
         if !was_waiting {
             self.wait(now);
         }
     }
 
     /// Takes over what waited in another process.
-    pub(super) fn restore_waiting(&mut self, entries: Vec<Entry>, now: Now) {
-        self.waiting_bytes = entries.iter().map(Entry::memory).sum();
+    pub(super) fn restore_waiting(&mut self, entries: Vec<(Entry, Option<Stamp>)>, now: Now) {
+        self.waiting_bytes = entries.iter().map(|(entry, _)| entry.memory()).sum();
         self.waiting = entries.into();
         if self.is_waiting() || self.feeds().any(Feed::is_watching) {
             self.looked = Some(now.instant);
@@ -245,10 +275,10 @@ impl Room {
         }
         // A late look means that chatd did not run, and not that the members did not read.
         let elapsed = now.instant.saturating_duration_since(last).min(2 * TICK);
-        let read = self.feeds_mut().filter_map(|feed| feed.try_again(delivered)).min();
+        let read = self.feeds.iter_mut().filter_map(|feed| feed.try_again(delivered)).min();
         let waited = self.patience.look(now.instant, elapsed, read.unwrap_or(0), min_rate);
         let terms = Terms::new(min_rate, elapsed, waited, self.patience.is_used_up(now.instant));
-        if self.feeds_mut().fold(false, |has_given_up, feed| feed.look(terms) | has_given_up) {
+        if self.feeds.iter_mut().fold(false, |has_given_up, feed| feed.look(terms) | has_given_up) {
             self.patience.settle(now.instant);
         }
         let has_reason = self.is_waiting() || self.feeds().any(Feed::is_watching);
@@ -260,90 +290,77 @@ impl Room {
         if !self.is_waiting() || !self.feeds().all(Feed::have_all_read) {
             return;
         }
-        while let Some(mut entry) = self.waiting.pop_front() {
+        while let Some((mut entry, stamp)) = self.waiting.pop_front() {
             let memory = entry.memory();
-            if !self.append(&mut entry, now) {
-                self.waiting.push_front(entry);
+            if !self.append(&mut entry, stamp, now, placed) {
+                self.waiting.push_front((entry, stamp));
                 return self.wait(now);
             }
             self.waiting_bytes = self.waiting_bytes.saturating_sub(memory);
-            self.place(entry, now, placed);
+            self.place(entry, stamp, now, placed);
         }
-        self.feeds_mut().for_each(Feed::end_waiting);
+        self.feeds.iter_mut().for_each(Feed::end_waiting);
         placed.waited = Some(self.patience.end(now.instant));
     }
 
     /// Notes the members that the first waiting entry waits for.
     fn wait(&mut self, now: Now) {
-        let Some(entry) = self.waiting.front() else { return };
-        let encoded = self.encode(entry, self.piece(entry), now);
-        let lengths = encoded.map(|encoded| encoded.map_or(0, |(text, _)| text.len()));
-        for (feed, len) in self.feeds.iter_mut().zip(lengths) {
-            if let Some(feed) = feed {
-                feed.wait(len);
-            }
-        }
+        let Some((entry, stamp)) = self.waiting.front() else { return };
+        let encoded = self.encode(entry, self.feeds.piece(entry), time_of(*stamp, now));
+        self.feeds.wait(encoded.map(|encoded| encoded.map_or(0, |(text, _)| text.len())));
         self.looked.get_or_insert(now.instant);
         self.patience.begin(now.instant);
     }
 
     /// Appends an entry, in pieces that fit into a log; returns whether all of it is appended.
-    fn append(&mut self, entry: &mut Entry, now: Now) -> bool {
+    fn append(&mut self, entry: &mut Entry, stamp: Option<Stamp>, now: Now, placed: &mut Placed) -> bool {
+        let time = time_of(stamp, now);
+        if let Some(stamp) = stamp {
+            self.go_to(&stamp, entry.done_lines(), placed);
+        }
         loop {
-            let (bytes, lines) = self.piece(entry);
-            let mut encoded = self.encode(entry, (bytes, lines), now);
-            let mut places = self.feeds.iter_mut().zip(&encoded);
-            let fits = places.all(|(feed, encoded)| match (feed, encoded) {
-                (Some(feed), Some((text, _))) => feed.fits(text.len()),
-                _ => true,
-            });
-            if !fits {
+            let (bytes, lines) = self.feeds.piece(entry);
+            let mut encoded = self.encode(entry, (bytes, lines), time);
+            if !self.feeds.append(entry.author(), &mut encoded) {
                 return false;
-            }
-            for (feed, encoded) in self.feeds.iter_mut().zip(&mut encoded) {
-                if let (Some(feed), Some((text, lines))) = (feed, encoded.take()) {
-                    feed.append(entry.author(), &text, lines);
-                }
             }
             drop(encoded);
             self.has_news = true;
             if self.looked.is_none() && self.feeds().any(Feed::is_watching) {
                 self.looked = Some(now.instant);
             }
-            let (numbers, scene) = ((self.epoch, self.said + 1), (now.wall, self.members));
+            let (numbers, scene) = ((self.epoch(), self.said() + 1), (time, self.members));
             self.outbox.put(&self.name, numbers, scene, || entry.cut((bytes, lines)));
-            if let Some(record) = entry.record_of_piece((bytes, lines), self.said + 1, now.wall) {
+            if let Some(record) = entry.record_of_piece((bytes, lines), self.said() + 1, time) {
                 self.history.push(record);
             }
-            self.said += u64::from(lines);
+            self.numbers.said += u64::from(lines);
+            if let Some(stamp) = stamp {
+                (self.numbers.reached, placed.is_further) = (Some(stamp.cursor), true);
+            }
             if entry.advance(bytes, lines) {
                 return true;
             }
         }
     }
 
-    /// Returns how many bytes and lines of an entry to append at once.
-    fn piece(&self, entry: &Entry) -> (usize, u32) {
-        let is_plain = self.feeds[1..].iter().all(Option::is_none);
-        entry.piece(if is_plain { usize::MAX } else { self.log_size })
+    /// An entry is next, and the room has its numbers from the place of that.
+    fn go_to(&mut self, stamp: &Stamp, done: u32, placed: &mut Placed) {
+        let before = self.numbers.go_to(stamp, done);
+        if before.is_back {
+            drop(self.history.take());
+        }
+        self.miss(before.missing, placed);
     }
 
     /// Encodes a piece of an entry in each form in use.
-    fn encode<'e>(
-        &self,
-        entry: &'e Entry,
-        piece: (usize, u32),
-        now: Now,
-    ) -> [Option<Encoded<'e>>; Form::ALL.len()] {
-        let scene = Scene { room: self.name.as_str(), time: now.wall, members: self.members };
-        Form::ALL.map(|form| {
-            self.feeds[form.index()].as_ref()?;
-            Some(entry.encode(form, piece, scene, self.said + 1)).filter(|(text, _)| !text.is_empty())
-        })
+    fn encode<'e>(&self, entry: &'e Entry, piece: (usize, u32), time: Timestamp) -> EncodedForAll<'e> {
+        let scene = Scene { room: self.name.as_str(), time, members: self.members };
+        self.feeds.encode(entry, piece, scene, self.said() + 1)
     }
 
     /// Counts an entry as appended: its session goes on, and the history stores its lines.
-    fn place(&mut self, entry: Entry, now: Now, placed: &mut Placed) {
+    fn place(&mut self, entry: Entry, stamp: Option<Stamp>, now: Now, placed: &mut Placed) {
         placed.asked.extend(entry.asked_by());
         if entry.is_presence() {
             self.presence.placed();
@@ -351,8 +368,8 @@ impl Room {
         if let Entry::Said { kind, who, text, lines, done, .. } = entry {
             placed.lines += u64::from(lines);
             if done == (0, 0) {
-                let (seq, lines) = (self.said + 1 - u64::from(lines), lines as usize);
-                self.history.push(Record { kind, who, time: now.wall, seq, lines, text });
+                let (seq, lines) = (self.said() + 1 - u64::from(lines), lines as usize);
+                self.history.push(Record { kind, who, time: time_of(stamp, now), seq, lines, text });
             }
         }
     }
@@ -365,26 +382,17 @@ impl Room {
     /// Sends what is new to up to `most` members of one form. Returns where to go on, if there are more.
     pub(super) fn deliver(
         &mut self,
-        (index, after): (usize, Option<SessionId>),
+        at: (usize, Option<SessionId>),
         most: usize,
         delivered: &mut Delivered,
     ) -> Option<(usize, Option<SessionId>)> {
-        let feed = self.feeds[index].as_mut();
-        match feed.and_then(|feed| feed.deliver(after, most, delivered)) {
-            Some(last) => Some((index, Some(last))),
-            None => (index + 1..self.feeds.len())
-                .find(|next| self.feeds[*next].is_some())
-                .map(|next| (next, None)),
-        }
+        self.feeds.deliver(at, most, delivered)
     }
+}
 
-    /// Returns below what the numbers of its lines are to be noted, if they are not.
-    pub(super) fn number_to_note(&mut self) -> Option<u64> {
-        (self.said >= self.noted).then(|| {
-            self.noted = self.said + NUMBERS_AT_ONCE;
-            self.noted
-        })
-    }
+/// Returns when an entry was said: when it got its place, or now.
+fn time_of(stamp: Option<Stamp>, now: Now) -> Timestamp {
+    stamp.map_or(now.wall, |stamp| stamp.time)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 //! sinks: these come from the descriptor store. A snapshot may be of another version, or damaged, so restoring checks
 //! everything that the hub relies on.
 
-use std::collections::HashSet;
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::act::Act;
 use super::activity::Activity;
 use super::commands::MOST_IGNORED;
 use super::directory::{Directory, Place};
@@ -20,6 +21,7 @@ use super::flow::Flow;
 use super::history;
 use super::id::{Now, SessionId};
 use super::keys::LeftKey;
+use super::listing;
 use super::log::{Log, LogSnapshot};
 use super::member::{Member, Progress};
 use super::pending::{Pending, Wait};
@@ -28,6 +30,8 @@ use super::reading::Reading;
 use super::recall::Recalled;
 use super::room::Room;
 use super::room_note;
+use super::roster::Roster;
+use super::sequencer::{Cursor, Item, Stamp};
 use super::sink::Sink;
 use super::standing::Standing;
 use crate::protocol::{Form, Name, Watched, Who};
@@ -55,6 +59,12 @@ pub struct HubSnapshot {
     /// Rooms that nobody is in and that go on later: name, epoch and number of the last line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_rooms: Vec<(Name, u64, u64)>,
+    /// Whether members have been told that the engine which orders the entries of several nodes is away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_away: bool,
+    /// The roster of several nodes, and the last act in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roster: Option<(Roster, Cursor)>,
 }
 
 /// A room without its members.
@@ -67,9 +77,15 @@ pub struct RoomSnapshot {
     pub epoch: u64,
     /// Number of lines that members sent to it: the number of the last one.
     pub said: u64,
+    /// The last entry that it has taken in, with several nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
+    /// The places of the last ones that wait, with several nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) stamps: Vec<Stamp>,
     pub(super) history: Vec<history::Record>,
     pub(super) joined: Vec<Who>,
     pub(super) left: Vec<Who>,
@@ -121,14 +137,13 @@ impl HubSnapshot {
     /// something else, and all but the last of several rooms with the same name.
     pub fn from_notes(notes: Vec<(String, u64)>) -> Self {
         let mut snapshot = Self::default();
-        for (text, number) in notes {
-            let room = room_note::read(&text);
-            snapshot.rooms.extend(room.map(|(epoch, name)| RoomSnapshot::without_lines(name, epoch, number)));
-            snapshot.keys.extend(LeftKey::from_note(&text, number));
+        for note in room_note::read_all(&notes) {
+            let mut room = RoomSnapshot::without_lines(note.name, note.epoch, note.number);
+            room.cursor = note.entry.map(|entry| Cursor { epoch: note.epoch, entry });
+            snapshot.rooms.push(room);
         }
-        snapshot.rooms.sort_by_key(|room| std::cmp::Reverse(room.epoch));
-        let mut names = HashSet::new();
-        snapshot.rooms.retain(|room| names.insert(room.name.as_str().to_owned()));
+        let keys = notes.iter().filter_map(|(text, number)| LeftKey::from_note(text, *number));
+        snapshot.keys = keys.collect();
         snapshot
     }
 }
@@ -137,8 +152,18 @@ impl RoomSnapshot {
     /// Returns a room without lines, with its name, its epoch, and a number that is not less than that of its last
     /// line.
     pub fn without_lines(name: Name, epoch: u64, said: u64) -> Self {
-        let (logs, waiting, history) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, epoch, said, logs, waiting, history, joined: Vec::new(), left: Vec::new() }
+        Self {
+            name,
+            epoch,
+            said,
+            cursor: None,
+            logs: Vec::new(),
+            waiting: Vec::new(),
+            stamps: Vec::new(),
+            history: Vec::new(),
+            joined: Vec::new(),
+            left: Vec::new(),
+        }
     }
 
     fn of(room: &Room) -> Self {
@@ -147,8 +172,10 @@ impl RoomSnapshot {
             name: Name::clone(room.name()),
             epoch: room.epoch(),
             said: room.said(),
+            cursor: room.numbers.cursor,
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
-            waiting: room.waiting().iter().cloned().collect(),
+            waiting: room.waiting().iter().map(|(entry, _)| entry.clone()).collect(),
+            stamps: room.waiting().iter().filter_map(|(_, stamp)| *stamp).collect(),
             history: room.history.iter().cloned().collect(),
             joined: joined.to_vec(),
             left: left.to_vec(),
@@ -160,6 +187,9 @@ impl RoomSnapshot {
         if !self.waiting.iter().all(Entry::is_sound) {
             return Err(Damaged("what waits in a room is not what it is said to be"));
         }
+        if self.stamps.len() > self.waiting.len() {
+            return Err(Damaged("there are more places than entries that wait in a room"));
+        }
         let id = match directory.room_called(&self.name) {
             Some(id) if directory.room(id).feeds().next().is_some() || directory.room(id).said() > 0 => {
                 return Err(Damaged("two rooms are one"));
@@ -167,13 +197,14 @@ impl RoomSnapshot {
             Some(id) => id,
             None => directory.add_room(self.name.clone(), self.said),
         };
-        let log_size = directory.limits.log_size;
+        let (log_size, is_cluster) = (directory.limits.log_size, directory.cluster.is_on);
         let room = directory.room(id);
         let epoch = if self.epoch == 0 { room.epoch() } else { self.epoch };
-        room.go_on_after(self.said, epoch);
+        room.numbers.go_on_after(self.said, epoch);
+        self.cursor.filter(|_| is_cluster).into_iter().for_each(|cursor| room.numbers.open_at(cursor));
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
-            room.restore_log(*form, log);
+            room.feeds.restore_log(*form, log);
         }
         self.history.iter().filter(|record| record.is_sound()).for_each(|one| room.history.push(one.clone()));
         let waiting = self.waiting.iter().filter(|entry| entry.is_presence()).count();
@@ -235,13 +266,13 @@ impl MemberSnapshot {
         }
         member.begin_with(self.told);
         member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
+        listing::restore(directory, &mut member, (standing.room, standing.key, standing.is_present));
         (member.times, member.is_present) = (standing.times, standing.is_present);
         member.has_spoken = standing.has_spoken;
         directory.operators.watch(id, self.watched);
         member.set_ignored(standing.ignored.into_iter().take(MOST_IGNORED).collect());
         member.input = self.input.map(Box::new);
         member.is_broken = self.is_broken;
-        directory.keys.restore(id, standing.key);
         directory.restore(member, Place { room, form });
         Ok(())
     }
@@ -260,8 +291,10 @@ pub(super) fn take(
     let mut sessions: Vec<SessionSnapshot> = readings.into_iter().map(session).collect();
     sessions.sort_by_key(|session| session.id);
     let rooms = directory.rooms().values().map(RoomSnapshot::of).collect();
-    let mut keys: Vec<LeftKey> = directory.keys.left().cloned().collect();
+    let mut keys: Vec<LeftKey> = directory.roster.keys.left().cloned().collect();
     keys.sort_by_key(|left| (left.until, left.name.to_string()));
+    let left_rooms = directory.recall.numbers();
+    let left_rooms = left_rooms.map(|(name, epoch, said)| (name.clone(), epoch, said)).collect();
     HubSnapshot {
         lines: counted.0,
         skipped: counted.1,
@@ -270,11 +303,9 @@ pub(super) fn take(
         keys,
         next_epoch: directory.next_epoch,
         is_archived: directory.archiving.is_some(),
-        left_rooms: directory
-            .recall
-            .numbers()
-            .map(|(name, epoch, said)| (name.clone(), epoch, said))
-            .collect(),
+        is_away: directory.cluster.is_away,
+        left_rooms,
+        roster: directory.following.is_live.then(|| (directory.roster.clone(), directory.following.cursor)),
     }
 }
 
@@ -296,7 +327,9 @@ pub(super) fn restore(
         directory.recall.put(Recalled::new(name, epoch, said), &directory.limits);
     }
     directory.recall.was_archived = snapshot.is_archived;
-    directory.keys.restore_left(snapshot.keys);
+    directory.roster.keys.restore(snapshot.keys);
+    directory.cluster.is_away = snapshot.is_away && directory.cluster.is_on;
+    directory.cluster.was_away = directory.cluster.is_away;
     if snapshot.next_epoch > 0 {
         directory.next_epoch = snapshot.next_epoch;
     }
@@ -312,21 +345,33 @@ pub(super) fn restore(
         }
         readings.push((id, reading));
     }
+    snapshot.roster.into_iter().for_each(|followed| listing::go_on(directory, followed));
     directory.note_watches();
-    for RoomSnapshot { name, waiting, .. } in snapshot.rooms {
+    restore_waiting(directory, snapshot.rooms, now);
+    Ok(readings)
+}
+
+/// Restores the entries that wait in rooms, with their places if there are several nodes.
+fn restore_waiting(directory: &mut Directory, rooms: Vec<RoomSnapshot>, now: Now) {
+    for RoomSnapshot { name, waiting, mut stamps, .. } in rooms {
         for id in waiting.iter().filter_map(Entry::asked_by) {
             if let Some(member) = directory.member_mut(id) {
                 member.input.get_or_insert_default().wait = Wait::Place;
             }
         }
+        stamps.truncate(if directory.cluster.is_on { usize::MAX } else { 0 });
+        let bare = waiting.len() - stamps.len();
+        let stamps = iter::repeat_n(None, bare).chain(stamps.into_iter().map(Some));
         let room = directory.room_or_new(&name);
-        directory.room(room).restore_waiting(waiting, now);
+        directory.room(room).restore_waiting(waiting.into_iter().zip(stamps).collect(), now);
     }
-    Ok(readings)
 }
 
 /// Announces that a member is gone.
 fn tell_of_gone(directory: &mut Directory, standing: &Standing, now: Now) {
+    if directory.sequencer.has(standing.id) {
+        directory.sequencer.submit(Item::Act(Act::Left(standing.id)));
+    }
     if !standing.is_present {
         return;
     }

@@ -72,7 +72,7 @@ impl Standing {
             is_telnet: form.has_crlf(),
             is_present: member.is_present,
             has_spoken: member.has_spoken,
-            key: directory.keys.of(member.id),
+            key: directory.roster.key(member.id),
             ignored: member.ignored().to_vec(),
         })
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,9 +15,10 @@ use jiff::Timestamp;
 use super::dispatcher::Dispatcher;
 use super::member::Member;
 use super::room::Room;
+use super::script::Script;
 use super::{
-    Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, SessionId, Signal, Sink,
-    Transport,
+    Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, Sequencer, SessionId, Signal,
+    Sink, Transport,
 };
 use crate::protocol::{Name, NoName};
 
@@ -30,7 +32,9 @@ pub const RATE: u64 = 1000;
 pub struct TestHub {
     shared: Rc<RefCell<Shared>>,
     pub limits: Limits,
-    next: u64,
+    pub(super) next: u64,
+    /// The sequencer of a node among several.
+    script: Option<Script>,
 }
 
 struct Shared {
@@ -134,6 +138,16 @@ impl Shared {
     /// Goes on with all that can be gone on with, as the broker does.
     fn settle(&mut self) {
         let now = self.time();
+        loop {
+            self.work(now);
+            if self.hub.poll_sequenced(&mut Context::from_waker(Waker::noop())).is_pending() {
+                return;
+            }
+            self.hub.take_sequenced(now);
+        }
+    }
+
+    fn work(&mut self, now: Now) {
         while self.hub.has_work() {
             self.hub.work(now, 1024);
             for room in self.hub.take_fresh() {
@@ -205,9 +219,25 @@ impl TestHub {
             commands: true,
         };
         change(&mut limits);
-        let hub = Hub::new(limits, Box::<Local>::default(), Timestamp::UNIX_EPOCH);
+        Self::with(Box::<Local>::default(), limits, None)
+    }
+
+    /// A node among several, whose sequencer does what the script says.
+    pub fn among_several(script: &Script, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Self::default().limits;
+        change(&mut limits);
+        Self::with(Box::new(script.clone()), limits, Some(script.clone()))
+    }
+
+    fn with(sequencer: Box<dyn Sequencer>, limits: Limits, script: Option<Script>) -> Self {
+        let hub = Hub::new(limits, sequencer, Timestamp::UNIX_EPOCH);
         let now = Instant::now();
-        Self { shared: Rc::new(RefCell::new(Shared { hub, now, began: now })), limits, next: 1 }
+        Self { shared: Rc::new(RefCell::new(Shared { hub, now, began: now })), limits, next: 1, script }
+    }
+
+    /// The next process is alone.
+    pub fn leave_cluster(&mut self) {
+        self.script = None;
     }
 
     pub fn hub(&self) -> RefMut<'_, Hub> {
@@ -247,6 +277,7 @@ impl TestHub {
         let (id, socket) = (SessionId(self.next), Arc::new(Socket { is_unix, ..Socket::default() }));
         self.next += 1;
         let sink = Arc::clone(&socket) as Arc<dyn Sink>;
+        socket.begin_input();
         self.apply(Input::Join { id, sink, arrival: Box::new(arrival) });
         Person { id, socket, shared: Rc::clone(&self.shared) }
     }
@@ -255,6 +286,15 @@ impl TestHub {
     pub fn join_as(&mut self, name: &str) -> Person {
         let mut person = self.join();
         self.ask(&mut person, &format!("/nick {name}"));
+        person.read_all();
+        person
+    }
+
+    /// Somebody who is present, as the others are told at once.
+    pub fn join_as_in_cluster(&mut self, name: &str, script: &Script) -> Person {
+        let mut person = self.join();
+        self.ask(&mut person, &format!("/nick {name}"));
+        script.take_submitted();
         person.read_all();
         person
     }
@@ -325,7 +365,11 @@ impl TestHub {
         ciborium::into_writer(&read, &mut again).unwrap();
         assert!(again == bytes, "what is written is read again");
         let now = self.time();
-        let (hub, readings) = Hub::restore(self.limits, Box::<Local>::default(), read, now, sink_of).unwrap();
+        let sequencer: Box<dyn Sequencer> = match &self.script {
+            Some(script) => Box::new(script.clone()),
+            None => Box::<Local>::default(),
+        };
+        let (hub, readings) = Hub::restore(self.limits, sequencer, read, now, sink_of).unwrap();
         *self.hub() = hub;
         self.settle();
         readings

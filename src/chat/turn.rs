@@ -7,6 +7,7 @@ use super::dispatcher::Dispatcher;
 use super::feed::MOST_PUT_ASIDE;
 use super::id::{Now, SessionId};
 use super::interpreter::{self, Next};
+use super::opening;
 use super::pending::{End, Wait};
 use crate::protocol::{Command, Kind};
 
@@ -109,6 +110,9 @@ fn look(dispatcher: &mut Dispatcher, id: SessionId, is_hurried: bool) -> Result<
         Next::Ask(Command::Sync(_)) if is_fresh && input.wait != Wait::Delivery => Some(Wait::Delivery),
         _ => None,
     };
+    if wait.is_none() && directory.cluster.is_on && opening::is_awaited(directory, id, &next) {
+        return Err(Step::Wait(Wait::Opened));
+    }
     wait.map_or(Ok((next, bytes)), |wait| Err(Step::Wait(wait)))
 }
 

@@ -71,6 +71,8 @@ pub enum Task {
     Sessions,
     /// List the 100 fullest rooms
     Rooms,
+    /// List the nodes of the cluster
+    Nodes,
     /// Close the connection of WHO
     Kick {
         /// A name, or # and a number
@@ -154,6 +156,7 @@ impl Task {
             Self::Status | Self::Top => "/stats".to_owned(),
             Self::Sessions => "/sessions".to_owned(),
             Self::Rooms => "/rooms".to_owned(),
+            Self::Nodes => "/nodes".to_owned(),
             Self::Bans => "/bans".to_owned(),
             Self::Kick { who, reason } => format!("/kick {who} {}", reason.join(" ")),
             Self::Ban { time: None, reason, .. }
@@ -273,6 +276,7 @@ mod tests {
             (&["top"], "/stats"),
             (&["sessions"], "/sessions"),
             (&["rooms"], "/rooms"),
+            (&["nodes"], "/nodes"),
             (&["kick", "bob"], "/kick bob"),
             (&["kick", "#7", "be", "nice, please"], "/kick #7 be nice, please"),
             (&["ban", "192.0.2.0/24"], "/ban 192.0.2.0/24"),

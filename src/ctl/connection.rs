@@ -256,7 +256,12 @@ impl Connection {
             return Failure::new(Exit::NoDaemon, words);
         }
         let no_chatd = Problem::NoChatd(self.said.take().unwrap_or_default()).line(&self.socket);
-        let words = vec![no_chatd, "chatctl needs a chatd with commands = true".to_owned()];
+        let words = vec![
+            no_chatd,
+            "chatctl needs a chatd with commands = true".to_owned(),
+            "a node of a cluster answers only while its engine does: see the log of chatd, or systemctl status chatd"
+                .to_owned(),
+        ];
         Failure { exit: Exit::NoDaemon, words }
     }
 }

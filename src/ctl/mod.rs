@@ -66,6 +66,7 @@ fn shown(task: &Task, told: &[Told], look: Look) -> Vec<String> {
         Task::Status => show::status(told, true, look),
         Task::Sessions => show::sessions(told, false, look),
         Task::Rooms => show::rooms(told, look),
+        Task::Nodes => show::nodes(told, look),
         Task::Bans => show::bans(told, look),
         _ => show::sentences(told),
     }

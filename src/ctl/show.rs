@@ -6,7 +6,7 @@ use super::connection::Told;
 use super::table::{Column, Look, Table, fitted, number, one_line, styled, text};
 use crate::client::render::marked;
 use crate::protocol::tls::TlsCount;
-use crate::protocol::{Notice, Report, RoomCount, TlsState};
+use crate::protocol::{ClusterState, NodeEntry, Notice, Report, RoomCount, TlsState};
 
 const SESSIONS: [Column; 9] = [
     number("ID"),
@@ -20,6 +20,8 @@ const SESSIONS: [Column; 9] = [
     text("CLIENT"),
 ];
 const ROOMS: [Column; 2] = [text("ROOM"), number("MEMBERS")];
+const NODES: [Column; 6] =
+    [text("NODE"), text("STATE"), number("SESSIONS"), number("LAG"), text("SINCE"), text("ADDRESS")];
 const BANS: [Column; 5] = [text("KIND"), text("SUBJECT"), text("UNTIL"), text("BY"), text("REASON")];
 
 /// Where the records of a TLS connection are made.
@@ -55,6 +57,7 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
         archive_lost,
         archive_error,
         tls,
+        cluster,
         slowest: readers,
     }) = stats
     else {
@@ -73,6 +76,7 @@ pub fn status(told: &[Told], slowest: bool, look: Look) -> Vec<String> {
     rows.extend(archive_lost.map(|lost| ("archive", format!("{lost} lines lost"))));
     rows.extend(archive_error.clone().map(|error| ("", format!("cannot write: {error}"))));
     rows.extend(tls.iter().flat_map(tls_rows));
+    rows.extend(cluster.iter().flat_map(|cluster| cluster_rows(cluster)));
     for (at, reader) in readers.iter().enumerate().filter(|_| slowest) {
         let (name, behind) = (marked(&reader.name, reader.verified), size(reader.behind));
         let word = if at == 0 { "slowest" } else { "" };
@@ -97,6 +101,35 @@ fn tls_rows(tls: &TlsState) -> Vec<(&'static str, String)> {
     let first = ("tls", format!("{all} connections, {in_kernel} in the kernel"));
     let rest = tls.connections.iter().map(kind).chain([handshakes]).chain(tls.end()).map(|row| ("", row));
     std::iter::once(first).chain(rest).collect()
+}
+
+/// Returns what to say of the cluster: the node, the engine, how far it is behind, and what has gone wrong.
+fn cluster_rows(cluster: &ClusterState) -> [(&'static str, String); 4] {
+    let nodes = if cluster.nodes == 1 { "node" } else { "nodes" };
+    let first = format!("node {} of {} {nodes}", cluster.node, cluster.nodes);
+    [("cluster", first), ("", cluster.engine()), ("", cluster.lag()), ("", cluster.troubles())]
+}
+
+/// Returns the nodes in an answer as a table. One that is away stands out.
+pub fn nodes(told: &[Told], look: Look) -> Vec<String> {
+    let mut table = Table::new(&NODES);
+    for report in told.iter().filter_map(Told::report) {
+        if let Report::Node { entry } = report {
+            let NodeEntry { node, state, sessions, engine, since, lag_lines } = entry;
+            let number = |number: &Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let cells = vec![
+                node.clone(),
+                state.clone(),
+                number(sessions),
+                number(lag_lines),
+                text(since),
+                text(engine),
+            ];
+            table.add(cells, state == "away");
+        }
+    }
+    table.lines(look)
 }
 
 /// Returns the connections in an answer as a table. With `is_busiest`, those that say most come first, and of those that

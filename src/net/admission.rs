@@ -12,6 +12,7 @@ use super::access::Gate;
 use super::address::Address;
 use super::bans::{Ban, Mute, Muted, Subject, TooMany};
 use super::connection::Connection;
+use super::numbers::Number;
 use super::registry::Change;
 use super::sessions::Refusal;
 use super::{Net, Settings};
@@ -19,7 +20,7 @@ use crate::chat::SessionId;
 use crate::rt;
 
 impl Net {
-    /// Returns the number of a newcomer at the listener at `listener`, and whether it is a proxy: then
+    /// Gives a newcomer at the listener at `listener` the number, and returns that and whether it is a proxy: then
     /// [`Net::admit_client`] follows when its header is there. `from` is `None` for a unix socket.
     ///
     /// # Errors
@@ -28,19 +29,20 @@ impl Net {
         &self,
         listener: &Address,
         from: Option<IpAddr>,
+        number: Number<'_>,
         settings: &Settings,
     ) -> Result<(SessionId, bool), Refusal> {
         let gate = settings.access.gate_at(listener);
         if let (Some(gate), Some(from)) = (gate.filter(|gate| !gate.proxies.is_empty()), from) {
             let is_proxy = gate.is_proxy(from);
             return if is_proxy {
-                Ok((self.sessions.admit(None, settings)?, true))
+                Ok((self.sessions.admit(None, number, settings)?, true))
             } else {
                 Err(Refusal::Denied)
             };
         }
         self.admit_from(gate, from, settings)?;
-        Ok((self.sessions.admit(from, settings)?, false))
+        Ok((self.sessions.admit(from, number, settings)?, false))
     }
 
     /// Lets a client read the page of a listener, if the lists and the bans do.
@@ -175,6 +177,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
 
+    use futures::FutureExt;
+
     use super::*;
     use crate::net::access::{Access, AccessList};
     use crate::net::networks::parse_network;
@@ -196,7 +200,8 @@ mod tests {
     fn admit(net: &Net, from: &str) -> Result<(), Notice> {
         let listener = "127.0.0.1:1".parse().unwrap();
         let from = Some(from.parse().unwrap());
-        net.admit(&listener, from, &net.settings()).map(drop).map_err(|refusal| refusal.notice())
+        let number = net.sessions.numbers.next().now_or_never().unwrap();
+        net.admit(&listener, from, number, &net.settings()).map(drop).map_err(|refusal| refusal.notice())
     }
 
     fn denying(network: &str) -> Settings {

@@ -200,6 +200,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
+    use rustix::event::{PollFd, PollFlags};
+
     use super::*;
 
     const BODY: &str = "one\ntwo\n";
@@ -325,6 +327,8 @@ mod tests {
         let (mut client, socket) = UnixStream::pair().unwrap();
         client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         page.serve(socket.into());
+        // Until the other side has closed it, nothing is read.
+        rustix::event::poll(&mut [PollFd::new(&client, PollFlags::empty())], None).unwrap();
         let mut response = Vec::new();
         client.read_to_end(&mut response).unwrap();
         assert!(response.len() < 8 << 20, "it was closed before all was sent");

@@ -26,6 +26,7 @@ use super::connection::Connection;
 use super::crash_table::FIRST_BYTE;
 use super::http::Page;
 use super::keeping::Keep;
+use super::numbers::Number;
 use super::sessions::Refusal;
 use super::tls::Mode;
 use super::{Address, Counters, Net, Session, options};
@@ -136,6 +137,8 @@ impl Listener {
             }
             let mut in_a_row = 0;
             loop {
+                // Without one, callers wait in the backlog.
+                let number = door.number().await;
                 match self.accept() {
                     Ok((socket, from)) => {
                         door.end_backoff(&mut backoff);
@@ -143,7 +146,7 @@ impl Listener {
                             // It fails if the client is gone already.
                             let _ = options::set_tcp(&socket);
                         }
-                        door.admit(socket, from);
+                        door.admit(socket, from, number);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         door.end_backoff(&mut backoff);
@@ -217,7 +220,12 @@ impl Door {
         }
     }
 
-    fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>) {
+    /// Returns a number for the next caller; a page needs none.
+    async fn number(&self) -> Option<Number<'_>> {
+        if self.entrance.page.is_some() { None } else { Some(self.net.sessions.numbers.next().await) }
+    }
+
+    fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>, number: Option<Number<'_>>) {
         // The address is missing if the client is gone already.
         let ip = from
             .clone()
@@ -231,12 +239,13 @@ impl Door {
                 Err(refusal) => self.count_refused(from, &refusal),
             };
         }
+        let Some(number) = number else { return };
         // It fails for a caller that is gone already.
         let _ = options::bound_unsent(&socket, settings.send_buffer);
         if !self.address.is_tcp() && self.net.is_of_operator(&socket) {
-            return self.open(socket, self.net.sessions.next(), false);
+            return self.open(socket, number.take(), false);
         }
-        match self.net.admit(&self.address, ip, &settings) {
+        match self.net.admit(&self.address, ip, number, &settings) {
             Ok((id, is_proxy)) => self.open(socket, id, is_proxy),
             Err(refusal) => self.refuse(socket, from, &refusal),
         }

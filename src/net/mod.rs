@@ -2,7 +2,7 @@
 //!
 //! [`listener`] accepts. [`session`] is the task of one connection, [`connection`] its socket, `intake` frames its
 //! input, and `rate` limits it. [`address`] parses addresses, [`options`] sets socket options, `login` finds the user
-//! of a unix socket, [`alarm`] wakes sessions at their deadlines, and [`sessions`] lists them. [`keeping`],
+//! of a unix socket, [`alarm`] wakes sessions at their deadlines, [`sessions`] lists them, and [`numbers`] has their numbers. [`keeping`],
 //! [`parcel`] and [`crash_table`] let connections outlive the process. [`access`] and [`bans`] say who may connect,
 //! [`registry`] holds the bans in force, and `admission` asks both. [`proxy`] reads who is behind a load balancer, and
 //! [`http`] answers those who ask for metrics. Nothing here knows of argv, signals or the
@@ -23,6 +23,7 @@ pub mod keeping;
 pub mod listener;
 pub mod login;
 pub mod networks;
+pub mod numbers;
 pub mod options;
 pub mod parcel;
 pub mod proxy;

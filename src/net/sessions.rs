@@ -3,12 +3,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Settings;
 use super::bans::Ban;
 use super::connection::Connection;
+use super::numbers::{Number, Numbers};
 use super::tls::Channel;
 use crate::chat::SessionId;
 use crate::protocol::{Notice, Reason};
@@ -16,7 +17,8 @@ use crate::protocol::{Notice, Reason};
 /// All sessions.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    next: AtomicU64,
+    /// Their numbers.
+    pub numbers: Numbers,
     /// Nobody is let in any more.
     is_closed: AtomicBool,
     present: Mutex<Present>,
@@ -122,11 +124,16 @@ impl Refusal {
 }
 
 impl Sessions {
-    /// Returns the number of a caller, who is let in; [`Sessions::begin`] comes next, unless its connection fails.
+    /// Gives a caller the number, who is let in; [`Sessions::begin`] comes next, unless its connection fails.
     ///
     /// # Errors
-    /// The limit that is reached.
-    pub fn admit(&self, from: Option<IpAddr>, settings: &Settings) -> Result<SessionId, Refusal> {
+    /// The limit that is reached. Then somebody else gets the number.
+    pub fn admit(
+        &self,
+        from: Option<IpAddr>,
+        number: Number<'_>,
+        settings: &Settings,
+    ) -> Result<SessionId, Refusal> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(Refusal::Stopping);
         }
@@ -138,13 +145,7 @@ impl Sessions {
         if from.is_some_and(|ip| present.has_too_many_from(ip, settings)) {
             return Err(Refusal::TooManyFromThere);
         }
-        Ok(self.next())
-    }
-
-    /// Returns the number of a caller who is let in whatever the limits are: an operator, who may have to mend what keeps
-    /// the others out.
-    pub fn next(&self) -> SessionId {
-        SessionId(self.next.fetch_add(1, Ordering::Relaxed) + 1)
+        Ok(number.take())
     }
 
     /// Sets the address of a client behind a proxy, and counts its session for that address from now on.
@@ -176,17 +177,7 @@ impl Sessions {
             *present.per_ip.entry(network).or_default() += 1;
         }
         present.connections.insert(connection.id(), Arc::clone(connection));
-        self.next.fetch_max(connection.id().0, Ordering::Relaxed);
-    }
-
-    /// Gives only numbers above `last` from now on.
-    pub fn go_on_after(&self, last: u64) {
-        self.next.fetch_max(last, Ordering::Relaxed);
-    }
-
-    /// Returns the last number that was given.
-    pub fn last(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
+        self.numbers.go_on_after(connection.id().0);
     }
 
     /// Lets nobody in from now on, or again.
@@ -257,6 +248,8 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
 
+    use futures::FutureExt;
+
     /// A list of sessions, and who may come in.
     struct Porch {
         sessions: Sessions,
@@ -276,7 +269,8 @@ mod tests {
         }
 
         fn admit(&self, from: Option<IpAddr>) -> Result<u64, Refusal> {
-            let id = self.sessions.admit(from, &self.settings)?;
+            let number = self.sessions.numbers.next().now_or_never().unwrap();
+            let id = self.sessions.admit(from, number, &self.settings)?;
             self.begin(id.0, from);
             Ok(id.0)
         }
@@ -291,9 +285,9 @@ mod tests {
         assert_eq!(porch.admit(None), Ok(3));
         porch.sessions.remove(SessionId(1));
         porch.sessions.remove(SessionId(3));
-        assert_eq!((porch.sessions.count(), porch.sessions.last()), (0, 3));
+        assert_eq!((porch.sessions.count(), porch.sessions.numbers.last()), (0, 3));
         assert_eq!(porch.admit(None), Ok(4));
-        assert_eq!(porch.sessions.last(), 4);
+        assert_eq!(porch.sessions.numbers.last(), 4);
     }
 
     #[test]
@@ -305,8 +299,8 @@ mod tests {
         }
         assert_eq!(porch.admit(None), Ok(11));
         // Those that have gone before it ended.
-        porch.sessions.go_on_after(20);
-        porch.sessions.go_on_after(5);
+        porch.sessions.numbers.go_on_after(20);
+        porch.sessions.numbers.go_on_after(5);
         assert_eq!(porch.admit(None), Ok(21));
     }
 

@@ -57,6 +57,8 @@ pub enum Control {
     Drain(Option<Duration>),
     /// `/stats`: numbers about the daemon.
     Stats,
+    /// `/nodes`: list the nodes of the cluster.
+    Nodes,
     /// `/sessions`: list the connections with a higher number than this.
     Sessions(u64),
     /// `/watch`: hear a room without being in it; `None` for no longer.
@@ -68,7 +70,7 @@ pub enum Control {
 impl Control {
     /// Returns whether it only asks for an answer, which may be long.
     pub fn is_question(&self) -> bool {
-        matches!(self, Self::Bans(_) | Self::Sessions(_) | Self::Stats)
+        matches!(self, Self::Bans(_) | Self::Sessions(_) | Self::Stats | Self::Nodes)
     }
 }
 

@@ -6,7 +6,7 @@
 //! [`key`] the secrets that take them back, and [`proof`] what proves a name.
 //!
 //! What goes out: [`said`] is what happens in a room, and [`form`] encodes it for each [`view`]. [`notice`] has the
-//! lines of chatd itself, [`report`] those for operators, and [`object`] the lines for programs.
+//! lines of chatd itself, [`report`] those for operators, with [`tls`] and [`nodes`] in them, and [`object`] the lines for programs.
 //!
 //! Sessions and the hub call all of them. Nothing here opens a socket, reads a clock, blocks, or panics, whatever a
 //! stranger sends. The limits of framing stand in this file; those of names and commands stand in their files.
@@ -20,6 +20,7 @@ pub mod key;
 pub mod line;
 pub mod list;
 pub mod name;
+pub mod nodes;
 pub mod notice;
 mod notices;
 pub mod object;
@@ -40,6 +41,7 @@ pub use key::Key;
 pub use line::{Ending, Framed, Framer, LineEnd, Rules};
 pub use list::{Person, Reader, RoomCount};
 pub use name::{Name, NameError};
+pub use nodes::{ClusterState, NodeEntry};
 pub use notice::{Notice, Reason};
 pub use object::Object;
 pub use proof::{NoName, Proof};

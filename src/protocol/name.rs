@@ -109,6 +109,14 @@ impl Name {
         if is_number || name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
+    /// Returns the name that a proof gives: of a login, a user without one, or a certificate.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn verified(text: &str) -> Result<Self, NameError> {
+        Self::parse(text).or_else(|_| Self::of_user(text)).or_else(|_| Self::login(text))
+    }
+
     /// Returns the name of [`Name::user`] that a member has typed.
     ///
     /// # Errors

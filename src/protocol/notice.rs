@@ -108,6 +108,12 @@ notices! {
         } => protocol.notice();
         /// chatd crashed, and the connection outlived that.
         Crashed "crashed" => "chatd crashed and was restarted: some lines may be lost";
+        /// chatd cannot reach the engine that puts in order what several nodes say.
+        EngineAway "engine_away" => "chatd has lost touch with the rest of its cluster: what you say waits";
+        /// It can reach it again.
+        EngineBack "engine_back" => "chatd is in touch with the rest of its cluster again";
+        /// Another engine puts it in order from now on, or it has lost something.
+        EngineFailover "engine_failover" => "the cluster had a failure: a few of the last lines may be lost, or in another order for others";
         /// What is said in rooms is archived. A member is told once.
         Archived "archived" {
             /// How long lines are stored, in days; not there if for ever.
@@ -213,6 +219,13 @@ notices! {
             /// The member's name now.
             now: String,
         } => format!("another connection has taken {name} with its key: you are {now} now");
+        /// The member is a guest again: another node gave its name to somebody while this one was cut off.
+        NameLost "name_lost" {
+            /// The member's name before.
+            name: String,
+            /// The member's name now.
+            now: String,
+        } => format!("somebody took {name} while this server was cut off: you are {now} now");
         /// Answer to `/who`.
         Who "who" {
             /// Number of members in the room.

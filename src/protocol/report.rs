@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::list::{Reader, because, counted, marked, stats, until_when};
+use super::nodes::{ClusterState, NodeEntry};
 use super::notices::notices;
 use super::tls::TlsState;
 use super::view::View;
@@ -118,6 +119,9 @@ notices! {
             /// How TLS is doing. Only with a certificate, or while a connection speaks it.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             tls: Option<TlsState>,
+            /// How the cluster is doing. Only in one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            cluster: Option<Box<ClusterState>>,
             /// The members that are farthest behind, at most ten.
             slowest: Vec<Reader>,
         } => {
@@ -134,6 +138,7 @@ notices! {
             numbers.extend(archive_lost.map(|lost| format!("{lost} lost for the archive")));
             numbers.extend(archive_error.as_ref().map(|error| format!("the archive cannot be written: {error}")));
             numbers.extend(tls.as_ref().map(TlsState::shown));
+            numbers.extend(cluster.as_ref().map(|cluster| cluster.shown()));
             stats(numbers, slowest)
         };
         /// A session, in the answer to `/sessions`.
@@ -181,6 +186,19 @@ notices! {
             /// The name.
             room: String,
         } => format!("there is no room {room}; see /rooms");
+        /// A node, in the answer to `/nodes`.
+        Node "node" {
+            /// The node.
+            #[serde(flatten)]
+            entry: NodeEntry,
+        } => entry.shown();
+        /// Answer to `/nodes`, after the nodes.
+        Nodes "nodes" {
+            /// Number of nodes.
+            count: usize,
+        } => counted(*count, "node", "nodes");
+        /// Answer to `/nodes`: there is no cluster.
+        NoCluster "no_cluster" refused => "this chatd is no node of a cluster; see the key cluster";
         /// Answer to `/log`.
         Logging "logging" {
             /// The level.

@@ -53,7 +53,7 @@ const MAX_MISTYPED: usize = 16;
 pub const MAX_TOKEN: usize = 64;
 
 /// Every command, in the order in which `/help` shows them.
-pub static COMMANDS: [Spec; 25] = [
+pub static COMMANDS: [Spec; 26] = [
     Spec {
         name: "help",
         arguments: "",
@@ -225,6 +225,13 @@ pub static COMMANDS: [Spec; 25] = [
         about: "show numbers about chatd",
         is_control: true,
         read: |text| alone(text, Command::Control(Control::Stats)),
+    },
+    Spec {
+        name: "nodes",
+        arguments: "",
+        about: "list the nodes of the cluster",
+        is_control: true,
+        read: |text| alone(text, Command::Control(Control::Nodes)),
     },
     Spec {
         name: "sessions",

@@ -97,6 +97,7 @@ impl Cli {
         let mut loaded = config::load(self, env)?;
         if self.check || !self.only_prints() {
             loaded.read_certificate(env)?;
+            loaded.read_password(env)?;
         }
         Ok(if self.check {
             let now = rt::wall_clock();

@@ -13,6 +13,7 @@ use futures::future::{self, Either};
 
 use super::Exit;
 use super::cli::{Cli, Task};
+use super::cluster;
 use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
 use super::descriptors;
@@ -77,9 +78,7 @@ fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit 
     let Ok((stored, passed)) = systemd::take_passed().map(Stored::take_from) else { return error.exit() };
     match stored.config().map(|text| config::load_text(&text)) {
         Some(Ok(mut loaded)) => {
-            if let Err(error) = loaded.read_certificate(&environment) {
-                loaded.warnings.push(format!("{error}; chatd speaks no TLS"));
-            }
+            loaded.read_what_can_be_read(&environment);
             serve(cli, loaded, Ok((stored, passed)), Some(error), early)
         }
         _ => {
@@ -187,6 +186,7 @@ impl Daemon {
         // It may have to wait for the lock of a folder.
         let (doors, loaded, stores) = rt::blocking(move || {
             let mut stores = Stores::open(&loaded.config, &environment);
+            stores.cluster = cluster::settings(&loaded);
             stores.identity =
                 loaded.certificate.as_ref().map(|certificate| Arc::clone(&certificate.identity));
             (doors::open(&loaded, passed), loaded, stores)

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::archive::Queue;
+use super::cluster::Status;
 use super::config::Config;
 use super::handover::Survived;
 use super::logging::Throttle;
@@ -20,7 +21,7 @@ use crate::duration::show_duration;
 use crate::net::bans::{Ban, Mute, Muted, Subject};
 use crate::net::{Address, Net, login};
 use crate::protocol::control::{LONGEST_DRAIN, shown};
-use crate::protocol::{Name, Notice, Report, TlsCount, TlsState, Who};
+use crate::protocol::{ClusterState, Name, NodeEntry, Notice, Report, TlsCount, TlsState, Who};
 use crate::rt;
 
 /// Who the operators are, and where what they ask of the daemon goes.
@@ -39,6 +40,7 @@ pub struct Host {
     requests_tx: mpsc::UnboundedSender<Request>,
     survived: Survived,
     archive: Option<Queue>,
+    cluster: Option<Status>,
     /// When chatd stops, if an operator has said so.
     stop_at: Option<Instant>,
     refused: RefCell<Refused>,
@@ -94,8 +96,9 @@ impl Host {
         requests_tx: mpsc::UnboundedSender<Request>,
         survived: Survived,
         archive: Option<Queue>,
+        cluster: Option<Status>,
     ) -> Self {
-        Self { net, requests_tx, survived, archive, stop_at: None, refused: RefCell::default() }
+        Self { net, requests_tx, survived, archive, cluster, stop_at: None, refused: RefCell::default() }
     }
 
     /// Goes on with the `/drain` of another process, which ends `at` so many seconds since 1970.
@@ -127,6 +130,10 @@ impl chat::Host for Host {
             // A stranger, or one that goes on trying.
             Use::Refused => log::debug!("{who} (session {id}) is not an operator: {line}"),
         }
+    }
+
+    fn log_order(&self, who: &Who, node: &str, line: &str) {
+        log::info!("operator {who} (session {} at node {node}): {line}", who.id);
     }
 
     fn address(&self, id: SessionId) -> Option<String> {
@@ -162,6 +169,14 @@ impl chat::Host for Host {
         })
     }
 
+    fn cluster(&self, now: Timestamp) -> Option<ClusterState> {
+        self.cluster.as_ref().map(|cluster| cluster.state(now))
+    }
+
+    fn nodes(&self, sessions: &dyn Fn(&str) -> Option<u64>) -> Vec<NodeEntry> {
+        self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.nodes(sessions))
+    }
+
     fn dismiss(&self, id: SessionId, notice: Notice) {
         // It may be gone already.
         if let Some(connection) = self.net.sessions.get(id) {
@@ -169,17 +184,23 @@ impl chat::Host for Host {
         }
     }
 
+    fn refuses(&self, new: &NewBan) -> Option<Notice> {
+        let subject = match new.subject.parse::<Subject>() {
+            Ok(subject) => subject,
+            Err(reason) => return Some(Notice::from(Report::CannotBan { reason })),
+        };
+        let own = self.net.sessions.get(SessionId(new.by.id));
+        let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
+        let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
+        let is_own = !new.is_forced && subject.covers(address, Some(login));
+        is_own.then(|| Notice::from(Report::BansYourself { subject: subject.to_string() }))
+    }
+
     fn ban(&mut self, new: NewBan) -> Notice {
         let subject = match new.subject.parse::<Subject>() {
             Ok(subject) => subject,
             Err(reason) => return Notice::from(Report::CannotBan { reason }),
         };
-        let own = self.net.sessions.get(SessionId(new.by.id));
-        let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
-        let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
-        if !new.is_forced && subject.covers(address, Some(login)) {
-            return Notice::from(Report::BansYourself { subject: subject.to_string() });
-        }
         let until = shown(new.until);
         let ban = Ban {
             until: new.until,

@@ -3,129 +3,24 @@
 //! [`METRICS`] has a row for each metric. All values are atomics or in the `/proc` folder of the process, so a scrape
 //! asks nobody and nobody waits for it. Nothing here has text that a client sent, so nothing needs escaping.
 
+mod source;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use jiff::Timestamp;
-
-use super::archive::{ArchiveState, Queue};
-use super::handover::Survived;
 use super::logging;
-use crate::chat::histogram::BOUNDS;
-use crate::chat::{Histogram, Traffic, Transport};
-use crate::net::Net;
+use crate::chat::Transport;
 use crate::net::http::Page;
-use crate::net::tls::CIPHERS;
 use crate::protocol::View;
-use crate::rt;
+
+pub use source::{Kind, Metric, Metrics};
+use source::{Samples, metric, resident_memory};
 
 /// The type of the text, in HTTP.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The type of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows, until chatd starts anew. Its samples end with `_total`.
-    Counter,
-    /// Grows and shrinks.
-    Gauge,
-    /// Durations by their length. Its samples end with `_bucket`, `_count` and `_sum`.
-    Histogram,
-}
-
-impl Kind {
-    /// Returns its name in OpenMetrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// A row of the table.
-pub struct Metric {
-    /// Its name, without the suffix of its samples.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// What it is about, in a sentence.
-    pub help: &'static str,
-    /// The labels of its samples, without that of buckets.
-    pub labels: &'static [&'static str],
-    read: fn(&Metrics, &mut Samples<'_>),
-}
-
-impl Metric {
-    /// Returns the name under which queries find it: that of its samples, and for a histogram that before the suffix.
-    pub fn sample_name(&self) -> String {
-        match self.kind {
-            Kind::Counter => format!("{}_total", self.name),
-            Kind::Gauge | Kind::Histogram => self.name.to_owned(),
-        }
-    }
-}
-
-/// What the metrics are read from.
-#[derive(Debug)]
-pub struct Metrics {
-    net: Arc<Net>,
-    traffic: Arc<Traffic>,
-    survived: Survived,
-    archive: Option<Queue>,
-    started: Timestamp,
-}
-
-/// The samples of one metric, as text.
-struct Samples<'a> {
-    metric: &'a Metric,
-    text: &'a mut String,
-}
-
-impl Samples<'_> {
-    /// Adds a sample. `labels` has a value for each label of the metric.
-    fn add(&mut self, labels: &[&str], value: impl std::fmt::Display) {
-        let name = self.metric.sample_name();
-        let labels = self.metric.labels.iter().zip(labels).map(|(name, value)| format!("{name}=\"{value}\""));
-        let labels = labels.collect::<Vec<_>>().join(",");
-        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{name}{labels} {value}");
-    }
-
-    fn count(&mut self, counter: &AtomicU64) {
-        self.add(&[], counter.load(Ordering::Relaxed));
-    }
-
-    fn level(&mut self, gauge: &AtomicUsize) {
-        self.add(&[], gauge.load(Ordering::Relaxed));
-    }
-
-    fn histogram(&mut self, histogram: &Histogram) {
-        let (name, cumulative) = (self.metric.name, histogram.cumulative());
-        let bounds = BOUNDS.iter().map(|bound| format!("{:?}", bound.as_secs_f64()));
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(cumulative) {
-            let _ = writeln!(self.text, "{name}_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let (count, sum) = (cumulative[BOUNDS.len()], histogram.sum().as_secs_f64());
-        let _ = writeln!(self.text, "{name}_count {count}\n{name}_sum {sum:?}");
-    }
-}
-
-const fn metric(
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    labels: &'static [&'static str],
-    read: fn(&Metrics, &mut Samples<'_>),
-) -> Metric {
-    Metric { name, kind, help, labels, read }
-}
-
 /// Every metric, in the order in which they are shown. chatd-metrics(7) has the same table.
-pub static METRICS: [Metric; 30] = [
+pub static METRICS: [Metric; 38] = [
     metric("chatd_build_info", Kind::Gauge, "1, with the version of chatd.", &["version"], |_, samples| {
         samples.add(&[env!("CARGO_PKG_VERSION")], 1);
     }),
@@ -332,57 +227,84 @@ pub static METRICS: [Metric; 30] = [
         &[],
         |metrics, samples| samples.add(&[], u8::from(metrics.archive().failing.is_some())),
     ),
+    metric(
+        "chatd_cluster_node_info",
+        Kind::Gauge,
+        "1, with the name of this node. Only in a cluster, as all metrics of it.",
+        &["node"],
+        |metrics, samples| {
+            if let Some(cluster) = metrics.cluster() {
+                samples.add(&[&cluster.node], 1);
+            }
+        },
+    ),
+    metric(
+        "chatd_cluster_up",
+        Kind::Gauge,
+        "1 while the engine answers, otherwise 0.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| f64::from(u8::from(one.away.is_none()))),
+    ),
+    metric(
+        "chatd_cluster_nodes",
+        Kind::Gauge,
+        "Nodes that are there, as this one sees it.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.nodes as f64),
+    ),
+    metric(
+        "chatd_cluster_lag_lines",
+        Kind::Gauge,
+        "Lines that came from the engine and that this node has yet to take in.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.lag_lines as f64),
+    ),
+    metric(
+        "chatd_cluster_lag_seconds",
+        Kind::Gauge,
+        "How long the oldest line from this node has waited for its place.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.lag_seconds),
+    ),
+    metric(
+        "chatd_cluster_retries",
+        Kind::Counter,
+        "Times that something was sent to the engine again.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.retries as f64),
+    ),
+    metric(
+        "chatd_cluster_failovers",
+        Kind::Counter,
+        "Times that another engine took over, or an engine had lost entries.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.failovers as f64),
+    ),
+    metric(
+        "chatd_cluster_entries_skipped",
+        Kind::Counter,
+        "Entries that this node skipped because of what was in them.",
+        &[],
+        |metrics, samples| samples.of_cluster(metrics, |one| one.skipped as f64),
+    ),
 ];
 
-impl Metrics {
-    /// Makes the metrics of a server that starts now.
-    pub fn new(net: Arc<Net>, traffic: Arc<Traffic>, survived: Survived, archive: Option<Queue>) -> Self {
-        Self { net, traffic, survived, archive, started: rt::wall_clock() }
-    }
-
-    /// Adds the connections that speak TLS; with a certificate, also that there are none.
-    fn tls_sessions(&self, samples: &mut Samples<'_>) {
-        let mut counts = self.net.sessions.tls();
-        if self.net.settings().tls.is_some() {
-            for ((version, cipher), records) in
-                CIPHERS.iter().flat_map(|suite| ["kernel", "user"].map(|records| (*suite, records)))
-            {
-                counts.entry((version, cipher, records)).or_default();
-            }
-        }
-        counts.into_iter().for_each(|((version, cipher, records), count)| {
-            samples.add(&[version, cipher, records], count);
-        });
-    }
-
-    fn archive(&self) -> ArchiveState {
-        self.archive.as_ref().map(Queue::state).unwrap_or_default()
-    }
-
-    /// Returns the page that has them.
-    pub fn into_page(self) -> Arc<Page> {
-        Page::new(MEDIA_TYPE, move || self.encode())
-    }
-
-    /// Returns all of them as OpenMetrics text.
-    pub fn encode(&self) -> String {
-        let mut text = String::with_capacity(8192);
-        for metric in &METRICS {
-            let Metric { name, kind, help, .. } = metric;
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
-            if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)) {
-                let _ = writeln!(text, "# UNIT {name} {unit}");
-            }
-            (metric.read)(self, &mut Samples { metric, text: &mut text });
-        }
-        text.push_str("# EOF\n");
-        text
-    }
+/// Returns the page that has the metrics.
+pub fn page(metrics: Metrics) -> Arc<Page> {
+    Page::new(MEDIA_TYPE, move || encode(&metrics))
 }
 
-/// Returns how many bytes of the process are in RAM (proc(5), statm); `None` without `/proc`.
-fn resident_memory() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+/// Returns all of them as OpenMetrics text.
+pub fn encode(metrics: &Metrics) -> String {
+    let mut text = String::with_capacity(8192);
+    for metric in &METRICS {
+        let Metric { name, kind, help, .. } = metric;
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", kind.name());
+        if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)) {
+            let _ = writeln!(text, "# UNIT {name} {unit}");
+        }
+        (metric.read)(metrics, &mut Samples::of(metric, &mut text));
+    }
+    text.push_str("# EOF\n");
+    text
 }

@@ -8,6 +8,7 @@ pub mod bans_file;
 mod bans_text;
 pub mod bind_error;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod console;
 pub mod daemon;

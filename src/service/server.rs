@@ -1,16 +1,13 @@
 //! The server: wires the floors up, and unwires them in order.
 //!
-//! The caller decides when to stop: the daemon does at a signal, a test calls
-//! [`Server::stop`]. The order of the shutdown is that of chatd(8):
+//! The caller decides when to stop: the daemon does at a signal, a test calls [`Server::stop`]. The order of the shutdown
+//! is that of chatd(8):
 //!
 //! 1. stop accepting;
-//! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to
-//!    the broker;
-//! 3. the broker delivers all of it, and then tells members in the views `names` and `json` that chatd
-//!    is stopping;
+//! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to the broker;
+//! 3. the broker delivers all of it, and then tells members in the views `names` and `json` that chatd is stopping;
 //! 4. the broker sends what is pending, up to `drain`;
-//! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with
-//!    the last one;
+//! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with the last one;
 //! 6. the archive writes what it has, for up to three seconds;
 //! 7. the process exits with 0.
 
@@ -25,17 +22,18 @@ use futures::future::{self, Either};
 
 use super::archive::ArchiveState;
 use super::bind_error::BindError;
+use super::cluster::{self, Cluster, Plan};
 use super::config::{Config, Loaded, Serve, show_duration};
 use super::doors::{self, Door};
-use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver};
+use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver, incarnation};
 use super::host::{self, Host, Operators};
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::settings::{Bound, limits, settings};
 use super::status::Status;
 use super::stores::{Stores, Storing};
 use super::systemd;
 use super::watchdog::Probe;
-use crate::chat::{Arrival, Broker, Hub, Input, Local, Now, Reading, SessionId};
+use crate::chat::{Arrival, Broker, Hub, Input, Now, Reading, SessionId};
 use crate::net::connection::Connection;
 use crate::net::listener::Entrance;
 use crate::net::tls::Identity;
@@ -56,6 +54,8 @@ pub struct Server {
     /// The task that stores connections for the next process; `None` without a descriptor store.
     keeper: Option<JoinHandle<()>>,
     storing: Storing,
+    /// `None` without a cluster.
+    cluster: Option<Cluster>,
     inputs_tx: mpsc::UnboundedSender<Input>,
 }
 
@@ -68,8 +68,9 @@ impl Server {
         let doors = doors::bind_all(config)?;
         let mut stores = Stores::open(config, &|_| None);
         let mut loaded = Loaded::from(config.clone());
-        let read = loaded.read_certificate(&|_| None);
-        read.unwrap_or_else(|error| log::error!("{error}; chatd speaks no TLS"));
+        loaded.read_what_can_be_read(&|_| None);
+        loaded.warn();
+        stores.cluster = cluster::settings(&loaded);
         stores.identity = loaded.certificate.map(|certificate| certificate.identity);
         Ok(Self::start_at(doors, config, stores, None))
     }
@@ -97,15 +98,22 @@ impl Server {
     }
 
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
-    pub fn start_at(doors: Vec<Door>, config: &Config, stores: Stores, operators: Option<Operators>) -> Self {
-        let mut hub = Hub::new(limits(config), Box::<Local>::default(), rt::wall_clock());
+    pub fn start_at(
+        doors: Vec<Door>,
+        config: &Config,
+        mut stores: Stores,
+        operators: Option<Operators>,
+    ) -> Self {
+        let mut plan = Plan::new(stores.cluster.take(), &[], rt::wall_clock());
+        let mut hub = Hub::new(limits(config), plan.sequencer(&[]), rt::wall_clock());
         let net =
             Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
         let storing = stores.begin(&mut hub, &net);
         forget_muted_guests(&net);
+        let cluster = plan.begin(&net);
         let survived = Survived::default().or_begun(rt::wall_clock());
-        administer(&mut hub, &net, &storing, (survived, None), operators);
-        Self::start_with(doors, net, hub, storing, survived)
+        administer(&mut hub, &net, (&storing, cluster.as_ref()), (survived, None), operators);
+        Self::start_with(doors, net, hub, (storing, cluster), survived)
     }
 
     /// Accepts on these listeners, and goes on with the sessions of another process. Stores all connections for the
@@ -113,27 +121,34 @@ impl Server {
     pub fn go_on(
         doors: Vec<Door>,
         config: &Config,
-        stores: Stores,
+        mut stores: Stores,
         taken: TakenOver,
         operators: Option<Operators>,
     ) -> Self {
         let now = Now { instant: rt::now(), wall: rt::wall_clock() };
-        let GoingOn { mut hub, last, sessions, keeper, table, survived } = taken.go_on(limits(config), now);
+        let mut plan = Plan::new(stores.cluster.take(), taken.notes(), now.wall);
+        let GoingOn { mut hub, last, sessions, keeper, table, survived } =
+            taken.go_on(limits(config), now, |saved| plan.sequencer(saved));
         let survived = survived.or_begun(now.wall);
         // First of all: what the hub records of a session has its address in it.
         sessions.iter().for_each(|(connection, reading)| restore_client(connection, reading));
         let net =
             Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
-        net.sessions.go_on_after(last);
+        net.sessions.numbers.go_on_after(last);
         // The notes are of the rooms as they are then.
         let storing = stores.begin(&mut hub, &net);
         if sessions.is_empty() {
             forget_muted_guests(&net);
         }
-        administer(&mut hub, &net, &storing, (survived, table.stop()), operators);
+        let cluster = plan.begin(&net);
+        administer(&mut hub, &net, (&storing, cluster.as_ref()), (survived, table.stop()), operators);
         match table.notes() {
             Ok(mut notes) => {
                 survived.write(&mut notes);
+                match &cluster {
+                    Some(cluster) => cluster.write(&mut notes),
+                    None => incarnation::forget_others(&mut notes, None),
+                }
                 hub.record(Box::new(notes));
             }
             Err(error) => {
@@ -148,7 +163,7 @@ impl Server {
         }
         let (keeping_tx, keeping_rx) = mpsc::unbounded();
         net.keeping.begin(keeping_tx, table);
-        let mut server = Self::start_with(doors, net, hub, storing, survived);
+        let mut server = Self::start_with(doors, net, hub, (storing, cluster), survived);
         server.keeper = Some(rt::spawn(keeper.run(keeping_rx)));
         for (connection, reading) in sessions {
             let id = connection.id();
@@ -174,11 +189,18 @@ impl Server {
         rt::spawn_session(session.resume(reading, is_waiting).run(arrival));
     }
 
-    fn start_with(doors: Vec<Door>, net: Arc<Net>, hub: Hub, storing: Storing, survived: Survived) -> Self {
+    fn start_with(
+        doors: Vec<Door>,
+        net: Arc<Net>,
+        hub: Hub,
+        (storing, cluster): (Storing, Option<Cluster>),
+        survived: Survived,
+    ) -> Self {
         let bound = bound(&doors);
         let traffic = Arc::clone(&net.traffic);
         let (broker, inputs_tx) = Broker::new(hub);
-        let page = Metrics::new(Arc::clone(&net), traffic, survived, storing.archive()).into_page();
+        let (archive, status) = (storing.archive(), cluster.as_ref().map(Cluster::status));
+        let page = metrics::page(Metrics::new(Arc::clone(&net), traffic, survived, archive, status));
         let accept = |Door { listener, listen }: Door| {
             let inputs_tx = inputs_tx.clone();
             let arrival = Arc::new(doors::arrival(&listen));
@@ -192,7 +214,7 @@ impl Server {
             async move { net.alarms.run().await }
         });
         let broker = rt::spawn(broker.run());
-        Self { net, bound, accepting, broker, alarms, keeper: None, storing, inputs_tx }
+        Self { net, bound, accepting, broker, alarms, keeper: None, storing, cluster, inputs_tx }
     }
 
     /// Returns what all sessions share: the way to bans and mutes.
@@ -239,6 +261,7 @@ impl Server {
             rooms: self.net.traffic.rooms.load(Ordering::Relaxed),
             lines: self.net.traffic.lines.load(Ordering::Relaxed),
             accept_failure: self.net.accept_failure.get(),
+            cluster: self.cluster.as_ref().map(|cluster| cluster.status().line()),
         }
     }
 
@@ -271,13 +294,15 @@ impl Server {
             ),
         ];
         lines.extend(self.archive_state().map(|state| state.to_string()));
+        let state = self.cluster.as_ref().map(|cluster| cluster.status().state(rt::wall_clock()));
+        lines.extend(state.map(|state| format!("cluster: {}", state.shown())));
         lines
     }
 
     /// Freezes all sessions where they are, for the next process to go on with. Waits for no reader; loses nothing. First
     /// closes the sessions whose TLS keys are in this process alone: they get what is pending, for up to `drain`.
     pub async fn hand_over(self, drain: Duration) -> Handover {
-        let Self { net, accepting, broker, alarms, keeper, storing, mut inputs_tx, .. } = self;
+        let Self { net, accepting, broker, alarms, keeper, storing, cluster, mut inputs_tx, .. } = self;
         for task in accepting {
             task.cancel().await;
         }
@@ -293,13 +318,17 @@ impl Server {
         }
         alarms.cancel().await;
         storing.stop(&net).await;
-        Handover { last: net.sessions.last(), hub: hub.into_snapshot().0 }
+        let (hub, mut sequencer) = hub.into_snapshot();
+        if let Some(cluster) = cluster {
+            cluster.hand_over().await;
+        }
+        Handover { last: net.sessions.numbers.last(), hub, cluster: sequencer.save() }
     }
 
-    /// Stops in the order that the head of this file gives. Takes at most `drain` and 0.2 s. What a reader has not
-    /// taken by then is lost, and the log has the number of such connections.
+    /// Stops in the order that the head of this file gives. Takes at most `drain` and 0.2 s, and in a cluster 2 s more.
+    /// What a reader or the engine has not taken by then is lost, and the log has the number.
     pub async fn stop(self, drain: Duration) {
-        let Self { net, accepting, broker, alarms, storing, mut inputs_tx, .. } = self;
+        let Self { net, accepting, broker, alarms, storing, cluster, mut inputs_tx, .. } = self;
         net.keeping.set_stop(None);
         for task in accepting {
             task.cancel().await;
@@ -311,9 +340,15 @@ impl Server {
         let late = rt::sleep(drain + GRACE);
         if let Either::Right(_) = future::select(broker, Box::pin(late)).await {
             let (count, drain) = (net.sessions.count(), show_duration(drain));
-            log::warn!("closed {count} connections that had not read everything within drain ({drain})");
+            // Without any, it is the engine of a cluster that has not taken everything.
+            if count > 0 {
+                log::warn!("closed {count} connections that had not read everything within drain ({drain})");
+            }
         }
         alarms.cancel().await;
+        if let Some(cluster) = cluster {
+            cluster.leave().await;
+        }
         storing.stop(&net).await;
     }
 }
@@ -323,13 +358,14 @@ impl Server {
 fn administer(
     hub: &mut Hub,
     net: &Arc<Net>,
-    storing: &Storing,
+    (storing, cluster): (&Storing, Option<&Cluster>),
     (survived, stop): (Survived, Option<u64>),
     operators: Option<Operators>,
 ) {
     if let Some(Operators { group, requests_tx }) = operators {
         net.set_operators(group);
-        let mut host = Host::new(Arc::clone(net), requests_tx, survived, storing.archive());
+        let (archive, cluster) = (storing.archive(), cluster.map(Cluster::status));
+        let mut host = Host::new(Arc::clone(net), requests_tx, survived, archive, cluster);
         stop.into_iter().for_each(|at| host.go_on_draining(at));
         hub.administer(Box::new(host));
     }

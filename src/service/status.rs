@@ -15,6 +15,8 @@ pub struct Status {
     pub lines: u64,
     /// The error of accept(2), while chatd cannot accept connections.
     pub accept_failure: Option<Errno>,
+    /// How the cluster is doing; `None` without one.
+    pub cluster: Option<String>,
 }
 
 impl fmt::Display for Status {
@@ -25,6 +27,7 @@ impl fmt::Display for Status {
         };
         let (sessions, rooms) = (count(self.sessions as u64, "session"), count(self.rooms as u64, "room"));
         write!(f, "{sessions}, {rooms}, {}", count(self.lines, "line"))?;
+        self.cluster.iter().try_for_each(|cluster| write!(f, "; {cluster}"))?;
         let Some(errno) = self.accept_failure else { return Ok(()) };
         let reason = errno.to_string();
         write!(f, "; cannot accept connections: {}", reason.split(" (os error").next().unwrap_or_default())
@@ -44,15 +47,25 @@ mod tests {
 
     #[test]
     fn a_status_counts_as_people_do() {
-        let status = |sessions, lines| Status { sessions, rooms: 1, lines, accept_failure: None }.to_string();
+        let status = |sessions, lines| {
+            Status { sessions, rooms: 1, lines, accept_failure: None, cluster: None }.to_string()
+        };
         assert_eq!(status(1, 0), "1 session, 1 room, 0 lines");
         assert_eq!(status(999, 1), "999 sessions, 1 room, 1 line");
         assert_eq!(status(1_000, 1_234_567), "1,000 sessions, 1 room, 1,234,567 lines");
     }
 
     #[test]
+    fn a_status_says_how_the_cluster_is_doing() {
+        let cluster = Some("node alpha of 3 nodes".to_owned());
+        let status = Status { sessions: 3, rooms: 1, lines: 12, accept_failure: None, cluster };
+        assert_eq!(status.to_string(), "3 sessions, 1 room, 12 lines; node alpha of 3 nodes");
+    }
+
+    #[test]
     fn a_status_says_why_nobody_can_connect() {
-        let status = Status { sessions: 3, rooms: 1, lines: 12, accept_failure: Some(Errno::PERM) };
+        let accept_failure = Some(Errno::PERM);
+        let status = Status { sessions: 3, rooms: 1, lines: 12, accept_failure, cluster: None };
         let expected = "3 sessions, 1 room, 12 lines; cannot accept connections: Operation not permitted";
         assert_eq!(status.to_string(), expected);
     }

@@ -1,4 +1,4 @@
-//! What chatd stores on disk: bans and mutes, and the archive.
+//! What chatd stores on disk: bans and mutes, and the archive; and what it needs of other files.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::bans_file::{self, BansFile};
 use super::config::Config;
 use super::settings::limits;
 use crate::chat::{Hub, Recalled};
+use crate::cluster;
 use crate::net::Net;
 use crate::net::tls::Identity;
 use crate::rt::{self, JoinHandle};
@@ -25,6 +26,8 @@ pub struct Stores {
     /// What TLS needs; `None` without a certificate. Others read that, since a mistake with it is one of the
     /// configuration.
     pub identity: Option<Arc<Identity>>,
+    /// How to reach the engine; `None` without a cluster. Others read the password, as for TLS.
+    pub cluster: Option<cluster::Settings>,
     bans: Option<bans_file::Opened>,
     archive: Option<archive::Opened>,
 }
@@ -37,7 +40,7 @@ impl Stores {
             let opened = archive::open(settings, &limits(config));
             opened.inspect_err(|error| log::error!("cannot start the thread of the archive: {error}")).ok()
         });
-        Self { identity: None, bans, archive }
+        Self { identity: None, cluster: None, bans, archive }
     }
 
     /// Puts the bans in force, and has the hub go on from the archive. Stores from now on what changes. No number of a
@@ -53,7 +56,7 @@ impl Stores {
             rt::spawn(file.keep(Arc::clone(net), errands_rx))
         });
         let archive = self.archive.map(|archive::Opened { archive, rooms }| {
-            net.sessions.go_on_after(rooms.iter().map(Recalled::last_session).max().unwrap_or(0));
+            net.sessions.numbers.go_on_after(rooms.iter().map(Recalled::last_session).max().unwrap_or(0));
             hub.recall(rooms);
             hub.archive(Box::new(archive.queue()), archive.days());
             archive

@@ -84,6 +84,48 @@ fn the_status_has_tls() {
 }
 
 #[test]
+fn the_status_has_the_cluster() {
+    let fake = Fake::start();
+    let cluster = "\"cluster\":{\"node\":\"alpha\",\"nodes\":3,\"engine\":\"redis://192.0.2.1:6379\",\"lag_lines\":5,\
+                   \"lag_seconds\":0.25,\"retries\":1,\"failovers\":0,\"skipped\":2},\"slowest\"";
+    let left = fake.answer(&["status"], "/stats", &stats(42).replace("\"slowest\"", cluster));
+    assert_eq!(
+        lines(left)[7..11],
+        [
+            "cluster   node alpha of 3 nodes",
+            "          engine redis://192.0.2.1:6379",
+            "          5 lines behind, 0.2 s waited",
+            "          1 retries, 0 failovers, 2 entries skipped",
+        ]
+    );
+}
+
+#[test]
+fn nodes_are_a_table() {
+    let fake = Fake::start();
+    let own = "\"code\":\"node\",\"node\":\"alpha\",\"state\":\"here\",\"sessions\":42,\"engine\":\"redis://192.0.2.1:6379\",\
+               \"since\":\"2026-11-28T16:00:00Z\",\"lag_lines\":0";
+    let other = "\"code\":\"node\",\"node\":\"beta\",\"state\":\"away\"";
+    let answer =
+        [notice(own, "alpha"), notice(other, "beta"), notice("\"code\":\"nodes\",\"count\":2", "2 nodes")];
+    let left = fake.answer(&["nodes"], "/nodes", &answer.concat());
+    assert_eq!(
+        lines(left),
+        [
+            "NODE   STATE  SESSIONS  LAG  SINCE                 ADDRESS",
+            "alpha  here         42    0  2026-11-28T16:00:00Z  redis://192.0.2.1:6379",
+            "beta   away          -    -  -                     -",
+        ]
+    );
+    let left = fake.answer(&["nodes", "--json"], "/nodes", &answer.concat());
+    assert_eq!(lines(left).len(), 3);
+    let alone = notice("\"code\":\"no_cluster\"", "this chatd is no node of a cluster; see the key cluster");
+    let left = fake.answer(&["nodes"], "/nodes", &alone);
+    assert_eq!(left.code, Some(1));
+    assert!(left.errors.contains("no node of a cluster"), "{left:?}");
+}
+
+#[test]
 fn a_list_is_asked_for_page_by_page() {
     let fake = Fake::start();
     let process = Process::run(fake.command(&["sessions"]));

@@ -94,6 +94,7 @@ fn who_never_answers_is_given_up() {
     assert_eq!(left.code, Some(69));
     assert!(left.errors.contains("does not answer as chatd does"), "{left:?}");
     assert!(left.errors.contains("commands = true"), "{left:?}");
+    assert!(left.errors.contains("only while its engine does"), "{left:?}");
 
     let process = Process::run(fake.command(&["status", "--timeout", "1s"]));
     let mut guest = fake.greeted();

@@ -10,13 +10,15 @@ use super::{read, root, section};
 /// What messages are made with: the log, and what `main` prints when it fails.
 const LOGGED: [&str; 2] = ["log::warn!(", "log::error!("];
 /// Messages that are made elsewhere, and logged as `{failure}` or `{warning}`: the file and how they begin.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 13] = [
     ("src/service/bind_error.rs", "cannot listen on "),
     ("src/service/failure.rs", "cannot take the sockets"),
     ("src/service/failure.rs", "cannot wait for signals"),
     ("src/service/logging/backend.rs", "cannot start the thread of the log"),
     ("src/service/logging/queue.rs", "log lines lost: "),
     ("src/service/config/load.rs", "chatd ignores this key"),
+    ("src/service/config/load.rs", "{error}; chatd speaks no TLS"),
+    ("src/service/config/load.rs", "{error}; chatd has no password"),
     ("src/service/config/certificate.rs", r#"\"{path}\" is for no name"#),
     ("src/service/config/certificate.rs", r#"\"{path}\" is for {names}"#),
     ("src/service/config/certificate.rs", "anybody on this machine"),

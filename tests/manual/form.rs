@@ -6,17 +6,18 @@ use std::process::Command;
 
 use super::{read, root};
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "man/chatc.1",
     "man/chatctl.1",
     "man/chatd.8",
     "man/chatd.toml.5",
+    "man/chatd-cluster.7",
     "man/chatd-metrics.7",
     "man/chatd-protocol.7",
 ];
 
 /// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
-const OTHERS: [&str; 16] = [
+const OTHERS: [&str; 17] = [
     "accept 2",
     "chat 8",
     "flock 2",
@@ -28,6 +29,7 @@ const OTHERS: [&str; 16] = [
     "sshd_config 5",
     "syslog 3",
     "systemd 1",
+    "systemd-socket-proxyd 8",
     "systemd.service 5",
     "systemd.socket 5",
     "telnet 1",

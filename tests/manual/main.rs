@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod changelog;
+mod cluster;
 mod companion;
 mod completions;
 mod diagnostics;

@@ -147,7 +147,8 @@ fn the_queries_of_the_dashboard_have_labels_that_there_are() {
             METRICS.iter().filter(|metric| named.iter().any(|name| name.starts_with(&metric.sample_name())));
         let known: BTreeSet<&str> =
             about.flat_map(|metric| metric.labels).chain(&["instance", "le"]).copied().collect();
-        let groups = query.split("by (").skip(1).flat_map(|rest| rest.split(')').next().unwrap().split(", "));
+        let groups = ["by (", "group_left ("].into_iter().flat_map(|before| query.split(before).skip(1));
+        let groups = groups.flat_map(|rest| rest.split(')').next().unwrap().split(", "));
         let braces = query.split('{').skip(1).map(|rest| rest.split('}').next().unwrap());
         let matched =
             braces.flat_map(|labels| labels.split(',')).map(|label| label.split(['=', '!']).next().unwrap());

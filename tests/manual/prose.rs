@@ -6,11 +6,12 @@
 use super::read;
 
 /// The pages that are held to it. Every page that is written for readers belongs here.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "man/chatc.1",
     "man/chatctl.1",
     "man/chatd.8",
     "man/chatd.toml.5",
+    "man/chatd-cluster.7",
     "man/chatd-metrics.7",
     "man/chatd-protocol.7",
     "README.md",

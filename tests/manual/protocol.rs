@@ -40,18 +40,15 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("full", Notice::Full),
         ("address_full", Notice::AddressFull),
         ("crashed", Notice::Crashed),
-        ("archived", Notice::Archived { days: Some(30) }),
-        ("archived", Notice::Archived { days: None }),
         ("usage", Notice::Usage { command: msg.clone() }),
         ("unknown_command", Notice::UnknownCommand { nearest: Some(msg) }),
         ("unknown_command", Notice::UnknownCommand { nearest: None }),
         ("named", Notice::Named { name: alice(), key: None }),
-        ("taken", Notice::Taken { name: alice(), hint: Some(text("alice2")) }),
-        ("taken", Notice::Taken { name: alice(), hint: None }),
         ("bad_key", Notice::BadKey { name: alice() }),
         ("verified", Notice::Verified { name: alice() }),
         ("deposed", Notice::Deposed { name: alice(), now: text("guest7") }),
         ("name_taken_over", Notice::NameTakenOver { name: alice(), now: text("guest7") }),
+        ("name_lost", Notice::NameLost { name: alice(), now: text("guest7") }),
         (
             "who",
             Notice::Who {
@@ -87,6 +84,8 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("heard", Notice::Heard { name: alice(), verified: false }),
         ("ignores_too_many", Notice::IgnoresTooMany { max: 100 }),
     ];
+    notices.extend([Some(30), None].map(|days| ("archived", Notice::Archived { days })));
+    notices.extend([Some(text("alice2")), None].map(|hint| ("taken", Notice::Taken { name: alice(), hint })));
     // They come after "address_full".
     drop(notices.splice(6..6, closings()));
     let reasons = [
@@ -100,6 +99,7 @@ fn notices() -> Vec<(&'static str, Notice)> {
     ];
     notices.extend(reasons.map(|reason| ("bad_name", Notice::BadName { reason })));
     notices.extend(proofs());
+    notices.extend(nodes());
     notices.extend(super::reports::notices());
     notices.extend(Foreign::all().map(|protocol| ("foreign", Notice::Foreign { protocol })));
     notices
@@ -115,6 +115,15 @@ fn proofs() -> impl Iterator<Item = (&'static str, Notice)> {
     let no_name =
         reasons.map(|reason| ("no_certificate_name", Notice::NoCertificateName { reason, now: guest() }));
     held.into_iter().chain(no_name)
+}
+
+/// What chatd says about the engine of several nodes.
+fn nodes() -> [(&'static str, Notice); 3] {
+    [
+        ("engine_away", Notice::EngineAway),
+        ("engine_back", Notice::EngineBack),
+        ("engine_failover", Notice::EngineFailover),
+    ]
 }
 
 /// What else chatd says to one connection, as sentences.

@@ -1,6 +1,6 @@
 //! What operators cause and get, as notices: at least one for each code. Used by `protocol`.
 
-use chatd::protocol::{Notice, Reader, Report, TlsCount, TlsState, View};
+use chatd::protocol::{ClusterState, NodeEntry, Notice, Reader, Report, TlsCount, TlsState, View};
 
 /// Every notice that an operator causes, with its code, as it stands in the manual.
 pub fn notices() -> Vec<(&'static str, Notice)> {
@@ -58,6 +58,10 @@ fn reports() -> Vec<(&'static str, Report)> {
         ("watch", Report::Watch { room: text("*") }),
         ("not_watching", Report::NotWatching),
         ("no_room", Report::NoRoom { room: text("ops") }),
+        ("node", Report::Node { entry: node("alpha", "here", Some(0)) }),
+        ("node", Report::Node { entry: node("beta", "away", None) }),
+        ("nodes", Report::Nodes { count: 3 }),
+        ("no_cluster", Report::NoCluster),
         ("logging", Report::Logging { level: text("debug") }),
     ]
 }
@@ -85,8 +89,31 @@ fn stats(archive_lost: Option<u64>, archive_error: Option<String>) -> Report {
         archive_lost,
         archive_error,
         tls,
+        cluster: archive_lost.map(|_| Box::new(cluster())),
         slowest,
     }
+}
+
+fn cluster() -> ClusterState {
+    ClusterState {
+        node: "alpha".to_owned(),
+        nodes: 3,
+        engine: Some("redis://192.0.2.1:6379".to_owned()),
+        away: Some(12),
+        problem: Some("connection refused".to_owned()),
+        lag_lines: 0,
+        lag_seconds: 12.5,
+        retries: 1,
+        failovers: 0,
+        skipped: 0,
+    }
+}
+
+fn node(name: &str, state: &str, lag_lines: Option<u64>) -> NodeEntry {
+    let [node, state] = [name, state].map(str::to_owned);
+    let since = Some("2026-11-28T16:00:00Z".to_owned());
+    let engine = lag_lines.map(|_| "redis://192.0.2.1:6379".to_owned());
+    NodeEntry { node, state, sessions: lag_lines.map(|_| 42), engine, since, lag_lines }
 }
 
 fn session(address: &str) -> Report {

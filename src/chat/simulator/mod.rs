@@ -1,12 +1,29 @@
 //! A simulated house: a hub, many members and a clock, driven by a seed, against a model of what each member may hear.
 //!
-//! `run` has the tests, and says how a failure is run again. A `world` is one run: what people do, and when. It hands
-//! each input to the hub and each byte that a `socket` took to a `reader`, which checks it against the `order` of the
-//! rooms as the `sequencer` gave it back. In a third of the worlds there is an archive, the `shelf`, which is checked, too. The model knows what is submitted, given back, sent and signalled. It knows
-//! nothing of logs, cursors and feeds.
+//! `run` has the tests, and says how a failure is run again. A `world` is one run: what people do, and when. Its
+//! `house` hands each input of a `person` to the hub and each byte that a `socket` took to a `reader`. The reader checks
+//! it against the `order` of the rooms as the `sequencer` gave it back. In a third of the worlds there is an archive, the
+//! `shelf`, which is checked, too. The model knows what is submitted, given back, sent and signalled. It knows nothing of
+//! logs, cursors and feeds.
+//!
+//! `nodes` has several such houses, and an engine that orders what they submit.
 
 #[cfg(test)]
+mod common;
+#[cfg(test)]
+mod given;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
+mod notes;
+#[cfg(test)]
 mod order;
+#[cfg(test)]
+mod person;
+#[cfg(test)]
+mod plan;
 #[cfg(test)]
 pub(super) mod random;
 #[cfg(test)]

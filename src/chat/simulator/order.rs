@@ -1,23 +1,32 @@
 //! The order of each room, as the sequencer gave it back: the reference that every member is held against.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::chat::Entry;
+use super::given::Given;
+use crate::chat::history::Record;
+use crate::chat::{Cursor, Entry, Stamp};
 use crate::protocol::{Event, Form, Kind, Scene, View, Who};
 
 /// What a unit is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum What {
-    Said { is_emote: bool, text: String },
+    Said {
+        is_emote: bool,
+        text: String,
+    },
     Joined,
     Left,
-    Renamed { from: Who },
+    Renamed {
+        from: Who,
+    },
+    /// A line that the sequencer did not give, and that all are told of.
+    Skipped,
 }
 
 /// One line in the order of a room. Of several who come at once, each is one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unit {
     /// Who does not get it.
     pub author: u64,
@@ -31,109 +40,251 @@ pub struct Unit {
     pub told: String,
     /// How many lines were said in the room before it.
     pub said: u64,
+    /// The epoch and number of a line, and its time, if the sequencer gives them.
+    pub stamp: Option<((u64, u64), Timestamp)>,
 }
 
 impl Unit {
     /// Returns whether it is a line in a view.
     pub fn is_in(&self, view: View) -> bool {
         match view {
-            View::Plain => matches!(self.what, What::Said { .. }),
+            View::Plain => matches!(self.what, What::Said { .. } | What::Skipped),
             View::Names => self.is_first,
             View::Json => true,
         }
     }
 }
 
+/// The order of one room.
+#[derive(Debug)]
+struct Room {
+    name: String,
+    units: Vec<Unit>,
+    said: u64,
+    /// The last entry, and the number of the last line, if the sequencer numbers them.
+    last: Option<(Cursor, u64)>,
+    /// How many lines were given before that have come again since then.
+    repeated: u64,
+    /// Each entry, if it has a place: that, the number of its last line, and how many units there are with it.
+    entries: Vec<(Cursor, u64, usize)>,
+}
+
 /// The order of every room.
 #[derive(Debug, Default)]
 pub struct Order {
-    names: Vec<String>,
-    units: Vec<Vec<Unit>>,
-    said: Vec<u64>,
+    rooms: Vec<Room>,
     by_text: HashMap<String, (usize, usize)>,
+    /// Lines from before a room was opened: the room, the epoch and number, and the line.
+    older: HashMap<String, (usize, (u64, u64), Unit)>,
+    /// Lines that have their place, and that the hub was not shown.
+    passed: HashSet<String>,
 }
 
 impl Order {
     pub fn new(names: &[&str]) -> Self {
-        let mut order = Self::default();
-        names.iter().for_each(|name| {
-            order.names.push((*name).to_owned());
-            order.units.push(Vec::new());
-            order.said.push(0);
-        });
-        order
+        let room = |name: &&str| Room {
+            name: (*name).to_owned(),
+            units: Vec::new(),
+            said: 0,
+            last: None,
+            repeated: 0,
+            entries: Vec::new(),
+        };
+        Self { rooms: names.iter().map(room).collect(), ..Self::default() }
     }
 
     pub fn room(&self, name: &str) -> usize {
-        self.names.iter().position(|one| one == name).unwrap_or_else(|| panic!("no room {name}"))
+        self.rooms.iter().position(|one| one.name == name).unwrap_or_else(|| panic!("no room {name}"))
     }
 
     pub fn name(&self, room: usize) -> &str {
-        &self.names[room]
+        &self.rooms[room].name
     }
 
     pub fn units(&self, room: usize) -> &[Unit] {
-        &self.units[room]
+        &self.rooms[room].units
     }
 
     /// How many units each room has.
     pub fn lengths(&self) -> Vec<usize> {
-        self.units.iter().map(Vec::len).collect()
+        self.rooms.iter().map(|room| room.units.len()).collect()
+    }
+
+    /// How many units the last entry of a room has. After a crash members may be told that they have missed them.
+    pub fn last_units(&self, room: usize) -> usize {
+        let entries = &self.rooms[room].entries;
+        let before = entries.len().checked_sub(2).map_or(0, |at| entries[at].2);
+        entries.last().map_or(0, |(.., len)| len - before)
+    }
+
+    /// The number of the last line that was given in a room.
+    pub fn last_line(&self, room: usize) -> Option<u64> {
+        self.rooms[room].last.map(|(_, seq)| seq)
     }
 
     pub fn find(&self, text: &str) -> Option<(usize, usize)> {
         self.by_text.get(text).copied()
     }
 
-    /// An entry has got its place. `may_be_called` returns whether a session has asked for that name.
-    pub fn add(&mut self, room: &str, entry: &Entry, step: usize, may_be_called: impl Fn(&Who) -> bool) {
-        let room = self.room(room);
+    /// Returns whether a line has its place.
+    pub fn has(&self, text: &str) -> bool {
+        self.by_text.contains_key(text) || self.passed.contains(text)
+    }
+
+    /// A line that `/last` may show: its room, its place among those, and what it is.
+    pub fn recall(&self, text: &str) -> Option<(usize, (u64, u64), &Unit)> {
+        if let Some((room, rank, unit)) = self.older.get(text) {
+            return Some((*room, *rank, unit));
+        }
+        let (room, at) = self.find(text)?;
+        let unit = &self.rooms[room].units[at];
+        Some((room, unit.stamp.map_or((0, at as u64), |(rank, _)| rank), unit))
+    }
+
+    /// Something was given. `may_be_called` returns whether a session has asked for that name.
+    pub fn add(&mut self, given: Given, step: usize, may_be_called: impl Fn(&Who) -> bool) {
+        match given {
+            Given::Entry { room, entry, stamp } => {
+                let room = self.room(&room);
+                if let Some(stamp) = stamp {
+                    self.skip(room, stamp, step);
+                }
+                self.add_entry(room, entry, stamp, step, may_be_called);
+                self.note_end(room);
+            }
+            Given::Repeated { room, stamp, lines } => {
+                let at = self.room(&room);
+                let room = &mut self.rooms[at];
+                let is_same = room.last.is_some_and(|(last, _)| last.epoch == stamp.cursor.epoch);
+                room.repeated += if is_same { u64::from(lines) } else { 0 };
+            }
+            Given::Opened { room, said, cursor, records } => {
+                let room = self.room(&room);
+                self.rooms[room].repeated = 0;
+                self.rooms[room].last = Some((cursor, said));
+                self.note_end(room);
+                records.iter().for_each(|record| self.add_older(room, cursor.epoch, record));
+            }
+            Given::Passed(entry) => {
+                if let Entry::Said { text, .. } = entry {
+                    self.passed.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+                }
+            }
+        }
+    }
+
+    fn note_end(&mut self, room: usize) {
+        let room = &mut self.rooms[room];
+        room.entries.extend(room.last.map(|(cursor, seq)| (cursor, seq, room.units.len())));
+    }
+
+    /// What was given behind an entry has waited in the room when that crashed: it is given again.
+    pub fn rewind(&mut self, room: &str, to: Cursor) {
+        let at = self.room(room);
+        let room = &mut self.rooms[at];
+        let kept = room.entries.iter().take_while(|(cursor, ..)| *cursor <= to).count();
+        room.entries.truncate(kept);
+        let Some((cursor, seq, len)) = room.entries.last().copied() else { return };
+        room.last = Some((cursor, seq));
+        room.said = room.units.get(len).map_or(room.said, |unit| unit.said);
+        room.units.truncate(len);
+        self.by_text.retain(|_, (of, place)| *of != at || *place < len);
+    }
+
+    /// The lines before this one that were not given.
+    fn skip(&mut self, room: usize, stamp: Stamp, step: usize) {
+        let room = &mut self.rooms[room];
+        if let Some((cursor, seq)) = room.last {
+            assert!(stamp.cursor > cursor, "given again, or too late: {stamp:?}, after {cursor:?}");
+            let is_same = cursor.epoch == stamp.cursor.epoch;
+            let missing = if is_same { stamp.seq - 1 - seq - room.repeated } else { 0 };
+            for _ in 0..missing {
+                let who = Who { id: 0, name: crate::protocol::Name::guest(0), verified: false };
+                let (what, told) = (What::Skipped, String::new());
+                let said = room.said;
+                let unit = Unit { author: 0, who, what, step, is_first: true, told, said, stamp: None };
+                room.units.push(unit);
+            }
+        }
+        (room.last, room.repeated) = (Some((stamp.cursor, stamp.seq - 1)), 0);
+    }
+
+    fn add_older(&mut self, room: usize, epoch: u64, record: &Record) {
+        let text = String::from_utf8(record.text.clone()).unwrap();
+        for (seq, line) in (record.seq..).zip(text.lines()) {
+            let unit = Unit {
+                author: record.who.id,
+                who: Who::clone(&record.who),
+                what: What::Said { is_emote: record.kind == Kind::Emote, text: line.to_owned() },
+                step: 0,
+                is_first: true,
+                told: String::new(),
+                said: 0,
+                stamp: Some(((epoch, seq), record.time)),
+            };
+            self.older.insert(line.to_owned(), (room, (epoch, seq), unit));
+        }
+    }
+
+    fn add_entry(
+        &mut self,
+        room: usize,
+        entry: Entry,
+        stamp: Option<Stamp>,
+        step: usize,
+        may_be_called: impl Fn(&Who) -> bool,
+    ) {
+        let order = &mut self.rooms[room];
         let mut push = |author: u64, who: &Who, what: What, is_first: bool, told: String| {
             assert!(may_be_called(who), "{who} (#{}) has not asked for that name", who.id);
-            let said = self.said[room];
-            self.units[room].push(Unit { author, who: who.clone(), what, step, is_first, told, said });
+            let line = matches!(what, What::Said { .. });
+            if let (true, Some((_, seq))) = (line, &mut order.last) {
+                *seq += 1;
+            }
+            let last = stamp.filter(|_| line).zip(order.last);
+            let stamp = last.map(|(stamp, (cursor, seq))| ((cursor.epoch, seq), stamp.time));
+            let said = order.said;
+            order.said += u64::from(line);
+            order.units.push(Unit { author, who: who.clone(), what, step, is_first, told, said, stamp });
         };
         match entry {
             Entry::Said { kind, from, who, text, lines, .. } => {
                 assert_eq!((from.0, text.last()), (who.id, Some(&b'\n')));
-                let text = String::from_utf8(text.clone()).unwrap();
-                assert_eq!(text.lines().count(), *lines as usize);
+                let text = String::from_utf8(text).unwrap();
+                assert_eq!(text.lines().count(), lines as usize);
                 for line in text.lines() {
-                    let is_emote = *kind == Kind::Emote;
-                    let is_new =
-                        self.by_text.insert(line.to_owned(), (room, self.units[room].len())).is_none();
+                    let is_emote = kind == Kind::Emote;
+                    push(from.0, &who, What::Said { is_emote, text: line.to_owned() }, true, String::new());
+                }
+                let first = self.rooms[room].units.len() - lines as usize;
+                for (at, line) in (first..).zip(text.lines()) {
+                    let is_new = self.by_text.insert(line.to_owned(), (room, at)).is_none();
                     assert!(is_new, "given back twice: {line}");
-                    let (said, who) = (self.said[room], Who::clone(who));
-                    assert!(may_be_called(&who), "{who} (#{}) has not asked for that name", who.id);
-                    let what = What::Said { is_emote, text: line.to_owned() };
-                    let told = String::new();
-                    self.units[room].push(Unit {
-                        author: from.0,
-                        who,
-                        what,
-                        step,
-                        is_first: true,
-                        told,
-                        said,
-                    });
-                    self.said[room] += 1;
                 }
             }
-            Entry::Joined(all) | Entry::Left(all) => {
-                let is_join = matches!(entry, Entry::Joined(_));
-                let author = if let [alone] = &all[..] { alone.id } else { 0 };
-                let event = if is_join { Event::Joined(all) } else { Event::Left(all) };
+            Entry::Joined(all) => {
+                let told = told(Event::Joined(&all));
                 for (index, who) in all.iter().enumerate() {
-                    let what = if is_join { What::Joined } else { What::Left };
-                    push(author, who, what, index == 0, told(event));
+                    push(only(&all), who, What::Joined, index == 0, told.clone());
+                }
+            }
+            Entry::Left(all) => {
+                let told = told(Event::Left(&all));
+                for (index, who) in all.iter().enumerate() {
+                    push(only(&all), who, What::Left, index == 0, told.clone());
                 }
             }
             Entry::Renamed { from, to, .. } => {
-                let event = Event::Renamed { from, to };
-                push(to.id, to, What::Renamed { from: Who::clone(from) }, true, told(event));
+                let told = told(Event::Renamed { from: &from, to: &to });
+                push(to.id, &to, What::Renamed { from: Who::clone(&from) }, true, told);
             }
         }
     }
+}
+
+/// The author of an announcement: the only one that it is about.
+fn only(all: &[Who]) -> u64 {
+    if let [alone] = all { alone.id } else { 0 }
 }
 
 /// How an event looks in `names`, up to the number of members.

@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::order::{Order, Unit, What};
+use crate::chat::Standing;
 use crate::protocol::View;
 
 /// Up to where each room may have come when something happened: at least, at most.
@@ -18,6 +20,8 @@ pub struct Window {
     pub high: Option<Vec<usize>>,
     /// The input that it belongs to.
     pub input: usize,
+    /// The name that it asked for.
+    pub name: Option<String>,
 }
 
 impl Window {
@@ -61,8 +65,10 @@ pub struct Reader {
     pub wants_crash: bool,
     places: BTreeMap<usize, Debt>,
     pub moves: VecDeque<Window>,
+    /// Names that it asked for before a crash: it may still get them.
+    late_names: Vec<String>,
     /// So many lines of `/last` are still to come; the last of them.
-    last: (usize, usize),
+    last: (usize, Option<(u64, u64)>),
     hidden: HashSet<u64>,
     ignoring: Vec<Ignoring>,
     /// How often it has asked to ignore whom, and has not been answered.
@@ -75,6 +81,8 @@ pub struct Reader {
     pub heard: usize,
     pub skipped: u64,
     knows_of_archive: bool,
+    /// What it was told when it asked who is there.
+    pub who: Option<String>,
     /// The last lines that it read, for the one who looks into a failure.
     recent: VecDeque<(usize, String)>,
 }
@@ -108,7 +116,8 @@ impl Reader {
             wants_crash: false,
             places: (start.0..=start.1).map(|place| (place, (0, 0))).collect(),
             moves: VecDeque::new(),
-            last: (0, 0),
+            late_names: Vec::new(),
+            last: (0, None),
             hidden: HashSet::new(),
             ignoring: Vec::new(),
             asked: HashMap::new(),
@@ -119,19 +128,23 @@ impl Reader {
             heard: 0,
             skipped: 0,
             knows_of_archive: false,
+            who: None,
             recent: VecDeque::new(),
         }
     }
 
-    /// The hub is gone, and another one knows who it is: its reading goes on at `place`.
-    pub fn crash(&mut self, room: usize, view: View, times: bool, is_named: bool, place: usize) {
+    /// The hub is gone, and another one knows who it is: its reading goes on at `place`. It may be told that it has missed
+    /// up to so many lines.
+    pub fn crash(&mut self, standing: &Standing, room: usize, place: usize, most_missed: usize) {
+        let is_named = standing.who.as_ref().is_some_and(|who| !who.name.is_guest());
+        let Standing { view, times, .. } = *standing;
         (self.room, self.view, self.times, self.is_named) = (room, view, times, is_named);
         self.is_cut = !self.partial.is_empty();
         self.wants_crash = view != View::Plain;
         self.knows_of_archive = false;
-        self.places = [(place, (0, 0))].into();
-        self.moves.clear();
-        (self.last, self.base) = ((0, 0), None);
+        self.places = [(place, (0, most_missed as i64))].into();
+        self.late_names.extend(self.moves.drain(..).filter_map(|window| window.name));
+        (self.last, self.base) = ((0, None), None);
     }
 
     /// Whom it ignores after a crash.
@@ -155,6 +168,11 @@ impl Reader {
         if !self.ignoring.iter().any(|one| one.author == author && one.to.is_none()) {
             self.ignoring.push(Ignoring { author, to: None });
         }
+    }
+
+    /// Returns whether it ignores a session, or may.
+    pub fn may_ignore(&self, author: u64) -> bool {
+        self.ignoring.iter().any(|one| one.author == author && one.to.is_none())
     }
 
     pub fn is_inside_of_a_line(&self) -> bool {
@@ -242,7 +260,7 @@ impl Reader {
             "skipped" => return self.told_of_gap(object["lines"].as_u64().unwrap()),
             "history" => {
                 assert!(!self.wants_crash, "not told of the crash: {line:?}");
-                self.last = (object["lines"].as_u64().unwrap() as usize, 0);
+                self.last = (object["lines"].as_u64().unwrap() as usize, None);
                 return;
             }
             "history_end" => return assert_eq!(self.last.0, 0, "/last shows less than it says"),
@@ -319,6 +337,10 @@ impl Reader {
         assert!(!self.hidden.contains(&unit.author), "it ignores #{}: {unit:?}", unit.author);
         if let (Line::Object(object), What::Said { .. }) = (line, &unit.what) {
             let seq = object["seq"].as_u64().unwrap();
+            if let Some(((_, number), time)) = unit.stamp {
+                let told: Timestamp = object["time"].as_str().unwrap().parse().unwrap();
+                return assert_eq!((seq, told), (number, time), "number and time: {object}");
+            }
             let base = seq as i64 - unit.said as i64;
             assert_eq!(*self.base.get_or_insert(base), base, "numbers go on one by one: {object}");
             assert!(seq > self.floor[self.room], "a number that was used before a crash: {object}");
@@ -328,7 +350,9 @@ impl Reader {
 
     fn complain(&self, line: &Line, places: &BTreeMap<usize, Debt>, order: &Order, step: usize) {
         let shown = match line {
-            Line::Said { who, text, .. } => format!("{who:?}: {text}"),
+            Line::Said { who, text, .. } => {
+                format!("{who:?}: {}", text.chars().take(100).collect::<String>())
+            }
             Line::Told(text) => text.clone(),
             Line::Object(object) => object.to_string(),
         };
@@ -363,12 +387,13 @@ impl Reader {
             Line::Told(text) => panic!("/last shows {text}"),
             Line::Object(object) => object["text"].as_str().unwrap().to_owned(),
         };
-        let Some((room, at)) = order.find(&text) else { panic!("/last shows what nobody said: {text}") };
-        let unit = &order.units(room)[at];
+        let Some((room, rank, unit)) = order.recall(&text) else {
+            panic!("/last shows what nobody said: {text}")
+        };
         assert!(room == self.room && fits(unit, line, order.name(room)), "/last shows {text}");
-        assert!(at >= self.last.1, "/last shows {text} again, or too late");
+        let before = self.last.1.replace(rank);
+        assert!(before.is_none_or(|before| rank > before), "/last shows {text} again, or too late");
         assert!(!self.hidden.contains(&unit.author), "/last shows whom it ignores: {text}");
-        self.last.1 = at + 1;
     }
 
     fn notice(&mut self, text: &str, order: &Order, step: usize) {
@@ -379,10 +404,10 @@ impl Reader {
         if text.ends_with("skipped (you were not reading)") {
             self.told_of_gap(words[0].parse().unwrap());
         } else if text.starts_with("the last ") {
-            self.last = (if words[2] == "line:" { 1 } else { words[2].parse().unwrap() }, 0);
+            self.last = (if words[2] == "line:" { 1 } else { words[2].parse().unwrap() }, None);
         } else if words.get(1).is_some_and(|word| word.starts_with("line")) && words.get(2) == Some(&"after")
         {
-            self.last = (words[0].parse().unwrap(), 0);
+            self.last = (words[0].parse().unwrap(), None);
         } else if text == "that was the last" {
             assert_eq!(self.last.0, 0, "/last shows less than it says");
         } else if let Some(rest) = text.strip_prefix("you do not hear ") {
@@ -396,6 +421,7 @@ impl Reader {
             open.for_each(|one| one.to = Some(step));
         } else if text.contains(", whose name is verified, has connected: you are ")
             || text.contains(" was here before you: you cannot be +")
+            || text.contains(" while this server was cut off: you are ")
         {
             self.is_named = false;
         } else {
@@ -420,7 +446,14 @@ impl Reader {
         } else if let Some(view) = text.strip_prefix("lines are shown in ") {
             let view = View::parse(view.split(' ').next().unwrap()).unwrap();
             self.relocate(self.room, view, order);
-        } else if text.starts_with("you are ") && text.contains(" now; /help") {
+        } else if let Some((name, _)) =
+            text.strip_prefix("you are ").and_then(|text| text.split_once(" now; /help"))
+        {
+            let next = self.moves.front().and_then(|window| window.name.as_deref());
+            if next != Some(name) && self.is_late(name) {
+                let (low, name) = (vec![0; order.lengths().len()], Some(name.to_owned()));
+                self.moves.push_front(Window { low, high: None, input: 0, name });
+            }
             let is_first = !std::mem::replace(&mut self.is_named, true) && self.view == View::Plain;
             self.relocate(self.room, if is_first { View::Names } else { self.view }, order);
         } else if matches!(text, "times are shown" | "times will be shown after /view names") {
@@ -431,16 +464,43 @@ impl Reader {
             self.relocate(self.room, self.view, order);
         } else if text.starts_with("what is said in rooms here is archived") {
             assert!(!std::mem::replace(&mut self.knows_of_archive, true), "it is told twice");
+        } else if self.is_late_refusal(text) {
+            // What it had asked for before a crash.
         } else if is_refusal(text) {
-            assert!(self.moves.pop_front().is_some(), "an answer that nobody asked for: {text}");
+            assert!(
+                self.moves.pop_front().is_some(),
+                "#{}: an answer that nobody asked for: {text}; it read {:#?}",
+                self.id,
+                self.recent
+            );
         } else {
             assert!(is_known(text), "what is this? {text:?}");
+            if text.contains(" here: ") {
+                self.who = Some(text.to_owned());
+            }
         }
+    }
+
+    /// Returns once whether it asked for that name before a crash.
+    fn is_late(&mut self, name: &str) -> bool {
+        let at = self.late_names.iter().position(|late| late == name);
+        at.map(|at| self.late_names.remove(at)).is_some()
+    }
+
+    /// Returns whether it asked for a name before a crash that it is refused now.
+    fn is_late_refusal(&mut self, text: &str) -> bool {
+        let next = self.moves.front().and_then(|window| window.name.clone());
+        if let Some((name, _)) = text.split_once(" is taken, or looks like a name that is") {
+            return next.as_deref() != Some(name) && self.is_late(name);
+        }
+        text.contains(": the name is verified, and") && next.is_none() && self.late_names.pop().is_some()
     }
 
     /// It goes to another place within the window of what it asked for first.
     fn relocate(&mut self, room: usize, view: View, order: &Order) {
-        let window = self.moves.pop_front().expect("somebody asked for that");
+        let window = self.moves.pop_front().unwrap_or_else(|| {
+            panic!("#{}: an answer that nobody asked for; it read {:#?}", self.id, self.recent)
+        });
         let (low, high) = window.of(self.room, order);
         let is_same = room == self.room;
         let left = self.leave(low, high, order);
@@ -536,6 +596,7 @@ fn fits_object(unit: &Unit, what: &What, object: &Value, room: &str) -> bool {
         What::Joined => "join",
         What::Left => "leave",
         What::Renamed { .. } => "rename",
+        What::Skipped => return false,
     };
     let is_same = match what {
         What::Said { text, .. } => is_who("from") && is_it("text", text),
@@ -575,6 +636,9 @@ fn is_known(text: &str) -> bool {
         "server full",
         "synced ",
         "no line has that text",
+        "chatd has lost touch with the rest of its cluster",
+        "chatd is in touch with the rest of its cluster again",
+        "the cluster had a failure",
     ];
     is_help || parts.iter().any(|part| text.contains(part))
 }

@@ -6,7 +6,9 @@ use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use super::world::{Trace, World};
+use super::common::Trace;
+use super::nodes::world::World as Cluster;
+use super::world::World;
 
 /// How many seeds there are, unless `CHATD_SEEDS` says so.
 const SEEDS: u64 = 300;
@@ -17,6 +19,9 @@ const LATE_SEEDS: u64 = 30;
 /// How many tests share them.
 const TESTS: u64 = 6;
 
+/// How many tests share those of several nodes.
+const CLUSTER_TESTS: u64 = 3;
+
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok()?.parse().ok()
 }
@@ -26,14 +31,10 @@ fn seeds(all: u64) -> Range<u64> {
     number("CHATD_SEED").map_or(0..number("CHATD_SEEDS").unwrap_or(all), |seed| seed..seed + 1)
 }
 
-/// Runs one world; a failure says how to run it again.
-fn run(seed: u64, world: fn(u64, Trace) -> World) -> usize {
+/// Runs one world; a failure says how to run it again. Returns how many lines were heard.
+fn run(seed: u64, world: impl FnOnce(u64, Trace) -> usize) -> usize {
     let trace = Trace::new(RefCell::default());
-    let run = || {
-        let mut world = world(seed, Rc::clone(&trace));
-        world.run();
-        world.heard
-    };
+    let run = || world(seed, Rc::clone(&trace));
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|failure| {
         let (step, steps) = &*trace.borrow();
         let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
@@ -45,16 +46,42 @@ fn run(seed: u64, world: fn(u64, Trace) -> World) -> usize {
 
 /// Runs each seed that is the share of one test.
 fn run_share(share: u64) {
-    let heard: usize =
-        seeds(SEEDS).filter(|seed| seed % TESTS == share).map(|seed| run(seed, World::new)).sum();
+    let heard: usize = seeds(SEEDS)
+        .filter(|seed| seed % TESTS == share)
+        .map(|seed| run(seed, |seed, trace| World::new(seed, trace).run()))
+        .sum();
     println!("share {share}: {heard} lines were heard");
 }
 
 /// Nothing is appended that was not given back, nobody goes on before, and all arrives once, in its order.
 #[test]
 fn a_sequencer_may_give_back_late_and_outlive_the_hub() {
-    let heard: usize = seeds(LATE_SEEDS).map(|seed| run(seed, World::late)).sum();
+    let heard: usize =
+        seeds(LATE_SEEDS).map(|seed| run(seed, |seed, trace| World::late(seed, trace).run())).sum();
     println!("{heard} lines were heard");
+}
+
+/// The same for several nodes.
+fn run_cluster_share(share: u64) {
+    let cluster = |seed, trace| Cluster::new(seed, trace).run();
+    let heard: usize =
+        seeds(SEEDS).filter(|seed| seed % CLUSTER_TESTS == share).map(|seed| run(seed, cluster)).sum();
+    println!("share {share}: {heard} lines were heard");
+}
+
+#[test]
+fn several_nodes_are_one_0() {
+    run_cluster_share(0);
+}
+
+#[test]
+fn several_nodes_are_one_1() {
+    run_cluster_share(1);
+}
+
+#[test]
+fn several_nodes_are_one_2() {
+    run_cluster_share(2);
 }
 
 #[test]

@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use super::given::{Given, Givens};
 use super::random::Random;
-use crate::chat::{Entry, Sequencer, SessionId};
-use crate::protocol::Name;
+use crate::chat::{Cursor, Item, Sequenced, Sequencer, SessionId};
 
 #[derive(Debug, Default)]
 struct Queues {
     is_late: bool,
-    /// What has no place yet.
-    held: BTreeMap<String, VecDeque<(Arc<Name>, Entry)>>,
+    /// What has no place yet: of each room, and of acts.
+    held: BTreeMap<String, VecDeque<Item>>,
     /// What has one, and has not been fetched.
-    placed: VecDeque<(Arc<Name>, Entry)>,
-    /// What the hub has fetched, for the test to look at.
-    given: Vec<(String, Entry)>,
+    placed: VecDeque<Item>,
+    given: Givens,
     /// Wakes the task that waits for something to be placed.
     waker: Option<Waker>,
 }
@@ -58,9 +57,9 @@ impl Engine {
         !queues.held.is_empty() || !queues.placed.is_empty()
     }
 
-    /// What the hub has fetched since this was last asked.
-    pub fn take_given(&self) -> Vec<(String, Entry)> {
-        std::mem::take(&mut self.0.lock().unwrap().given)
+    /// What the hub has fetched, for the test to look at.
+    pub fn given(&self) -> Givens {
+        self.0.lock().unwrap().given.clone()
     }
 
     /// What has not been given back is lost.
@@ -72,26 +71,35 @@ impl Engine {
 }
 
 impl Sequencer for Engine {
-    fn submit(&mut self, room: Arc<Name>, entry: Entry) {
+    fn submit(&mut self, item: Item) {
         let queues = &mut *self.0.lock().unwrap();
         if queues.is_late {
-            queues.held.entry(room.as_str().to_owned()).or_default().push_back((room, entry));
+            let room = match &item {
+                Item::Entry(room, _) => room.to_string(),
+                Item::Act(_) => String::new(),
+            };
+            queues.held.entry(room).or_default().push_back(item);
         } else {
-            queues.placed.push_back((room, entry));
+            queues.placed.push_back(item);
         }
     }
 
     fn has(&self, asked_by: SessionId) -> bool {
         let queues = self.0.lock().unwrap();
-        let mut entries = queues.held.values().flatten().chain(&queues.placed);
-        entries.any(|(_, entry)| entry.asked_by() == Some(asked_by))
+        let mut items = queues.held.values().flatten().chain(&queues.placed);
+        items.any(|item| item.asked_by() == Some(asked_by))
     }
 
-    fn next(&mut self) -> Option<(Arc<Name>, Entry)> {
+    fn next(&mut self) -> Option<Sequenced> {
         let queues = &mut *self.0.lock().unwrap();
-        let (room, entry) = queues.placed.pop_front()?;
-        queues.given.push((room.as_str().to_owned(), entry.clone()));
-        Some((room, entry))
+        Some(match queues.placed.pop_front()? {
+            Item::Entry(room, entry) => {
+                let name = room.as_str().to_owned();
+                queues.given.push(Given::Entry { room: name, entry: entry.clone(), stamp: None });
+                Sequenced::Entry { room, entry, stamp: None }
+            }
+            Item::Act(act) => Sequenced::Act { act, node: None, cursor: Cursor::default(), time: None },
+        })
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {

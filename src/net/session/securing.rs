@@ -413,7 +413,7 @@ mod tests {
             say(&mut plain, "from the other\n");
             expect(&mut client, "from the other\n");
             let agreed = chat.agreed().pop().unwrap();
-            let connection = chat.net.sessions.get(SessionId(chat.net.sessions.last())).unwrap();
+            let connection = chat.net.sessions.get(SessionId(chat.net.sessions.numbers.last())).unwrap();
             match kernel::left_in(&*connection) {
                 Left::Keys(keys) => {
                     let keys = Channel::Kernel(keys);
@@ -638,7 +638,7 @@ mod tests {
     fn a_session_with_a_full_socket_ends_behind_everything_that_it_was_sent() {
         let chat = Chat::with(Mode::Optional, |settings| settings.send_buffer = 4096);
         let mut late = chat.client();
-        let connection = chat.net.sessions.get(SessionId(chat.net.sessions.last())).unwrap();
+        let connection = chat.net.sessions.get(SessionId(chat.net.sessions.numbers.last())).unwrap();
         // Until neither the socket nor rustls takes more.
         let line = "x".repeat(9_999) + "\n";
         let mut sent = String::new();
@@ -684,7 +684,7 @@ mod tests {
         if chat.agreed()[0].is_in_kernel {
             return;
         }
-        let connection = chat.net.sessions.get(SessionId(chat.net.sessions.last())).unwrap();
+        let connection = chat.net.sessions.get(SessionId(chat.net.sessions.numbers.last())).unwrap();
         while connection.send(&[io::IoSlice::new(&[b'x'; 9999])]).is_ok() {}
         let mut reader = chat.client();
         // It would be a day.

@@ -72,21 +72,27 @@ pub(super) struct Problem {
     pub text: String,
 }
 
-fn problem(key: &'static str, text: impl Into<String>) -> Problem {
+/// Returns a mistake with this key.
+pub(super) fn problem(key: &'static str, text: impl Into<String>) -> Problem {
     Problem { key, text: text.into() }
 }
 
 /// A file that a key of the configuration names, as it was read.
-struct Source {
+pub(super) struct Source {
     /// The name of the key.
     key: &'static str,
-    path: PathBuf,
-    content: Content,
+    /// The file.
+    pub path: PathBuf,
+    /// What is in it.
+    pub content: Content,
 }
 
 impl Source {
     /// Reads it. `folder` is that of the credentials.
-    fn read(key: &'static str, material: &Material, folder: Option<&Path>) -> Result<Self, Problem> {
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(key: &'static str, material: &Material, folder: Option<&Path>) -> Result<Self, Problem> {
         let Some(path) = material.path(folder) else {
             let text = "there are no credentials here, because systemd has passed none; \
                         add LoadCredential= to chatd.service, or write a path";
@@ -228,7 +234,7 @@ impl Certificate {
 ///
 /// A command of ExecReload= gets none: systemd 252 names the folder and lets nobody in, 257 does not name it. But it has
 /// the user of the main process, and so the way that this one sees the file system.
-fn credentials(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(super) fn credentials(env: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let own = env(CREDENTIALS).map(PathBuf::from);
     let main = env(MAIN_PROCESS).and_then(|pid| pid.into_string().ok()?.parse::<u32>().ok());
     let Some(main) = main.filter(|_| own.as_ref().is_none_or(|own| fs::read_dir(own).is_err())) else {

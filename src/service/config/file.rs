@@ -24,7 +24,7 @@ pub const MAX_FILE: u64 = 1 << 20;
 const ALIKE: f64 = 0.8;
 
 /// The names that other daemons have for our keys.
-const ELSEWHERE: [(&str, &str); 20] = [
+const ELSEWHERE: [(&str, &str); 24] = [
     ("address", "listen"),
     ("backlog", "log_size"),
     ("banner", "greeting"),
@@ -45,6 +45,10 @@ const ELSEWHERE: [(&str, &str); 20] = [
     ("ssl_certificate", "tls_cert"),
     ("ssl_certificate_key", "tls_key"),
     ("key", "tls_key"),
+    ("redis", "cluster"),
+    ("valkey", "cluster"),
+    ("cluster_password", "cluster_password_file"),
+    ("node_name", "node"),
 ];
 
 /// The content of a file: a valid value of each known key, and its line.
@@ -239,6 +243,7 @@ mod tests {
             ("# x\nmax-line = 5", "2: unknown key \"max-line\"; did you mean \"max_line\"?"),
             ("greting = \"\"", "1: unknown key \"greting\"; did you mean \"greeting\"?"),
             ("tls = \"required\"", "1: unknown key \"tls\"; did you mean \"tls_cert\"?"),
+            ("redis = \"\"", "1: unknown key \"redis\"; did you mean \"cluster\"?"),
             ("port = 5001", "1: unknown key \"port\"; did you mean \"listen\"?"),
             ("\"a\\nb\" = 1", "1: unknown key \"a\\nb\"; chatd.toml(5) lists the keys"),
         ] {
@@ -296,6 +301,13 @@ mod tests {
             ("tls_cert = \"cert.pem\"", "\"cert.pem\" is no path from /; write it in full, or credential:NAME".to_owned()),
             ("tls_client = \"never\"", "\"never\" is not what is asked of clients; write optional or required".to_owned()),
             ("tls_timeout = \"off\"", format!("\"off\" {TIME}")),
+            ("cluster = \"redis://:x@192.0.2.1:6379\"", "this is not the address of an engine: it must have no user and no password; use cluster_user and cluster_password_file".to_owned()),
+            ("cluster = [7]", "\"7\" is not the address of an engine; write \"redis+unix:///run/redis/redis.sock\", \"redis://IP:PORT\" or a list of such".to_owned()),
+            ("cluster_password_file = \"password\"", "\"password\" is no path from /; write it in full, or credential:NAME".to_owned()),
+            ("cluster_prefix = \"\"", "\"\" is not a prefix; write up to 64 letters and digits of ASCII, with - . _ and : between them".to_owned()),
+            ("cluster_user = \"a b\"", "\"a b\" is not a user of the engine; write its name in quotes, without blanks".to_owned()),
+            ("node = \"al pha\"", "\"al pha\" is not the name of a node; write up to 64 letters and digits of ASCII, with - . and _ between them".to_owned()),
+            ("replicas = 17", "\"17\" is too large; the most is 16".to_owned()),
             ("max_rooms = 10001", "\"10001\" is too large; the most is 10000".to_owned()),
         ] {
             let key = text.split(' ').next().unwrap();

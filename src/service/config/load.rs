@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use toml::Value;
 
 use super::certificate::{self, Certificate, Problem};
+use super::check;
 use super::error::{ConfigError, Origin, variable};
 use super::file::{load_file, parse_file};
+use super::password::Password;
 use super::settings::{Config, GONE, KEYS, Key};
 use crate::service::cli::Cli;
 
@@ -41,6 +43,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The certificate, after [`Loaded::read_certificate`]; `None` without TLS.
     pub certificate: Option<Certificate>,
+    /// The password of the engine, after [`Loaded::read_password`]; `None` without one.
+    pub password: Option<Password>,
     origins: BTreeMap<&'static str, Origin>,
 }
 
@@ -53,7 +57,7 @@ pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
     load_with(cli, env, Path::new(DEFAULT_FILE))
 }
 
-/// Reads the configuration again, with its certificate. `in_force` is the certificate in force.
+/// Reads the configuration again, with its certificate and password. `in_force` is the certificate in force.
 ///
 /// # Errors
 /// As [`load`] has, a mistake with the certificate, or one that does not hold now. If it is the one in force, it stays.
@@ -65,6 +69,7 @@ pub fn load_again(
 ) -> Result<Loaded, ConfigError> {
     let mut loaded = load(cli, env)?;
     loaded.read_certificate(env)?;
+    loaded.read_password(env)?;
     if loaded.certificate.as_ref() != in_force {
         loaded.ensure_certificate_holds(now)?;
     }
@@ -158,6 +163,29 @@ impl Loaded {
         Ok(())
     }
 
+    /// Reads the password of the engine. Adds a warning for a file that anybody can read.
+    ///
+    /// # Errors
+    /// The first mistake with it.
+    pub fn read_password(&mut self, env: Environment<'_>) -> Result<(), ConfigError> {
+        let mut warnings = Vec::new();
+        let password = Password::read(&self.config, env, &mut warnings);
+        self.password = password.map_err(|problem| self.blame(problem))?;
+        let warnings: Vec<String> = warnings.into_iter().map(|one| self.blame(one).to_string()).collect();
+        self.warnings.extend(warnings);
+        Ok(())
+    }
+
+    /// Reads certificate and password. Adds a warning for what has a mistake, and goes on without it.
+    pub fn read_what_can_be_read(&mut self, env: Environment<'_>) {
+        if let Err(error) = self.read_certificate(env) {
+            self.warnings.push(format!("{error}; chatd speaks no TLS"));
+        }
+        if let Err(error) = self.read_password(env) {
+            self.warnings.push(format!("{error}; chatd has no password for the engine"));
+        }
+    }
+
     /// Checks that the certificate holds at this moment.
     ///
     /// # Errors
@@ -187,7 +215,10 @@ impl Loaded {
     /// Checks that the values fit together. Blames the key that is set, if only one of two is.
     fn check(&self) -> Result<(), ConfigError> {
         let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
-        self.config.check().map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))
+        check::log(&self.config)
+            .map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))?;
+        check::cluster(&self.config)
+            .map_err(|(key, problem)| ConfigError::value(self.origin(key), key, problem))
     }
 }
 

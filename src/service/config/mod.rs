@@ -11,12 +11,15 @@
 
 mod archive;
 mod certificate;
+mod check;
+mod cluster;
 mod error;
 mod file;
 mod folder;
 mod listen;
 mod load;
 mod networks;
+mod password;
 mod print;
 mod settings;
 mod tls;
@@ -27,12 +30,14 @@ pub use archive::{ArchiveFolder, Days};
 pub use certificate::Certificate;
 #[cfg(test)]
 pub(crate) use certificate::certificate_for_tests;
+pub use cluster::{Engines, NodeName, Prefix, User};
 pub use error::{ConfigError, Origin};
 pub use file::{FilePart, MAX_FILE, parse_file};
 pub use folder::Folder;
 pub use listen::{Listen, Serve};
 pub use load::{DEFAULT_FILE, Environment, FILE_VARIABLE, Loaded, load, load_again, load_text};
 pub use networks::Networks;
+pub use password::Password;
 pub use print::{print, text};
 pub(super) use settings::GONE;
 pub use settings::{Config, KEYS, Key};

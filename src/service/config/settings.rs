@@ -4,7 +4,7 @@
 //! and [`Config`]: the attribute of a row names what reads and writes its value, with its limits (see `value`). Walked
 //! by `file` (which keys exist), `load` (reads each), `print` (writes each), `service::cli` (an option each) and the
 //! tests. The order is that of the printed configuration and of chatd.toml(5). A row never looks at another key: what
-//! two keys must agree on is checked in [`Config::check`].
+//! two keys must agree on is in `check`.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::archive::{ArchiveFolder, Days};
+use super::check;
+use super::cluster::{Engines, NodeName, Prefix, User};
 use super::folder::Folder;
 use super::listen::Listen;
 use super::networks::Networks;
@@ -20,11 +22,6 @@ use super::tls::{ClientCertificates, Material};
 use super::value::{self, Setting, Size, Within, Word};
 use crate::net::Address;
 use crate::service::logging::LogKind;
-
-/// The fewest lines of `max_line` that the log of a room holds.
-///
-/// In a log of about one line, every reader of a long line would be a slow one.
-const LINES_IN_LOG: u64 = 8;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -256,6 +253,33 @@ keys! {
     #[serde(with = "Within::<1, 36_525>")]
     archive_keep: Days = Days::new(30), "archive-keep", "DAYS", RESTART;
 
+    /// Be a node of a cluster, with the order of this engine (Redis or Valkey); you can give it several times
+    ///
+    /// With several, the first that says that it is the primary counts.
+    #[serde(with = "value")]
+    cluster: Engines = Engines::default(), "cluster", "ADDRESS", RESTART;
+
+    /// User of the engine; empty for the default one
+    #[serde(with = "value")]
+    cluster_user: User = User::default(), "cluster-user", "NAME", RESTART;
+
+    /// The file with the password of the engine; or credential:NAME; empty for none
+    #[serde(with = "value")]
+    cluster_password_file: Material = Material::None, "cluster-password-file", "FILE", RESTART;
+
+    /// What the names of all keys in the engine begin with
+    #[serde(with = "value")]
+    cluster_prefix: Prefix = Prefix::default(), "cluster-prefix", "PREFIX", RESTART;
+
+    /// Name of this node in the cluster; empty for the host name
+    #[serde(with = "value")]
+    node: NodeName = NodeName::default(), "node", "NAME", RESTART;
+
+    /// How many replicas of the engine must have a line before this node forgets it
+    // More than anybody sets up.
+    #[serde(with = "Within::<0, 16>")]
+    replicas: usize = 0, "replicas", "COUNT", RESTART;
+
     /// Longest wait for slow readers when chatd stops
     // 0 closes at once; no unit of systemd waits as long as an hour for a stop.
     #[serde(with = "Within::<0, HOUR>")]
@@ -299,7 +323,7 @@ impl Key {
 
     /// Returns whether the option can be given several times, and the variable is a list.
     pub fn is_list(&self) -> bool {
-        ["listen", "allow", "deny"].contains(&self.name)
+        ["listen", "allow", "deny", "cluster"].contains(&self.name)
     }
 
     /// Returns whether the option without a value means `true`.
@@ -330,7 +354,7 @@ impl Config {
 
     /// Returns the keys that differ in `new` and cannot change while chatd runs, in the order of the table of keys.
     ///
-    /// `max_line` is one of them only when the log in force is too small for the new one.
+    /// `max_line` is one of them only when the log in force is too small for the new one, `raw` only in a cluster.
     pub fn fixed_changes(&self, new: &Config) -> Vec<&'static str> {
         let next = self.reloaded(new);
         KEYS.iter().filter(|key| key.value(&next) != key.value(new)).map(|key| key.name).collect()
@@ -346,24 +370,17 @@ impl Config {
                 listen.reload(new);
             }
         }
-        if next.check().is_err() {
+        if check::log(&next).is_err() {
             next.max_line = self.max_line;
         }
+        // The cluster stays, and takes clean lines alone.
+        next.raw &= !next.is_clustered();
         next
     }
 
-    /// Checks what no key can check alone: that the log of a room holds a few lines of the longest kind.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let (log_size, max_line) = (self.log_size, self.max_line);
-        if log_size >= max_line.times(LINES_IN_LOG) {
-            return Ok(());
-        }
-        Err(format!(
-            "log_size \"{log_size}\" holds less than {LINES_IN_LOG} lines of max_line \"{max_line}\"; \
-             raise log_size to {} or lower max_line to {}",
-            max_line.times(LINES_IN_LOG),
-            log_size.divided_by(LINES_IN_LOG)
-        ))
+    /// Returns whether there is an engine that gives several nodes one order.
+    pub fn is_clustered(&self) -> bool {
+        !self.cluster.0.is_empty()
     }
 }
 
@@ -379,7 +396,7 @@ mod tests {
     }
 
     /// A value other than the default for every key.
-    const OTHER: [(&str, &str); 33] = [
+    const OTHER: [(&str, &str); 39] = [
         ("listen", "[::1]:7000"),
         ("greeting", "hi"),
         ("raw", "true"),
@@ -410,6 +427,12 @@ mod tests {
         ("tls_timeout", "5s"),
         ("archive", "/var/lib/chatd/archive"),
         ("archive_keep", "off"),
+        ("cluster", "redis+unix:///run/redis/redis.sock"),
+        ("cluster_user", "chat"),
+        ("cluster_password_file", "credential:chatd.redis"),
+        ("cluster_prefix", "chat"),
+        ("node", "alpha"),
+        ("replicas", "1"),
         ("drain", "1s"),
         ("log", "stderr"),
         ("log_level", "debug"),
@@ -435,7 +458,7 @@ mod tests {
     fn a_longer_line_waits_for_a_restart_when_the_log_in_force_is_too_small_for_it() {
         let old = Config::default();
         let new = Config { max_line: Size::new(1 << 20), log_size: Size::new(8 << 20), ..Config::default() };
-        assert_eq!(new.check(), Ok(()));
+        assert_eq!(check::log(&new), Ok(()));
         assert_eq!(old.fixed_changes(&new), ["max_line", "log_size"]);
         assert_eq!(old.reloaded(&new), old);
     }
@@ -486,7 +509,8 @@ mod tests {
             assert_eq!(key.set(&mut config, &bare.into()), Ok(()), "{}", key.name);
             assert_eq!(config, Config::default(), "{}", key.name);
         }
-        assert_eq!(Config::default().check(), Ok(()));
+        assert_eq!(check::log(&Config::default()), Ok(()));
+        assert_eq!(check::cluster(&Config::default()), Ok(()));
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub(super) fn handover(left: Left, ids: &[SessionId], has_input: impl Fn(Session
         left.sessions.into_iter().map(|session| (session.id, session)).collect();
     let sessions =
         ids.iter().filter_map(|id| known.get(id)).filter_map(|left| go_on(left, &has_input)).collect();
-    Handover { last: left.next, hub: HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) } }
+    let hub = HubSnapshot { sessions, ..HubSnapshot::from_notes(left.notes) };
+    Handover { last: left.next, hub, cluster: Vec::new() }
 }
 
 /// Returns the sessions that cannot be told anything: nobody has the keys of their TLS connections.

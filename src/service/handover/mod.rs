@@ -9,6 +9,7 @@
 //! all the same.
 
 mod crash;
+pub mod incarnation;
 mod keeper;
 mod memory;
 pub mod state;
@@ -61,7 +62,10 @@ impl chat::Notes for Notes {
     }
 
     fn texts(&self) -> Vec<String> {
-        self.texts().filter(|text| !Survived::has(text)).map(str::to_owned).collect()
+        self.texts()
+            .filter(|text| !Survived::has(text) && !incarnation::has(text))
+            .map(str::to_owned)
+            .collect()
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Handover {
     pub last: u64,
     /// The rooms and the members.
     pub hub: HubSnapshot,
+    /// What the sequencer of a cluster has saved; empty without one.
+    #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
+    pub cluster: Vec<u8>,
 }
 
 /// Why a file cannot be read.
@@ -106,7 +109,7 @@ impl Handover {
         }
         let handover = if version == 1 {
             let old: Result<version_1::Handover, _> = ciborium::from_reader(body);
-            old.map(version_1::Handover::upgrade).map(|(last, hub)| Self { last, hub })
+            old.map(version_1::Handover::upgrade).map(|(last, hub)| Self { last, hub, cluster: Vec::new() })
         } else {
             ciborium::from_reader(body)
         };
@@ -164,13 +167,25 @@ mod tests {
         let mut snapshot = hub.snapshot(&[ann.id(), ben.id(), eve.id()]);
         snapshot.sessions[0].reading =
             Reading { phase: Phase::Ended, unsaid: b"more\n".to_vec(), ..Reading::default() };
-        Handover { last: 9, hub: snapshot }
+        Handover { last: 9, hub: snapshot, cluster: Vec::new() }
     }
 
     #[test]
     fn what_is_written_is_read_again() {
         let handover = conversation();
         assert!(Handover::read(handover.write().unwrap()).unwrap().encode() == handover.encode());
+    }
+
+    #[test]
+    fn what_the_sequencer_of_a_cluster_has_saved_is_read_again() {
+        let cluster = b"epoch, counter\0\xff".to_vec();
+        let handover = Handover { cluster: cluster.clone(), ..conversation() };
+        assert_eq!(Handover::decode(&handover.encode()).unwrap().cluster, cluster);
+        // Without one it is not there, and what has none can be read: an upgrade and a downgrade.
+        assert!(Handover::decode(&conversation().encode()).unwrap().cluster.is_empty());
+        let mut body = Vec::new();
+        ciborium::into_writer(&conversation(), &mut body).unwrap();
+        assert!(memchr::memmem::find(&body, b"cluster").is_none());
     }
 
     /// If this fails, chatd writes something else than before under the same version. If those before can read it all

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use super::keeper::{Keeper, Slot};
-use super::{Handover, STATE, Stored, Survived, TABLE, crash};
-use crate::chat::{Hub, Limits, Local, Now, Reading, SessionId, Sink};
+use super::{Handover, STATE, Stored, Survived, TABLE, crash, incarnation};
+use crate::chat::{Hub, Limits, Now, Reading, Sequencer, SessionId, Sink};
 use crate::net::connection::Connection;
 use crate::net::crash_table::{self, CrashTable};
 use crate::net::parcel::Parcel;
@@ -45,6 +45,8 @@ pub struct TakenOver {
     /// Names that the service manager must forget.
     odd: Vec<String>,
     survived: Survived,
+    /// The notes of nodes in the crash table.
+    notes: Vec<(String, u64)>,
     table: Arc<CrashTable>,
 }
 
@@ -107,6 +109,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         silent: left.as_ref().map_or_else(HashSet::new, crash::silent),
         odd,
         survived: left.as_ref().map_or_else(Survived::default, |left| Survived::read(&left.notes)),
+        notes: left.as_ref().map_or_else(Vec::new, |left| incarnation::in_notes(&left.notes)),
         table: Arc::new(table),
     };
     if is_new {
@@ -223,9 +226,20 @@ impl TakenOver {
         }
     }
 
-    /// Restores the hub, and closes connections that it cannot identify, with a notice.
-    pub fn go_on(mut self, limits: Limits, now: Now) -> GoingOn {
-        let (hub, last, readings) = self.restore(limits, now);
+    /// Returns the notes of nodes in the crash table, as the process before has left them.
+    pub fn notes(&self) -> &[(String, u64)] {
+        &self.notes
+    }
+
+    /// Restores the hub, and closes connections that it cannot identify, with a notice. `sequencer` makes one of what the
+    /// one before has saved.
+    pub fn go_on(
+        mut self,
+        limits: Limits,
+        now: Now,
+        sequencer: impl FnMut(&[u8]) -> Box<dyn Sequencer>,
+    ) -> GoingOn {
+        let (hub, last, readings) = self.restore(limits, now, sequencer);
         let readings: HashMap<SessionId, Reading> = readings.into_iter().collect();
         let known: HashSet<SessionId> = readings.keys().copied().collect();
         for (_, connection) in self.connections.extract_if(|id, _| !known.contains(id)) {
@@ -244,15 +258,20 @@ impl TakenOver {
 
     /// Restores the hub of another process. Returns it with the last session number and the unfinished input of each
     /// session. Logs what it cannot use, and returns an empty hub if nothing is left.
-    fn restore(&mut self, limits: Limits, now: Now) -> (Hub, u64, Vec<(SessionId, Reading)>) {
-        for Handover { last, hub } in std::mem::take(&mut self.handovers) {
+    fn restore(
+        &mut self,
+        limits: Limits,
+        now: Now,
+        mut sequencer: impl FnMut(&[u8]) -> Box<dyn Sequencer>,
+    ) -> (Hub, u64, Vec<(SessionId, Reading)>) {
+        for Handover { last, hub, cluster } in std::mem::take(&mut self.handovers) {
             let sink_of = |id: SessionId| Some(Arc::clone(self.connections.get(&id)?) as Arc<dyn Sink>);
-            match Hub::restore(limits, Box::<Local>::default(), hub, now, sink_of) {
+            match Hub::restore(limits, sequencer(&cluster), hub, now, sink_of) {
                 Ok((hub, readings)) => return (hub, last, readings),
                 Err(error) => log::error!("cannot restore rooms and members: {error}"),
             }
         }
-        (Hub::new(limits, Box::<Local>::default(), now.wall), 0, Vec::new())
+        (Hub::new(limits, sequencer(&[]), now.wall), 0, Vec::new())
     }
 
     /// Returns the keeper of the connections that go on.
@@ -345,12 +364,13 @@ mod tests {
                 silent: HashSet::new(),
                 odd: Vec::new(),
                 survived: Survived::default(),
+                notes: Vec::new(),
                 table: Arc::new(table),
             };
             sockets.into_iter().for_each(|(id, socket)| taken.connect(id, socket));
             taken.find_out(None, Some(left));
             let hub = TestHub::default();
-            let going_on = taken.go_on(hub.limits, hub.time());
+            let going_on = taken.go_on(hub.limits, hub.time(), |_| Box::<crate::chat::Local>::default());
             // Here it may die.
             let (_, left) = CrashTable::take_over(file).unwrap();
             assert_eq!(going_on.sessions.len(), 1);

@@ -38,6 +38,10 @@ pub enum Request {
     ToBeTold(Sender<(usize, u64)>),
     /// How many lines were heard so far, by all of them together.
     Heard(Sender<u64>),
+    /// How many faults were found.
+    Faults(Sender<u64>),
+    /// How often the first of the news was heard.
+    News(Sender<u64>),
     /// Say the last lines, hear everything, and report; or say what is missing.
     Finish(Sender<Result<Report, String>>),
 }
@@ -65,8 +69,8 @@ pub struct Crowd {
     naps: (bool, Instant),
     /// Who speaks next.
     turn: usize,
-    /// How many crashes there were since the notices were counted.
-    crashes: u32,
+    /// How many crashes of each node there were since the notices were counted.
+    crashes: Vec<u32>,
     /// Whether the silences are those of a restart.
     is_restarting: bool,
     /// How many lines those who are not slow have to hear in all, how many they had heard, and when that was new.
@@ -88,10 +92,12 @@ impl Crowd {
             buffer: vec![0; BUFFER],
             naps: (false, Instant::now()),
             turn: 0,
-            crashes: 0,
+            crashes: Vec::new(),
             is_restarting: false,
             owed: (0, 0, Instant::now()),
         };
+        crowd.tally.news = crowd.plan.news.iter().map(|news| (*news, 0)).collect();
+        crowd.crashes = vec![0; 1 + crowd.plan.more.len()];
         crowd.tally.before = crowd.plan.most_ahead.map_or(0, |_| BEFORE_SLOWED);
         crowd.plan.numbers().for_each(|number| crowd.add(number));
         send_heralds(&crowd.plan);
@@ -120,7 +126,7 @@ impl Crowd {
         epoll::add(&self.epoll, socket, place, EventFlags::IN).unwrap();
         let speaks = self.plan.speaks(number);
         let mut ear = Ear::new(number, view_of(number), speaks, now());
-        ear.is_slow = is_slow;
+        (ear.is_slow, ear.node) = (is_slow, self.plan.node_of(number));
         let mouth = speaks.then(|| Mouth::new(number));
         let (room, hears_somebody) = (room_of(number), self.plan.hears_somebody(number));
         let gathering = Gathering::of(1 + self.plan.crowds_after);
@@ -164,14 +170,21 @@ impl Crowd {
                 answer.send(()).unwrap();
             }
             Request::Crash(crash, answer) => {
-                self.crashes += 1;
-                self.tally.crashes.push(crash);
+                let nodes = crash.node.map_or(0..self.crashes.len(), |node| node..node + 1);
+                nodes.filter(|_| !crash.is_failover).for_each(|node| self.crashes[node] += 1);
+                self.tally.add_crash(crash);
                 answer.send(()).unwrap();
             }
             Request::ToBeTold(answer) => {
-                let open = self.sessions.iter().filter(|session| session.wire.is_some());
+                let is_open =
+                    |session: &&Session| session.wire.is_some() && self.crashes[session.ear.node] > 0;
+                let open = self.sessions.iter().filter(is_open);
                 let left = open.filter(|session| session.ear.is_to_be_told()).count();
                 answer.send((left, self.tally.disconnected)).unwrap();
+            }
+            Request::Faults(answer) => answer.send(self.tally.fault_count).unwrap(),
+            Request::News(answer) => {
+                answer.send(self.tally.news.first().map_or(0, |(_, count)| *count)).unwrap();
             }
             Request::Heard(answer) => answer.send(self.tally.deliveries).unwrap(),
             Request::Talk(_) | Request::Finish(_) => unreachable!("they are answered elsewhere"),
@@ -180,13 +193,14 @@ impl Crowd {
 
     /// Of what was before this moment; and the notices of the crashes before it.
     fn count_silences(&mut self) {
-        let (now, crashes) = (now(), std::mem::take(&mut self.crashes));
+        let (now, none) = (now(), vec![0; self.crashes.len()]);
+        let crashes = std::mem::replace(&mut self.crashes, none);
         for session in &mut self.sessions {
             let silence = session.ear.take_silence(now);
             if self.is_restarting && session.hears_somebody && !session.ear.is_slow {
                 self.tally.silences.add(silence);
             }
-            session.ear.check_notices(crashes, &mut self.tally);
+            session.ear.check_notices(crashes[session.ear.node], &mut self.tally);
         }
     }
 
@@ -312,6 +326,7 @@ impl Crowd {
         let mouth = |sender: u32| sessions.get(sender.checked_sub(plan.first)? as usize)?.mouth.as_ref();
         let losses = tally.losses(
             |sender, counter| mouth(sender).and_then(|mouth| mouth.time(counter)).unwrap_or(0),
+            |sender| plan.node_of(sender),
             |sender, counter| orders[room_of(sender)].has(sender, counter),
         );
         let orders = orders.iter().map(|order| order.sum).collect();

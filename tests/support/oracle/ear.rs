@@ -15,6 +15,8 @@ pub const CRASHED: &str = "chatd crashed and was restarted: some lines may be lo
 pub struct Ear {
     number: u32,
     pub view: View,
+    /// Where it listens, of several nodes.
+    pub node: usize,
     speaks: bool,
     /// Reads late on purpose: its delays and silences are its own.
     pub is_slow: bool,
@@ -24,6 +26,8 @@ pub struct Ear {
     rest: Vec<u8>,
     /// What it has heard that the order does not have, because of a crash.
     stragglers: HashSet<(u32, u32)>,
+    /// What others have heard where it has heard later lines.
+    missed: HashSet<(u32, u32)>,
     /// Where in the order of the room it is: of one that speaks, after the last line that others had heard.
     at: usize,
     /// Of one that speaks: for each sender, the counter to come.
@@ -45,11 +49,13 @@ impl Ear {
         Self {
             number,
             view,
+            node: 0,
             speaks,
             is_slow: false,
             torn: 0,
             rest: Vec::new(),
             stragglers: HashSet::new(),
+            missed: HashSet::new(),
             at: 0,
             next: Vec::new(),
             lasts: 0,
@@ -105,6 +111,7 @@ impl Ear {
                 self.notices += 1;
             }
             Shown::Strange if self.may_be_torn(tally) => {}
+            Shown::Notice(text) if tally.is_news(text) => {}
             Shown::Notice(_) | Shown::Strange => {
                 tally.fault(|| format!("{self} has heard what nobody said: {}", line.escape_ascii()));
             }
@@ -158,19 +165,38 @@ impl Ear {
                     tally.fault(|| format!("{self} has heard {line:?} after later ones of that sender"));
                     return false;
                 }
-                tally.lose(line.sender, known..line.counter);
+                self.miss(line.sender, known..line.counter, tally);
                 place
             }
         };
         if place < self.at {
+            if self.is_found(&line, tally) {
+                return true;
+            }
             tally.fault(|| format!("{self} has heard {line:?} again, or too late"));
             return false;
         }
         for lost in order.lines(self.at..place) {
-            tally.lose(lost.sender, lost.counter..lost.counter + 1);
+            self.miss(lost.sender, lost.counter..lost.counter + 1, tally);
         }
         self.at = place + 1;
         true
+    }
+
+    /// It has heard later lines than these.
+    fn miss(&mut self, sender: u32, counters: std::ops::Range<u32>, tally: &mut Tally) {
+        self.missed.extend(counters.clone().map(|counter| (sender, counter)));
+        tally.lose(self.node, sender, counters);
+    }
+
+    /// Whether it seemed to have lost a line, which has another place since the engine has failed over.
+    fn is_found(&mut self, line: &Numbered, tally: &mut Tally) -> bool {
+        let is_found = tally.has_failover() && self.missed.remove(&(line.sender, line.counter));
+        if is_found {
+            tally.reordered += 1;
+            tally.find(line.sender, line.counter);
+        }
+        is_found
     }
 
     /// One that speaks itself has heard somebody.
@@ -180,18 +206,23 @@ impl Ear {
             self.next.resize(sender + 1, 0);
         }
         if line.sender == self.number || line.counter < self.next[sender] {
+            if self.is_found(line, tally) {
+                self.lasts += usize::from(line.is_last);
+                return true;
+            }
             tally.fault(|| format!("{self} has heard {line:?} again, too late, or from itself"));
             return false;
         }
-        tally.lose(line.sender, self.next[sender]..line.counter);
+        self.miss(line.sender, self.next[sender]..line.counter, tally);
         self.next[sender] = line.counter + 1;
         self.lasts += usize::from(line.is_last);
         if let Some(place) = order.place(line) {
-            if place < self.at {
+            if place < self.at && !tally.has_failover() {
                 tally.fault(|| format!("{self} has heard {line:?} in another order than others"));
                 return false;
             }
-            self.at = place + 1;
+            tally.reordered += u64::from(place < self.at);
+            self.at = self.at.max(place + 1);
         }
         true
     }
@@ -200,6 +231,9 @@ impl Ear {
     fn numbered(&mut self, seq: u64, tally: &mut Tally) {
         let before = self.seq.replace(seq);
         let leaps = !self.speaks && tally.crashes.is_empty();
+        if tally.has_failover() {
+            return;
+        }
         if before.is_some_and(|before| seq <= before || (leaps && seq != before + 1)) {
             tally.fault(|| format!("{self} has heard number {seq} after {before:?}"));
         }

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use crowd::{Crowd, Request};
 pub use plan::Plan;
-use tally::Crash;
+pub use tally::Crash;
 pub use tally::Report;
 pub use text::now;
 
@@ -67,13 +67,36 @@ impl Oracle {
     /// Ends the next one before it is ready: what is lost is of the same outage, which began at `from`.
     pub fn crash_again(&self, from: u64, kill: impl FnOnce()) {
         kill();
-        let crash = Crash { from, to: now() };
+        self.tell(Crash { from, to: now(), ..Crash::default() });
+    }
+
+    /// Tells it of a crash or a failover.
+    pub fn tell(&self, crash: Crash) {
         self.ask(|answer| Request::Crash(crash, answer));
     }
 
     /// How many lines all of them together have heard.
     pub fn heard(&self) -> u64 {
         self.ask(Request::Heard)
+    }
+
+    /// How many faults were found so far; what is lost comes to that in the end.
+    pub fn faults(&self) -> u64 {
+        self.ask(Request::Faults)
+    }
+
+    /// How often they have heard the first of the news of the plan.
+    pub fn news(&self) -> u64 {
+        self.ask(Request::News)
+    }
+
+    /// Waits until somebody has heard that again, after so many.
+    #[track_caller]
+    pub fn wait_for_news(&self, before: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.news() == before {
+            assert!(Instant::now() < deadline, "they are told nothing");
+        }
     }
 
     /// Waits until all of them together have heard so many lines; fails if they hear nothing for too long.

@@ -18,6 +18,8 @@ pub const ROOMS: [&str; 2] = ["main", "ops"];
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub address: SocketAddr,
+    /// The other nodes, if the server is several: sessions come in at all of them in turn.
+    pub more: Vec<SocketAddr>,
     /// Some sessions come in here, if there is such a socket.
     pub unix: Option<PathBuf>,
     /// How those speak TLS who come in over TCP; without any, they do not.
@@ -36,6 +38,8 @@ pub struct Plan {
     /// How many lines they may be ahead of what is heard, if a slow machine is to slow them down: otherwise it would have
     /// full sockets and lines of long ago, of which a crash may lose more.
     pub most_ahead: Option<u64>,
+    /// What a notice may begin with beside that of a crash; each is counted.
+    pub news: &'static [&'static str],
     /// How often they speak.
     pub beat: Duration,
     /// How long slow readers read nothing, again and again.
@@ -47,6 +51,7 @@ impl Plan {
     pub fn new(address: SocketAddr, sessions: u32, rate: u32) -> Self {
         Self {
             address,
+            more: Vec::new(),
             unix: None,
             tls: Vec::new(),
             first: 0,
@@ -56,6 +61,7 @@ impl Plan {
             crowds_after: 0,
             rate,
             most_ahead: None,
+            news: &[],
             beat: Duration::from_millis(20),
             nap: Duration::from_secs(2),
         }
@@ -68,6 +74,15 @@ impl Plan {
 
     pub fn speaks(&self, number: u32) -> bool {
         (self.first..self.first + self.speakers).contains(&number)
+    }
+
+    /// The node of a session: 0 is at `address`.
+    pub fn node_of(&self, number: u32) -> usize {
+        number as usize % (1 + self.more.len())
+    }
+
+    fn address_of(&self, number: u32) -> SocketAddr {
+        self.node_of(number).checked_sub(1).map_or(self.address, |at| self.more[at])
     }
 
     pub fn is_anybody_in(&self, room: usize) -> bool {
@@ -104,8 +119,8 @@ impl Plan {
         let mut caller = match &self.unix {
             Some(path) if self.is_local(number) => Caller::connect_unix(path),
             _ => match self.tls_of(number) {
-                Some(config) => Caller::connect_tls(self.address, config),
-                None => Caller::connect(self.address),
+                Some(config) => Caller::connect_tls(self.address_of(number), config),
+                None => Caller::connect(self.address_of(number)),
             },
         };
         caller.expect(GREETING);

@@ -1,6 +1,6 @@
 //! What was found out: faults, lines that were lost, and how long people waited.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -57,12 +57,24 @@ impl fmt::Display for Times {
 }
 
 /// A moment at which the daemon was ended without being asked, in microseconds of the clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Crash {
     /// When it was sent the signal, at the earliest.
     pub from: u64,
     /// When it was dead, at the latest.
     pub to: u64,
+    /// The node that it was, of several: only what is said or heard there may be lost.
+    pub node: Option<usize>,
+    /// The engine of several nodes has failed over: nobody is told of a crash, and the order may differ.
+    pub is_failover: bool,
+}
+
+/// Who has lost a line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Losers {
+    sessions: u32,
+    /// Their nodes, a bit each.
+    nodes: u64,
 }
 
 /// What is found out while the crowd listens.
@@ -72,7 +84,11 @@ pub struct Tally {
     pub faults: Vec<String>,
     pub fault_count: u64,
     /// The lines that somebody has not heard: sender and counter.
-    pub lost: HashSet<(u32, u32)>,
+    lost: HashMap<(u32, u32), Losers>,
+    /// How many lines somebody has heard at another place than others, at a failover.
+    pub reordered: u64,
+    /// What notices may begin with, and how many did.
+    pub news: Vec<(&'static str, u64)>,
     pub deliveries: u64,
     /// The same without slow readers.
     pub prompt: u64,
@@ -98,15 +114,50 @@ impl Tally {
         self.fault_count += 1;
     }
 
-    pub fn lose(&mut self, sender: u32, counters: std::ops::Range<u32>) {
-        self.lost.extend(counters.map(|counter| (sender, counter)));
+    /// Somebody at a node has heard later lines of that sender.
+    pub fn lose(&mut self, node: usize, sender: u32, counters: std::ops::Range<u32>) {
+        for counter in counters {
+            let losers = self.lost.entry((sender, counter)).or_default();
+            losers.sessions += 1;
+            losers.nodes |= 1 << node;
+        }
+    }
+
+    /// Somebody has heard after all what it seemed to have lost.
+    pub fn find(&mut self, sender: u32, counter: u32) {
+        if let Some(losers) = self.lost.get_mut(&(sender, counter)) {
+            losers.sessions -= 1;
+            if losers.sessions == 0 {
+                self.lost.remove(&(sender, counter));
+            }
+        }
+    }
+
+    /// There was a crash or a failover; one that began at the same time as the last one is the same, and over later.
+    pub fn add_crash(&mut self, crash: Crash) {
+        match self.crashes.last_mut().filter(|last| last.from == crash.from) {
+            Some(last) => last.to = crash.to,
+            None => self.crashes.push(crash),
+        }
+    }
+
+    /// Whether the engine has failed over.
+    pub fn has_failover(&self) -> bool {
+        self.crashes.iter().any(|crash| crash.is_failover)
+    }
+
+    /// Counts a notice that is allowed; returns whether it is.
+    pub fn is_news(&mut self, notice: &[u8]) -> bool {
+        let news = self.news.iter_mut().find(|(beginning, _)| notice.starts_with(beginning.as_bytes()));
+        news.map(|(_, count)| *count += 1).is_some()
     }
 
     /// Distributes what was lost among the crashes; what belongs to none is a fault. `time_of` knows when a line was
-    /// due, `is_heard` whether anybody has heard it.
+    /// due, `node_of` where its sender is, `is_heard` whether anybody has heard it.
     pub fn losses(
         &mut self,
         time_of: impl Fn(u32, u32) -> u64,
+        node_of: impl Fn(u32) -> usize,
         is_heard: impl Fn(u32, u32) -> bool,
     ) -> Vec<Loss> {
         let before = if self.before == 0 { BEFORE } else { self.before };
@@ -117,10 +168,13 @@ impl Tally {
             self.fault(|| format!("{empty} empty lines were heard, with {crashes} crashes"));
         }
         let mut lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
-        lost.sort_unstable();
-        for (sender, counter) in lost {
+        lost.sort_unstable_by_key(|(line, _)| *line);
+        for ((sender, counter), losers) in lost {
             let time = time_of(sender, counter);
-            let is_near = |crash: &Crash| (crash.from - before..=crash.to + AFTER).contains(&time);
+            let is_there = |node: usize| node == node_of(sender) || losers.nodes == 1 << node;
+            let is_near = |crash: &Crash| {
+                (crash.from - before..=crash.to + AFTER).contains(&time) && crash.node.is_none_or(is_there)
+            };
             // The first one after it was said.
             match self.crashes.iter().position(is_near) {
                 Some(at) => {
@@ -128,7 +182,12 @@ impl Tally {
                     losses[at].heard += u64::from(is_heard(sender, counter));
                     losses[at].reach = losses[at].reach.max(self.crashes[at].from.saturating_sub(time));
                 }
-                None => self.fault(|| format!("line {counter} of {sender} is lost, which was due at {time}")),
+                None => self.fault(|| {
+                    let Losers { sessions, nodes } = losers;
+                    format!(
+                        "line {counter} of {sender} is lost, which was due at {time}: to {sessions}, nodes {nodes:#b}"
+                    )
+                }),
             }
         }
         losses

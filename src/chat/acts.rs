@@ -1,0 +1,482 @@
+//! Acts here: what follows from an act that has its place for the sessions of this node. The roster decides, this tells.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::act::Act;
+use super::arrival;
+use super::commands;
+use super::directory::Directory;
+use super::entry::Entry;
+use super::id::{Node, Now, SessionId};
+use super::listing;
+use super::nick;
+use super::orders;
+use super::pending::Wait;
+use super::presence::MOST_AT_ONCE;
+use super::roster::Effect;
+use super::sequencer::{Cursor, Item};
+use crate::protocol::{Name, Notice, Who};
+
+/// An act has its place. Returns the sessions that have waited for that.
+pub(super) fn take(
+    directory: &mut Directory,
+    act: &Act,
+    place: (Node, Cursor, Option<Timestamp>),
+    now: Now,
+) -> Vec<SessionId> {
+    let (node, cursor, time) = place;
+    let own = directory.node();
+    let (is_own, time) = (own == node, time.unwrap_or(now.wall));
+    let effects = directory.roster.apply(act, &node, time);
+    directory.following.cursor = cursor;
+    let following = &mut directory.following;
+    let is_live = following.is_live || own.is_none();
+    let is_awaited = |id: &SessionId| is_own && (is_live || following.asked.get(id) == Some(act));
+    let asked = act.asked_by().filter(is_awaited);
+    asked.and_then(|id| following.asked.remove(&id));
+    let is_past = !is_live && cursor <= following.known;
+    let (is_answered, mut waits_on, mut woken) = (!effects.is_empty(), false, Vec::new());
+    for effect in effects {
+        let other = node.as_deref().filter(|_| !is_own);
+        waits_on |= carry_out(directory, effect, (other, asked, is_past), (time, now));
+    }
+    if let Some(id) = asked.filter(|_| !waits_on) {
+        match act {
+            _ if is_answered => {}
+            Act::Arrived(_) => arrival::settle(directory, id, None, now),
+            _ => directory.notify(id, &Notice::Nobody),
+        }
+        woken.push(id);
+    }
+    match act {
+        Act::Returned { mark, .. } if is_own && directory.following.awaited == Some(*mark) => {
+            woken.extend(settle(directory, now));
+        }
+        Act::Gone(name) if own.as_deref() == Some(name) && directory.following.is_live => {
+            listing::return_all(directory, listing::all(directory));
+        }
+        _ => {}
+    }
+    let Directory { following, roster, sequencer, .. } = directory;
+    following.count(roster, &mut **sequencer);
+    woken
+}
+
+/// Does what follows from an act, which may be that of another node. Returns whether the session that asked waits for
+/// something else now.
+fn carry_out(
+    directory: &mut Directory,
+    effect: Effect,
+    (other, asked, is_past): (Option<&str>, Option<SessionId>, bool),
+    (time, now): (Timestamp, Now),
+) -> bool {
+    let is_told = |directory: &Directory, id| {
+        directory.member(id).is_some() && (is_live(directory) || asked == Some(id))
+    };
+    match effect {
+        Effect::Named(id, key) => return is_told(directory, id) && nick::take(directory, id, key, now),
+        Effect::Arrived(id, refusal) if is_told(directory, id) => {
+            arrival::settle(directory, id, refusal, now);
+        }
+        Effect::Deposed(id, notice) if is_told(directory, id) => depose(directory, id, &notice),
+        Effect::Notify(id, notice) if is_told(directory, id) => directory.notify(id, &notice),
+        // What is not about a name has happened already.
+        _ if is_past => {}
+        Effect::Told { from, to, text } => {
+            if other.is_none() && asked == Some(SessionId(from.id)) {
+                let (name, verified) = (to.name.to_string(), to.verified);
+                directory.notify(SessionId(from.id), &Notice::Told { name, verified });
+            }
+            commands::receive(directory, (&from, &to), &text, Now { wall: time, ..now });
+        }
+        Effect::Ordered { by, line, about } => {
+            orders::carry_out(directory, (&by, other), &line, about, Now { wall: time, ..now });
+        }
+        Effect::Gone(rooms) if other.is_none() => {
+            rooms.into_iter().for_each(|(room, who)| announce(directory, room, &who))
+        }
+        _ => {}
+    }
+    false
+}
+
+/// A session has lost its name, and is a guest. It is told so.
+fn depose(directory: &mut Directory, id: SessionId, notice: &Notice) {
+    let Some(place) = directory.place(id) else { return };
+    let Some(member) = directory.member_mut(id) else { return };
+    let Some(before) = member.name().cloned() else { return };
+    let after = member.guest();
+    member.who = Some(Arc::clone(&after));
+    directory.notify(id, notice);
+    directory.changed.push(id);
+    if !directory.room(place.room).presence.renamed(&after) {
+        directory.submit(place.room, Entry::Renamed { from: before, to: after, asked: None });
+    }
+}
+
+fn is_live(directory: &Directory) -> bool {
+    directory.following.is_live || directory.node().is_none()
+}
+
+/// Tells a room that these members are gone with their node.
+fn announce(directory: &mut Directory, room: Name, who: &[Who]) {
+    let room = Arc::new(room);
+    for some in who.chunks(MOST_AT_ONCE) {
+        directory.sequencer.submit(Item::Entry(Arc::clone(&room), Entry::Left(some.to_vec())));
+    }
+}
+
+/// All nodes know which sessions are here: those whose names others have taken meanwhile are guests, and are told.
+/// Returns those that wait for nothing any more.
+fn settle(directory: &mut Directory, now: Now) -> Vec<SessionId> {
+    (directory.following.awaited, directory.following.is_live) = (None, true);
+    let (ids, mut woken): (Vec<SessionId>, _) = (directory.sessions().collect(), Vec::new());
+    for id in ids {
+        let Some(member) = directory.member(id).filter(|_| directory.roster.has(id)) else { continue };
+        let (before, after) = (member.name().cloned(), directory.roster.name_of(id).cloned());
+        let mut waits_on = false;
+        match (before, after) {
+            (Some(before), None) => {
+                let (name, now) = (before.name.to_string(), Name::guest(id.0).to_string());
+                depose(directory, id, &Notice::NameLost { name, now });
+            }
+            (before, Some(after)) if before.as_ref().is_none_or(|before| before.name != after.name) => {
+                waits_on = if after.verified {
+                    arrival::settle(directory, id, None, now);
+                    false
+                } else {
+                    let key = directory.roster.key(id);
+                    nick::take(directory, id, key, now)
+                };
+            }
+            _ => {}
+        }
+        // What it waited for may have been in what this node did not see.
+        if !waits_on && is_forgotten(directory, id) {
+            woken.push(id);
+        }
+    }
+    woken
+}
+
+/// Returns whether a session waits for the place of something that nobody has.
+fn is_forgotten(directory: &Directory, id: SessionId) -> bool {
+    let waits = directory.member(id).is_some_and(|member| member.waits_for(Wait::Place));
+    let is_in_room = || {
+        let mut entries = directory.rooms().values().flat_map(|room| room.waiting());
+        entries.any(|(entry, _)| entry.asked_by() == Some(id))
+    };
+    waits && !directory.sequencer.has(id) && !is_in_room()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::chat::pair::Pair;
+    use crate::chat::testing::{Person, TestHub};
+    use crate::chat::{
+        Act, Arrival, HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing,
+    };
+    use crate::protocol::{Name, View};
+
+    fn json(hub: &mut TestHub) -> Person {
+        let mut person = hub.arrive(Arrival { view: View::Json, ..Arrival::default() });
+        person.read_all();
+        person
+    }
+
+    /// Has somebody type a command, and returns what that hears when it has its place everywhere.
+    macro_rules! answer {
+        ($pair:ident.$node:ident, $person:expr, $line:expr) => {{
+            $pair.settle();
+            $person.read_all();
+            $pair.$node.ask(&mut $person, $line);
+            $pair.settle();
+            $person.read_all()
+        }};
+    }
+
+    #[test]
+    fn of_two_claims_on_two_nodes_the_first_in_the_order_has_the_name() {
+        let mut pair = Pair::default();
+        let (mut ann, mut other) = (pair.alpha.join(), pair.beta.join());
+        pair.settle();
+        pair.order.hold();
+        pair.beta.say(&mut other, "/nick ANN\nhello\n");
+        pair.alpha.say(&mut ann, "/nick ann\nhi\n");
+        assert!(ann.is_outstanding() && other.is_outstanding(), "what comes behind the claim waits");
+        pair.order.release();
+        pair.check();
+        assert!(other.read_all().contains("you are ANN now"));
+        let heard = ann.read_all();
+        assert!(
+            heard.contains("ann is taken, or looks like a name that is; ann2 is free\nhello\n"),
+            "{heard}"
+        );
+        assert!(!ann.is_outstanding());
+        let mut late = pair.alpha.join();
+        assert!(answer!(pair.alpha, late, "/nick Ann").contains("taken"));
+        let id = other.id();
+        pair.beta.apply(crate::chat::Input::Leave(id));
+        assert!(answer!(pair.alpha, late, "/nick Ann").contains("you are Ann now"));
+    }
+
+    #[test]
+    fn what_follows_a_claim_is_said_under_the_name_on_all_nodes() {
+        let mut pair = Pair::default();
+        let (mut ann, mut ben) = (pair.alpha.join(), json(&mut pair.beta));
+        pair.settle();
+        ben.read_all();
+        pair.alpha.say(&mut ann, "/nick ann\nhello\n");
+        pair.settle();
+        let heard = ben.read_all();
+        assert!(heard.contains("\"from\":\"ann\",\"verified\":false,\"text\":\"hello\""), "{heard}");
+    }
+
+    #[test]
+    fn a_key_takes_a_name_from_another_node_and_one_that_is_gone() {
+        let mut pair = Pair::default();
+        let (mut ann, mut again) = (json(&mut pair.alpha), json(&mut pair.beta));
+        let key = |answer: &str| answer.split("\"key\":\"").nth(1).unwrap()[..32].to_owned();
+        let first = key(&answer!(pair.alpha, ann, "/nick ann"));
+        assert!(answer!(pair.beta, again, &format!("/nick ann {}", "0".repeat(32))).contains("bad_key"));
+        let second = key(&answer!(pair.beta, again, &format!("/nick ann {first}")));
+        assert!(ann.read_all().contains("\"code\":\"name_taken_over\""));
+        let id = again.id();
+        pair.beta.apply(crate::chat::Input::Leave(id));
+        let mut thief = pair.alpha.join_as("eve");
+        pair.settle();
+        assert!(answer!(pair.alpha, thief, "/nick ann").contains("you are ann now"));
+        assert!(answer!(pair.alpha, ann, &format!("/nick ann {second}")).contains("\"code\":\"named\""));
+        pair.check();
+    }
+
+    #[test]
+    fn members_and_rooms_of_all_nodes_are_listed() {
+        let mut pair = Pair::default();
+        let (mut ann, mut ben) = (pair.alpha.join(), pair.beta.join());
+        let mut eve = pair.beta.join();
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.beta, ben, "/nick ben");
+        pair.settle();
+        assert_eq!(answer!(pair.alpha, ann, "/who"), "-!- 3 here: ann, ben, guest1002\n");
+        answer!(pair.beta, eve, "/join attic");
+        answer!(pair.beta, eve, "/nick eve");
+        let rooms = answer!(pair.alpha, ann, "/rooms");
+        assert!(rooms.contains("main (2)") && rooms.contains("attic (1)"), "{rooms}");
+        let entered = answer!(pair.alpha, ann, "/join attic");
+        assert!(entered.contains("you are in attic now") && entered.contains('2'), "{entered}");
+        pair.alpha.wait(std::time::Duration::from_secs(3));
+        pair.settle();
+        let heard = eve.read_all();
+        assert!(heard.contains("ann joined (2 here)"), "{heard}");
+        pair.check();
+    }
+
+    #[test]
+    fn private_messages_go_to_other_nodes_and_refusals_come_back() {
+        let mut pair = Pair::default();
+        let (mut ann, mut ben) = (pair.alpha.join(), pair.beta.join());
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.beta, ben, "/nick ben");
+        for whom in ["ben", "BEN", "#1001"] {
+            let told = answer!(pair.alpha, ann, &format!("/msg {whom} psst {whom}"));
+            if whom == "BEN" {
+                assert!(told.contains("ben"), "only alike: {told}");
+                assert_eq!(ben.read_all(), "");
+                continue;
+            }
+            assert_eq!(told, "-!- told ben\n");
+            assert_eq!(ben.read_all(), format!("[ann -> you] psst {whom}\n"));
+        }
+        assert!(answer!(pair.beta, ben, "/ignore ann").contains("you do not hear ann"));
+        let told = answer!(pair.alpha, ann, "/msg ben again");
+        assert!(told.contains("ben ignores you"), "{told}");
+        assert_eq!(ben.read_all(), "");
+        pair.alpha.say(&mut ann, "hello\n");
+        pair.settle();
+        assert_eq!(ben.read_all(), "", "it is ignored in the room, too");
+        assert!(answer!(pair.alpha, ann, "/msg guest1001 x").contains("nobody"));
+        // It does not read, and more than enough waits for it.
+        let mut deaf = pair.beta.join();
+        let text = format!("/msg guest1002 {}", "z".repeat(900));
+        let refused = (0..200).any(|_| {
+            deaf.socket.set_space(0);
+            pair.beta.wait(std::time::Duration::from_secs(1));
+            answer!(pair.alpha, ann, &text).contains("guest1002 is not reading")
+        });
+        assert!(refused);
+        assert!(deaf.read_all().contains("[ann -> you] zzz"));
+    }
+
+    #[test]
+    fn somebody_verified_on_one_node_makes_a_guest_of_one_on_the_other() {
+        let mut pair = Pair::default();
+        let mut typed = pair.alpha.join();
+        answer!(pair.alpha, typed, "/nick ann");
+        pair.order.hold();
+        let mut ann = pair.beta.arrive_with_certificate(Ok("ann"));
+        assert!(ann.is_outstanding(), "it reads nothing before its name is certain");
+        pair.order.release();
+        pair.settle();
+        assert!(!ann.is_outstanding());
+        assert!(typed.read_all().contains("+ann, whose name is verified, has connected: you are guest1 now"));
+        assert!(answer!(pair.beta, ann, "/nick eve").contains("you are +ann"));
+        pair.check();
+    }
+
+    #[test]
+    fn a_node_that_is_gone_leaves_once_and_comes_back_without_the_names_that_others_took() {
+        let mut pair = Pair::default();
+        let (mut ann, mut amy) = (pair.alpha.join(), pair.alpha.join());
+        let mut ben = pair.beta.join();
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.alpha, amy, "/nick amy");
+        answer!(pair.beta, ben, "/nick ben");
+        // All that is known of alpha is gone; two nodes say so, and alpha hears of it later.
+        pair.order.put("beta", Act::Gone("alpha".into()));
+        pair.order.put("gamma", Act::Gone("alpha".into()));
+        let now = pair.beta.time();
+        pair.beta.hub().take_sequenced(now);
+        pair.beta.settle();
+        let heard = ben.read_all();
+        assert_eq!(heard.matches("left (1 here)").count(), 1, "{heard}");
+        assert!(heard.contains("ann") && heard.contains("amy"));
+        pair.beta.ask(&mut ben, "/nick amy");
+        let now = pair.beta.time();
+        pair.beta.hub().take_sequenced(now);
+        pair.beta.settle();
+        assert!(ben.read_all().contains("you are amy now"));
+        pair.check();
+        assert_eq!(ann.member(|member| member.who().to_string()), "ann");
+        assert!(
+            amy.read_all()
+                .contains("-!- somebody took amy while this server was cut off: you are guest2 now")
+        );
+        assert_eq!(answer!(pair.beta, ben, "/who"), "-!- 3 here: ann, amy, guest2\n");
+    }
+
+    #[test]
+    fn a_claim_under_way_is_answered_by_the_next_process() {
+        let mut pair = Pair::default();
+        let (ann, mut ben) = (pair.alpha.join(), json(&mut pair.beta));
+        let mut people = [ann];
+        pair.settle();
+        ben.read_all();
+        pair.order.hold();
+        pair.alpha.say(&mut people[0], "/nick ann\nhello\n");
+        pair.restart_alpha(&mut people, None);
+        assert!(people[0].is_outstanding());
+        pair.order.release();
+        pair.check();
+        assert!(people[0].read_all().contains("you are ann now") && !people[0].is_outstanding());
+        assert!(ben.read_all().contains("\"from\":\"ann\""));
+        // One that is gone meanwhile is gone everywhere.
+        pair.restart_alpha(&mut [], None);
+        pair.check();
+        assert_eq!(answer!(pair.beta, ben, "/nick ann").matches("\"code\":\"named\"").count(), 1);
+    }
+
+    #[test]
+    fn after_a_crash_sessions_have_their_names_and_hear_nothing_twice() {
+        let mut pair = Pair::default();
+        let (mut ann, mut ben) = (pair.alpha.join(), pair.beta.join());
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.beta, ben, "/nick ben");
+        answer!(pair.beta, ben, "/msg ann psst");
+        ann.read_all();
+        let standing = ann.member(|member| Standing {
+            who: Some(member.who().as_ref().clone()),
+            is_present: true,
+            view: View::Names,
+            ..Standing::plain(member.id)
+        });
+        let member = Some(MemberSnapshot::after_crash(standing, Vec::new()));
+        let session = SessionSnapshot { id: ann.id(), member, reading: Reading::default() };
+        let crashed = HubSnapshot { sessions: vec![session], ..HubSnapshot::default() };
+        let mut people = [ann];
+        pair.restart_alpha(&mut people, Some(crashed));
+        pair.check();
+        let [mut ann] = people;
+        assert_eq!(ann.read_all(), "");
+        assert_eq!(answer!(pair.beta, ben, "/msg ann again"), "-!- told ann\n");
+        assert_eq!(ann.read_all(), "[ben -> you] again\n");
+        assert!(answer!(pair.beta, ben, "/nick ann").contains("taken"));
+    }
+
+    #[test]
+    fn a_roster_is_stored_after_many_acts_and_a_node_that_comes_later_goes_on_with_it() {
+        let mut pair = Pair::default();
+        let mut ann = pair.alpha.join();
+        answer!(pair.alpha, ann, "/nick ann");
+        for number in 0..crate::chat::following::STORED_AFTER {
+            let room = Name::parse(if number % 2 == 0 { "attic" } else { "main" }).unwrap();
+            pair.order.put("alpha", Act::Moved { id: SessionId(1), room, is_present: true });
+        }
+        pair.check();
+        assert_eq!(pair.order.times_stored(), 2, "by both");
+        let mut people = [ann];
+        pair.restart_alpha(&mut people, Some(HubSnapshot::default()));
+        pair.check();
+        let mut ben = pair.beta.join();
+        assert!(
+            answer!(pair.beta, ben, "/nick ann").contains("you are ann now"),
+            "alpha has nobody any more"
+        );
+    }
+
+    #[test]
+    fn acts_that_others_make_up_change_nothing() {
+        let mut pair = Pair::default();
+        let mut ann = pair.alpha.join();
+        answer!(pair.alpha, ann, "/nick ann");
+        let before = pair.alpha.hub().directory().roster.clone();
+        let name = |text: &'static str| Name::known(text);
+        let claim = |id, name: Name| {
+            let id = SessionId(id);
+            Act::Claimed(super::super::act::Claim {
+                id,
+                room: Name::known("main"),
+                name,
+                key: None,
+                new_key: None,
+            })
+        };
+        let forged = [
+            Act::Left(SessionId(1)),
+            claim(1, name("eve")),
+            claim(7, name("guest9")),
+            claim(7, Name::guest(9)),
+            claim(0, name("eve")),
+            Act::Moved { id: SessionId(1), room: name("attic"), is_present: true },
+            Act::Told { from: SessionId(1), to: SessionId(1), text: "x".into() },
+            Act::Refused { by: SessionId(1), to: SessionId(1), ignores: true },
+            Act::Gone("nobody".into()),
+        ];
+        forged.into_iter().for_each(|act| pair.order.put("beta", act));
+        // A session of its own tells what would break a terminal.
+        let ben = pair.beta.join();
+        pair.settle();
+        ann.read_all();
+        let text = "a\x1b[2J\nb".into();
+        pair.order.put("beta", Act::Told { from: ben.id(), to: SessionId(1), text });
+        pair.check();
+        let heard = ann.read_all();
+        assert!(heard.starts_with("[guest1001 -> you] a") && heard.lines().count() == 1, "{heard:?}");
+        assert!(!heard.contains('\x1b'));
+        pair.beta.leave(ben);
+        pair.check();
+        assert_eq!(pair.alpha.hub().directory().roster, before);
+    }
+
+    #[test]
+    fn with_one_node_guests_do_not_stand_in_the_roster() {
+        let mut hub = TestHub::default();
+        let _guests: Vec<Person> = (0..10).map(|_| hub.join()).collect();
+        let ann = hub.join_as("ann");
+        assert_eq!(hub.hub().directory().roster.len(), 1);
+        hub.leave(ann);
+        assert_eq!(hub.hub().directory().roster.len(), 0);
+    }
+}

@@ -1,0 +1,40 @@
+//! Following: how far this node follows the acts.
+
+use std::collections::HashMap;
+
+use super::act::Act;
+use super::id::SessionId;
+use super::roster::Roster;
+use super::sequencer::{Cursor, Sequencer};
+
+/// Acts after which a roster is stored anew, if there are fewer sessions.
+pub(super) const STORED_AFTER: usize = 1000;
+
+/// How far this node follows the acts.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    /// The last act in the roster.
+    pub(super) cursor: Cursor,
+    /// How many acts came since the roster was stored.
+    since_stored: usize,
+    /// The mark of the last [`Act::Returned`](super::Act::Returned) of this process, until that has its place.
+    pub(super) awaited: Option<u64>,
+    /// All nodes know which sessions are here. Until then acts are those of before: what they mean for sessions here shows
+    /// at the end.
+    pub(super) is_live: bool,
+    /// While acts come again, those up to here have been carried out; all of them, if this process has not seen them.
+    pub(super) known: Cursor,
+    /// With several nodes: what sessions here have asked for, and are to be told of once.
+    pub(super) asked: HashMap<SessionId, Act>,
+}
+
+impl Following {
+    /// One act more is in the roster: stores it for nodes that come later, if that is due.
+    pub(super) fn count(&mut self, roster: &Roster, sequencer: &mut dyn Sequencer) {
+        self.since_stored += 1;
+        if sequencer.node().is_some() && self.since_stored >= STORED_AFTER.max(roster.len()) {
+            self.since_stored = 0;
+            sequencer.store(roster, self.cursor);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The numbers of a room: its epoch, the numbers of its lines, and how far it is in the order that an engine gives.
+//!
+//! A room of one process counts its lines itself. With several nodes, each entry brings its place, and the room has its
+//! numbers from that.
+
+use super::sequencer::{Cursor, Stamp};
+
+/// Line numbers that one note covers. After a crash, a room goes on with the first number that no note covers.
+const NUMBERS_AT_ONCE: u64 = 4096;
+
+/// Largest number that is believed of an engine: behind it there is space to count on.
+const MOST: u64 = u64::MAX / 2;
+
+/// The numbers of a room.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    /// The epoch: tells the room from earlier rooms of the same name.
+    pub(super) epoch: u64,
+    /// How many lines have been said: the number of the last one.
+    pub(super) said: u64,
+    /// The last entry that was taken in, also one that waits. `None` if the room counts itself, or is not open yet.
+    pub(super) cursor: Option<Cursor>,
+    /// The last entry of which something is in the logs: the next process goes on behind it after a crash.
+    pub(super) reached: Option<Cursor>,
+    /// Numbers below this have been noted for the case of a crash.
+    noted: u64,
+    /// Lines that came again: the epoch, the number of the first of them, and how many. They are not missing.
+    repeated: Vec<(u64, u64, u32)>,
+}
+
+/// What comes before an entry that is next in the order of all nodes.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Before {
+    /// So many lines are gone that the members have not got.
+    pub(super) missing: u64,
+    /// The numbers go back, so the lines before have other ones.
+    pub(super) is_back: bool,
+}
+
+impl Numbers {
+    pub(super) fn new(said: u64, epoch: u64) -> Self {
+        Self { epoch, said, cursor: None, reached: None, noted: said, repeated: Vec::new() }
+    }
+
+    /// Goes on counting where another process has stopped.
+    pub(super) fn go_on_after(&mut self, said: u64, epoch: u64) {
+        (self.said, self.noted, self.epoch) = (said, said, epoch);
+    }
+
+    /// Goes on behind an entry.
+    pub(super) fn open_at(&mut self, cursor: Cursor) {
+        (self.cursor, self.reached) = (Some(cursor), Some(cursor));
+    }
+
+    /// An entry with this place is to be taken in. Returns whether it is new: not one that was taken in before.
+    pub(super) fn take(&mut self, cursor: Cursor) -> bool {
+        let is_new = self.cursor.is_some_and(|last| last < cursor);
+        if is_new {
+            self.cursor = Some(cursor);
+        }
+        is_new
+    }
+
+    /// Lines have come again, with these numbers.
+    pub(super) fn repeat(&mut self, stamp: &Stamp, lines: u32) {
+        if self.take(stamp.cursor) && lines > 0 {
+            self.repeated.push((stamp.cursor.epoch, stamp.seq, lines));
+        }
+    }
+
+    /// The numbers from here on are those of an entry, of which `done` lines are in the logs already.
+    pub(super) fn go_to(&mut self, stamp: &Stamp, done: u32) -> Before {
+        let (epoch, said) = (stamp.cursor.epoch, stamp.seq.clamp(1, MOST) - 1 + u64::from(done));
+        let is_between = |one: &&(u64, u64, u32)| one.0 == epoch && (self.said + 1..=said).contains(&one.1);
+        let repeated = self.repeated.iter().filter(is_between).map(|one| u64::from(one.2)).sum();
+        self.repeated.retain(|one| one.0 > epoch || (one.0 == epoch && one.1 > said));
+        let missing = said.saturating_sub(self.said).saturating_sub(repeated);
+        let before =
+            Before { missing: if epoch == self.epoch { missing } else { 0 }, is_back: said < self.said };
+        (self.epoch, self.said) = (epoch, said);
+        before
+    }
+
+    /// Returns the epoch for the note of the room.
+    pub(super) fn noted_epoch(&self) -> u64 {
+        self.reached.map_or(self.epoch, |reached| reached.epoch)
+    }
+
+    /// Returns below what the numbers of its lines are to be noted, if they are not.
+    pub(super) fn number_to_note(&mut self) -> Option<u64> {
+        (self.said >= self.noted).then(|| {
+            self.noted = self.said + NUMBERS_AT_ONCE;
+            self.noted
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn stamp(epoch: u64, entry: u64, seq: u64) -> Stamp {
+        Stamp { cursor: Cursor { epoch, entry }, seq, time: Timestamp::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_within_an_epoch_alone() {
+        let mut numbers = Numbers::new(7, 1);
+        let before = |missing, is_back| Before { missing, is_back };
+        assert_eq!(numbers.go_to(&stamp(1, 1, 8), 0), before(0, false));
+        assert_eq!(numbers.go_to(&stamp(1, 2, 12), 0), before(4, false));
+        assert_eq!(numbers.go_to(&stamp(2, 1, 90), 0), before(0, false), "another epoch");
+        assert_eq!(numbers.go_to(&stamp(3, 1, 1), 0), before(0, true));
+        assert_eq!((numbers.epoch, numbers.said), (3, 0));
+        numbers.said = 2;
+        assert_eq!(
+            numbers.go_to(&stamp(3, 1, 1), 2),
+            before(0, false),
+            "its first two lines are in the logs"
+        );
+    }
+
+    #[test]
+    fn what_has_come_again_is_not_missing() {
+        let mut numbers = Numbers::new(7, 1);
+        numbers.open_at(Cursor { epoch: 1, entry: 1 });
+        numbers.repeat(&stamp(1, 2, 8), 3);
+        numbers.repeat(&stamp(1, 2, 8), 3);
+        numbers.repeat(&stamp(1, 3, 11), 2);
+        numbers.repeat(&stamp(1, 5, 20), 1);
+        assert_eq!(numbers.go_to(&stamp(1, 4, 14), 0).missing, 1, "13 alone");
+        assert_eq!(numbers.go_to(&stamp(1, 6, 21), 0).missing, 6, "14 to 19");
+        assert!(numbers.repeated.is_empty());
+    }
+
+    #[test]
+    fn an_entry_is_taken_once_and_only_by_an_open_room() {
+        let mut numbers = Numbers::new(0, 1);
+        let at = |epoch, entry| Cursor { epoch, entry };
+        assert!(!numbers.take(at(1, 1)), "it is not open");
+        numbers.open_at(at(1, 1));
+        let taken = [at(1, 1), at(1, 2), at(1, 2), at(2, 1), at(1, 3)].map(|cursor| numbers.take(cursor));
+        assert_eq!(taken, [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn numbers_that_nobody_can_count_on_are_not_believed() {
+        let mut numbers = Numbers::new(0, 1);
+        numbers.go_to(&stamp(1, 1, u64::MAX), 7);
+        assert!(numbers.said < u64::MAX / 2 + 7);
+        numbers.go_to(&stamp(1, 1, 0), 0);
+        assert_eq!(numbers.said, 0);
+    }
+}

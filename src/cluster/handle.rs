@@ -1,0 +1,115 @@
+//! The handle: how floor 3 asks how the engine is doing, gets numbers for sessions, and ends it all.
+
+use std::future::poll_fn;
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future;
+
+use super::keeper::BLOCK;
+use super::pending::Pending;
+use super::settings::Identity;
+use super::state::{Ending, Shared};
+use super::status::State;
+use crate::chat::{Act, Item};
+use crate::rt;
+
+/// How long the task has to end once it is to end at once.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// The way to the task that talks to the engine.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Returns who this node is: to be known after a crash.
+    pub fn identity(&self) -> Identity {
+        self.0.lock().identity
+    }
+
+    /// Returns how the engine is doing.
+    pub fn state(&self) -> State {
+        let state = self.0.lock();
+        let status = &state.status;
+        let waiting = state.pending().filter(|one| !one.is_given);
+        State {
+            address: status.address.clone(),
+            engine: status.engine.clone(),
+            problem: status.problem.clone(),
+            away_since: status.away_since,
+            name_held_by: status.name_held_by,
+            nodes: status.nodes.clone(),
+            lag_lines: state.orders.values().map(super::order::Order::waiting).sum(),
+            lag: waiting.map(|one| one.since.elapsed()).max().unwrap_or_default(),
+            retries: status.retries,
+            failovers: status.failovers,
+            skipped: status.skipped,
+            epochs: status.epochs,
+        }
+    }
+
+    /// Tells the other nodes how many sessions this one has, within five seconds.
+    pub fn set_sessions(&self, sessions: u64) {
+        self.0.lock().status.sessions = sessions;
+    }
+
+    /// Returns a block of numbers that no other node has, all above `last`. Waits until the engine gives one.
+    pub async fn numbers(&self, last: u64) -> Range<u64> {
+        let first = poll_fn(|cx| {
+            let state = &mut *self.0.lock();
+            state.numbers_above = state.numbers_above.max(last);
+            while let Some(first) = state.blocks.pop_front() {
+                state.wake_keeper();
+                if first > last {
+                    return Poll::Ready(first);
+                }
+            }
+            state.wants_blocks.push(cx.waker().clone());
+            Poll::Pending
+        });
+        let first = first.await;
+        first..first + BLOCK
+    }
+
+    /// Ends the task. A node that leaves waits until the engine has everything, for at most as long as `most`. Returns
+    /// how many entries of rooms the engine has not taken, as far as this node knows.
+    pub async fn stop(&self, ending: Ending, most: Duration) -> usize {
+        {
+            let state = &mut *self.0.lock();
+            if ending == Ending::Leave {
+                state.submit(Item::Act(Act::Returned { sessions: Vec::new(), mark: 0 }));
+            }
+            state.ending = Some(ending);
+            state.wake_all();
+        }
+        let most = if ending == Ending::Leave { most } else { AT_ONCE };
+        future::select(Box::pin(self.ended()), Box::pin(rt::sleep(most))).await;
+        {
+            let state = &mut *self.0.lock();
+            state.ending = Some(Ending::HandOver);
+            state.wake_all();
+        }
+        future::select(Box::pin(self.ended()), Box::pin(rt::sleep(AT_ONCE))).await;
+        let state = self.0.lock();
+        let is_lost = |one: &&Pending| !one.is_placed() && matches!(*one.item, Item::Entry(..));
+        state.pending().filter(is_lost).count()
+    }
+
+    async fn ended(&self) {
+        poll_fn(|cx| {
+            let state = &mut *self.0.lock();
+            if state.has_ended {
+                return Poll::Ready(());
+            }
+            state.wants_end.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

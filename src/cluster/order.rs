@@ -1,0 +1,386 @@
+//! An order: of the entries of a room, or of all acts. What waits to be appended to its stream, and what has been read
+//! from it for the hub.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::pending::{Pending, Place, nowhere};
+use super::wire::{Content, Fetched};
+use crate::chat::{Cursor, Entry, Sequenced, Stamp};
+use crate::protocol::Name;
+
+/// Most bytes that wait for the hub; then no more is read.
+const MAX_QUEUE: usize = 1 << 20;
+/// How many entries are remembered, to tell what a writer has sent again.
+const MAX_SEEN: usize = 1024;
+/// What an entry takes besides its text, in bytes.
+const OVERHEAD: usize = 256;
+
+/// What has to be done before an order is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing.
+    #[default]
+    Done,
+    /// The engine is asked whether it still has what has been read.
+    Check,
+    /// The hub gets the room as it stands, or the roster.
+    Recall,
+}
+
+/// What waits for the hub.
+#[derive(Debug)]
+struct Queued {
+    sequenced: Sequenced,
+    /// The counter of the item of this node that it is.
+    own: Option<u64>,
+    bytes: usize,
+}
+
+/// Parts of an item of this node that have been read, while others have yet to come.
+#[derive(Debug)]
+struct Partial {
+    first: u64,
+    entry: Entry,
+    stamp: Stamp,
+}
+
+/// What the hub gets.
+#[derive(Debug)]
+pub struct Given {
+    /// The next thing.
+    pub sequenced: Sequenced,
+    /// There is room for more.
+    pub makes_room: bool,
+}
+
+/// An order of entries or acts.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// The room; `None` for the acts.
+    pub name: Option<Arc<Name>>,
+    /// The hub wants what is in it.
+    pub is_open: bool,
+    /// The hub wants it later.
+    pub is_held: bool,
+    /// The hub has been told that there is something.
+    pub is_listed: bool,
+    pub opening: Opening,
+    /// Changes whenever what has been asked of the engine no longer counts.
+    pub generation: u64,
+    /// The last entry that has been read.
+    pub read: Cursor,
+    /// The number of the last line that has been read.
+    pub seq: u64,
+    /// Who wrote that entry: the node, its incarnation and the counter; `None` if not known.
+    pub writer: Option<(Arc<str>, (u64, u64))>,
+    /// The engine has refused it: it is tried again after a while.
+    pub is_refused: bool,
+    /// That is in the log.
+    pub is_logged: bool,
+    /// The writer has been told that something waits.
+    pub is_due: bool,
+    /// The engine has been another one, or away: entries may have been sent again.
+    pub is_in_doubt: bool,
+    pub pending: VecDeque<Pending>,
+    queue: VecDeque<Queued>,
+    bytes: usize,
+    was_full: bool,
+    partial: Option<Partial>,
+    seen: VecDeque<u64>,
+}
+
+impl Order {
+    /// The order of acts.
+    pub fn of_acts() -> Self {
+        Self { is_open: true, opening: Opening::Recall, ..Self::of_room(None) }
+    }
+
+    /// The order of a room that is not open.
+    pub fn of_room(name: Option<Arc<Name>>) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Opens it: it is read after this entry.
+    pub fn open(&mut self, after: Option<Cursor>) {
+        self.reset();
+        self.is_open = true;
+        self.is_held = false;
+        self.opening = if after.is_some() { Opening::Check } else { Opening::Recall };
+        (self.read, self.seq) = (after.unwrap_or_default(), 0);
+        self.writer = None;
+        self.seen.clear();
+    }
+
+    /// Closes it. A room that is about to be recalled still is.
+    pub fn close(&mut self) {
+        self.is_open = false;
+        self.is_held = false;
+        if self.opening == Opening::Check {
+            self.opening = Opening::Done;
+        }
+        let is_kept = |one: &Queued| one.own.is_some() || matches!(one.sequenced, Sequenced::Opened { .. });
+        self.queue.retain(is_kept);
+        self.bytes = self.queue.iter().map(|one| one.bytes).sum();
+        // Nobody reads what has its place, or where it is.
+        let own: Vec<u64> = self.pending.iter().filter(|one| one.is_placed()).map(|one| one.first).collect();
+        own.into_iter().for_each(|first| self.give_nowhere(first));
+    }
+
+    /// What has been read and not given is read again.
+    pub fn reset(&mut self) {
+        self.generation += 1;
+        self.queue.clear();
+        (self.bytes, self.partial, self.was_full) = (0, None, false);
+        self.pending.iter_mut().for_each(|one| one.is_queued = false);
+    }
+
+    /// The connection to the engine is gone: everything that may have got lost is sent again.
+    pub fn disconnected(&mut self) {
+        self.is_refused = false;
+        self.is_in_doubt = true;
+        // It may not be where it was.
+        self.pending.iter_mut().for_each(|one| (one.is_sent, one.place) = (false, None));
+        if self.is_open && self.opening == Opening::Done {
+            self.opening = Opening::Check;
+        }
+    }
+
+    /// Returns whether it is read.
+    pub fn is_read(&self) -> bool {
+        self.is_open && !self.is_held && self.opening == Opening::Done && !self.was_full
+    }
+
+    /// Returns whether what waits may be sent.
+    pub fn is_writable(&self) -> bool {
+        !self.is_refused && self.opening == Opening::Done
+    }
+
+    /// Returns whether there is something for the hub.
+    pub fn has_something(&self) -> bool {
+        !self.is_held && !self.queue.is_empty()
+    }
+
+    /// Returns whether nothing is to be done any more.
+    pub fn is_done(&self) -> bool {
+        !self.is_open
+            && self.opening == Opening::Done
+            && self.pending.is_empty()
+            && self.queue.is_empty()
+            && !self.is_listed
+    }
+
+    /// Returns how many lines, and items without lines, wait for the hub.
+    pub fn waiting(&self) -> u64 {
+        let lines = |one: &Queued| match &one.sequenced {
+            Sequenced::Entry { entry: Entry::Said { lines, .. }, .. } => u64::from(*lines),
+            _ => 1,
+        };
+        self.queue.iter().map(lines).sum()
+    }
+
+    /// Returns the next thing for the hub. With `keeps`, an item stays until enough replicas have it.
+    pub fn next(&mut self, keeps: bool) -> Option<Given> {
+        if self.is_held {
+            return None;
+        }
+        let Queued { sequenced, own, bytes } = self.queue.pop_front()?;
+        self.bytes -= bytes;
+        if let Some(first) = own
+            && let Some(at) = self.pending.iter().position(|one| one.first == first)
+        {
+            self.pending[at].is_given = true;
+            if !keeps || self.pending[at].is_safe {
+                self.pending.remove(at);
+            }
+        }
+        let makes_room = self.was_full && self.bytes < MAX_QUEUE / 2;
+        if makes_room {
+            self.was_full = false;
+        }
+        Some(Given { sequenced, makes_room })
+    }
+
+    /// Puts something behind what waits for the hub.
+    pub fn push(&mut self, sequenced: Sequenced) {
+        self.push_own(sequenced, None);
+    }
+
+    fn push_own(&mut self, sequenced: Sequenced, own: Option<u64>) {
+        let text = match &sequenced {
+            Sequenced::Entry { entry: Entry::Said { text, .. }, .. } => text.len(),
+            _ => 0,
+        };
+        self.bytes += text + OVERHEAD;
+        self.was_full |= self.bytes > MAX_QUEUE;
+        if let Some(one) = own.and_then(|first| self.pending.iter_mut().find(|one| one.first == first)) {
+            one.is_queued = true;
+        }
+        self.queue.push_back(Queued { sequenced, own, bytes: text + OVERHEAD });
+    }
+
+    /// The item got its place, and will not be read.
+    fn give_nowhere(&mut self, first: u64) {
+        let Some(at) = self.pending.iter().position(|one| one.first == first) else { return };
+        if self.pending[at].is_queued || self.pending[at].is_given {
+            return;
+        }
+        match self.pending[at].item.asked_by() {
+            Some(session) => self.push_own(nowhere(session), Some(first)),
+            None if self.pending[at].is_safe => _ = self.pending.remove(at),
+            None => self.pending[at].is_given = true,
+        }
+    }
+
+    /// An entry of the stream is skipped.
+    pub fn skip(&mut self, cursor: Cursor, node: &Arc<str>) {
+        self.pass(cursor, node);
+        self.read = cursor;
+        self.writer = None;
+        self.settle();
+    }
+
+    /// Takes in an entry of the stream.
+    pub fn take(&mut self, fetched: Fetched, node: &Arc<str>, incarnation: u64) {
+        let Fetched { cursor, node: writer, count, time, seq, lines, content } = fetched;
+        self.pass(cursor, node);
+        self.read = cursor;
+        self.seq = self.seq.max(seq - 1 + u64::from(lines));
+        self.writer = Some((Arc::clone(&writer), count));
+        if self.is_seen(&writer, count) {
+            self.repeated(Stamp { cursor, seq, time }, lines);
+            return self.settle();
+        }
+        let is_own = |one: &Pending| (one.first..one.first + one.parts).contains(&count.1);
+        let own = self.pending.iter().find(|one| writer == *node && count.0 == incarnation && is_own(one));
+        let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
+        match (own, content) {
+            (Some((.., true)), _) => self.repeated(Stamp { cursor, seq, time }, lines),
+            (own, Content::Act(act)) => {
+                let sequenced = Sequenced::Act { act, node: Some(writer), cursor, time: Some(time) };
+                self.push_own(sequenced, own.map(|(first, ..)| first));
+            }
+            (Some((first, parts, _)), Content::Entry(entry)) if parts > 1 => {
+                let stamp = Stamp { cursor, seq, time };
+                self.take_part(Partial { first, entry, stamp }, count.1 + 1 == first + parts);
+            }
+            (own, Content::Entry(entry)) => {
+                self.flush();
+                let Some(room) = self.name.clone() else { return };
+                let stamp = Some(Stamp { cursor, seq, time });
+                self.push_own(Sequenced::Entry { room, entry, stamp }, own.map(|(first, ..)| first));
+            }
+        }
+        self.settle();
+    }
+
+    /// Lines have come again: the hub is told that they are not missing.
+    fn repeated(&mut self, stamp: Stamp, lines: u32) {
+        if let Some(room) = self.name.clone() {
+            self.push(Sequenced::Repeated { room, stamp, lines });
+        }
+    }
+
+    /// Takes in a part of an item of this node: its session goes on when all of it has its place.
+    fn take_part(&mut self, mut part: Partial, is_last: bool) {
+        if self.partial.as_ref().is_some_and(|before| before.first != part.first) {
+            self.flush();
+        }
+        if let Some(Partial { entry: mut before, stamp, .. }) = self.partial.take() {
+            if let (Entry::Said { text, lines, .. }, Entry::Said { text: more, lines: more_lines, .. }) =
+                (&mut before, &part.entry)
+            {
+                text.extend_from_slice(more);
+                *lines += more_lines;
+            }
+            part = Partial { entry: before, stamp: Stamp { cursor: part.stamp.cursor, ..stamp }, ..part };
+        }
+        if !is_last {
+            self.partial = Some(part);
+        } else if let Some(room) = self.name.clone() {
+            let Partial { first, entry, stamp } = part;
+            self.push_own(Sequenced::Entry { room, entry, stamp: Some(stamp) }, Some(first));
+        }
+    }
+
+    /// Others have come between the parts of an item: what has come goes to the hub.
+    fn flush(&mut self) {
+        if let (Some(Partial { entry, stamp, .. }), Some(room)) = (self.partial.take(), self.name.clone()) {
+            self.push(Sequenced::Entry { room, entry, stamp: Some(stamp) });
+        }
+    }
+
+    /// Remembers an entry. Returns whether it has come before.
+    fn is_seen(&mut self, writer: &str, count: (u64, u64)) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (writer, count).hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.is_in_doubt && self.seen.contains(&hash) {
+            return true;
+        }
+        if self.seen.len() >= MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(hash);
+        false
+    }
+
+    /// The next entry that is there is at `cursor`: those of this node before that will not be read, since they were
+    /// trimmed.
+    fn pass(&mut self, cursor: Cursor, node: &Arc<str>) {
+        let read = self.read;
+        let is_gone = |place: &Place| place.is_exact && place.cursor > read && place.cursor < cursor;
+        let is_open = |one: &&Pending| !one.is_queued && !one.is_given;
+        let is_before = |one: &&Pending| one.place.is_some_and(|place| place.cursor < cursor);
+        let mut gone = Vec::new();
+        for one in self.pending.iter().take_while(is_before).filter(is_open) {
+            if let Some(place) = one.place.filter(is_gone) {
+                gone.push((one.first, one.sequenced(place, node)));
+            }
+        }
+        for (first, sequenced) in gone {
+            self.flush();
+            self.push_own(sequenced, Some(first));
+        }
+    }
+
+    /// Items of this node that must have been read by now, and were not, wait no longer.
+    pub fn settle(&mut self) {
+        let is_open = |one: &&Pending| !one.is_queued && !one.is_given;
+        let is_past = |one: &&Pending| one.place.is_some_and(|place| place.cursor <= self.read);
+        let lost = self.pending.iter().take_while(is_past).filter(is_open);
+        let lost: Vec<u64> = lost.map(|one| one.first).collect();
+        lost.into_iter().for_each(|first| self.give_nowhere(first));
+    }
+
+    /// The engine has put an item somewhere.
+    pub fn placed(&mut self, first: u64, place: Place, node: &Arc<str>, is_safe: bool) {
+        let Some(at) = self.pending.iter().position(|one| one.first == first) else { return };
+        let one = &mut self.pending[at];
+        one.place = Some(place);
+        one.is_safe |= is_safe;
+        if one.is_given {
+            if one.is_safe {
+                self.pending.remove(at);
+            }
+        } else if !self.is_open && !one.is_queued {
+            // Nobody reads it.
+            let sequenced = one.sequenced(place, node);
+            if place.is_exact {
+                self.push_own(sequenced, Some(first));
+            } else {
+                self.give_nowhere(first);
+            }
+        }
+    }
+
+    /// Enough replicas have everything that has its place.
+    pub fn safe(&mut self) {
+        self.pending
+            .iter_mut()
+            .filter(|one| one.is_sent && one.place.is_some())
+            .for_each(|one| one.is_safe = true);
+        self.pending.retain(|one| !(one.is_given && one.is_safe));
+    }
+}
