@@ -176,7 +176,7 @@ impl Directory {
             return;
         }
         let Some(mut room) = self.rooms.remove(&id) else { return };
-        self.sequencer.close(room.name());
+        self.cluster.close(room.name(), &mut *self.sequencer);
         self.by_name.remove(room.name());
         if self.archiving.is_some() && room.said() > 0 {
             self.recall.put(recalling::recalled(&mut room), &self.limits);

@@ -1,6 +1,7 @@
 //! What the directory knows of a cluster: how the engine is, and which rooms the sequencer has yet to open.
 
 use super::id::{RoomId, SessionId};
+use super::sequencer::Sequencer;
 use crate::protocol::Name;
 
 /// What the directory knows of a cluster.
@@ -14,6 +15,16 @@ pub(super) struct Cluster {
     pub(super) is_away: bool,
     /// The process before has told them so, and this one has not heard of the engine yet.
     pub(super) was_away: bool,
+}
+
+impl Cluster {
+    /// A room is gone: has the sequencer give back nothing more of it. One that sessions wait for is opened all the same,
+    /// and closed then if none of them is left.
+    pub(super) fn close(&self, room: &Name, sequencer: &mut dyn Sequencer) {
+        if !self.wanted.closed().any(|wanted| wanted.looks_like(room)) {
+            sequencer.close(room);
+        }
+    }
 }
 
 /// Rooms that are not open, and the sessions that want to go there.

@@ -212,6 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn a_room_that_somebody_waits_for_is_not_closed_when_the_last_one_there_leaves() {
+        let (mut hub, script) = cluster();
+        let mut ann = hub.join();
+        hub.ask(&mut ann, "/join ops");
+        let arrival = || Arrival { room: Some(Name::parse("OPS").unwrap()), ..Arrival::default() };
+        let ben = hub.arrive(arrival());
+        hub.leave(ben);
+        assert_eq!(script.take_calls(), ["open ops", "open OPS"]);
+        script.open("ops", at(5, 2), 8);
+        hub.settle();
+        assert_eq!(ann.read_all(), "-!- you are in ops now (1 here)\n");
+        // It is closed if she is gone before it is open.
+        hub.ask(&mut ann, "/join main");
+        hub.ask(&mut ann, "/join ops");
+        let ben = hub.arrive(arrival());
+        hub.leave(ann);
+        hub.leave(ben);
+        assert_eq!(script.take_calls(), ["close ops", "open ops", "open OPS"]);
+        script.open("ops", at(5, 3), 9);
+        hub.settle();
+        assert_eq!(script.take_calls(), ["close ops"]);
+    }
+
+    #[test]
     fn rooms_that_are_being_opened_count() {
         let (mut hub, script) = cluster();
         let (mut ann, mut ben) = (hub.join(), hub.join());
