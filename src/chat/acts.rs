@@ -11,6 +11,8 @@ use super::directory::Directory;
 use super::entry::Entry;
 use super::id::{Node, Now, SessionId};
 use super::listing;
+use super::member::Member;
+use super::names::Names;
 use super::nick;
 use super::orders;
 use super::pending::Wait;
@@ -75,6 +77,11 @@ fn carry_out(
     let is_told = |directory: &Directory, id| {
         directory.member(id).is_some() && (is_live(directory) || asked == Some(id))
     };
+    if let Effect::Named(id, _) | Effect::Arrived(id, None) = &effect
+        && (is_live(directory) || asked == Some(*id))
+    {
+        give_way(directory, *id);
+    }
     match effect {
         Effect::Named(id, key) => return is_told(directory, id) && nick::take(directory, id, key, now),
         Effect::Arrived(id, refusal) if is_told(directory, id) => {
@@ -116,6 +123,24 @@ fn depose(directory: &mut Directory, id: SessionId, notice: &Notice) {
     }
 }
 
+/// A session has a name. Those here that were called alike, and that nobody else knows of, since this node was declared
+/// gone, have lost theirs now, and not only when they are known again.
+fn give_way(directory: &mut Directory, id: SessionId) {
+    let Some(who) = directory.roster.name_of(id).cloned() else { return };
+    let alike: Vec<SessionId> = directory.following.returning.holders(&who.name).collect();
+    for other in alike.into_iter().filter(|other| *other != id) {
+        let before = directory.member(other).and_then(Member::name);
+        let Some(before) = before.filter(|before| !before.verified && before.name.looks_like(&who.name))
+        else {
+            continue;
+        };
+        if directory.roster.name_of(other).is_none() {
+            let (name, now) = (before.name.to_string(), Name::guest(other.0).to_string());
+            depose(directory, other, &Notice::NameLost { name, now });
+        }
+    }
+}
+
 fn is_live(directory: &Directory) -> bool {
     directory.following.is_live || directory.node().is_none()
 }
@@ -132,6 +157,7 @@ fn announce(directory: &mut Directory, room: Name, who: &[Who]) {
 /// Returns those that wait for nothing any more.
 fn settle(directory: &mut Directory, now: Now) -> Vec<SessionId> {
     (directory.following.awaited, directory.following.is_live) = (None, true);
+    directory.following.returning = Names::default();
     let (ids, mut woken): (Vec<SessionId>, _) = (directory.sessions().collect(), Vec::new());
     for id in ids {
         let Some(member) = directory.member(id).filter(|_| directory.roster.has(id)) else { continue };
@@ -355,6 +381,34 @@ mod tests {
                 .contains("-!- somebody took amy while this server was cut off: you are guest2 now")
         );
         assert_eq!(answer!(pair.beta, ben, "/who"), "-!- 3 here: ann, amy, guest2\n");
+    }
+
+    #[test]
+    fn a_name_that_another_takes_before_the_node_is_back_is_lost_at_once() {
+        let mut pair = Pair::default();
+        let (mut ann, mut amy) = (pair.alpha.join(), pair.alpha.join());
+        let (mut bob, mut ben) = (pair.alpha.join(), pair.beta.join());
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.alpha, bob, "/nick bob");
+        bob.read_all();
+        // All that is known of alpha is gone; then come claims of both nodes, and what alpha has to say of it last.
+        pair.order.hold();
+        pair.order.put("beta", Act::Gone("alpha".into()));
+        pair.alpha.say(&mut amy, "/nick ANN\n");
+        pair.beta.say(&mut ben, "/nick BOB\n");
+        pair.order.hold();
+        pair.settle();
+        for (person, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {
+            let heard = person.read_all();
+            let lost = format!("somebody took {name} while this server was cut off: you are guest");
+            assert_eq!(heard.matches(&lost).count(), 1, "{heard}");
+            assert!(person.member(|member| member.name().is_none()));
+        }
+        assert_eq!(amy.member(|member| member.who().to_string()), "ANN");
+        pair.order.release();
+        pair.check();
+        assert!(!ann.read_all().contains("somebody took") && !bob.read_all().contains("somebody took"));
+        assert_eq!(answer!(pair.beta, ben, "/who"), "-!- 4 here: ANN, BOB, guest1, guest3\n");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::act::Act;
 use super::id::SessionId;
+use super::names::Names;
 use super::roster::Roster;
 use super::sequencer::{Cursor, Sequencer};
 
@@ -19,6 +20,8 @@ pub(super) struct Following {
     since_stored: usize,
     /// The mark of the last [`Act::Returned`](super::Act::Returned) of this process, until that has its place.
     pub(super) awaited: Option<u64>,
+    /// The names that sessions here have told with it.
+    pub(super) returning: Names,
     /// All nodes know which sessions are here. Until then acts are those of before: what they mean for sessions here shows
     /// at the end.
     pub(super) is_live: bool,

@@ -7,6 +7,7 @@ use super::directory::Directory;
 use super::entry::Entry;
 use super::id::SessionId;
 use super::member::Member;
+use super::names::Names;
 use super::room::Room;
 use super::roster::Roster;
 use super::sequencer::{Cursor, Item};
@@ -47,6 +48,13 @@ pub(super) fn return_all(directory: &mut Directory, sessions: Vec<Listed>) {
     // Another one with each call, also after a crash.
     let mark = RandomState::new().hash_one(0);
     directory.following.awaited = Some(mark);
+    directory.following.returning = Names::default();
+    for Listed { id, name, proof, .. } in &sessions {
+        if let Some(name) = name.clone() {
+            let who = Who { id: id.0, name, verified: proof.is_some() };
+            directory.following.returning.give(&who);
+        }
+    }
     directory.sequencer.submit(Item::Act(Act::Returned { sessions, mark }));
 }
 

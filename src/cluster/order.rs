@@ -110,7 +110,6 @@ impl Order {
         self.opening = if after.is_some() { Opening::Check } else { Opening::Recall };
         (self.read, self.seq) = (after.unwrap_or_default(), 0);
         self.writer = None;
-        self.seen.clear();
     }
 
     /// Closes it. A room that is about to be recalled still is.
@@ -132,6 +131,8 @@ impl Order {
     pub fn reset(&mut self) {
         self.generation += 1;
         self.queue.clear();
+        // What is read again has not come a second time.
+        self.seen.clear();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -256,11 +257,12 @@ impl Order {
         let own = self.pending.iter().find(|one| writer == *node && count.0 == incarnation && is_own(one));
         let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
         match (own, content) {
-            (Some((.., true)), _) => self.repeated(Stamp { cursor, seq, time }, lines),
+            // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
                 let sequenced = Sequenced::Act { act, node: Some(writer), cursor, time: Some(time) };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
+            (Some((.., true)), _) => self.repeated(Stamp { cursor, seq, time }, lines),
             (Some((first, parts, _)), Content::Entry(entry)) if parts > 1 => {
                 let stamp = Stamp { cursor, seq, time };
                 self.take_part(Partial { first, entry, stamp }, count.1 + 1 == first + parts);
@@ -382,5 +384,50 @@ impl Order {
             .filter(|one| one.is_sent && one.place.is_some())
             .for_each(|one| one.is_safe = true);
         self.pending.retain(|one| !(one.is_given && one.is_safe));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Act, Item};
+    use jiff::Timestamp;
+
+    /// An act of alpha, as it is read.
+    fn act(counter: u64) -> Fetched {
+        Fetched {
+            cursor: Cursor { epoch: 1, entry: counter },
+            node: "alpha".into(),
+            count: (7, counter),
+            time: Timestamp::UNIX_EPOCH,
+            seq: 1,
+            lines: 0,
+            content: Content::Act(Act::Gone("beta".to_owned())),
+        }
+    }
+
+    /// Otherwise this node would make another roster of them than those that have not read them before.
+    #[test]
+    fn after_a_stored_roster_acts_count_again_also_those_of_this_node() {
+        for (node, keeps) in [("alpha", false), ("alpha", true), ("gamma", false)] {
+            let mut acts = Order { opening: Opening::Done, ..Order::of_acts() };
+            let node = Arc::from(node);
+            for counter in 1..3 {
+                let item = Item::Act(Act::Gone("beta".to_owned()));
+                acts.pending.push_back(Pending::new(counter, 1, item));
+                acts.take(act(counter), &node, 7);
+                assert!(acts.next(keeps).is_some());
+            }
+            // The engine has lost some, and the roster was stored before these.
+            acts.disconnected();
+            acts.take(act(2), &node, 7);
+            assert!(acts.next(keeps).is_none(), "it was sent again");
+            acts.reset();
+            for counter in 1..3 {
+                acts.take(act(counter), &node, 7);
+                let given = acts.next(keeps).map(|given| given.sequenced);
+                assert!(matches!(given, Some(Sequenced::Act { .. })), "{node} {keeps} {counter}: {given:?}");
+            }
+        }
     }
 }

@@ -43,6 +43,19 @@ pub fn names(nodes: &[Node]) {
     }
 }
 
+/// Nodes that have applied the same acts have the same roster.
+pub fn rosters(nodes: &[Node]) {
+    let up = nodes.iter().filter(|node| node.is_up);
+    let applied: Vec<(&Node, Cursor)> =
+        up.filter_map(|node| Some((node, node.end.state().applied?))).collect();
+    for (at, (node, cursor)) in applied.iter().enumerate() {
+        for (other, _) in applied[at + 1..].iter().filter(|(_, of)| of == cursor) {
+            let [one, two] = [node, other].map(|node| &node.house.hub.directory().roster);
+            assert!(one == two, "{} and {} at {cursor:?}: {one:?}, {two:?}", node.name, other.name);
+        }
+    }
+}
+
 /// Those in a house who are no guests.
 fn named(house: &House) -> Vec<Who> {
     let directory = house.hub.directory();

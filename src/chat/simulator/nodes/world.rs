@@ -50,6 +50,7 @@ impl World {
                 self.exchange(false);
             }
             check::names(&self.nodes);
+            check::rosters(&self.nodes);
         }
         self.rest();
         self.nodes.iter().map(|node| heard(&node.house)).sum()
@@ -229,6 +230,7 @@ impl World {
         self.read_all();
         self.nodes.iter().for_each(|node| node.house.check_all(false));
         check::names(&self.nodes);
+        check::rosters(&self.nodes);
         self.ask_around();
     }
 
