@@ -1,8 +1,7 @@
 //! The roster: who is on which node, and who is called what, as all acts in their order have made it.
 //!
-//! It decides everything from the acts, their order, their nodes and their times, and from nothing else. So every node
-//! has the same one. What follows from an act for the sessions here, `chat::acts` does. With a single node only sessions
-//! that have had a name stand in it.
+//! It decides everything from the acts, their order, nodes and times, and from nothing else. So every node has the same
+//! one; what follows for the sessions here, `chat::acts` does. A single node lists only sessions that have had a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -62,10 +62,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(unwritable)
 }
 
-/// Writes lines to standard output, as [`print`] does.
+/// Writes lines to standard output, as [`print()`] does.
 ///
 /// # Errors
-/// Those of [`print`].
+/// Those of [`print()`].
 pub fn print_lines(lines: &[String]) -> Result<(), Failure> {
     print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())
 }

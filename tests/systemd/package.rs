@@ -31,7 +31,7 @@ impl Packages {
 
 /// All files of the package, and the one that is a configuration file. The same list as in Cargo.toml, but for what
 /// cargo-deb adds and compresses.
-const FILES: [&str; 40] = [
+const FILES: [&str; 44] = [
     CONFFILE,
     "/usr/bin/chatc",
     "/usr/bin/chatctl",
