@@ -76,7 +76,7 @@ fn refused(words: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, String::from_utf8_lossy(&cleaned))
 }
 
-/// Why a server answers with an alert and nothing before it: chatd has only these for whom it turns away.
+/// Returns the error for an alert that comes before anything else: chatd sends these to a client that it turns away.
 fn turned_away(error: &rustls::Error) -> Option<io::Error> {
     let words = match error {
         rustls::Error::AlertReceived(AlertDescription::AccessDenied) => {
