@@ -17,6 +17,7 @@
 //! | 0 | [`protocol`] | framing, cleaning, telnet, names, commands, views, notices: pure functions | everything |
 //! | 0 | [`certificate`] | certificates and keys: what they say of themselves, and what is wrong with their files | everything |
 //! | - | [`duration`] | durations as people write them | everything |
+//! | - | [`exit`] | the exit codes of the programs | everything |
 //! | - | [`rt`] | the runtime: the only file that names async-std | everything |
 //!
 //! # Words
@@ -91,6 +92,10 @@
 //! [roster](chat::Roster) decides from the acts alone, in their order, so each node decides the same, and one node works
 //! the same way as many. What follows for the sessions of this node, `chat::acts` does at the place of the act.
 //!
+//! A kernel proves only who the users of its own machine are. So with several nodes, the roster gives a name that the
+//! kernel proves the node that the act comes from: `ann@alpha` ([`Name::at`](protocol::Name::at)). The node has no part in
+//! what a name looks like, and nobody can type a name with one.
+//!
 //! # Flow control
 //!
 //! * An entry that would overwrite lines that a member has yet to get waits in its room, and its session waits too.
@@ -110,7 +115,7 @@
 //! * The hub takes what a session sends in order, lines and commands.
 //! * In `names` and `json` no line of a member can seem to come from another member or from chatd.
 //! * One session at a time holds a name and all names that look like it; or sessions do whose names the same proof gives:
-//!   the kernel, or certificates.
+//!   the kernel, or certificates. With several nodes, the names of each kernel have its node.
 //! * The hub waits for nobody: what has to wait is a value in a room or a member.
 //! * A stranger can end only its own session, and can cause log messages only at `debug`.
 //! * No session gets a control character that another one sent, except TAB (and except with `raw`).
@@ -137,8 +142,12 @@
 //! # Operators, access and metrics
 //!
 //! The kernel says who at a unix socket is an operator ([`net::login`]). Their commands stand in the one table, and the
-//! hub carries them out in order, as all others (`chat::control`). For what is outside of the hub it asks
+//! hub carries them out in order, as all others (`chat::control`). With `/control` an operator is in no room
+//! (`chat::nowhere`): no other node knows of it, so it gets in while the engine is away. For what is outside of the hub it asks
 //! [`chat::Host`], which never waits: bans and mutes hold at once, and a task stores them ([`service::bans_file`]).
+//!
+//! Their act has the change of bans. With several nodes, the engine makes it as it gives the act its place, so a node that
+//! comes later gets all bans with the roster. What it has itself it brings ([`Act::Brought`](chat::Act::Brought)).
 //!
 //! The lists `allow` and `deny`, and the bans, decide when a client connects and each time they change
 //! (`net::admission`). With `proxy`, the address in the PROXY header counts ([`net::proxy`]).
@@ -149,8 +158,9 @@
 //! # TLS
 //!
 //! A session looks at the first byte of its client before it joins, and does the handshake record by record
-//! ([`net::tls`]). Then the kernel gets the keys, and the connection outlives the process as one in plain text does. If the
-//! kernel takes no keys, rustls goes on, and the connection ends with the process.
+//! ([`net::tls`]). Then the kernel gets the keys, and the connection outlives the process as one in plain text does. The crash
+//! table has the secrets from which new keys follow. If the kernel takes no keys, rustls goes on, and the connection ends
+//! with the process.
 //!
 //! # The archive
 //!
@@ -178,6 +188,7 @@ pub mod client;
 pub mod cluster;
 pub mod ctl;
 pub mod duration;
+pub mod exit;
 pub mod net;
 pub mod protocol;
 pub mod rt;

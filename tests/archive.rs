@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::manager::Manager;
-use crate::support::{Caller, Daemon, Folder, clean, text};
+use crate::support::{Caller, Daemon, Folder, clean, text, wait_until};
 
 /// How often the test kills the daemon, unless this variable has another number.
 const KILLS: (&str, usize) = ("CHATD_TEST_KILLS", 20);
@@ -165,9 +165,7 @@ fn a_kill_leaves_a_prefix_of_what_was_said_and_no_line_and_no_number_comes_twice
             assert!(seq > before, "{line}");
             assert_eq!(heard.insert((epoch, seq), text), None, "{line}");
         }
-        while shelf.size() == size {
-            std::thread::yield_now();
-        }
+        wait_until("the archive grows", || shelf.size() != size);
         say(&mut ann, 1000);
         daemon.signal("KILL");
     }
@@ -199,9 +197,7 @@ fn after_a_kill_the_archive_says_that_lines_may_be_missing_and_after_a_stop_it_d
     let mut ann = program(&daemon);
     ann.say("one\n");
     sync(&mut ann);
-    while shelf.run(&["--export", "main"]).stdout.is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until("it is in the archive", || !shelf.run(&["--export", "main"]).stdout.is_empty());
     daemon.signal("KILL");
     drop(daemon);
     for text in ["two\n", "three\n"] {
@@ -312,9 +308,7 @@ fn after_a_restart_and_a_crash_with_a_service_manager_the_archive_has_every_line
     assert_eq!(sync(&mut ann).1, 2);
     ann.say("/join main\n");
     sync(&mut ann);
-    while shelf.texts("ops").len() < 2 {
-        std::thread::yield_now();
-    }
+    wait_until("both are in the archive", || shelf.texts("ops").len() >= 2);
     manager.crash(&mut daemon, 1, &options);
     ann.until("\"crashed\"");
     ann.say("three\n");

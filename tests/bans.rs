@@ -1,10 +1,8 @@
 //! Bans: whom they cover, what those are told, and what a file of bans does that people have edited.
 
-use std::time::Instant;
-
 use chatd::net::bans::{Ban, Mute};
 
-use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, TestServer, text};
+use crate::support::{Caller, Daemon, Folder, GREETING, TestServer, text, wait_until};
 
 /// The login name of the user who runs this.
 fn login() -> String {
@@ -27,11 +25,8 @@ fn start(folder: &Folder, options: &[&str]) -> Daemon {
 /// Waits until the file of bans is as `is_it` wants it.
 #[track_caller]
 fn wait_for_file(folder: &Folder, is_it: impl Fn(&str) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !std::fs::read_to_string(folder.path("bans")).is_ok_and(|text| is_it(&text)) {
-        assert!(Instant::now() < deadline, "{:?}", std::fs::read_to_string(folder.path("bans")));
-        std::thread::yield_now();
-    }
+    let text = || std::fs::read_to_string(folder.path("bans"));
+    wait_until("the file of bans is as expected", || text().is_ok_and(|text| is_it(&text)));
 }
 
 #[track_caller]

@@ -1,6 +1,6 @@
 //! What real clients send: telnet's keys, Windows' encodings, serial lines, clients that send each key.
 
-use crate::support::{Caller, GREETING, TestServer};
+use crate::support::{Caller, TestServer};
 
 /// A server, somebody who listens in `plain`, and `bob`.
 fn room() -> (TestServer, Caller, Caller) {
@@ -88,8 +88,7 @@ fn utf16_is_not_said_and_its_sender_is_told_once() {
 #[test]
 fn where_enter_is_a_bare_cr_lines_are_heard() {
     let (_server, mut room, _bob) = room();
-    let mut modem = Caller::connect(_server.address);
-    modem.expect(GREETING);
+    let mut modem = Caller::join(_server.address);
     for key in b"hello\r" {
         modem.say([*key]);
     }

@@ -7,14 +7,13 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
 
 use chatd::chat::SessionId;
 use chatd::net::crash_table::CrashTable;
 use chatd::net::parcel::Parcel;
 
 use crate::manager::Manager;
-use crate::support::{Caller, Daemon, Folder, PATIENCE, text};
+use crate::support::{Caller, Daemon, Folder, PATIENCE, text, wait_until};
 
 /// What names and json are told after a crash.
 const CRASHED: &str = "-!- chatd crashed and was restarted: some lines may be lost\n";
@@ -27,22 +26,16 @@ const UNKNOWN: &str =
 #[track_caller]
 fn wait_until_read(caller: &Caller) {
     let port = format!(":{:04X}", caller.stream().local_addr().unwrap().port());
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    wait_until("it has read everything", || {
         // proc(5): where it is, where the other side is, ..., what waits to be sent, what waits to be read.
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let waits = table.lines().skip(1).any(|line| {
+        table.lines().skip(1).all(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (to_send, to_read) = fields[4].split_once(':').unwrap();
-            (fields[1].ends_with(&port) && to_send != "00000000")
-                || (fields[2].ends_with(&port) && to_read != "00000000")
-        });
-        if !waits {
-            return;
-        }
-        assert!(Instant::now() < deadline, "it does not read");
-        std::thread::yield_now();
-    }
+            (!fields[1].ends_with(&port) || to_send == "00000000")
+                && (!fields[2].ends_with(&port) || to_read == "00000000")
+        })
+    });
 }
 
 /// Waits until the daemon has done what it was doing: it has one thread, and what it is asked comes after that.

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 use chatd::net::{Address, Listener};
 use chatd::protocol::View;
 use chatd::service::config::{Config, Listen};
-use chatd::service::doors;
+use chatd::service::listeners;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 
 use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, clean, text};
@@ -48,8 +48,7 @@ fn several_addresses_of_all_kinds_lead_into_one_room() {
     let address = line.split("listening on ").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
     daemon.wait_for_log("listening on /");
     let mut v4 = daemon.join();
-    let mut v6 = Caller::connect(address);
-    v6.expect(GREETING);
+    let mut v6 = Caller::join(address);
     let mut unix = UnixStream::connect(&path).unwrap();
     unix.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(read_line(&mut unix), GREETING);
@@ -141,8 +140,8 @@ fn what_listen_says_of_a_link_local_address_holds_for_a_socket_that_is_passed() 
         let config = Config { listen, ..Config::default() };
         let listener = Listener::inherit(socket.try_clone().unwrap()).unwrap();
         assert_eq!(listener.address().to_string(), format!("[fe80::7%lo]:{port}"));
-        let doors = doors::inherited_doors(vec![listener], &config);
-        assert_eq!(doors[0].listen.view, View::Json, "{zone}");
+        let listeners = listeners::inherited_listeners(vec![listener], &config);
+        assert_eq!(listeners[0].listen.view, View::Json, "{zone}");
     }
 }
 

@@ -12,13 +12,12 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::cmsg_space;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
-use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, text};
+use crate::support::{Caller, Daemon, Folder, PATIENCE, text, wait_until};
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
@@ -143,8 +142,7 @@ impl Manager {
     /// Waits until so many connections are in parcels, and the crash table is kept: a little after they have come.
     #[track_caller]
     fn wait_until_kept(&self, sessions: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        let is_kept = || {
+        wait_until("they are kept", || {
             self.kept(|kept| {
                 let outlets =
                     kept.iter().filter(|(name, _)| name.starts_with("parcel-") && name.ends_with("-out"));
@@ -152,11 +150,7 @@ impl Manager {
                 // The number of each goes with it.
                 bytes >= 8 * sessions && kept.iter().any(|(name, _)| name == "table")
             })
-        };
-        while !is_kept() {
-            assert!(Instant::now() < deadline, "they are not kept: {:?}", self.names());
-            std::thread::yield_now();
-        }
+        });
     }
 
     /// Waits until it has done all that it was told before.
@@ -182,9 +176,7 @@ impl Manager {
 
     /// Somebody who has been greeted.
     pub fn join(&self) -> Caller {
-        let mut caller = Caller::connect(self.address());
-        caller.expect(GREETING);
-        caller
+        Caller::join(self.address())
     }
 
     /// What it is told next, but for descriptors.

@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chatd::net::Address;
 use chatd::service::config::{Config, KEYS, Listen, Material, Serve};
 use chatd::service::metrics::{Kind, METRICS};
 
 use crate::manager::{Manager, shell};
-use crate::support::{Caller, Daemon, Folder, GREETING, PATIENCE, TestServer, clean, text};
+use crate::support::{Caller, Daemon, Folder, GREETING, TestServer, clean, text, wait_until};
 
 const GET: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -65,14 +65,12 @@ fn scrape(address: SocketAddr) -> Samples {
 /// Scrapes until a sample has that value.
 #[track_caller]
 pub fn wait_for(address: SocketAddr, name: &str, value: f64) -> Samples {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let samples = scrape(address);
-        if samples[name] == value {
-            return samples;
-        }
-        assert!(Instant::now() < deadline, "{name} is {} and not {value}", samples[name]);
-    }
+    let mut samples = scrape(address);
+    wait_until(&format!("{name} is {value}"), || {
+        samples = scrape(address);
+        samples[name] == value
+    });
+    samples
 }
 
 /// A server for the chat and for metrics, on TCP, and the address of the metrics.

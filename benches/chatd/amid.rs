@@ -26,7 +26,7 @@ pub(crate) enum Amid {
     /// This many others are connected, in the same room, and read nothing.
     Stuck(usize),
     /// So many connect at once, are greeted and go, again and again.
-    Handshakes(usize),
+    Crowds(usize),
     /// Somebody asks for the metrics ten times a second.
     Scrapes,
 }
@@ -40,6 +40,9 @@ pub(crate) struct Disturbance {
     /// How many of them are in other rooms, so that they may hear nothing.
     apart: usize,
 }
+
+/// The priority of those who are not measured, as nice(1) has it.
+const LOW: i32 = 10;
 
 /// More lines than the log of a room has: after so many, readers that are stuck are left behind.
 const STUCK_LINES: u64 = 100_000;
@@ -60,9 +63,11 @@ impl Amid {
                 disturbance.thread = Some(std::thread::spawn(move || come_and_go(address, &seen)));
             }
             Self::Flood => disturbance.thread = Some(std::thread::spawn(move || flood(address, &seen))),
-            Self::Handshakes(callers) => {
+            Self::Crowds(callers) => {
                 let (wire, client) = (server.wire.clone(), server.client().cloned());
                 disturbance.thread = Some(std::thread::spawn(move || {
+                    // They would be elsewhere, so they do not take the processor from those who measure.
+                    let _ = rustix::process::setpriority_process(None, LOW);
                     while !seen.load(Ordering::Relaxed) {
                         if let Err(error) = Crowd::pass_by(address, client.as_ref(), &wire, callers) {
                             eprintln!("bench: {error}");

@@ -74,6 +74,8 @@ const SECURE: Rows = &[(CPU, Unit::Time, Target::Ratio(1.20)), WALL, PEAK];
 const SECURE_ONE: Rows = &[(CPU, Unit::Time, Target::None), WALL];
 const SECURE_IDLE: Rows =
     &[("RSS/session", Unit::Bytes, Target::Most(12.0 * 1_024.0)), ("RSS, nobody", Unit::Bytes, Target::None)];
+const AMID_CROWDS: Rows =
+    &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::None)];
 const AMID_HANDSHAKES: Rows =
     &[("latency p50", Unit::Time, Target::None), ("latency p99", Unit::Time, Target::Ratio(3.0))];
 
@@ -246,6 +248,12 @@ pub(crate) const CASES: &[Case] = &[
     kept("kept, 1,000 receivers", Run::FullLoad { listeners: 1_000, lines: 10_000 }, KEPT),
     Case { rounds: Rounds::Most(3), ..kept("kept, 9,990 idle", Run::Idle { sessions: MANY }, KEPT_IDLE) },
     Case { rounds: Rounds::All, ..kept("kept, 9,990 at once", Run::Storm { sessions: MANY }, KEPT_STORM) },
+    Case {
+        setup: Setup::showing(Shown::Apart),
+        base: Base::Calm,
+        amid: Amid::Crowds(1_000),
+        ..plain("amid 1,000 at once", Run::Paced { listeners: 100, lines: 2_000, tick: TICK }, AMID_CROWDS)
+    },
     secure("TLS, 1,000 handshakes", Run::Handshakes { sessions: 1_000 }, HANDSHAKES),
     secure("TLS, 100 receivers", Run::FullLoad { listeners: 100, lines: 20_000 }, SECURE),
     secure("TLS, one line", Run::OneLine { listeners: 100, lines: 1_000 }, SECURE_ONE),
@@ -253,9 +261,9 @@ pub(crate) const CASES: &[Case] = &[
         // Otherwise those who come would hear the lines, which is not what is measured.
         setup: Setup { tls: true, ..Setup::showing(Shown::Apart) },
         base: Base::Calm,
-        amid: Amid::Handshakes(1_000),
+        amid: Amid::Crowds(1_000),
         ..secure(
-            "TLS, amid 1,000 handshakes",
+            "TLS, amid 1,000 at once",
             Run::Paced { listeners: 100, lines: 2_000, tick: TICK },
             AMID_HANDSHAKES,
         )

@@ -24,6 +24,11 @@ pub(crate) fn rss(pid: u32) -> io::Result<u64> {
     status(pid, "VmRSS:")
 }
 
+/// Memory of a process without its code, in bytes: that comes from a file, and grows with what runs, not with sessions.
+pub(crate) fn own(pid: u32) -> io::Result<u64> {
+    Ok(status(pid, "RssAnon:")? + status(pid, "RssShmem:")?)
+}
+
 /// The most resident memory that a process ever had, in bytes.
 pub(crate) fn peak_rss(pid: u32) -> io::Result<u64> {
     status(pid, "VmHWM:")

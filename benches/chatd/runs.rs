@@ -208,13 +208,14 @@ pub(crate) fn all_talk(server: &Server, sessions: usize, lines: u64) -> io::Resu
 /// So many connect and do nothing. Gives the memory of the server, in bytes: with nobody, and for each.
 pub(crate) fn idle(server: &Server, sessions: usize) -> io::Result<(f64, f64)> {
     let settle = Duration::from_millis(200);
-    std::thread::sleep(settle);
-    let empty = measure::rss(server.pid())?;
+    // A second after its start, chatd gives back the code that only a start runs.
+    std::thread::sleep(Duration::from_secs(1) + settle);
+    let (empty, own) = (measure::rss(server.pid())?, measure::own(server.pid())?);
     let mut crowd = Crowd::call(server, sessions)?;
     crowd.begin()?;
     std::thread::sleep(settle);
-    let full = measure::rss(server.pid())?;
-    let each = measure::float(full.saturating_sub(empty)) / measure::float(sessions as u64);
+    let full = measure::own(server.pid())?;
+    let each = measure::float(full.saturating_sub(own)) / measure::float(sessions as u64);
     Ok((measure::float(empty), each))
 }
 

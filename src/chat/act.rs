@@ -60,7 +60,12 @@ pub enum Act {
         line: String,
         /// The session that it is about; `None` if it is for all nodes.
         about: Option<SessionId>,
+        /// What it changes of the bans and mutes, see [`Host::change`](super::Host::change).
+        #[serde(default)]
+        changes: Vec<String>,
     },
+    /// What a node has, or has not, of the bans and mutes that the cluster has or has not: also such changes.
+    Brought(Vec<String>),
 }
 
 /// A session wants a name.

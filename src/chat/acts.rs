@@ -14,6 +14,7 @@ use super::listing;
 use super::member::Member;
 use super::names::Names;
 use super::nick;
+use super::opening;
 use super::orders;
 use super::pending::Wait;
 use super::presence::MOST_AT_ONCE;
@@ -39,10 +40,11 @@ pub(super) fn take(
     let asked = act.asked_by().filter(is_awaited);
     asked.and_then(|id| following.asked.remove(&id));
     let is_past = !is_live && cursor <= following.known;
+    let is_known = own.is_some() && cursor <= following.bans;
     let (is_answered, mut waits_on, mut woken) = (!effects.is_empty(), false, Vec::new());
     for effect in effects {
         let other = node.as_deref().filter(|_| !is_own);
-        waits_on |= carry_out(directory, effect, (other, asked, is_past), (time, now));
+        waits_on |= carry_out(directory, effect, (other, asked), (is_past, is_known), (time, now));
     }
     if let Some(id) = asked.filter(|_| !waits_on) {
         match act {
@@ -53,7 +55,9 @@ pub(super) fn take(
         woken.push(id);
     }
     match act {
-        Act::Returned { mark, .. } if is_own && directory.following.awaited == Some(*mark) => {
+        Act::Returned { mark, .. }
+            if is_own && directory.following.awaited == Some(*mark) && !listing::leave_earlier(directory) =>
+        {
             woken.extend(settle(directory, now));
         }
         Act::Gone(name) if own.as_deref() == Some(name) && directory.following.is_live => {
@@ -71,7 +75,8 @@ pub(super) fn take(
 fn carry_out(
     directory: &mut Directory,
     effect: Effect,
-    (other, asked, is_past): (Option<&str>, Option<SessionId>, bool),
+    (other, asked): (Option<&str>, Option<SessionId>),
+    (is_past, is_known): (bool, bool),
     (time, now): (Timestamp, Now),
 ) -> bool {
     let is_told = |directory: &Directory, id| {
@@ -89,7 +94,17 @@ fn carry_out(
         }
         Effect::Deposed(id, notice) if is_told(directory, id) => depose(directory, id, &notice),
         Effect::Notify(id, notice) if is_told(directory, id) => directory.notify(id, &notice),
-        // What is not about a name has happened already.
+        Effect::Brought(changes) => {
+            let answer = orders::change(directory, &changes, is_known);
+            asked.zip(answer).into_iter().for_each(|(id, answer)| directory.notify(id, &answer));
+        }
+        Effect::Ordered { by, line, about, changes } => {
+            let answer = orders::change(directory, &changes, is_known);
+            if !is_past {
+                orders::carry_out(directory, (&by, other), (&line, about), answer);
+            }
+        }
+        // What is about neither names nor bans has happened already.
         _ if is_past => {}
         Effect::Told { from, to, text } => {
             if other.is_none() && asked == Some(SessionId(from.id)) {
@@ -97,9 +112,6 @@ fn carry_out(
                 directory.notify(SessionId(from.id), &Notice::Told { name, verified });
             }
             commands::receive(directory, (&from, &to), &text, Now { wall: time, ..now });
-        }
-        Effect::Ordered { by, line, about } => {
-            orders::carry_out(directory, (&by, other), &line, about, Now { wall: time, ..now });
         }
         Effect::Gone(rooms) if other.is_none() => {
             rooms.into_iter().for_each(|(room, who)| announce(directory, room, &who))
@@ -180,21 +192,12 @@ fn settle(directory: &mut Directory, now: Now) -> Vec<SessionId> {
             _ => {}
         }
         // What it waited for may have been in what this node did not see.
-        if !waits_on && is_forgotten(directory, id) {
+        let waits = directory.member(id).is_some_and(|member| member.waits_for(Wait::Place));
+        if waits && !waits_on && !opening::is_on_its_way(directory, id) {
             woken.push(id);
         }
     }
     woken
-}
-
-/// Returns whether a session waits for the place of something that nobody has.
-fn is_forgotten(directory: &Directory, id: SessionId) -> bool {
-    let waits = directory.member(id).is_some_and(|member| member.waits_for(Wait::Place));
-    let is_in_room = || {
-        let mut entries = directory.rooms().values().flat_map(|room| room.waiting());
-        entries.any(|(entry, _)| entry.asked_by() == Some(id))
-    };
-    waits && !directory.sequencer.has(id) && !is_in_room()
 }
 
 #[cfg(test)]
@@ -204,7 +207,7 @@ mod tests {
     use crate::chat::{
         Act, Arrival, HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing,
     };
-    use crate::protocol::{Name, View};
+    use crate::protocol::{Name, Proof, View, Who};
 
     fn json(hub: &mut TestHub) -> Person {
         let mut person = hub.arrive(Arrival { view: View::Json, ..Arrival::default() });
@@ -350,6 +353,106 @@ mod tests {
         assert!(typed.read_all().contains("+ann, whose name is verified, has connected: you are guest1 now"));
         assert!(answer!(pair.beta, ann, "/nick eve").contains("you are +ann"));
         pair.check();
+    }
+
+    /// A user of the machine of a node.
+    fn user(hub: &mut TestHub, login: &str) -> Person {
+        hub.arrive(Arrival { verified: Some(Name::login(login).unwrap()), ..Arrival::default() })
+    }
+
+    fn who(person: &Person) -> String {
+        person.member(|member| member.who().to_string())
+    }
+
+    #[test]
+    fn users_of_two_machines_are_two_and_may_have_one_login() {
+        let mut pair = Pair::default();
+        let (mut ann, mut other) = (user(&mut pair.alpha, "ann"), user(&mut pair.beta, "ann"));
+        pair.settle();
+        assert_eq!([who(&ann), who(&other)], ["+ann@alpha", "+ann@beta"]);
+        let (mut eve, mut program) = (pair.alpha.join(), json(&mut pair.beta));
+        assert!(answer!(pair.alpha, eve, "/nick ANN").contains("taken"));
+        assert!(answer!(pair.alpha, eve, "/nick ann@gamma").contains("only letters, digits"));
+        assert_eq!(
+            answer!(pair.alpha, eve, "/who"),
+            "-!- 4 here: +ann@alpha, +ann@beta, guest2, guest1002\n"
+        );
+        let which = "-!- nobody has exactly that name; similar names: +ann@alpha, +ann@beta\n";
+        for name in ["ann", "+ann", "+ann@gamma"] {
+            assert_eq!(answer!(pair.alpha, eve, &format!("/msg {name} psst")), which, "{name}");
+        }
+        assert_eq!(answer!(pair.alpha, eve, "/msg +ann@beta psst"), "-!- told +ann@beta\n");
+        assert_eq!((ann.read_all().as_str(), other.read_all().as_str()), ("", "[guest2 -> you] psst\n"));
+        program.read_all();
+        pair.alpha.say(&mut ann, "hello\n/me waves\n");
+        pair.alpha.say(&mut ann, "/msg guest1002 psst\n/view json\n/sync x\n");
+        pair.settle();
+        let (heard, told) = (program.read_all(), ann.read_all());
+        let objects = || heard.lines().chain(told.lines());
+        for kind in ["message", "emote", "private", "join", "synced"] {
+            let kind = format!("{{\"type\":\"{kind}\",");
+            let object = objects().find(|line| line.starts_with(&kind)).unwrap();
+            assert!(object.contains("\"ann@alpha\",\"verified\":true,\"host\":\"alpha\""), "{object}");
+        }
+        // A certificate is the same person everywhere.
+        let certificate = pair.beta.arrive_with_certificate(Ok("ann"));
+        pair.settle();
+        assert_eq!(who(&certificate), "+ann");
+        assert_eq!(answer!(pair.alpha, eve, "/msg +ann psst"), "-!- told +ann\n");
+        pair.beta.leave(certificate);
+        pair.beta.leave(other);
+        for name in ["ann", "+ann", "+ann@alpha"] {
+            assert_eq!(answer!(pair.alpha, eve, &format!("/msg {name} psst")), "-!- told +ann@alpha\n");
+        }
+        pair.check();
+    }
+
+    #[test]
+    fn a_node_vouches_for_users_of_its_own_machine_alone() {
+        let mut pair = Pair::default();
+        let room = Name::known("main");
+        for (id, proof) in [(2001, Proof::Kernel), (2002, Proof::Certificate)] {
+            let (id, name) = (SessionId(id), Some(Name::verified("ann@alpha").unwrap()));
+            let (room, proof) = (room.clone(), Some(proof));
+            let listed = super::super::act::Listed { id, room, name, proof, key: None, is_present: true };
+            pair.order.put("beta", Act::Arrived(listed));
+        }
+        pair.check();
+        let roster = &pair.alpha.hub().directory().roster.clone();
+        let names = [2001, 2002].map(|id| roster.who(SessionId(id)).unwrap().to_string());
+        assert_eq!(names, ["+ann@beta", "+ann"]);
+    }
+
+    /// What is left of somebody after a crash of a chatd that knew nothing of nodes.
+    fn left_of(person: &Person, name: &str) -> HubSnapshot {
+        let who = Some(Who { id: person.id().0, name: Name::login(name).unwrap(), verified: true });
+        let standing = Standing { who, is_present: true, view: View::Names, ..Standing::plain(person.id()) };
+        let member = Some(MemberSnapshot::after_crash(standing, Vec::new()));
+        let session = SessionSnapshot { id: person.id(), member, reading: Reading::default() };
+        HubSnapshot { sessions: vec![session], ..HubSnapshot::default() }
+    }
+
+    #[test]
+    fn a_session_has_the_node_of_the_process_that_goes_on_with_it() {
+        let mut pair = Pair::default();
+        let (ann, mut eve) = (user(&mut pair.alpha, "ann"), pair.beta.join());
+        pair.settle();
+        let left = left_of(&ann, "ann");
+        let mut people = [ann];
+        pair.restart_alpha(&mut people, Some(left));
+        assert_eq!(who(&people[0]), "+ann@alpha");
+        for (name, crashed) in [("gamma", None), ("delta", Some(left_of(&people[0], "ann")))] {
+            pair.restart_alpha_as(name, &mut people, crashed);
+            pair.check();
+            let shown = format!("+ann@{name}");
+            assert_eq!(who(&people[0]), shown);
+            assert_eq!(answer!(pair.beta, eve, "/msg ann psst"), format!("-!- told {shown}\n"));
+            assert!(people[0].read_all().contains("psst"));
+            assert_eq!(answer!(pair.beta, eve, "/who"), format!("-!- 2 here: {shown}, guest1001\n"));
+        }
+        let Pair { mut alpha, .. } = pair;
+        alpha.move_on(&mut people);
+        assert_eq!(who(&people[0]), "+ann", "there are no other nodes any more");
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub(super) fn tell(directory: &mut Directory, id: SessionId) {
 
 /// Returns whether a member has a view with notices, or has asked for one or for a name.
 fn is_to_be_told(directory: &Directory, id: SessionId) -> bool {
+    if directory.is_nowhere(id) {
+        return false;
+    }
     let is_plain = directory.place(id).is_none_or(|place| place.form.view() == View::Plain);
     let has_asked = |member: &Member| member.is_present || member.name().is_some();
     !is_plain || directory.member(id).is_some_and(has_asked)
@@ -75,28 +78,10 @@ fn is_to_be_told(directory: &Directory, id: SessionId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-    use crate::chat::testing::TestHub;
-    use crate::chat::{Archive, Archived, Arrival, Hub, HubSnapshot, Local, RoomSnapshot};
+    use crate::chat::testing::{Lines, TestHub};
+    use crate::chat::{Arrival, Hub, HubSnapshot, Local, RoomSnapshot};
     use crate::protocol::Name;
-
-    /// The objects that were archived.
-    #[derive(Clone, Debug, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Archive for Lines {
-        fn append(&mut self, archived: Archived) {
-            archived.encode(&mut self.0.lock().unwrap());
-        }
-    }
-
-    impl Lines {
-        fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
-        }
-    }
 
     fn archived() -> (TestHub, Lines) {
         let (hub, lines) = (TestHub::default(), Lines::default());

@@ -10,6 +10,7 @@ use super::id::{Now, RoomId, SessionId};
 use super::input::Arrival;
 use super::listing;
 use super::member::Member;
+use super::nowhere;
 use super::opening;
 use super::outage;
 use super::overheard;
@@ -25,7 +26,10 @@ pub(super) fn join(
     arrival: Arrival,
     now: Now,
 ) {
-    let Arrival { view, room, verified, no_name, greeting } = arrival;
+    let Arrival { view, room, verified, no_name, greeting, is_control } = arrival;
+    if is_control {
+        return nowhere::begin(directory, id, sink, verified, now);
+    }
     // A room that the operator has configured does not count against `max_rooms`.
     let room = room.map_or(RoomId::MAIN, |name| directory.room_or_new(&name));
     opening::open(directory, room);

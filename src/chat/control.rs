@@ -1,5 +1,7 @@
 //! Control: what the hub does for an operator. Answers go to the operator; those concerned are told, too.
 
+use std::time::Duration;
+
 use super::act::Act;
 use super::commands::find;
 use super::directory::Directory;
@@ -7,7 +9,8 @@ use super::dispatcher::Dispatcher;
 use super::host::{NewBan, Use};
 use super::id::{Now, SessionId};
 use super::interpreter::Next;
-use super::orders::{end, tell_all};
+use super::orders::{kick, tell_all};
+use crate::protocol::control::number;
 use crate::protocol::{Command, Control, Notice, Reader, Report, Watched, Who};
 
 /// Most sessions or bans in one answer. The answer has the number of those that follow.
@@ -22,8 +25,8 @@ pub(super) fn execute(dispatcher: &mut Dispatcher, from: SessionId, control: Con
     let Some(who) = directory.member(from).map(|member| Who::clone(&member.who())) else { return };
     let order = order(directory, &control, &who, now);
     let Some(host) = &mut directory.operators.host else { return };
-    if let Some(Ok(about)) = order {
-        return directory.ask(from, Act::Ordered { by: who, line: line.to_owned(), about });
+    if let Some(Ok((about, changes))) = order {
+        return directory.ask(from, Act::Ordered { by: who, line: line.to_owned(), about, changes });
     }
     host.log_use(&who, line, if control.is_question() { Use::Asked } else { Use::Done });
     let answer = match control {
@@ -43,6 +46,9 @@ pub(super) fn execute(dispatcher: &mut Dispatcher, from: SessionId, control: Con
                 }
             }
         }
+        Control::Kick { ref whom, reason } if order.is_none() => {
+            find(directory, whom).ok().and_then(|target| kick(directory, target, reason))
+        }
         Control::Stats => stats(dispatcher, now),
         Control::Nodes => nodes(dispatcher, from),
         Control::Sessions(after) => sessions(dispatcher, from, SessionId(after), now),
@@ -59,30 +65,44 @@ pub(super) fn execute(dispatcher: &mut Dispatcher, from: SessionId, control: Con
     }
 }
 
-/// Returns the session that a command for all nodes is about, if it is about one, or why it is refused; `None` for a
-/// command that this node does alone.
-fn order(
-    directory: &Directory,
-    control: &Control,
-    by: &Who,
-    now: Now,
-) -> Option<Result<Option<SessionId>, Notice>> {
-    match control {
-        Control::Kick { whom, .. } => Some(find(directory, whom).map(Some)),
-        Control::Mute { whom, .. } => Some(find(directory, whom).and_then(|target| {
-            let is_own = directory.who(target).is_some_and(|who| who.name == by.name);
-            if is_own { Err(Notice::Yourself) } else { Ok(Some(target)) }
-        })),
-        Control::Ban { subject, time, reason, is_forced } => {
-            let (subject, reason) = (subject.clone(), reason.clone());
-            let ban =
-                NewBan { subject, until: end(*time, now), reason, by: by.clone(), is_forced: *is_forced };
-            let refusal = directory.operators.host.as_ref()?.refuses(&ban);
-            Some(refusal.map_or(Ok(None), Err))
+/// What all nodes do: the session that it is about, if it is about one, and what it changes of the bans.
+type Order = (Option<SessionId>, Vec<String>);
+
+/// Returns what a command has all nodes do, or why it is refused; `None` for a command that this node does alone.
+fn order(directory: &Directory, control: &Control, by: &Who, now: Now) -> Option<Result<Order, Notice>> {
+    let host = directory.operators.host.as_ref()?;
+    // It does not end if that is too far away.
+    let end = |time: Option<Duration>| now.wall.checked_add(time?).ok();
+    let for_all = |changes: Vec<String>| (None, changes);
+    Some(match control {
+        Control::Kick { whom, .. } => {
+            let found = find(directory, whom);
+            // One that is here needs no other node.
+            if found.as_ref().is_ok_and(|target| directory.place(*target).is_some()) {
+                return None;
+            }
+            found.map(|target| (Some(target), Vec::new()))
         }
-        Control::Unban(_) | Control::Unmute(_) | Control::Say(_) => Some(Ok(None)),
-        _ => None,
-    }
+        Control::Mute { whom, time } => find(directory, whom).and_then(|target| {
+            let who = directory.who(target).ok_or(Notice::Nobody)?;
+            if who.name == by.name {
+                return Err(Notice::Yourself);
+            }
+            Ok((Some(target), host.mute(&who, end(*time), by)?))
+        }),
+        Control::Ban { subject, time, reason, is_forced } => {
+            let (subject, reason, until) = (subject.clone(), reason.clone(), end(*time));
+            host.ban(NewBan { subject, until, reason, by: by.clone(), is_forced: *is_forced }).map(for_all)
+        }
+        Control::Unban(subject) => host.unban(subject).map(for_all),
+        Control::Unmute(whom) => {
+            // By its number, if it is there.
+            let who = number(whom).and_then(|id| directory.who(SessionId(id)));
+            host.unmute(&who.map_or_else(|| whom.clone(), |who| who.to_string())).map(for_all)
+        }
+        Control::Say(_) => Ok(for_all(Vec::new())),
+        _ => return None,
+    })
 }
 
 /// Returns the notice for a muted member that wants to be heard, or to have another name.
@@ -96,19 +116,10 @@ pub(super) fn muted(directory: &Directory, id: SessionId, next: &Next, now: Now)
     host.muted(&directory.member(id)?.who(), now.wall)
 }
 
-/// Has the host log a command that was refused because only operators can use it.
-pub(super) fn log_refused(directory: &Directory, id: SessionId, notice: &Notice, text: &[u8]) {
-    if let (Notice::NotOperator, Some(host)) = (notice, &directory.operators.host)
-        && let Some(member) = directory.member(id)
-    {
-        host.log_use(&member.who(), &String::from_utf8_lossy(text.trim_ascii_end()), Use::Refused);
-    }
-}
-
 fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
     let (memory, traffic) = (dispatcher.memory, std::sync::Arc::clone(&dispatcher.traffic));
     let directory = &mut dispatcher.directory;
-    let ids: Vec<SessionId> = directory.sessions().collect();
+    let ids: Vec<SessionId> = in_rooms(directory).collect();
     let mut readers: Vec<Reader> = ids.iter().filter_map(|id| reader(dispatcher, *id)).collect();
     readers.sort_by_key(|reader| (std::cmp::Reverse(reader.behind), reader.id));
     readers.truncate(MOST_READERS);
@@ -137,9 +148,14 @@ fn stats(dispatcher: &mut Dispatcher, now: Now) -> Option<Notice> {
     }))
 }
 
+/// Returns the sessions that are in a room.
+fn in_rooms(directory: &Directory) -> impl Iterator<Item = SessionId> {
+    directory.sessions().filter(|id| !directory.is_nowhere(*id))
+}
+
 fn nodes(dispatcher: &mut Dispatcher, from: SessionId) -> Option<Notice> {
     let directory = &mut dispatcher.directory;
-    let (own, here) = (directory.sequencer.node().cloned(), directory.sessions().count() as u64);
+    let (own, here) = (directory.sequencer.node().cloned(), in_rooms(directory).count() as u64);
     let sessions = |node: &str| (own.as_deref() == Some(node)).then_some(here);
     let nodes = directory.operators.host.as_ref()?.nodes(&sessions);
     if nodes.is_empty() {
@@ -159,8 +175,8 @@ fn reader(dispatcher: &mut Dispatcher, id: SessionId) -> Option<Reader> {
 
 fn sessions(dispatcher: &mut Dispatcher, from: SessionId, after: SessionId, now: Now) -> Option<Notice> {
     let directory = &mut dispatcher.directory;
-    let count = directory.sessions().count();
-    let mut ids: Vec<SessionId> = directory.sessions().filter(|id| *id > after).collect();
+    let count = in_rooms(directory).count();
+    let mut ids: Vec<SessionId> = in_rooms(directory).filter(|id| *id > after).collect();
     ids.sort_unstable();
     for id in ids.iter().take(MOST_LISTED) {
         if let Some(session) = session(dispatcher, *id, now) {
@@ -220,10 +236,14 @@ mod tests {
     use log::LevelFilter;
 
     use super::*;
+    use crate::chat::script::Script;
     use crate::chat::testing::{Person, TestHub, lines};
-    use crate::chat::{Arrival, End, Host, Read};
+    use crate::chat::{
+        Arrival, ClusterBans, End, EngineEvent, Host, HubSnapshot, MemberSnapshot, Read, SessionSnapshot,
+        Standing,
+    };
     use crate::protocol::control::shown;
-    use crate::protocol::{NodeEntry, View};
+    use crate::protocol::{Name, NodeEntry, View};
 
     /// A daemon whose first session is that of an operator.
     #[derive(Clone, Debug, Default)]
@@ -244,6 +264,10 @@ mod tests {
         }
     }
 
+    fn not_banned(kind: &str, subject: &str) -> Notice {
+        Notice::from(Report::NotBanned { kind: kind.to_owned(), subject: subject.to_owned() })
+    }
+
     impl Host for Daemon {
         fn is_operator(&self, id: SessionId) -> bool {
             id == SessionId(1)
@@ -255,10 +279,6 @@ mod tests {
 
         fn log_order(&self, who: &Who, node: &str, line: &str) {
             self.note(format!("at {node} {who} {line}"));
-        }
-
-        fn refuses(&self, _: &NewBan) -> Option<Notice> {
-            None
         }
 
         fn address(&self, id: SessionId) -> Option<String> {
@@ -295,13 +315,14 @@ mod tests {
             self.note(format!("dismiss #{} {notice}", id.0));
         }
 
-        fn ban(&mut self, ban: NewBan) -> Notice {
+        fn ban(&self, ban: NewBan) -> Result<Vec<String>, Notice> {
             self.note(format!("ban {} {} {}", ban.subject, ban.reason, ban.is_forced));
-            Notice::from(Report::Ban { subject: ban.subject, until: shown(ban.until), closed: 2 })
+            Ok(vec![format!("ban {} {}", ban.subject, shown(ban.until).unwrap_or_default())])
         }
 
-        fn unban(&mut self, subject: &str) -> bool {
-            subject == "192.0.2.1"
+        fn unban(&self, subject: &str) -> Result<Vec<String>, Notice> {
+            let is_known = subject == "192.0.2.1";
+            if is_known { Ok(vec![format!("unban {subject}")]) } else { Err(not_banned("ban", subject)) }
         }
 
         fn bans(&self, after: Option<&str>, most: usize) -> Vec<Notice> {
@@ -309,14 +330,34 @@ mod tests {
             vec![Notice::from(Report::Bans { count: 0, more: 0 })]
         }
 
-        fn mute(&mut self, who: &Who, until: Option<Timestamp>, _: &Who) -> Result<(), Notice> {
-            self.mutes.lock().unwrap().insert(who.name.to_string(), until);
-            Ok(())
+        fn mute(&self, who: &Who, until: Option<Timestamp>, _: &Who) -> Result<Vec<String>, Notice> {
+            Ok(vec![format!("mute {} {}", who.name, shown(until).unwrap_or_default())])
         }
 
-        fn unmute(&mut self, whom: &str) -> bool {
-            self.mutes.lock().unwrap().remove(whom).is_some()
+        fn unmute(&self, whom: &str) -> Result<Vec<String>, Notice> {
+            let is_known = self.mutes.lock().unwrap().contains_key(whom);
+            if is_known { Ok(vec![format!("unmute {whom}")]) } else { Err(not_banned("mute", whom)) }
         }
+
+        fn change(&mut self, change: &str, _: bool) -> Option<Notice> {
+            let words: Vec<&str> = change.split(' ').collect();
+            let subject = words[1].to_owned();
+            let until: Option<Timestamp> = words.get(2).and_then(|until| until.parse().ok());
+            let mut mutes = self.mutes.lock().unwrap();
+            Some(Notice::from(match words[0] {
+                "ban" => Report::Ban { subject, until: shown(until), closed: 2 },
+                "mute" => {
+                    mutes.insert(subject.clone(), until);
+                    Report::Mute { name: subject, verified: false, until: shown(until) }
+                }
+                lifting => {
+                    mutes.remove(&subject);
+                    Report::Lifted { kind: lifting.trim_start_matches("un").to_owned(), subject }
+                }
+            }))
+        }
+
+        fn join(&mut self, _: &Arc<ClusterBans>) {}
 
         fn muted(&self, who: &Who, now: Timestamp) -> Option<Notice> {
             let mutes = self.mutes.lock().unwrap();
@@ -590,10 +631,204 @@ mod tests {
             hub.answer(&mut root, "/ban 192.0.2.1 1m too loud"),
             "-!- 192.0.2.1 is banned until 1970-01-01T00:01:00Z; connections closed: 2\n"
         );
-        assert_eq!(daemon.take()[1], "ban 192.0.2.1 too loud false");
+        assert_eq!(daemon.take()[0], "ban 192.0.2.1 too loud false");
         assert_eq!(hub.answer(&mut root, "/unban 192.0.2.1"), "-!- the ban of 192.0.2.1 is lifted\n");
         assert!(hub.answer(&mut root, "/unban +ann").contains("there is no ban of exactly +ann"));
         assert_eq!(hub.answer(&mut root, "/bans 192.0.2.0/24"), "-!- 0 bans and mutes\n");
         assert!(daemon.take().contains(&"bans Some(\"192.0.2.0/24\") 500".to_owned()));
+    }
+
+    /// An operator who is in no room from the beginning.
+    fn begin_nowhere(hub: &mut TestHub) -> Person {
+        let verified = Some(Name::login("root").unwrap());
+        hub.arrive(Arrival {
+            is_control: true,
+            greeting: b"hello\n".to_vec(),
+            verified,
+            ..Arrival::default()
+        })
+    }
+
+    fn nowhere() -> (TestHub, Daemon, Person) {
+        let (mut hub, daemon) = (TestHub::default(), Daemon::default());
+        hub.hub().administer(Box::new(daemon.clone()));
+        let root = begin_nowhere(&mut hub);
+        (hub, daemon, root)
+    }
+
+    fn code(answer: &str) -> String {
+        let lines = answer.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let codes =
+            lines.map(|object| object.get("code").unwrap_or(&object["type"]).as_str().unwrap().to_owned());
+        codes.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_operator_in_no_room_has_its_commands_and_stands_in_no_list() {
+        let (mut hub, daemon, mut root) = nowhere();
+        assert_eq!(root.read_all(), "", "no greeting");
+        let (mut ann, mut script) = (hub.join_as("ann"), hub.join());
+        hub.say(&mut ann, "hello\n");
+        script.read_all();
+        for (line, codes) in [
+            ("/control", "operating"),
+            ("/stats", "stats"),
+            ("/sessions", "session session sessions"),
+            ("/sync x", "synced"),
+            ("/rooms", "rooms"),
+            ("/say hi", "announcement"),
+            ("/kick ann", "kick"),
+            ("/kick", "usage"),
+            ("/kcik ann", "unknown_command"),
+            ("/control x", "usage"),
+            ("hello", "nowhere"),
+            ("//hello", "nowhere"),
+            (" /who", "nowhere"),
+            ("/usr/bin/foo failed", "unknown_command"),
+            ("/who", "nowhere"),
+            ("/join ops", "nowhere"),
+            ("/nick bob", "nowhere"),
+            ("/me waves", "nowhere"),
+            ("/msg ann psst", "nowhere"),
+            ("/last", "nowhere"),
+            ("/view names", "nowhere"),
+            ("/time on", "nowhere"),
+            ("/ignore ann", "nowhere"),
+            ("/nick <b>", "bad_name"),
+        ] {
+            assert_eq!(code(&hub.answer(&mut root, line)), codes, "{line}");
+        }
+        assert_eq!(script.read_all(), "-!- to everybody: hi\n");
+        assert!(daemon.take().contains(&"done +root /kick ann".to_owned()));
+        let synced = hub.answer(&mut root, "/sync x");
+        assert!(synced.contains(r#""name":"root","verified":true,"room":"","epoch":1,"seq":0"#), "{synced}");
+        assert!(hub.answer(&mut root, "/stats").contains(r#""sessions":2,"rooms":1"#));
+        // Nobody sees it, or can say something to it.
+        assert_eq!(hub.answer(&mut script, "/who"), "-!- 2 here: ann, guest3\n");
+        assert!(hub.answer(&mut script, "/rooms").contains("main (2)"));
+        for line in ["/msg #1 psst", "/msg +root psst", "/ignore #1"] {
+            assert!(!hub.answer(&mut script, line).contains("told"), "{line}");
+        }
+        assert_eq!(root.read_all(), "");
+        assert_eq!(code(&hub.answer(&mut root, "/watch main")), "watch");
+        hub.say(&mut script, "heard\n");
+        assert!(root.read_all().contains(r#""text":"heard""#));
+        hub.answer(&mut root, "/quit");
+        assert!(root.is_done());
+    }
+
+    #[test]
+    fn help_has_what_an_operator_in_no_room_can_do() {
+        let (mut hub, _, mut root) = nowhere();
+        let help = hub.answer(&mut root, "/help");
+        let listed = help.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let listed: Vec<String> = listed.map(|row| row["command"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(listed[..5], ["/help", "/rooms", "/sync TOKEN", "/quit", "/control"]);
+        for row in listed.iter().filter(|row| *row != "/quit") {
+            let line = row.replace("TOKEN", "x").replace("NAME|#ID [REASON]", "#99");
+            assert!(!hub.answer(&mut root, &line).contains(r#""code":"nowhere""#), "{line}");
+        }
+        assert_eq!(listed.len(), 4 + 14);
+    }
+
+    #[test]
+    fn who_types_control_leaves_the_room() {
+        let (mut hub, daemon, mut root) = hub();
+        let mut ann = hub.join_as("ann");
+        hub.answer(&mut ann, "/join ops");
+        hub.wait(Duration::from_secs(3));
+        ann.read_all();
+        assert_eq!(code(&hub.answer(&mut root, "/control")), "operating");
+        hub.wait(Duration::from_secs(3));
+        assert_eq!(ann.read_all(), "-!- root left (1 here)\n");
+        hub.answer(&mut ann, "/nick root");
+        assert_eq!(ann.read_all(), "", "the answer was read");
+        ann.member(|ann| assert_eq!(ann.who().to_string(), "root", "the name is free"));
+        assert!(hub.answer(&mut root, "/sync x").contains(r#""name":"guest1""#));
+        // A room that it leaves empty is gone.
+        let (mut hub, _, mut root) = self::hub();
+        assert_eq!(hub.hub().directory().rooms().len(), 2);
+        hub.answer(&mut root, "/control");
+        assert_eq!(hub.hub().directory().rooms().len(), 1);
+        drop(daemon);
+    }
+
+    #[test]
+    fn who_is_no_operator_stays_where_it_is_and_says_nothing() {
+        let (mut hub, daemon, _root) = hub();
+        let (mut ann, mut script) = (hub.join_as("ann"), hub.join());
+        for person in [&mut ann, &mut script] {
+            assert_eq!(hub.answer(person, "/control"), "-!- you are not an operator of chatd\n");
+        }
+        assert_eq!(daemon.take(), ["refused ann /control", "refused guest3 /control"]);
+        assert_eq!([ann.read_all(), script.read_all()], ["", ""]);
+        // Without commands it is a line; but an operator can always get in.
+        let mut hub = TestHub::new(|limits| limits.commands = false);
+        hub.hub().administer(Box::new(daemon));
+        let (mut root, mut script) = (hub.join(), hub.join());
+        hub.say(&mut script, "/control\n");
+        assert_eq!(root.read_all(), "/control\n");
+        assert_eq!(code(&hub.answer(&mut root, "/control\n/stats")), "operating stats");
+        assert_eq!(script.read_all(), "");
+    }
+
+    #[test]
+    fn an_operator_in_no_room_is_there_after_a_restart_and_a_crash() {
+        for is_crash in [false, true] {
+            let (mut hub, daemon, root) = nowhere();
+            let mut people = [root, hub.join()];
+            if is_crash {
+                let ids = people.each_ref().map(Person::id);
+                let sessions = hub.snapshot(&ids).sessions.into_iter().map(|session| {
+                    let (record, ignored) = session.member.unwrap().standing.encode();
+                    let standing = Standing::decode(&record, &ignored).unwrap_or(Standing::plain(session.id));
+                    let member = Some(MemberSnapshot::after_crash(standing, Vec::new()));
+                    SessionSnapshot { member, ..session }
+                });
+                let snapshot = HubSnapshot { sessions: sessions.collect(), ..HubSnapshot::default() };
+                hub.move_to(snapshot, |id| {
+                    let person = people.iter().find(|person| person.id() == id)?;
+                    Some(Arc::clone(&person.socket) as Arc<dyn crate::chat::Sink>)
+                });
+            } else {
+                hub.answer(&mut people[0], "/watch *");
+                hub.move_on(&mut people);
+            }
+            hub.hub().administer(Box::new(daemon));
+            let [mut root, mut script] = people;
+            hub.say(&mut script, "hello\n");
+            assert_eq!(root.read_all().contains("hello"), !is_crash, "what was heard ends with a crash");
+            assert_eq!(code(&hub.answer(&mut root, "/kick #2")), "kick");
+            assert_eq!(hub.hub().directory().rooms().len(), 1);
+            assert_eq!(hub.answer(&mut script, "/who"), "-!- 1 here: guest2\n");
+        }
+    }
+
+    #[test]
+    fn while_the_engine_is_away_operators_get_in_and_leave_nothing_there() {
+        let script = Script::new();
+        let mut hub = TestHub::among_several(&script, |_| {});
+        let daemon = Daemon::default();
+        hub.hub().administer(Box::new(daemon.clone()));
+        let mut root = begin_nowhere(&mut hub);
+        let mut ben = hub.join();
+        let _ = script.take_submitted();
+        script.event(EngineEvent::Away);
+        hub.settle();
+        assert_eq!(code(&root.read_all()), "engine_away");
+        for (line, codes) in [
+            ("/stats", "stats"),
+            ("/nodes", "no_cluster"),
+            ("/sessions", "session sessions"),
+            ("/kick #2", "kick"),
+            ("/log debug", "logging"),
+            ("/drain 1h", "draining"),
+            ("/sync x", "synced"),
+        ] {
+            assert_eq!(code(&hub.answer(&mut root, line)), codes, "{line}");
+        }
+        assert!(ben.read_all().contains("chatd stops in 1h"));
+        hub.leave(root);
+        assert_eq!(script.acts(), 1, "that of ben");
     }
 }

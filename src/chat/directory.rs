@@ -22,7 +22,7 @@ use super::quota::Quota;
 use super::recall::Recall;
 use super::recalling;
 use super::room::Room;
-use super::room_names::RoomNames;
+use super::room_names::{self, RoomNames};
 use super::roster::Roster;
 use super::sequencer::{Item, Sequencer};
 use super::traffic::Traffic;
@@ -43,7 +43,9 @@ pub(super) struct Place {
 pub(super) struct Directory {
     pub(super) limits: Limits,
     rooms: BTreeMap<RoomId, Room>,
-    by_name: RoomNames,
+    /// Where operators are who are in no room.
+    nowhere: Room,
+    by_name: RoomNames<RoomId>,
     next_room: u64,
     places: HashMap<SessionId, Place>,
     /// Who is called what, also on other nodes.
@@ -85,6 +87,7 @@ impl Directory {
         let mut directory = Self {
             limits,
             rooms: BTreeMap::new(),
+            nowhere: Room::new(Arc::new(room_names::nowhere()), &limits, 0, 1),
             by_name: RoomNames::default(),
             next_room: 0,
             places: HashMap::new(),
@@ -122,11 +125,17 @@ impl Directory {
     }
 
     pub(super) fn room(&mut self, id: RoomId) -> &mut Room {
-        self.rooms.get_mut(&id).expect("a room that somebody is in, or the main one, stays")
+        self.get_room(id).expect("a room that somebody is in, or the main one, stays")
     }
 
     pub(super) fn get_room(&mut self, id: RoomId) -> Option<&mut Room> {
-        self.rooms.get_mut(&id)
+        if id == RoomId::NOWHERE { Some(&mut self.nowhere) } else { self.rooms.get_mut(&id) }
+    }
+
+    /// The room of a session, or nowhere.
+    pub(super) fn room_of(&self, id: SessionId) -> Option<&Room> {
+        let room = self.place(id)?.room;
+        if room == RoomId::NOWHERE { Some(&self.nowhere) } else { self.rooms.get(&room) }
     }
 
     /// The room that is called that, or something that looks like it.
@@ -189,6 +198,10 @@ impl Directory {
         self.places.keys().copied()
     }
 
+    pub(super) fn is_nowhere(&self, id: SessionId) -> bool {
+        self.place(id).is_some_and(|place| place.room == RoomId::NOWHERE)
+    }
+
     pub(super) fn place(&self, id: SessionId) -> Option<Place> {
         self.places.get(&id).copied()
     }
@@ -200,7 +213,7 @@ impl Directory {
 
     pub(super) fn member(&self, id: SessionId) -> Option<&Member> {
         let place = self.place(id)?;
-        let mut feeds = self.rooms.get(&place.room)?.feeds();
+        let mut feeds = self.room_of(id)?.feeds();
         feeds.find(|feed| feed.form() == place.form)?.member(id)
     }
 
@@ -258,7 +271,8 @@ impl Directory {
             self.tell_presence(place.room, now);
         }
         // Perhaps it has a claim under way, and no name yet.
-        if self.node().is_some() || self.roster.has(id) || self.sequencer.has(id) {
+        let is_listed = self.node().is_some() && place.room != RoomId::NOWHERE;
+        if is_listed || self.roster.has(id) || self.sequencer.has(id) {
             self.sequencer.submit(Item::Act(Act::Left(id)));
         }
         self.traffic.end_session(place.form.view(), member.sink.transport());
@@ -275,38 +289,20 @@ impl Directory {
     }
 
     /// The same, whether it is time or not.
-    fn tell_presence_now(&mut self, id: RoomId, now: Now) {
+    pub(super) fn tell_presence_now(&mut self, id: RoomId, now: Now) {
         let entries = self.room(id).presence.take_all(now.instant);
         entries.into_iter().for_each(|entry| self.submit(id, entry));
     }
 
     /// Others are told that a session is there, if they have not been.
     pub(super) fn introduce(&mut self, id: SessionId, now: Now) {
-        let Some(place) = self.place(id) else { return };
+        let Some(place) = self.place(id).filter(|place| place.room != RoomId::NOWHERE) else { return };
         let Some(member) = self.member_mut(id).filter(|member| !member.is_present) else { return };
         member.is_present = true;
         let who = Who::clone(&member.who());
         self.moved(id);
         self.room(place.room).presence.joined(who);
         self.tell_presence(place.room, now);
-    }
-
-    /// Announces the new name of a session, if others know it under the name before. Returns whether its input waits
-    /// until then.
-    pub(super) fn renamed(&mut self, id: SessionId, before: Arc<Who>, now: Now) -> bool {
-        let (Some(place), Some(member)) = (self.place(id), self.member_mut(id)) else { return false };
-        let who = member.who();
-        let presence = &mut self.room(place.room).presence;
-        if presence.renamed(&who) {
-            return false;
-        }
-        if presence.has_left(&who.name) {
-            // First that the other one is gone.
-            self.tell_presence_now(place.room, now);
-        }
-        self.wait_for_place(id);
-        self.submit(place.room, Entry::Renamed { from: before, to: who, asked: Some(id) });
-        true
     }
 
     /// A session says something. Its input waits until that has its place.
@@ -370,7 +366,7 @@ impl Directory {
         self.member(id).map(Member::who).or_else(|| self.roster.who(id))
     }
 
-    fn wait_for_place(&mut self, id: SessionId) {
+    pub(super) fn wait_for_place(&mut self, id: SessionId) {
         if let Some(input) = self.input(id) {
             input.wait = Wait::Place;
         }

@@ -310,6 +310,7 @@ impl Dispatcher {
                 Sequenced::Roster { roster, cursor } => {
                     listing::replace(&mut self.directory, *roster, cursor)
                 }
+                Sequenced::Bans { bans, cursor } => listing::join(&mut self.directory, &bans, cursor),
                 Sequenced::Engine(_) => {}
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct Following {
     pub(super) is_live: bool,
     /// While acts come again, those up to here have been carried out; all of them, if this process has not seen them.
     pub(super) known: Cursor,
+    /// The bans and mutes that this process was given have what acts up to here say of them.
+    pub(super) bans: Cursor,
     /// With several nodes: what sessions here have asked for, and are to be told of once.
     pub(super) asked: HashMap<SessionId, Act>,
 }
@@ -37,7 +39,7 @@ impl Following {
         self.since_stored += 1;
         if sequencer.node().is_some() && self.since_stored >= STORED_AFTER.max(roster.len()) {
             self.since_stored = 0;
-            sequencer.store(roster, self.cursor);
+            sequencer.store(roster.to_store(), self.cursor);
         }
     }
 }

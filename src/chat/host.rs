@@ -1,6 +1,7 @@
 //! The host: what the hub asks floor 3 for when an operator uses a command. Nothing here may wait.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,6 +23,25 @@ pub struct NewBan {
     pub by: Who,
     /// Also if it covers the operator.
     pub is_forced: bool,
+}
+
+/// The bans and mutes that a cluster has, as its engine gives them to a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterBans {
+    /// Tells them from those of another cluster, and from those that began anew.
+    pub id: u64,
+    /// Each as a change that makes it, see [`Host::change`]. Anybody may have written them.
+    pub lines: Vec<String>,
+    /// The engine has lost what this process knows that it had.
+    pub has_lost: bool,
+}
+
+impl ClusterBans {
+    /// Returns whether the cluster is to get a ban that it does not have, and that a node knows from the cluster `known`.
+    /// Otherwise somebody has lifted it.
+    pub fn lacks(&self, known: Option<u64>) -> bool {
+        known != Some(self.id) || self.has_lost
+    }
 }
 
 /// The use of a command for operators.
@@ -68,27 +88,41 @@ pub trait Host: Debug + Send {
     /// Has a session closed, with this notice and nothing else that waits for it.
     fn dismiss(&self, id: SessionId, notice: Notice);
 
-    /// Returns why there cannot be such a ban: what it names is not one, or it covers the operator.
-    fn refuses(&self, ban: &NewBan) -> Option<Notice>;
+    /// Returns the change that makes a ban, for [`Host::change`].
+    ///
+    /// # Errors
+    /// Why there cannot be such a ban: what it names is not one, it covers the operator, or there are too many.
+    fn ban(&self, ban: NewBan) -> Result<Vec<String>, Notice>;
 
-    /// Bans, and closes the sessions that the ban covers. Returns the answer.
-    fn ban(&mut self, ban: NewBan) -> Notice;
+    /// Returns the change that mutes a name until a time; `None` if somebody has to lift it.
+    ///
+    /// # Errors
+    /// There are too many mutes.
+    fn mute(&self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<Vec<String>, Notice>;
 
-    /// Lifts a ban. Returns false if there is none with this subject, as typed.
-    fn unban(&mut self, subject: &str) -> bool;
+    /// Returns the change that lifts a ban of this subject, as typed.
+    ///
+    /// # Errors
+    /// There is none.
+    fn unban(&self, subject: &str) -> Result<Vec<String>, Notice>;
+
+    /// Returns the change that lifts a mute of this name, as typed.
+    ///
+    /// # Errors
+    /// There is none.
+    fn unmute(&self, whom: &str) -> Result<Vec<String>, Notice>;
+
+    /// Makes a change of bans and mutes: a line of the file of bans, or `unban` or `unmute` with the subject. Closes the
+    /// sessions that a ban covers. If it `is_known`, the bans of [`Host::join`] have it. Returns the answer for the
+    /// operator; `None` if there is no such change.
+    fn change(&mut self, change: &str, is_known: bool) -> Option<Notice>;
+
+    /// Goes on with the bans and mutes of the cluster. Has the cluster get those here that it lacks.
+    fn join(&mut self, bans: &Arc<ClusterBans>);
 
     /// Returns the answer to `/bans`: at most `most` bans after `after`, with the last of them the mutes, and the number of
     /// all.
     fn bans(&self, after: Option<&str>, most: usize) -> Vec<Notice>;
-
-    /// Mutes a name until a time; `None` if somebody has to lift it.
-    ///
-    /// # Errors
-    /// The answer, if that cannot be.
-    fn mute(&mut self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<(), Notice>;
-
-    /// Lifts a mute. Returns false if there is none of this name, as typed.
-    fn unmute(&mut self, whom: &str) -> bool;
 
     /// Returns what a muted member is told at this time when it wants to be heard; `None` if it is not muted.
     fn muted(&self, who: &Who, now: Timestamp) -> Option<Notice>;

@@ -25,6 +25,8 @@ pub(super) struct RoomId(pub(super) u64);
 impl RoomId {
     /// The main room. It always exists.
     pub(super) const MAIN: Self = Self(0);
+    /// Where operators are who are in no room.
+    pub(super) const NOWHERE: Self = Self(u64::MAX);
 }
 
 /// A position in a log: the number of bytes that were appended before it since the log began.

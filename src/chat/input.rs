@@ -24,12 +24,21 @@ pub struct Arrival {
     pub no_name: Option<NoName>,
     /// The greeting, with its line endings; may be empty.
     pub greeting: Vec<u8>,
+    /// It is an operator who wants to be in no room.
+    pub is_control: bool,
 }
 
 /// A guest in the main room, in `plain`, without a greeting.
 impl Default for Arrival {
     fn default() -> Self {
-        Self { view: View::Plain, room: None, verified: None, no_name: None, greeting: Vec::new() }
+        Self {
+            view: View::Plain,
+            room: None,
+            verified: None,
+            no_name: None,
+            greeting: Vec::new(),
+            is_control: false,
+        }
     }
 }
 

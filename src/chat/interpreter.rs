@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr_iter, memmem};
 
 use crate::protocol::syntax::{self, Line, Spec};
-use crate::protocol::{Command, Notice, disguise};
+use crate::protocol::{Command, Notice, control, disguise};
 
 /// What comes next.
 #[derive(Debug, PartialEq)]
@@ -30,6 +30,9 @@ pub(super) fn next(
     has_commands: bool,
     is_operator: impl Fn() -> bool,
 ) -> (Next, usize) {
+    if !has_commands && control::begins_with_operate(rest) && is_operator() {
+        return (Next::Ask(Command::Operate), first_line(rest).1);
+    }
     if !has_commands || !has_command(rest, is_named) {
         return (Next::Say(memchr_iter(b'\n', rest).count() as u32), rest.len());
     }
@@ -52,6 +55,20 @@ pub(super) fn next(
         },
         Line::Text(_) => lines_until(rest, |rest| rest[0] == b'/'),
     }
+}
+
+/// Returns what comes first of an operator who is in no room, as [`next`] does: nothing goes to a room.
+pub(super) fn next_nowhere(rest: &[u8], is_operator: impl Fn() -> bool) -> (Next, usize) {
+    let (line, after) = first_line(rest);
+    let next = match syntax::read(line) {
+        // Not any more.
+        _ if !is_operator() => Next::Refuse(Notice::NotOperator),
+        Line::Command(command) if !command.needs_room() => Next::Ask(command),
+        Line::Command(_) | Line::Text(_) => Next::Refuse(Notice::Nowhere),
+        Line::Refused(error) => Next::Refuse(error.notice()),
+        Line::Unknown(word) => Next::Refuse(unknown(Spec::nearest(word))),
+    };
+    (next, after)
 }
 
 /// Returns what a line is. A script that says what only operators can ask for goes on as before.

@@ -1,4 +1,4 @@
-//! The keys of connections that are gone. The roster has those of the others.
+//! The keys of connections, and of those that are gone.
 //!
 //! A key works once. It is valid as long as its connection has the name, and for [`KEY_LIFETIME`] after the connection
 //! is gone, unless another connection has had the name and a key since. A connection that sends it gets the name.
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::id::SessionId;
 use crate::protocol::{Key, Name};
 
 /// How long a key is valid after its connection is gone.
@@ -51,10 +52,12 @@ pub(super) fn new_key() -> Option<Key> {
     taken.is_ok_and(|len| len == bytes.len()).then(|| Key(u128::from_ne_bytes(bytes)))
 }
 
-/// The keys of connections that are gone.
+/// The keys of connections, and of those that are gone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
-    /// By their names: the last key of each.
+    /// Most connections have none.
+    held: BTreeMap<SessionId, Key>,
+    /// Those of connections that are gone, by their names: the last key of each.
     left: BTreeMap<Box<str>, LeftKey>,
     /// Notes to write, with their numbers, and notes to remove (`None`).
     pub(super) notes: Vec<(String, Option<u64>)>,
@@ -62,7 +65,7 @@ pub(super) struct Keys {
 
 impl PartialEq for Keys {
     fn eq(&self, other: &Self) -> bool {
-        self.left == other.left
+        self.held == other.held && self.left == other.left
     }
 }
 
@@ -77,8 +80,22 @@ impl Keys {
         self.left.values()
     }
 
-    /// Stores the key of a connection with this name, which is gone.
-    pub(super) fn leave(&mut self, key: Key, name: &Name, time: Timestamp) {
+    /// Returns the key of a connection.
+    pub(super) fn held(&self, id: SessionId) -> Option<Key> {
+        self.held.get(&id).copied()
+    }
+
+    /// A connection has this key, and not the one before.
+    pub(super) fn hold(&mut self, id: SessionId, key: Option<Key>) {
+        match key {
+            Some(key) => self.held.insert(id, key),
+            None => self.held.remove(&id),
+        };
+    }
+
+    /// A connection with this name is gone: stores its key.
+    pub(super) fn leave(&mut self, id: SessionId, name: &Name, time: Timestamp) {
+        let Some(key) = self.held.remove(&id) else { return };
         let until = time.as_second().saturating_add(KEY_LIFETIME.as_secs());
         self.insert(LeftKey { key, name: name.clone(), until });
         if self.left.len() > MOST_LEFT {

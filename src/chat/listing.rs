@@ -1,10 +1,13 @@
 //! Listing: what this node tells all nodes of its sessions.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use super::act::{Act, Listed};
 use super::directory::Directory;
 use super::entry::Entry;
+use super::host::ClusterBans;
 use super::id::SessionId;
 use super::member::Member;
 use super::names::Names;
@@ -36,6 +39,12 @@ pub(super) fn go_on(directory: &mut Directory, (roster, cursor): (Roster, Cursor
     return_all(directory, all(directory));
 }
 
+/// Goes on with the bans of the cluster.
+pub(super) fn join(directory: &mut Directory, bans: &Arc<ClusterBans>, cursor: Cursor) {
+    directory.following.bans = cursor;
+    directory.operators.host.iter_mut().for_each(|host| host.join(bans));
+}
+
 /// Returns all sessions that are here.
 pub(super) fn all(directory: &Directory) -> Vec<Listed> {
     let mut ids: Vec<SessionId> = directory.sessions().collect();
@@ -58,10 +67,25 @@ pub(super) fn return_all(directory: &mut Directory, sessions: Vec<Listed>) {
     directory.sequencer.submit(Item::Act(Act::Returned { sessions, mark }));
 }
 
+/// Tells all nodes that a node is gone, and returns true, if sessions that are here stand there: this node was it before it
+/// got another name.
+pub(super) fn leave_earlier(directory: &mut Directory) -> bool {
+    let own = directory.node();
+    let nodes = directory.sessions().filter_map(|id| directory.roster.node_of(id));
+    let earlier: BTreeSet<Arc<str>> = nodes.filter(|node| own.as_ref() != Some(node)).cloned().collect();
+    if earlier.is_empty() {
+        return false;
+    }
+    let gone = earlier.into_iter().map(|node| Item::Act(Act::Gone(node.to_string())));
+    gone.for_each(|gone| directory.sequencer.submit(gone));
+    return_all(directory, all(directory));
+    true
+}
+
 /// Returns a session as all nodes know it.
 pub(super) fn listed(directory: &Directory, id: SessionId) -> Option<Listed> {
     let member = directory.member(id)?;
-    let room = directory.rooms().get(&directory.place(id)?.room)?.name();
+    let room = directory.room_of(id).filter(|_| !directory.is_nowhere(id))?.name();
     let who = member.name();
     Some(Listed {
         id,
@@ -110,10 +134,8 @@ pub(super) fn restore(
     let (name, proof) = (Some(who.name.clone()), who.verified.then(|| member.proof()));
     let node = directory.node();
     directory.roster.bring(&Listed { id, room, name, proof, key, is_present }, &node);
-    if directory.roster.name_of(id).is_none() {
-        // Somebody else has its name, so the snapshot was damaged.
-        member.who = Some(member.guest());
-    }
+    // The process before may have been of another node. If somebody else has the name, the snapshot was damaged.
+    member.who = Some(directory.roster.name_of(id).cloned().unwrap_or_else(|| member.guest()));
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::id::{Position, SessionId};
 use super::log::Log;
 use super::pending::{Pending, Wait};
 use super::sink::{Signal, Sink, Transport};
-use crate::protocol::{Name, Proof, Who};
+use crate::protocol::{Proof, Who};
 
 /// What is owed to a member alone, and where in the stream of the log it goes out: before the log goes on at `at`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Member {
 
     /// Returns its name as a guest.
     pub(super) fn guest(&self) -> Arc<Who> {
-        Arc::new(Who { id: self.id.0, name: Name::guest(self.id.0), verified: false })
+        Arc::new(Who::guest(self.id.0))
     }
 
     /// Returns what proves its name, if that is verified. It follows from the socket, so it outlives this process: the

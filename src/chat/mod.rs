@@ -14,7 +14,8 @@
 //!   members from the same `pages`. The `quota` bounds the private messages that a member gets.
 //! * `history` has the lines of a room for `/last`, and `presence` the members that joined or left and are not yet
 //!   announced.
-//! * `control` does what operators ask for, `orders` what they ask of all nodes. `operators` has what they have arranged,
+//! * `control` does what operators ask for, `orders` what they ask of all nodes. `nowhere` is where those are who are in no
+//!   room. `operators` has what they have arranged,
 //!   `overheard` lets them hear rooms without being there, and [`host`] is what the hub asks the daemon around it.
 //!   `activity` counts who says how much.
 //! * The `archive` is the seam to what stores lines for good, `recall` has the rooms that nobody is in, and `archiving`
@@ -58,6 +59,7 @@ mod names;
 mod nick;
 mod nodes;
 mod noted;
+mod nowhere;
 mod numbers;
 mod opening;
 mod operators;
@@ -96,7 +98,7 @@ pub use archive::{Archive, Archived};
 pub use broker::Broker;
 pub use entry::Entry;
 pub use histogram::Histogram;
-pub use host::{Host, NewBan, Use};
+pub use host::{ClusterBans, Host, NewBan, Use};
 pub use hub::Hub;
 pub use id::{Now, Position, SessionId};
 pub use input::{Arrival, Input, Read};

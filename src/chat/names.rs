@@ -7,8 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 use super::id::SessionId;
 use crate::protocol::{Name, Who};
 
-/// The holders by what their names look like. A look is stored as its hash, which nobody can foresee. Two of a million
-/// looks have the same hash in one of thirty million processes, so the roster looks at the names, too.
+/// The holders by what their names look like in lower case. A look is stored as its hash, which nobody can foresee. Two
+/// names that do not look alike may have the same hash, so the roster looks at the names, too.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     holders: BTreeSet<(u64, SessionId)>,
@@ -17,7 +17,7 @@ pub(super) struct Names {
 
 impl Names {
     fn looks(&self, name: &Name) -> impl Iterator<Item = u64> {
-        name.keys().map(|key| self.hasher.hash_one(key))
+        name.keys().map(|key| self.hasher.hash_one(key.to_lowercase()))
     }
 
     /// Makes a session a holder of its name.
@@ -41,9 +41,11 @@ impl Names {
         ids.into_iter().rev()
     }
 
-    /// How many there are: for tests.
+    /// Returns whether these are all the holders: for tests.
     #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.holders.len()
+    pub(super) fn are<'a>(&self, all: impl Iterator<Item = &'a Who>) -> bool {
+        let mut names = Self { holders: BTreeSet::new(), hasher: self.hasher.clone() };
+        all.for_each(|who| names.give(who));
+        names.holders == self.holders
     }
 }

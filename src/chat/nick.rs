@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::act::{Act, Claim};
 use super::archiving;
 use super::directory::{Directory, Place};
+use super::entry::Entry;
 use super::id::{Now, SessionId};
 use super::keys;
 use super::opening;
-use crate::protocol::{Form, Key, Name, Notice, View};
+use crate::protocol::{Form, Key, Name, Notice, View, Who};
 
 /// Claims a name for a session, which is answered when the claim has its place.
 pub(super) fn claim(
@@ -51,11 +52,29 @@ pub(super) fn take(directory: &mut Directory, id: SessionId, key: Option<Key>, n
         directory.introduce(id, now);
     } else if is_other {
         directory.member_mut(id).into_iter().for_each(|member| member.is_present = true);
-        waits = directory.renamed(id, before, now);
+        waits = renamed(directory, id, before, now);
     }
     directory.changed.push(id);
     let key = key.filter(|_| form.view() == View::Json);
     directory.notify(id, &Notice::Named { name: who.name.to_string(), key });
     archiving::tell(directory, id);
     waits
+}
+
+/// Announces the new name of a session, if others know it under the name before. Returns whether its input waits
+/// until then.
+fn renamed(directory: &mut Directory, id: SessionId, before: Arc<Who>, now: Now) -> bool {
+    let (Some(place), Some(member)) = (directory.place(id), directory.member_mut(id)) else { return false };
+    let who = member.who();
+    let presence = &mut directory.room(place.room).presence;
+    if presence.renamed(&who) {
+        return false;
+    }
+    if presence.has_left(&who.name) {
+        // First that the other one is gone.
+        directory.tell_presence_now(place.room, now);
+    }
+    directory.wait_for_place(id);
+    directory.submit(place.room, Entry::Renamed { from: before, to: who, asked: Some(id) });
+    true
 }

@@ -1,75 +1,60 @@
 //! Orders: what an operator, here or at another node, has all nodes do. `chat::control` has them put in order.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::directory::Directory;
-use super::host::{NewBan, Use};
-use super::id::{Now, SessionId};
+use super::host::Use;
+use super::id::SessionId;
 use super::pending::End;
 use super::sink::Signal;
-use crate::protocol::control::{number, shown};
 use crate::protocol::syntax::{self, Line};
 use crate::protocol::{Command, Control, Notice, Report, Who};
 
-/// Does what an operator, here or at another node, has all nodes do. The operator is answered by its own node.
+/// Makes changes of bans and mutes, unless they are known. Returns the answer for who has asked for them.
+pub(super) fn change(directory: &mut Directory, changes: &[String], is_known: bool) -> Option<Notice> {
+    let host = directory.operators.host.as_mut()?;
+    changes.iter().filter_map(|change| host.change(change, is_known)).last()
+}
+
+/// Does what an operator, here or at another node, has all nodes do. Its own node gives it the answer: of the changes of
+/// bans, or else of what is done here.
 pub(super) fn carry_out(
     directory: &mut Directory,
     (by, node): (&Who, Option<&str>),
-    line: &str,
-    about: Option<SessionId>,
-    now: Now,
+    (line, about): (&str, Option<SessionId>),
+    answer: Option<Notice>,
 ) {
     let Line::Command(Command::Control(control)) = syntax::read(line.as_bytes()) else { return };
-    let Some(host) = &mut directory.operators.host else { return };
+    let Some(host) = &directory.operators.host else { return };
     match node {
         None => host.log_use(by, line, Use::Done),
         Some(node) => host.log_order(by, node, line),
     }
     let answer = match control {
         Control::Kick { reason, .. } => about.and_then(|target| kick(directory, target, reason)),
-        Control::Mute { time, .. } => about.map(|target| mute(directory, target, end(time, now), by)),
-        Control::Ban { subject, time, reason, is_forced } => {
-            let until = end(time, now);
-            Some(host.ban(NewBan { subject, until, reason, by: by.clone(), is_forced }))
-        }
-        Control::Unban(subject) => Some(lifted(host.unban(&subject), "ban", subject)),
-        Control::Unmute(whom) => Some(unmute(directory, whom)),
         Control::Say(announcement) => {
             tell_all(directory, &Notice::Announcement { announcement });
             None
         }
-        _ => None,
+        _ => answer,
     };
+    if let (Some(Notice::Report(report)), Some(target)) = (&answer, about)
+        && let Report::Mute { until, .. } = &**report
+    {
+        directory.notify(target, &Notice::Muted { until: until.clone() });
+    }
     if let Some(answer) = answer.filter(|_| node.is_none()) {
         directory.notify(SessionId(by.id), &answer);
     }
 }
 
-/// Returns when something ends that lasts so long from now on; `None` if it does not end.
-pub(super) fn end(time: Option<Duration>, now: Now) -> Option<Timestamp> {
-    now.wall.checked_add(time?).ok()
-}
-
-fn lifted(is_lifted: bool, kind: &str, subject: String) -> Notice {
-    let kind = kind.to_owned();
-    Notice::from(if is_lifted {
-        Report::Lifted { kind, subject }
-    } else {
-        Report::NotBanned { kind, subject }
-    })
-}
-
-fn unmute(directory: &mut Directory, whom: String) -> Notice {
-    // By its number, if it is there.
-    let who = number(&whom).and_then(|id| directory.who(SessionId(id)));
-    let name = who.map_or_else(|| whom.clone(), |who| who.to_string());
-    let Some(host) = &mut directory.operators.host else { return Notice::Nobody };
-    // The plus of a verified name may be left out.
-    let is_lifted = host.unmute(&name) || host.unmute(&format!("+{name}"));
-    lifted(is_lifted, "mute", name)
+/// Has the host log a command that was refused because only operators can use it.
+pub(super) fn log_refused(directory: &Directory, id: SessionId, notice: &Notice, text: &[u8]) {
+    if let (Notice::NotOperator, Some(host)) = (notice, &directory.operators.host)
+        && let Some(member) = directory.member(id)
+    {
+        host.log_use(&member.who(), &String::from_utf8_lossy(text.trim_ascii_end()), Use::Refused);
+    }
 }
 
 /// Gives notice to all sessions of this node.
@@ -78,7 +63,8 @@ pub(super) fn tell_all(directory: &mut Directory, notice: &Notice) {
     ids.into_iter().for_each(|id| directory.notify(id, notice));
 }
 
-fn kick(directory: &mut Directory, target: SessionId, reason: String) -> Option<Notice> {
+/// Closes the connection of a session here. Returns the answer, which is the same if it is on another node.
+pub(super) fn kick(directory: &mut Directory, target: SessionId, reason: String) -> Option<Notice> {
     let Some(who) = directory.who(target) else { return Some(Notice::Nobody) };
     let traffic = Arc::clone(&directory.traffic);
     if let Some(member) = directory.member_mut(target) {
@@ -90,14 +76,4 @@ fn kick(directory: &mut Directory, target: SessionId, reason: String) -> Option<
         directory.operators.host.as_ref()?.dismiss(target, Notice::Kicked { reason });
     }
     Some(Notice::from(Report::Kick { id: target.0, name: who.name.to_string(), verified: who.verified }))
-}
-
-fn mute(directory: &mut Directory, target: SessionId, until: Option<Timestamp>, by: &Who) -> Notice {
-    let who = directory.who(target);
-    let (Some(who), Some(host)) = (who, &mut directory.operators.host) else { return Notice::Nobody };
-    if let Err(refusal) = host.mute(&who, until, by) {
-        return refusal;
-    }
-    directory.notify(target, &Notice::Muted { until: shown(until) });
-    Notice::from(Report::Mute { name: who.name.to_string(), verified: who.verified, until: shown(until) })
 }

@@ -141,8 +141,8 @@ impl Sequencer for Node {
         Some(&self.name)
     }
 
-    fn store(&mut self, roster: &Roster, cursor: Cursor) {
-        let text = serde_json::to_string(roster).unwrap();
+    fn store(&mut self, roster: Roster, cursor: Cursor) {
+        let text = serde_json::to_string(&roster).unwrap();
         let queue = &mut *self.order.0.lock().unwrap();
         (queue.stored, queue.times) = (Some((serde_json::from_str(&text).unwrap(), cursor)), queue.times + 1);
     }
@@ -204,6 +204,11 @@ impl Pair {
 
     /// Alpha goes on in another process: after a handover, or with its sessions as they were before a crash.
     pub fn restart_alpha(&mut self, people: &mut [Person], crashed: Option<HubSnapshot>) {
+        self.restart_alpha_as("alpha", people, crashed);
+    }
+
+    /// The same, as a node of another name.
+    pub fn restart_alpha_as(&mut self, name: &str, people: &mut [Person], crashed: Option<HubSnapshot>) {
         let sockets: HashMap<_, _> =
             people.iter().map(|person| (person.id(), Arc::clone(&person.socket))).collect();
         let ids: Vec<SessionId> = self.alpha.hub().sessions().collect();
@@ -216,7 +221,7 @@ impl Pair {
         let snapshot = crashed.unwrap_or_else(|| old.into_snapshot().0);
         let now = self.alpha.time();
         let sink_of = |id: SessionId| sockets.get(&id).map(|socket| Arc::clone(socket) as Arc<dyn Sink>);
-        let sequencer = self.order.sequencer("alpha");
+        let sequencer = self.order.sequencer(name);
         let (hub, _) = Hub::restore(limits, sequencer, snapshot, now, sink_of).unwrap();
         *self.alpha.hub() = hub;
         self.settle();

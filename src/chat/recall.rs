@@ -3,7 +3,7 @@
 //!
 //! The directory asks here before it makes a room anew. Floor 3 makes the first ones from what the archive has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use memchr::memchr;
 use super::entry::Entry;
 use super::history::{History, Record};
 use super::limits::Limits;
+use super::room_names::RoomNames;
 use crate::protocol::object::Line;
 use crate::protocol::{Kind, Name, Object, Who};
 
@@ -130,11 +131,7 @@ impl Recalled {
 fn sender(line: &Line<'_>) -> Option<Who> {
     let text = &*line.from;
     let guest = Name::guest(line.id);
-    let name = if guest.as_str() == text {
-        guest
-    } else {
-        Name::parse(text).or_else(|_| Name::login(text)).or_else(|_| Name::of_user(text)).ok()?
-    };
+    let name = if guest.as_str() == text { guest } else { Name::any(text).ok()? };
     Some(Who { id: line.id, name, verified: line.verified })
 }
 
@@ -147,8 +144,7 @@ pub(super) struct Recall {
     pub(super) was_archived: bool,
     /// By when they were put here.
     rooms: BTreeMap<u64, Recalled>,
-    /// By all names that look like theirs.
-    by_name: HashMap<Box<str>, u64>,
+    by_name: RoomNames<u64>,
     next: u64,
     /// Bytes of their lines.
     bytes: usize,
@@ -164,7 +160,7 @@ impl Recall {
     /// bytes, their lines.
     pub(super) fn put(&mut self, room: Recalled, limits: &Limits) {
         self.take(&room.name);
-        self.by_name.extend(room.name.keys().map(|key| (key.into(), self.next)));
+        self.by_name.insert(&room.name, self.next);
         self.bytes += room.memory();
         self.rooms.insert(self.next, room);
         self.next += 1;
@@ -182,11 +178,8 @@ impl Recall {
 
     /// Returns the room of that name, or of one that looks like it, which is not here any more then.
     pub(super) fn take(&mut self, name: &Name) -> Option<Recalled> {
-        let number = name.keys().find_map(|key| self.by_name.get(key)).copied()?;
-        let room = self.rooms.remove(&number)?;
-        room.name.keys().for_each(|key| {
-            self.by_name.remove(key);
-        });
+        let room = self.rooms.remove(&self.by_name.find(name)?)?;
+        self.by_name.remove(&room.name);
         self.bytes -= room.memory();
         Some(room)
     }

@@ -2,24 +2,34 @@
 
 use std::collections::HashMap;
 
-use super::id::RoomId;
 use crate::protocol::Name;
 
-/// The rooms by all names that look like theirs.
-#[derive(Debug, Default)]
-pub(super) struct RoomNames(HashMap<Box<str>, RoomId>);
+/// Returns the name that stands for no room where that of a room is stored: no room can be called so.
+pub(super) fn nowhere() -> Name {
+    Name::guest(0)
+}
 
-impl RoomNames {
+/// The rooms by all names that look like theirs.
+#[derive(Debug)]
+pub(super) struct RoomNames<T>(HashMap<Box<str>, T>);
+
+impl<T> Default for RoomNames<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Copy> RoomNames<T> {
     /// Returns the room that is called that, or something that looks like it.
-    pub(super) fn find(&self, name: &Name) -> Option<RoomId> {
+    pub(super) fn find(&self, name: &Name) -> Option<T> {
         name.keys().find_map(|key| self.0.get(key)).copied()
     }
 
-    pub(super) fn insert(&mut self, name: &Name, id: RoomId) {
+    pub(super) fn insert(&mut self, name: &Name, id: T) {
         self.0.extend(name.keys().map(|key| (key.into(), id)));
     }
 
-    pub(super) fn rename(&mut self, before: &Name, name: &Name, id: RoomId) {
+    pub(super) fn rename(&mut self, before: &Name, name: &Name, id: T) {
         self.remove(before);
         self.insert(name, id);
     }

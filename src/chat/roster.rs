@@ -14,10 +14,16 @@ use super::keys::Keys;
 use super::names::Names;
 use crate::protocol::{Key, Name, Notice, Proof, Who, text};
 
+mod effect;
 mod rooms;
+mod rules;
+mod seat;
 mod stored;
 
+pub(super) use effect::Effect;
 use rooms::{Rooms, first_key};
+use rules::{is_name, is_room, of_node};
+use seat::{Location, Seat};
 
 /// Who is on which node, and who is called what.
 #[derive(Clone, Debug, Default)]
@@ -25,42 +31,10 @@ pub struct Roster {
     seats: BTreeMap<SessionId, Seat>,
     /// Follows from the seats.
     names: Names,
-    /// The keys of sessions that are gone.
+    /// The keys of sessions, also of those that are gone.
     pub(super) keys: Keys,
     /// Follows from the seats.
     rooms: Rooms,
-}
-
-/// A session, as all nodes know it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Seat {
-    node: Node,
-    room: Name,
-    /// Its name; `None` for a guest.
-    who: Option<Arc<Who>>,
-    proof: Option<Proof>,
-    /// Most have none.
-    key: Option<Box<Key>>,
-    is_present: bool,
-}
-
-/// What follows from an act.
-#[derive(Debug, PartialEq)]
-pub(super) enum Effect {
-    /// A session has the name that it claimed, and this key.
-    Named(SessionId, Option<Key>),
-    /// A session that brought a verified name is there. With a notice, it did not get the name.
-    Arrived(SessionId, Option<Notice>),
-    /// Another one has taken the name of a session.
-    Deposed(SessionId, Notice),
-    /// A session is answered, or given notice.
-    Notify(SessionId, Notice),
-    /// A session gets a private message.
-    Told { from: Arc<Who>, to: Arc<Who>, text: String },
-    /// Each node does what an operator asks for.
-    Ordered { by: Who, line: String, about: Option<SessionId> },
-    /// These members of rooms are gone with their node.
-    Gone(Vec<(Name, Vec<Who>)>),
 }
 
 /// Equal if they decide the same.
@@ -82,7 +56,7 @@ impl Roster {
             Act::Claimed(claim) => self.claim(claim, node, time),
             Act::Moved { id, room, is_present } if self.owns(node, *id) && is_room(room, node) => {
                 if let Some(mut seat) = self.take(*id) {
-                    (seat.room, seat.is_present) = (room.clone(), *is_present);
+                    seat.location = Location::of(node, room, *is_present);
                     self.put(*id, seat);
                 }
                 Vec::new()
@@ -98,10 +72,15 @@ impl Roster {
                 let refusal = self.who(*by).map(|who| refusal(&who, *ignores));
                 refusal.map(|notice| Effect::Notify(*to, notice)).into_iter().collect()
             }
-            // With a single node, an operator without a name does not stand here.
-            Act::Ordered { by, line, about } if node.is_none() || self.owns(node, SessionId(by.id)) => {
+            // An operator without a name, or in no room, does not stand here.
+            Act::Ordered { by, line, about, changes } if self.may_order(node, by) => {
                 let by = self.who(SessionId(by.id)).map_or_else(|| by.clone(), |who| Who::clone(&who));
-                vec![Effect::Ordered { by, line: line.clone(), about: *about }]
+                let (line, changes) = (line.clone(), changes.clone());
+                vec![Effect::Ordered { by, line, about: *about, changes }]
+            }
+            // The engine has these changes by now, whoever has asked for them.
+            Act::Brought(changes) | Act::Ordered { changes, .. } if !changes.is_empty() => {
+                vec![Effect::Brought(changes.clone())]
             }
             _ => Vec::new(),
         }
@@ -111,13 +90,13 @@ impl Roster {
     /// or what is said of it breaks a rule.
     pub(super) fn bring(&mut self, listed: &Listed, node: &Node) -> Option<Vec<Effect>> {
         let Listed { id, room, name, proof, key, is_present } = listed;
+        let name = name.as_ref().map(|name| of_node(name, *proof, node));
         let is_sound = is_room(room, node) && name.as_ref().is_none_or(|name| is_name(name, *proof, node));
         if *id == SessionId::NOBODY || self.seats.contains_key(id) || !is_sound {
             return None;
         }
-        let (room, is_present) = (room.clone(), *is_present);
-        self.put(*id, Seat { node: node.clone(), room, who: None, proof: None, key: None, is_present });
-        Some(match (name, proof) {
+        self.put(*id, Seat::new(node, room, *is_present));
+        Some(match (&name, proof) {
             (Some(name), Some(proof)) => self.verify(*id, name, *proof),
             (Some(name), None) => {
                 if self.holders(name).is_empty() {
@@ -140,24 +119,28 @@ impl Roster {
         self.seats.get(&id)?.who.as_ref()
     }
 
+    /// Returns the node of a session.
+    pub(super) fn node_of(&self, id: SessionId) -> Option<&Arc<str>> {
+        Some(&self.seats.get(&id)?.location.as_ref()?.node)
+    }
+
     /// Returns the key of a session.
     pub(super) fn key(&self, id: SessionId) -> Option<Key> {
-        self.seats.get(&id)?.key.as_deref().copied()
+        self.keys.held(id)
     }
 
     pub(super) fn has(&self, id: SessionId) -> bool {
         self.seats.contains_key(&id)
     }
 
+    /// Returns what is stored of it: without what follows from the sessions. A copy of all would keep the hub busy.
+    pub(super) fn to_store(&self) -> Self {
+        Self { seats: self.seats.clone(), keys: self.keys.clone(), ..Self::default() }
+    }
+
     /// Returns how many sessions stand here.
     pub(super) fn len(&self) -> usize {
         self.seats.len()
-    }
-
-    /// How many looks of names there are: for tests.
-    #[cfg(test)]
-    pub(super) fn looks(&self) -> usize {
-        self.names.count()
     }
 
     /// Returns the holders of this name and of those that look like it, the latest connection first.
@@ -174,8 +157,9 @@ impl Roster {
 
     /// Returns whether a session is in a room, on another node.
     pub(super) fn is_elsewhere(&self, id: SessionId, room: &Name, own: &Node) -> bool {
-        let seat = self.seats.get(&id);
-        seat.is_some_and(|seat| seat.node != *own && first_key(&seat.room) == first_key(room))
+        let location =
+            self.seats.get(&id).filter(|seat| !seat.is_of(own)).and_then(|seat| seat.location.as_ref());
+        location.is_some_and(|location| first_key(&location.room) == first_key(room))
     }
 
     /// Returns the rooms with sessions of other nodes, and how many these are.
@@ -194,7 +178,12 @@ impl Roster {
 
     /// Returns whether an act of this node may be about that session.
     fn owns(&self, node: &Node, id: SessionId) -> bool {
-        self.seats.get(&id).is_some_and(|seat| seat.node == *node)
+        self.seats.get(&id).is_some_and(|seat| seat.is_of(node))
+    }
+
+    /// Returns whether that may be an operator of this node.
+    fn may_order(&self, node: &Node, by: &Who) -> bool {
+        self.seats.get(&SessionId(by.id)).is_none_or(|seat| seat.is_of(node))
     }
 
     /// Gives a session a name, if that is free or the key is good. Nothing changes if it is refused.
@@ -216,9 +205,7 @@ impl Roster {
             }
         }
         if !self.has(*id) {
-            let (node, room) = (node.clone(), room.clone());
-            let seat = Seat { node, room, who: None, proof: None, key: None, is_present: true };
-            self.put(*id, seat);
+            self.put(*id, Seat::new(node, room, true));
         }
         self.name(*id, name, None, *new_key);
         effects.push(Effect::Named(*id, *new_key));
@@ -264,13 +251,14 @@ impl Roster {
     /// it.
     ///
     /// The kernel and a certificate may give the same name to two people. Who came first keeps it, and the other one is a
-    /// guest.
+    /// guest. With several nodes the names are two, and so are those of two kernels.
     fn verify(&mut self, id: SessionId, name: &Name, proof: Proof) -> Vec<Effect> {
         let holders = self.others(id, name);
-        let proof_of = |id: &SessionId| self.seats.get(id).and_then(|seat| seat.proof);
-        let other = holders.iter().find_map(|id| Some((*id, proof_of(id).filter(|one| *one != proof)?)));
-        if let Some((other, proof)) = other {
-            let holder = self.name_of(other).map_or_else(String::new, |who| who.name.to_string());
+        let other = holders.iter().find_map(|id| {
+            let (who, one) = (self.name_of(*id)?, self.seats.get(id)?.proof?);
+            (one != proof && who.name.node() == name.node()).then(|| (who.name.to_string(), one))
+        });
+        if let Some((holder, proof)) = other {
             let (name, now) = (name.to_string(), guest(id).name.to_string());
             return vec![Effect::Arrived(id, Some(Notice::NameHeld { name, now, holder, proof }))];
         }
@@ -287,9 +275,10 @@ impl Roster {
     fn depose(&mut self, holder: SessionId, notice: impl FnOnce(String, String) -> Notice) -> Option<Effect> {
         let mut seat = self.take(holder)?;
         let before = seat.who.take_if(|who| !who.verified);
-        (seat.key, seat.proof) = if before.is_some() { (None, None) } else { (seat.key, seat.proof) };
         self.put(holder, seat);
-        let notice = notice(before?.name.to_string(), guest(holder).name.to_string());
+        let before = before?;
+        self.keys.hold(holder, None);
+        let notice = notice(before.name.to_string(), guest(holder).name.to_string());
         Some(Effect::Deposed(holder, notice))
     }
 
@@ -297,21 +286,22 @@ impl Roster {
     fn name(&mut self, id: SessionId, name: &Name, proof: Option<Proof>, key: Option<Key>) {
         let Some(mut seat) = self.take(id) else { return };
         seat.who = Some(Arc::new(Who { id: id.0, name: name.clone(), verified: proof.is_some() }));
-        (seat.proof, seat.key) = (proof, key.map(Box::new));
+        seat.proof = proof;
         self.put(id, seat);
+        self.keys.hold(id, key);
     }
 
     /// A session is gone, and its name is free.
     fn leave(&mut self, id: SessionId, time: Timestamp) {
-        if let Some(Seat { who: Some(who), key: Some(key), .. }) = self.take(id) {
-            self.keys.leave(*key, &who.name, time);
+        if let Some(Seat { who: Some(who), .. }) = self.take(id) {
+            self.keys.leave(id, &who.name, time);
         }
     }
 
     /// These are the sessions of a node. Those that stand here keep the names that they have here.
     fn return_all(&mut self, sessions: &[Listed], node: &Node, time: Timestamp) -> Vec<Effect> {
         let back: BTreeSet<SessionId> = sessions.iter().map(|listed| listed.id).collect();
-        let of_node = self.seats.iter().filter(|(_, seat)| seat.node == *node).map(|(id, _)| *id);
+        let of_node = self.seats.iter().filter(|(_, seat)| seat.is_of(node)).map(|(id, _)| *id);
         let gone: Vec<SessionId> = of_node.filter(|id| !back.contains(id)).collect();
         gone.into_iter().for_each(|id| self.leave(id, time));
         let mut effects = Vec::new();
@@ -320,7 +310,7 @@ impl Roster {
             match seat {
                 Some(mut seat) if seat.who.is_some() => {
                     if is_room(&listed.room, node) {
-                        (seat.room, seat.is_present) = (listed.room.clone(), listed.is_present);
+                        seat.location = Location::of(node, &listed.room, listed.is_present);
                     }
                     self.put(listed.id, seat);
                 }
@@ -333,17 +323,20 @@ impl Roster {
 
     /// The sessions of a node are gone.
     fn drop_node(&mut self, name: &str, time: Timestamp) -> Vec<Effect> {
-        let of_node = self.seats.iter().filter(|(_, seat)| seat.node.as_deref() == Some(name));
+        let node = Some(name.into());
+        let of_node = self.seats.iter().filter(|(_, seat)| seat.is_of(&node));
         let gone: Vec<SessionId> = of_node.map(|(id, _)| *id).collect();
         if gone.is_empty() {
             return Vec::new();
         }
         let mut rooms: BTreeMap<Box<str>, (Name, Vec<Who>)> = BTreeMap::new();
         for id in gone {
-            if let Some(seat) = self.seats.get(&id).filter(|seat| seat.is_present) {
-                let who = seat.who.clone().unwrap_or_else(|| guest(id));
-                let room = rooms.entry(first_key(&seat.room).into());
-                room.or_insert_with(|| (seat.room.clone(), Vec::new())).1.push(Who::clone(&who));
+            if let Some(Seat { location: Some(location), who, .. }) = self.seats.get(&id)
+                && location.is_present
+            {
+                let who = who.clone().unwrap_or_else(|| guest(id));
+                let room = rooms.entry(first_key(&location.room).into());
+                room.or_insert_with(|| (location.room.clone(), Vec::new())).1.push(Who::clone(&who));
             }
             self.leave(id, time);
         }
@@ -366,7 +359,7 @@ impl Roster {
         if let Some(who) = &seat.who {
             self.names.forget(who);
         }
-        self.rooms.leave(&seat.room, &seat.node);
+        seat.location.iter().for_each(|location| self.rooms.leave(location));
         Some(seat)
     }
 
@@ -375,7 +368,7 @@ impl Roster {
         if let Some(who) = &seat.who {
             self.names.give(who);
         }
-        self.rooms.enter(&seat.room, &seat.node);
+        seat.location.iter().for_each(|location| self.rooms.enter(location));
         self.seats.insert(id, seat);
     }
 }
@@ -388,18 +381,7 @@ pub(super) fn refusal(receiver: &Who, ignores: bool) -> Notice {
 
 /// Returns a guest.
 fn guest(id: SessionId) -> Arc<Who> {
-    Arc::new(Who { id: id.0, name: Name::guest(id.0), verified: false })
-}
-
-/// Returns whether this can be the name of a room. With a single node it was checked when it was typed.
-fn is_room(room: &Name, node: &Node) -> bool {
-    node.is_none() || Name::parse(room.as_str()).as_ref() == Ok(room)
-}
-
-/// Returns whether this can be the name of a session, verified or not. With a single node it was checked already.
-fn is_name(name: &Name, proof: Option<Proof>, node: &Node) -> bool {
-    let parse = if proof.is_some() { Name::verified } else { Name::parse };
-    node.is_none() || parse(name.as_str()).as_ref() == Ok(name)
+    Arc::new(Who::guest(id.0))
 }
 
 #[cfg(test)]
@@ -468,18 +450,27 @@ mod tests {
         for (index, one) in named.iter().enumerate() {
             for other in &named[index + 1..] {
                 let (who, others) = (one.who.as_ref().unwrap(), other.who.as_ref().unwrap());
-                let is_shared = one.proof.is_some() && one.proof == other.proof;
+                let is_shared = one.proof.is_some()
+                    && other.proof.is_some()
+                    && (one.proof == other.proof || who.name.node() != others.name.node());
                 assert!(is_shared || !who.name.looks_like(&others.name), "{who} and {others}");
             }
-            assert_eq!(one.who.as_ref().unwrap().verified, one.proof.is_some());
+            let (who, is_user) = (one.who.as_ref().unwrap(), one.proof == Some(Proof::Kernel));
+            assert_eq!(who.verified, one.proof.is_some());
+            assert_eq!(
+                who.name.node(),
+                one.location.as_ref().map(|location| &*location.node).filter(|_| is_user),
+                "its own node alone"
+            );
         }
-        assert_eq!(roster.names.count(), {
-            let keys = |seat: &&Seat| seat.who.as_ref().unwrap().name.keys().count();
-            named.iter().map(keys).sum::<usize>()
-        });
+        assert!(roster.names.are(named.iter().filter_map(|seat| seat.who.as_deref())));
         for room in ["main", "attic"].map(name) {
             let count = |own: usize| roster.count_elsewhere(&room, &node(own));
-            let all = roster.seats.values().filter(|seat| seat.room.looks_like(&room)).count();
+            let all = roster
+                .seats
+                .values()
+                .filter(|seat| seat.location.as_ref().unwrap().room.looks_like(&room))
+                .count();
             assert_eq!((0..3).map(count).sum::<usize>(), 2 * all);
             assert_eq!(roster.elsewhere(&room, &node(0)).len(), count(0));
         }
@@ -522,8 +513,12 @@ mod tests {
                 {"id": 3, "room": "main", "name": "e\u001b[2Jve"},
                 {"id": 4, "room": "a room", "name": "eve"},
                 {"id": 0, "room": "main"},
-                {"id": 5, "room": "main", "name": "ANN"}
+                {"id": 5, "room": "main", "name": "ANN"},
+                {"id": 7, "room": "main", "name": "cat@beta"},
+                {"id": 8, "room": "main", "name": "cat@beta", "proof": "kernel"},
+                {"id": 9, "room": "main", "name": "cat@beta", "proof": "certificate"}
             ],
+            "a b": [{"id": 10, "room": "main", "name": "ann", "proof": "kernel"}],
             "beta": [
                 {"id": 1, "room": "main", "name": "ben"},
                 {"id": 6, "room": "main", "name": "ann", "proof": "kernel", "later": 1}
@@ -536,7 +531,10 @@ mod tests {
         let roster: Roster = serde_json::from_str(text).unwrap();
         check(&roster);
         let names: Vec<String> = roster.seats.keys().map(|id| roster.who(*id).unwrap().to_string()).collect();
-        assert_eq!(names, ["guest1", "guest2", "guest3", "guest5", "+ann"]);
+        assert_eq!(
+            names,
+            ["guest1", "guest2", "guest3", "guest5", "+ann@beta", "guest7", "+cat@alpha", "+cat"]
+        );
         assert_eq!(roster.keys.left().count(), 1);
         for damaged in ["", "[]", "{\"nodes\": 1}", "{\"nodes\": {\"a\": [{\"id\": -1}]}}"] {
             assert!(serde_json::from_str::<Roster>(damaged).is_err(), "{damaged}");

@@ -122,6 +122,11 @@ impl Script {
         self.state().given.len()
     }
 
+    /// How many acts there have been.
+    pub fn acts(&self) -> u64 {
+        self.state().acts
+    }
+
     pub fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state().calls)
     }
@@ -205,16 +210,12 @@ impl Sequencer for Script {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::atomic::Ordering::Relaxed;
     use std::time::Duration;
 
     use super::*;
-    use crate::chat::testing::{Person, TestHub, lines};
-    use crate::chat::{
-        Archive, Archived, Arrival, HubSnapshot, MemberSnapshot, Notes, Reading, SessionSnapshot, Sink,
-        Standing,
-    };
+    use crate::chat::testing::{Lines, Noted, Person, TestHub, lines};
+    use crate::chat::{Arrival, HubSnapshot, MemberSnapshot, Reading, SessionSnapshot, Sink, Standing};
     use crate::protocol::View;
 
     /// A node whose main room is open, behind line 40.
@@ -457,29 +458,6 @@ mod tests {
         assert!(eve.read_all().contains(r#""seq":42"#));
     }
 
-    #[derive(Clone, Debug, Default)]
-    struct Noted(Arc<Mutex<BTreeMap<String, u64>>>);
-
-    impl Notes for Noted {
-        fn set(&mut self, text: &str, number: u64) {
-            self.0.lock().unwrap().insert(text.to_owned(), number);
-        }
-
-        fn forget(&mut self, text: &str) {
-            self.0.lock().unwrap().remove(text);
-        }
-
-        fn texts(&self) -> Vec<String> {
-            self.0.lock().unwrap().keys().cloned().collect()
-        }
-    }
-
-    impl Noted {
-        fn all(&self) -> Vec<(String, u64)> {
-            self.0.lock().unwrap().iter().map(|(text, number)| (text.clone(), *number)).collect()
-        }
-    }
-
     /// The process dies, and the next one has what was noted.
     fn crash(hub: &mut TestHub, noted: &Noted, person: &Person) {
         let standing = Standing::plain(person.id());
@@ -534,22 +512,6 @@ mod tests {
         crash(&mut hub, &noted, &eve);
         let after = format!("open main after 7-{}", 3 + in_logs);
         assert_eq!(script.take_calls(), ["hold main", after.as_str()]);
-    }
-
-    /// The texts and numbers of the lines that were archived.
-    #[derive(Clone, Debug, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Archive for Lines {
-        fn append(&mut self, archived: Archived) {
-            archived.encode(&mut self.0.lock().unwrap());
-        }
-    }
-
-    impl Lines {
-        fn take(&self) -> String {
-            String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
-        }
     }
 
     #[test]

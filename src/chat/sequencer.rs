@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::act::Act;
 use super::entry::Entry;
+use super::host::ClusterBans;
 use super::id::SessionId;
 use super::recall::Recalled;
 use super::roster::Roster;
@@ -113,6 +114,14 @@ pub enum Sequenced {
         /// The last act in it.
         cursor: Cursor,
     },
+    /// The bans and mutes that the cluster has: comes once to each process, and after each [`Sequenced::Roster`], before
+    /// the next act.
+    Bans {
+        /// The bans and mutes.
+        bans: Arc<ClusterBans>,
+        /// The last act that counts in them.
+        cursor: Cursor,
+    },
     /// How the engine is doing.
     Engine(EngineEvent),
 }
@@ -166,7 +175,7 @@ pub trait Sequencer: Debug + Send {
     fn hold(&mut self, _room: &Name, _is_held: bool) {}
 
     /// Stores the roster for nodes that come later: all acts up to `cursor` have made it.
-    fn store(&mut self, _roster: &Roster, _cursor: Cursor) {}
+    fn store(&mut self, _roster: Roster, _cursor: Cursor) {}
 
     /// Goes on after this act: the hub has restored the roster. Otherwise the first thing is [`Sequenced::Roster`].
     fn follow(&mut self, _acts_after: Cursor) {}

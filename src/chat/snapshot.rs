@@ -19,7 +19,7 @@ use super::entry::Entry;
 use super::feed::Feed;
 use super::flow::Flow;
 use super::history;
-use super::id::{Now, SessionId};
+use super::id::{Now, RoomId, SessionId};
 use super::keys::LeftKey;
 use super::listing;
 use super::log::{Log, LogSnapshot};
@@ -29,6 +29,7 @@ use super::presence::Presence;
 use super::reading::Reading;
 use super::recall::Recalled;
 use super::room::Room;
+use super::room_names;
 use super::room_note;
 use super::roster::Roster;
 use super::sequencer::{Cursor, Item, Stamp};
@@ -65,6 +66,9 @@ pub struct HubSnapshot {
     /// The roster of several nodes, and the last act in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roster: Option<(Roster, Cursor)>,
+    /// With several nodes: what sessions have asked for, and have not been told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Act>,
 }
 
 /// A room without its members.
@@ -252,7 +256,8 @@ impl MemberSnapshot {
         if self.input.as_ref().is_some_and(|input| !input.is_sound()) {
             return Err(Damaged("what a member has sent is not whole lines"));
         }
-        let room = directory.room_or_new(&standing.room);
+        let is_nowhere = standing.room == room_names::nowhere();
+        let room = if is_nowhere { RoomId::NOWHERE } else { directory.room_or_new(&standing.room) };
         let form = standing.form();
         let log = directory.room(room).feed(form).log();
         let mut member = Box::new(Member::new(id, sink, log.head(), activity));
@@ -266,7 +271,9 @@ impl MemberSnapshot {
         }
         member.begin_with(self.told);
         member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
-        listing::restore(directory, &mut member, (standing.room, standing.key, standing.is_present));
+        if !is_nowhere {
+            listing::restore(directory, &mut member, (standing.room, standing.key, standing.is_present));
+        }
         (member.times, member.is_present) = (standing.times, standing.is_present);
         member.has_spoken = standing.has_spoken;
         directory.operators.watch(id, self.watched);
@@ -305,6 +312,7 @@ pub(super) fn take(
         is_archived: directory.archiving.is_some(),
         is_away: directory.cluster.is_away,
         left_rooms,
+        asked: directory.following.asked.values().cloned().collect(),
         roster: directory.following.is_live.then(|| (directory.roster.clone(), directory.following.cursor)),
     }
 }
@@ -345,6 +353,8 @@ pub(super) fn restore(
         }
         readings.push((id, reading));
     }
+    let asked = snapshot.asked.into_iter().filter_map(|act| Some((act.asked_by()?, act)));
+    directory.following.asked.extend(asked);
     snapshot.roster.into_iter().for_each(|followed| listing::go_on(directory, followed));
     directory.note_watches();
     restore_waiting(directory, snapshot.rooms, now);
@@ -376,7 +386,7 @@ fn tell_of_gone(directory: &mut Directory, standing: &Standing, now: Now) {
         return;
     }
     let id = standing.id.0;
-    let who = standing.who.clone().unwrap_or_else(|| Who { id, name: Name::guest(id), verified: false });
+    let who = standing.who.clone().unwrap_or_else(|| Who::guest(id));
     let room = directory.room_or_new(&standing.room);
     let presence = &mut directory.room(room).presence;
     presence.left(who);

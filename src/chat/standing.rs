@@ -62,11 +62,11 @@ impl Standing {
     }
 
     pub(super) fn of(directory: &Directory, member: &Member) -> Option<Self> {
-        let Place { room, form } = directory.place(member.id)?;
+        let Place { form, .. } = directory.place(member.id)?;
         Some(Self {
             id: member.id,
             who: member.who.as_deref().cloned(),
-            room: Name::clone(directory.rooms().get(&room)?.name()),
+            room: Name::clone(directory.room_of(member.id)?.name()),
             view: form.view(),
             times: member.times,
             is_telnet: form.has_crlf(),
@@ -78,14 +78,14 @@ impl Standing {
     }
 
     /// Encodes the standing, and the ignored sessions, for the case of a crash. The name of a guest follows from its
-    /// number. Both are empty for a session that has asked for nothing.
+    /// number, and the node of a user of this machine from the proof. Both are empty for a session that has asked for nothing.
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
         let who = self.who.as_ref().filter(|who| !who.name.is_guest());
         let is_plain = who.is_none() && self.ignored.is_empty() && !self.is_present;
         if is_plain && self.form() == Form::PLAIN && !self.times && self.room.as_str() == MAIN_NAME {
             return (Vec::new(), Vec::new());
         }
-        let who = who.map(|who| (who.name.clone(), who.verified));
+        let who = who.map(|who| (who.name.at(None), who.verified));
         let Self { id, room, view, times, is_telnet, is_present, .. } = self;
         let record: Record =
             (id.0, who, room.clone(), *view, *times, *is_telnet, *is_present, self.key.map(|key| key.0));

@@ -2,7 +2,7 @@
 //! stands until it is told to go on.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ use super::member::Member;
 use super::room::Room;
 use super::script::Script;
 use super::{
-    Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Now, Read, Reading, Sequencer, SessionId, Signal,
-    Sink, Transport,
+    Archive, Archived, Arrival, End, Hub, HubSnapshot, Input, Limits, Local, Notes, Now, Read, Reading,
+    Sequencer, SessionId, Signal, Sink, Transport,
 };
 use crate::protocol::{Name, NoName};
 
@@ -91,6 +91,47 @@ impl Socket {
 
     pub fn begin_input(&self) {
         self.is_outstanding.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What is kept for the case of a crash.
+#[derive(Clone, Debug, Default)]
+pub struct Noted(Arc<Mutex<BTreeMap<String, u64>>>);
+
+impl Noted {
+    /// All notes, with their numbers.
+    pub fn all(&self) -> Vec<(String, u64)> {
+        self.0.lock().unwrap().clone().into_iter().collect()
+    }
+}
+
+impl Notes for Noted {
+    fn set(&mut self, text: &str, number: u64) {
+        self.0.lock().unwrap().insert(text.to_owned(), number);
+    }
+
+    fn forget(&mut self, text: &str) {
+        self.0.lock().unwrap().remove(text);
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+/// The objects that were archived.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    pub fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl Archive for Lines {
+    fn append(&mut self, archived: Archived) {
+        archived.encode(&mut self.0.lock().unwrap());
     }
 }
 
@@ -399,13 +440,16 @@ pub(super) fn memory(dispatcher: &Dispatcher) -> (usize, usize, usize, usize) {
     (dispatcher.memory, rooms().map(Room::memory).sum(), owed, rooms().flat_map(Room::feeds).count())
 }
 
-/// Verified names that look alike and have not the same proof: there are none.
+/// Verified names that look alike, of one node or none, and have not the same proof: there are none.
 pub(super) fn collisions(dispatcher: &Dispatcher) -> Vec<String> {
     let members = dispatcher.directory.rooms().values().flat_map(Room::members);
     let verified: Vec<_> = members.filter(|member| member.who().verified).collect();
     let pairs = verified.iter().flat_map(|one| verified.iter().map(move |other| (one, other)));
     let collisions = pairs
-        .filter(|(one, other)| one.proof() != other.proof() && one.who().name.looks_like(&other.who().name));
+        .filter(|(one, other)| {
+            one.proof() != other.proof() && one.who().name.node() == other.who().name.node()
+        })
+        .filter(|(one, other)| one.who().name.looks_like(&other.who().name));
     collisions.map(|(one, other)| format!("{} and {}", one.who(), other.who())).collect()
 }
 

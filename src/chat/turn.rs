@@ -5,9 +5,11 @@ use super::control;
 use super::directory::Directory;
 use super::dispatcher::Dispatcher;
 use super::feed::MOST_PUT_ASIDE;
-use super::id::{Now, SessionId};
+use super::id::{Now, RoomId, SessionId};
 use super::interpreter::{self, Next};
+use super::nowhere;
 use super::opening;
+use super::orders;
 use super::pending::{End, Wait};
 use crate::protocol::{Command, Kind};
 
@@ -55,12 +57,13 @@ pub(super) fn take(dispatcher: &mut Dispatcher, id: SessionId, is_hurried: bool,
             directory.say(id, Kind::Message, text, 1, now);
         }
         (Next::Refuse(notice), text) => {
-            control::log_refused(directory, id, &notice, &text);
+            orders::log_refused(directory, id, &notice, &text);
             directory.notify(id, &notice);
         }
         (Next::Ask(Command::Quit), _) => input.quit(),
         // There is no time to wait until it has read the answers that it has.
         (Next::Ask(command), _) if command.is_question() && has_unread => {}
+        (Next::Ask(Command::Operate), text) => nowhere::go(directory, id, &text, now),
         (Next::Ask(Command::Control(asked)), text) => {
             let line = String::from_utf8_lossy(text.trim_ascii_end());
             control::execute(dispatcher, id, asked, &line, now);
@@ -99,8 +102,10 @@ fn look(dispatcher: &mut Dispatcher, id: SessionId, is_hurried: bool) -> Result<
         return Ok((if input.is_telnet { Next::Telnet } else { Next::End }, 0));
     }
     let is_operator = || directory.operators.is_operator(id);
-    let (next, bytes) =
-        interpreter::next(input.rest(), member.is_named(), directory.limits.commands, is_operator);
+    let (next, bytes) = match place.room {
+        RoomId::NOWHERE => interpreter::next_nowhere(input.rest(), is_operator),
+        _ => interpreter::next(input.rest(), member.is_named(), directory.limits.commands, is_operator),
+    };
     let wait = match &next {
         Next::Ask(command) if command.moves() && !can_move => Some(Wait::Reader),
         Next::Ask(Command::Msg { to, .. }) if !is_hurried && has_had_enough(directory, id, to) => {

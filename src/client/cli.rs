@@ -1,7 +1,7 @@
-//! The command line of `chatc`: its options and its exit codes.
+//! The command line of `chatc`, and what it says at the end.
 //!
-//! `client::main` parses it. [`Cli`] is what you typed, [`Plan`] what it means with the standard input that there is,
-//! [`Exit`] what the shell sees in the end: the only place with these numbers. Reads no environment, connects to nothing.
+//! `client::main` parses it. [`Cli`] is what you typed, [`Plan`] what it means with the standard input that there is.
+//! Reads no environment, connects to nothing.
 
 use std::io::{self, ErrorKind, Write};
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -16,6 +16,7 @@ use clap::{ArgAction, Parser, ValueHint};
 use super::target::Target;
 use super::trust::Fingerprint;
 use crate::duration::parse_duration;
+use crate::exit::Exit;
 use crate::protocol::{Name, View};
 
 /// At most 78 columns, so that no terminal breaks a line of it.
@@ -208,42 +209,21 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 /// A year: it can be added to any moment.
 const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 
-/// How chatc ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done: everything has its place in the room, or you said stop.
-    Ok = 0,
-    /// A line was refused or may be lost, a name is taken, the connection was lost, too few lines came.
-    Failed = 1,
-    /// The command line is wrong. The number is clap's and the shell's; `EX_USAGE` of sysexits(3) is 64.
-    Usage = 2,
-    /// No chatd is there: `EX_UNAVAILABLE` of sysexits(3).
-    NoDaemon = 69,
+/// Ends the process at that time if it still runs: it may wait for a terminal or a reader that takes nothing. `how`
+/// returns the code, and puts in order what can be.
+pub fn exit_at(when: Instant, how: impl FnOnce() -> Exit + Send + 'static) {
+    // Where no thread can be had it ends all the same, unless it has to wait.
+    let _ = thread::Builder::new().spawn(move || {
+        thread::sleep(when.saturating_duration_since(Instant::now()));
+        process::exit(how().code().into())
+    });
 }
 
-impl Exit {
-    /// The number that the shell sees.
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-
-    /// Ends the process at that time if it still runs: it may wait for a terminal or a reader that takes nothing. `how`
-    /// returns the code, and puts in order what can be.
-    pub fn at(when: Instant, how: impl FnOnce() -> Self + Send + 'static) {
-        // Where no thread can be had it ends all the same, unless it has to wait.
-        let _ = thread::Builder::new().spawn(move || {
-            thread::sleep(when.saturating_duration_since(Instant::now()));
-            process::exit(how().code().into())
-        });
-    }
-
-    /// How it ends when standard output cannot be written, and why. A reader that is gone has had enough.
-    pub fn unwritable(error: &io::Error) -> (Self, Vec<String>) {
-        match error.kind() {
-            ErrorKind::BrokenPipe => (Self::Ok, Vec::new()),
-            _ => (Self::Failed, vec![format!("cannot write to standard output: {error}")]),
-        }
+/// How it ends when standard output cannot be written, and why. A reader that is gone has had enough.
+pub fn unwritable(error: &io::Error) -> (Exit, Vec<String>) {
+    match error.kind() {
+        ErrorKind::BrokenPipe => (Exit::Ok, Vec::new()),
+        _ => (Exit::Failed, vec![format!("cannot write to standard output: {error}")]),
     }
 }
 

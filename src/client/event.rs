@@ -15,9 +15,10 @@ use rustix::io::{read, retry_on_intr};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use super::cli::{Exit, say};
+use super::cli::{exit_at, say};
 use super::target::Problem;
 use super::tls::Stream;
+use crate::exit::Exit;
 use crate::protocol::object::{Noticed, Object};
 
 /// Events that wait. With more, the threads wait, and the daemon in the end.
@@ -192,7 +193,7 @@ pub fn watch_signals(
                 return events.send(Event::Resized);
             }
             if let Some(restore) = restore.take() {
-                Exit::at(Instant::now() + patience, || {
+                exit_at(Instant::now() + patience, || {
                     restore();
                     Exit::Ok
                 });

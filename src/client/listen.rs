@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::cli::{Exit, say};
+use super::cli::{exit_at, say, unwritable};
 use super::event::{End, Event, Missed, Mode, Outcome, Ran, Stage};
 use super::link::clean;
 use super::render::Look;
 use super::request::{Purpose, as_text};
 use super::session::Core;
 use super::terminal::{Row, Terminal};
+use crate::exit::Exit;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
 
@@ -240,7 +241,7 @@ impl Mode<Core> for Listen {
             // The time counts also when nobody reads what is printed.
             let (address, count, said) =
                 (core.dialer.target().to_string(), self.count, Arc::clone(&self.said));
-            Exit::at(deadline + READER_PATIENCE, move || {
+            exit_at(deadline + READER_PATIENCE, move || {
                 let (exit, words) = out_of_time(&address, count, said.load(Ordering::Relaxed));
                 words.iter().for_each(|words| say(words));
                 exit
@@ -263,7 +264,7 @@ impl Mode<Core> for Listen {
 
     fn rest(&mut self, core: &mut Core) -> Option<Outcome> {
         if let Err(error) = self.output.paint(Row::default()) {
-            return Some(Exit::unwritable(&error));
+            return Some(unwritable(&error));
         }
         core.requests.refused.drain(..).for_each(|refused| say(&format!("refused: {refused}")));
         if core.stage == Stage::Ready {

@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-pub use cli::Exit;
-use cli::{Cli, Plan, say};
+pub use crate::exit::Exit;
+use cli::{Cli, Plan, exit_at, say};
 use event::{Event, Outcome};
 use listen::{Jobs, Listen, READER_PATIENCE};
 use pipe::Pipe;
@@ -57,7 +57,7 @@ pub fn main() -> Exit {
     let (events_tx, events) = event::channel();
     match run(&cli, plan, trust, events_tx, &events) {
         Ok((exit, words)) => {
-            Exit::at(Instant::now() + READER_PATIENCE, move || exit);
+            exit_at(Instant::now() + READER_PATIENCE, move || exit);
             words.iter().for_each(|words| say(words));
             exit
         }
@@ -90,7 +90,7 @@ fn run(
             let mut talk = Talk::new(look, cli.bell, cli.away, events_tx)?;
             let outcome = session::run(&mut talk, &mut core, events);
             let exit = outcome.0;
-            Exit::at(Instant::now() + END_PATIENCE, move || {
+            exit_at(Instant::now() + END_PATIENCE, move || {
                 restore();
                 exit
             });

@@ -6,11 +6,11 @@
 use std::io;
 use std::sync::mpsc::SyncSender;
 
-use super::cli::Exit;
 use super::event::{End, Event, Input, Mode, Outcome, Stage};
 use super::link::{Lines, clean};
 use super::request::{MAX_BYTES, Purpose};
 use super::session::Core;
+use crate::exit::Exit;
 use crate::protocol::Command;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};

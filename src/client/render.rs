@@ -153,14 +153,17 @@ pub fn marked(name: &str, verified: bool) -> String {
     format!("{}{}", if verified { "+" } else { "" }, clean(name.as_bytes()))
 }
 
-/// Whether a text has a name in it, as a word, in lower or upper case.
+/// Whether a text has a name in it, as a word, in lower or upper case. The node of a name may be left out.
 pub fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let login = name.split('@').next().unwrap_or_default();
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    !name.is_empty()
-        && text
-            .match_indices(&name)
-            .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
+    let is_it = |at: usize| {
+        let rest = &text[at + login.len()..];
+        let is_other = rest.starts_with('@') && !text[at..].starts_with(&name);
+        !text[..at].ends_with(is_part) && !rest.starts_with(is_part) && !is_other
+    };
+    !login.is_empty() && text.match_indices(login).any(|(at, _)| is_it(at))
 }
 
 /// Breaks a line into rows of at most `columns`, at blanks where that is possible. All rows but the first are indented: what
@@ -259,6 +262,8 @@ mod tests {
         assert!(line.starts_with("\x1b[1m<\x1b[3") && line.contains("bob\x1b[0m\x1b[1m> hi"), "{line:?}");
         assert!(mentions("ann: hi", "ann") && mentions("(ANN)", "ann"));
         assert!(!mentions("joanna", "ann") && !mentions("ann-marie", "ann") && !mentions("x", ""));
+        assert!(mentions("ann: hi", "ann@alpha") && mentions("hi +ann@alpha", "ann@alpha"));
+        assert!(!mentions("ann@beta: hi", "ann@alpha") && mentions("ann@beta or ann?", "ann@alpha"));
     }
 
     #[test]

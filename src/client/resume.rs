@@ -274,7 +274,7 @@ mod tests {
 
     fn synced(id: u64, name: &str, room: &str, epoch: u64, seq: u64) -> Object<'static> {
         let (name, room) = (name.to_owned().into(), room.to_owned().into());
-        Object::Synced { token: "t".into(), id, name, verified: false, room, epoch, seq }
+        Object::Synced { token: "t".into(), id, name, verified: false, host: None, room, epoch, seq }
     }
 
     fn line(room: &str, seq: u64, id: u64) -> Line<'static> {
@@ -285,6 +285,7 @@ mod tests {
             id,
             from: "bob".into(),
             verified: false,
+            host: None,
             text: "hi".into(),
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use super::cli::{Cli, Exit, Plan};
+use super::cli::{Cli, Plan};
 use super::dialer::{CONNECT_TIMEOUT, Dialer};
 use super::event::{self, End, Event, Mode, Outcome, Stage};
 use super::link::{Backoff, Link, MAX_BYTES, clean};
@@ -17,6 +17,7 @@ use super::request::{Purpose, Requests};
 use super::resume::Resume;
 use super::target::Problem;
 use super::trust::Trust;
+use crate::exit::Exit;
 use crate::protocol::View;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use super::cli::Exit;
+use super::cli::unwritable;
 use super::editor::{Action, Editor};
 use super::event::{End, Event, Input, Missed, Mode, Outcome, Stage};
 use super::link::clean;
@@ -15,6 +15,7 @@ use super::render::{Look, marked};
 use super::request::{MAX_WAITING, Purpose, as_text};
 use super::session::Core;
 use super::terminal::{Keys, Row, Terminal};
+use crate::exit::Exit;
 use crate::protocol::Command;
 use crate::protocol::notice::Notice;
 use crate::protocol::object::{Noticed, Object};
@@ -333,7 +334,7 @@ impl Mode<Core> for Talk {
             None => self.editor.row(&Self::prompt(core), self.terminal.columns()),
         };
         let failed = self.terminal.paint(row).err().filter(|_| !self.terminal.is_raw());
-        failed.map(|error| Exit::unwritable(&error))
+        failed.map(|error| unwritable(&error))
     }
 
     fn until(&self) -> Option<Instant> {

@@ -117,6 +117,11 @@ fn number(text: &str) -> Result<u32, AddressError> {
 }
 
 impl Address {
+    /// Returns whether it has TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { is_tls: true, .. })
+    }
+
     /// Returns the number of its database.
     pub(super) fn database(&self) -> u32 {
         match self {

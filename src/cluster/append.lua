@@ -1,6 +1,6 @@
 -- Appends entries to an order. Entries that are there already are left out, so a retry is harmless.
--- KEYS: the stream, its state, the node. ARGV: node, incarnation, name, seconds to live, most entries; then for each
--- entry: counter, number of lines, head, text.
+-- KEYS: the stream, its state, the node; for acts also the bans. ARGV: node, incarnation, name, seconds to live, most
+-- entries, the time as bans have it; then for each entry: counter, number of lines, head, text.
 -- Returns: epoch, number of the last entry, number of the last line, entries left out, entries appended, time.
 local function number(text)
     local n = tonumber(text)
@@ -45,8 +45,29 @@ local function add(counter, lines, head, body)
     return failed
 end
 
+-- Makes the changes of bans that an act has. An addition throws away a few bans that have ended, so these do not pile up.
+-- Of the wrong type, the key of the bans stops nobody.
+local function change(head)
+    if not string.find(head, '^{"Ordered"') and not string.find(head, '^{"Brought"') then return end
+    local is_read, act = pcall(cjson.decode, head)
+    if not is_read then return end
+    for _, change in ipairs(act.Brought or act.Ordered.changes or {}) do
+        local kind, whom, rest = string.match(change, '^(%a+) (%S+) ?(.*)$')
+        if kind == 'ban' or kind == 'mute' then
+            local some = redis.pcall('HRANDFIELD', KEYS[4], 3, 'WITHVALUES')
+            for i = 1, #some, 2 do
+                local ends = string.match(some[i + 1], '^until (%S+)')
+                if ends and ends < ARGV[6] then redis.pcall('HDEL', KEYS[4], some[i]) end
+            end
+            redis.pcall('HSET', KEYS[4], kind .. ' ' .. whom, rest)
+        elseif kind == 'unban' or kind == 'unmute' then
+            redis.pcall('HDEL', KEYS[4], string.sub(kind, 3) .. ' ' .. whom)
+        end
+    end
+end
+
 local left_out, appended = 0, 0
-for i = 6, #ARGV, 4 do
+for i = 7, #ARGV, 4 do
     local counter = number(ARGV[i])
     if counter <= last then
         left_out = left_out + 1
@@ -54,6 +75,7 @@ for i = 6, #ARGV, 4 do
         local failed = add(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
         if failed and appended == 0 then return failed end
         if failed then break end
+        if KEYS[4] then change(ARGV[i + 2]) end
         entry, seq, last, appended = entry + 1, seq + number(ARGV[i + 1]), counter, appended + 1
     end
 end

@@ -5,15 +5,14 @@ use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::ClientConnection;
 
 use super::address::Address;
 use super::resp::{Commands, Malformed, NIL, Scanned, Scanner, Value, read};
+use super::tls;
 use crate::rt::{BlockingJobs, Io};
 
 /// How long it may take to reach an address.
@@ -70,6 +69,12 @@ impl From<io::Error> for Trouble {
     }
 }
 
+impl From<rustls::Error> for Trouble {
+    fn from(error: rustls::Error) -> Self {
+        Self::Unfit(tls::words(&error))
+    }
+}
+
 impl From<Malformed> for Trouble {
     fn from(_: Malformed) -> Self {
         Self::Unfit("it does not speak the protocol of Redis".to_owned())
@@ -98,7 +103,7 @@ impl Connection {
             Address::Unix { path, .. } => (connect_unix(path)?, None),
             Address::Tcp { host, port, is_tls, .. } => {
                 let socket = connect_tcp(host.clone(), *port).await?;
-                (socket, if *is_tls { Some(begin_tls(host)?) } else { None })
+                (socket, if *is_tls { Some(tls::begin(host)?) } else { None })
             }
         };
         let io = Io::new(socket)?;
@@ -186,20 +191,27 @@ impl Connection {
         let mut records = Vec::new();
         let io = &self.io;
         poll_fn(|cx| poll_read(io, &mut records, cx)).await?;
-        let mut rest = &records[..];
-        while !rest.is_empty() {
+        let (mut rest, mut read) = (&records[..], Ok(()));
+        while !rest.is_empty() && read.is_ok() {
             if tls.read_tls(&mut rest)? == 0 {
                 return Err(Trouble::Unfit("TLS: it goes on after its end".to_owned()));
             }
-            let state = tls.process_new_packets().map_err(|error| Trouble::Unfit(format!("TLS: {error}")))?;
-            let plain = state.plaintext_bytes_to_read();
-            tls.reader().take(plain as u64).read_to_end(&mut self.input)?;
+            read = match tls.process_new_packets() {
+                Ok(state) => {
+                    let plain = state.plaintext_bytes_to_read() as u64;
+                    tls.reader().take(plain).read_to_end(&mut self.input)?;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
         }
+        // The engine is told, too, what is wrong.
         let mut answer = Vec::new();
         while tls.wants_write() {
             tls.write_tls(&mut answer)?;
         }
-        Ok(write_all(&self.io, &answer).await?)
+        write_all(&self.io, &answer).await?;
+        Ok(read?)
     }
 }
 
@@ -259,20 +271,4 @@ async fn connect_tcp(host: String, port: u16) -> Result<OwnedFd, Trouble> {
         Some(stream) => Ok(stream?.into()),
         None => Err(Trouble::Lost("it does not answer".to_owned())),
     }
-}
-
-fn begin_tls(host: &str) -> Result<Box<ClientConnection>, Trouble> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| error.to_string())?;
-        Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-    });
-    let config = config.clone().map_err(Trouble::Unfit)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| Trouble::Unfit(error.to_string()))?;
-    let connection = ClientConnection::new(config, name);
-    Ok(Box::new(connection.map_err(|error| Trouble::Unfit(error.to_string()))?))
 }

@@ -4,6 +4,8 @@ use super::address::Address;
 use super::connection::{Connection, Trouble};
 use super::resp::Value;
 use super::settings::Settings;
+use super::state::ACTS;
+use crate::chat::Cursor;
 
 /// The oldest version that has all that is needed: explicit identifiers, and scripts that see the time.
 const OLDEST: u64 = 7;
@@ -13,6 +15,7 @@ const OLDEST: u64 = 7;
 pub struct Scripts {
     pub append: String,
     pub open: String,
+    pub bans: String,
     pub store: String,
     pub claim: String,
     pub leave: String,
@@ -32,6 +35,8 @@ pub struct Engine {
     pub keeper: Connection,
     /// What the engine calls the connection of the reader.
     pub reader_id: u64,
+    /// Its last act.
+    pub acts: Cursor,
 }
 
 /// Connects to an address, if the engine there is the primary.
@@ -43,9 +48,11 @@ pub async fn connect(settings: &Settings, index: usize) -> Result<Engine, Troubl
     let mut writer = log_in(settings, address).await?;
     let version = version(&mut writer).await?;
     expect_primary(&mut writer).await?;
+    let acts = last_act(&mut writer, settings).await?;
     let scripts = Scripts {
         append: load(&mut writer, include_str!("append.lua")).await?,
         open: load(&mut writer, include_str!("open.lua")).await?,
+        bans: load(&mut writer, include_str!("bans.lua")).await?,
         store: load(&mut writer, include_str!("store.lua")).await?,
         claim: load(&mut writer, include_str!("claim.lua")).await?,
         leave: load(&mut writer, include_str!("leave.lua")).await?,
@@ -54,7 +61,7 @@ pub async fn connect(settings: &Settings, index: usize) -> Result<Engine, Troubl
     let mut reader = log_in(settings, address).await?;
     let reader_id = reader.ask(&[b"CLIENT", b"ID"]).await?.number().unwrap_or(0);
     let keeper = log_in(settings, address).await?;
-    Ok(Engine { index, version, scripts, writer, reader, keeper, reader_id })
+    Ok(Engine { index, version, scripts, writer, reader, keeper, reader_id, acts })
 }
 
 /// Connects to an address, and says who it is.
@@ -100,6 +107,19 @@ async fn expect_primary(connection: &mut Connection) -> Result<(), Trouble> {
             "it is a Sentinel; give the addresses of the engines that it watches".to_owned(),
         )),
         _ => Err(Trouble::Unfit("it is a replica, and not the primary".to_owned())),
+    }
+}
+
+/// Returns the place of the last act that the engine has; that before all others if it has none.
+async fn last_act(connection: &mut Connection, settings: &Settings) -> Result<Cursor, Trouble> {
+    let key = format!("{}:state", settings.stream_key(ACTS));
+    match connection.ask(&[b"HMGET", key.as_bytes(), b"epoch", b"entry"]).await {
+        Ok(reply) => {
+            let number = |at: usize| reply.parts().get(at).and_then(Value::number).unwrap_or(0);
+            Ok(Cursor { epoch: number(0), entry: number(1) })
+        }
+        Err(trouble) if trouble.code() == "WRONGTYPE" => Ok(Cursor::default()),
+        Err(trouble) => Err(trouble),
     }
 }
 

@@ -12,7 +12,7 @@ use super::keeper::BLOCK;
 use super::pending::Pending;
 use super::settings::Identity;
 use super::state::{Ending, Shared};
-use super::status::State;
+use super::status::EngineState;
 use crate::chat::{Act, Item};
 use crate::rt;
 
@@ -34,29 +34,24 @@ impl Handle {
     }
 
     /// Returns how the engine is doing.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> EngineState {
         let state = self.0.lock();
-        let status = &state.status;
         let waiting = state.pending().filter(|one| !one.is_given);
-        State {
-            address: status.address.clone(),
-            engine: status.engine.clone(),
-            problem: status.problem.clone(),
-            away_since: status.away_since,
-            name_held_by: status.name_held_by,
-            nodes: status.nodes.clone(),
-            lag_lines: state.orders.values().map(super::order::Order::waiting).sum(),
+        EngineState {
+            lag_lines: state.lag_lines(),
             lag: waiting.map(|one| one.since.elapsed()).max().unwrap_or_default(),
-            retries: status.retries,
-            failovers: status.failovers,
-            skipped: status.skipped,
-            epochs: status.epochs,
+            ..state.engine.clone()
         }
+    }
+
+    /// Has all nodes make changes of bans and mutes.
+    pub fn bring(&self, changes: Vec<String>) {
+        self.0.lock().submit(Item::Act(Act::Brought(changes)));
     }
 
     /// Tells the other nodes how many sessions this one has, within five seconds.
     pub fn set_sessions(&self, sessions: u64) {
-        self.0.lock().status.sessions = sessions;
+        self.0.lock().sessions = sessions;
     }
 
     /// Returns a block of numbers that no other node has, all above `last`. Waits until the engine gives one.

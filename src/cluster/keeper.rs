@@ -18,9 +18,10 @@ use super::resp::{Commands, Value};
 use super::settings::Settings;
 use super::state::{Shared, State};
 use super::status::NodeState;
-use super::wire::{MAX_NUMBER, is_node};
+use super::wire::MAX_NUMBER;
 use super::writer::LIFETIME;
 use crate::chat::{Act, Cursor, Item, Roster};
+use crate::protocol::is_node;
 use crate::rt;
 
 /// How often the engine is asked whether it is there.
@@ -131,11 +132,11 @@ impl<'a> Keeper<'a> {
     }
 
     async fn ask(&mut self, parts: &[&str]) -> Result<Option<u64>, Trouble> {
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
         let number = self.connection.ask(&parts).await?.number();
         let state = &mut *self.shared.lock();
-        state.status.waits[CONNECTION] = None;
+        state.health.waits[CONNECTION] = None;
         state.answered();
         Ok(number)
     }
@@ -220,9 +221,9 @@ impl<'a> Keeper<'a> {
     async fn try_to_claim(&mut self) -> Result<(Option<u64>, Option<u64>), Trouble> {
         let (identity, about) = {
             let state = self.shared.lock();
-            let lag = state.orders.values().map(super::order::Order::waiting).sum();
+            let lag = state.lag_lines();
             let version = env!("CARGO_PKG_VERSION").to_owned();
-            (state.identity, About { since: self.since, sessions: state.status.sessions, lag, version })
+            (state.identity, About { since: self.since, sessions: state.sessions, lag, version })
         };
         let node = self.settings.node.as_str();
         let (key, nodes) = (self.settings.node_key(node), self.settings.shared_key("nodes"));
@@ -233,12 +234,12 @@ impl<'a> Keeper<'a> {
         let keys = ["EVALSHA", &self.scripts.claim, "3", &key, &nodes, &acts];
         let parts = [&keys[..], &[&incarnation, &replaces, NODE_LIFETIME, node, &about]].concat();
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
         let reply = self.connection.ask(&parts).await?;
         let number = |at: usize| reply.parts().get(at).and_then(Value::number);
         let claimed = (number(0), number(1));
         let state = &mut *self.shared.lock();
-        state.status.waits[CONNECTION] = None;
+        state.health.waits[CONNECTION] = None;
         if claimed.0 == Some(0) {
             state.answered();
         }
@@ -248,7 +249,7 @@ impl<'a> Keeper<'a> {
     /// Looks at the other nodes.
     async fn look(&mut self) -> Result<(), Trouble> {
         let nodes = self.settings.shared_key("nodes");
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
         let reply = match self.connection.ask(&[b"HGETALL", nodes.as_bytes()]).await {
             // Nodes are not looked after until somebody has deleted the key.
             Err(trouble) if trouble.code() == "WRONGTYPE" => Value::Nil,
@@ -271,11 +272,9 @@ impl<'a> Keeper<'a> {
             let is_up = self.connection.receive().await?.number() == Some(1);
             let since = about.as_ref().and_then(|about| Timestamp::from_microsecond(about.since).ok());
             let (sessions, lag) = about.as_ref().map(|about| (about.sessions, about.lag)).unzip();
-            let version =
-                about.map(|about| about.version).filter(|version| is_node(version)).unwrap_or_default();
-            states.push(NodeState { name, is_up, since, sessions, lag, version });
+            states.push(NodeState { name, is_up, since, sessions, lag });
         }
-        self.shared.lock().status.waits[CONNECTION] = None;
+        self.shared.lock().health.waits[CONNECTION] = None;
         let (gone, settled) = self.gone(&states);
         for name in &settled {
             self.ask(&["HDEL", &nodes, name]).await?;
@@ -285,7 +284,7 @@ impl<'a> Keeper<'a> {
         for name in gone {
             state.submit(Item::Act(Act::Gone(name)));
         }
-        state.status.nodes = states;
+        state.engine.nodes = states;
         Ok(())
     }
 
@@ -323,12 +322,12 @@ impl<'a> Keeper<'a> {
             commands.add(&[b"EXPIRE", stream.as_bytes(), LIFETIME.as_bytes()]);
             commands.add(&[b"EXPIRE", format!("{stream}:state").as_bytes(), LIFETIME.as_bytes()]);
         }
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
         self.connection.send(&commands).await?;
         for _ in 0..commands.count() {
             self.connection.receive().await?;
         }
-        self.shared.lock().status.waits[CONNECTION] = None;
+        self.shared.lock().health.waits[CONNECTION] = None;
         Ok(())
     }
 }

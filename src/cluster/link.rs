@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{self, Either};
 
@@ -14,7 +14,7 @@ use super::reader::{self, Reader};
 use super::settings::Settings;
 use super::state::{Ending, Shared};
 use super::{wire, writer};
-use crate::chat::EngineEvent;
+use crate::chat::{Cursor, EngineEvent};
 use crate::rt;
 
 /// How often it looks whether the engine answers.
@@ -27,8 +27,12 @@ const GIVE_UP: u32 = 12;
 const TRY_AGAIN: u32 = 4;
 /// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long an engine is refused that was the primary before another one.
+const OLDER: Duration = Duration::from_secs(30);
 /// The first and the longest pause before it connects again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Why there is no engine, as long as nothing better is known.
+const NO_ANSWER: &str = "it does not answer";
 /// The pause after the engine has refused the password.
 const LONG_PAUSE: Duration = Duration::from_secs(5);
 
@@ -47,15 +51,22 @@ async fn watch(shared: &Shared) {
     for tick in 1_u32.. {
         rt::sleep(TICK).await;
         let state = &mut *shared.lock();
-        let status = &mut state.status;
-        status.silence += 1;
-        status.waits.iter_mut().flatten().for_each(|ticks| *ticks += 1);
-        if status.silence >= AWAY && !status.is_away {
-            status.is_away = true;
-            status.away_since.get_or_insert_with(rt::wall_clock);
-            let why = status.problem.clone().unwrap_or_else(|| "it does not answer".to_owned());
-            log::warn!("the engine is away, and what members say waits: {why}");
-            state.tell(EngineEvent::Away);
+        let (engine, health) = (&mut state.engine, &mut state.health);
+        health.silence += 1;
+        health.waits.iter_mut().flatten().for_each(|ticks| *ticks += 1);
+        if health.silence >= AWAY && !(health.is_away && health.is_explained) {
+            // It may take longer to find out why.
+            let why = engine.problem.clone().filter(|why| why != NO_ANSWER);
+            let is_new = !std::mem::replace(&mut health.is_away, true);
+            health.is_explained = why.is_some();
+            if is_new || health.is_explained {
+                let why = why.as_deref().unwrap_or(NO_ANSWER);
+                log::warn!("the engine is away, and what members say waits: {why}");
+            }
+            if is_new {
+                engine.away_since.get_or_insert_with(rt::wall_clock);
+                state.tell(EngineEvent::Away);
+            }
         }
         if tick % TRY_AGAIN == 0 {
             state.try_refused_again();
@@ -66,17 +77,20 @@ async fn watch(shared: &Shared) {
 /// Connects, and connects again.
 async fn work(shared: &Shared, settings: &Settings) {
     let (mut index, mut pause, mut last) = (0, PAUSES.0, None);
-    let mut held = 0;
+    let (mut held, mut older_since) = (None, None);
     while !is_at_end(shared) {
-        let connected = match future::select(Box::pin(connect(settings, index)), Box::pin(end(shared))).await
-        {
-            Either::Left((connected, _)) => connected,
+        let seen = shared.lock().last_act;
+        let connect = Box::pin(connect(settings, index, seen));
+        let connected = match future::select(connect, Box::pin(end(shared))).await {
+            Either::Left((connected, _)) => {
+                connected.and_then(|engine| current(engine, seen, &mut older_since))
+            }
             Either::Right(_) => break,
         };
         let trouble = match connected {
             Ok(engine) => {
                 index = engine.index;
-                shared.lock().status.has_failed_over = false;
+                shared.lock().health.has_failed_over = false;
                 if last.replace(index).is_some_and(|last| last != index) {
                     writer::failed_over(&mut shared.lock());
                 }
@@ -95,22 +109,20 @@ async fn work(shared: &Shared, settings: &Settings) {
                 trouble
             }
         };
-        if let Trouble::NameHeld(by) = trouble
-            && std::mem::replace(&mut held, by) != by
-        {
-            let since = i64::try_from(by).ok().and_then(|by| jiff::Timestamp::from_microsecond(by).ok());
-            let since = since.unwrap_or_default();
-            log::error!(
-                "another chatd is the node {}: it started at {since}; give each its own name",
-                settings.node
-            );
+        let holder = if let Trouble::NameHeld(by) = trouble { Some(by) } else { None };
+        if let Some(by) = holder.filter(|by| held.replace(*by) != Some(*by)) {
+            log_name_held(by, settings);
         }
-        shared.lock().disconnected(
-            trouble.to_string(),
-            if let Trouble::NameHeld(by) = trouble { Some(by) } else { None },
-        );
+        shared.lock().disconnected(trouble.to_string(), holder);
         wait(shared, &trouble, pause).await;
     }
+}
+
+/// Logs that another process has the name of this node.
+fn log_name_held(by: u64, settings: &Settings) {
+    let since = i64::try_from(by).ok().and_then(|by| jiff::Timestamp::from_microsecond(by).ok());
+    let (since, node) = (since.unwrap_or_default(), &settings.node);
+    log::error!("another chatd is the node {node}: it started at {since}; give each its own name");
 }
 
 /// Waits before the next try.
@@ -125,17 +137,29 @@ async fn wait(shared: &Shared, trouble: &Trouble, pause: Duration) {
     future::select(Box::pin(rt::sleep(pause)), Box::pin(end(shared))).await;
 }
 
-/// Connects to the first address that has the primary, from `first` on.
-async fn connect(settings: &Settings, first: usize) -> Result<Engine, Trouble> {
-    let mut worst: Option<Trouble> = None;
+/// Connects to the first address, from `first` on, that has a primary with the acts that were seen. If none has, or none
+/// were seen, it connects to the primary with most of them.
+async fn connect(settings: &Settings, first: usize, seen: Cursor) -> Result<Engine, Trouble> {
+    let (mut best, mut worst): (Option<Engine>, Option<Trouble>) = (None, None);
     let mut words = Vec::new();
     for at in 0..settings.addresses.len() {
         let index = (first + at) % settings.addresses.len();
         let connect = Box::pin(engine::connect(settings, index));
         let trouble = match future::select(connect, Box::pin(rt::sleep(CONNECT))).await {
-            Either::Left((Ok(engine), _)) => return Ok(engine),
+            Either::Left((Ok(engine), _)) => {
+                if seen != Cursor::default() && engine.acts >= seen {
+                    return Ok(engine);
+                }
+                if best.as_ref().is_none_or(|best| best.acts < engine.acts) {
+                    best = Some(engine);
+                }
+                continue;
+            }
             Either::Left((Err(trouble), _)) => trouble,
-            Either::Right(_) => Trouble::Lost("it does not answer".to_owned()),
+            Either::Right(_) if settings.addresses[index].is_tls() => {
+                Trouble::Lost(format!("{NO_ANSWER}; if its port is one without TLS, write redis:"))
+            }
+            Either::Right(_) => Trouble::Lost(NO_ANSWER.to_owned()),
         };
         let remedy = remedy(trouble.code()).map_or_else(String::new, |remedy| format!("; {remedy}"));
         words.push(format!("{}: {trouble}{remedy}", settings.addresses[index]));
@@ -143,12 +167,26 @@ async fn connect(settings: &Settings, first: usize) -> Result<Engine, Trouble> {
             worst = Some(trouble);
         }
     }
+    if let Some(engine) = best {
+        return Ok(engine);
+    }
     let words = words.join("; ");
     Err(match worst {
         Some(trouble) if remedy(trouble.code()).is_some() => Trouble::Barred(words),
         Some(Trouble::Refused(_) | Trouble::Unfit(_)) => Trouble::Unfit(words),
         _ => Trouble::Lost(words),
     })
+}
+
+/// Refuses an engine whose acts are of an older epoch than those that were seen: it was the primary before another one, and
+/// Sentinel will tell it so. If that does not happen, it is all there is.
+fn current(engine: Engine, seen: Cursor, since: &mut Option<Instant>) -> Result<Engine, Trouble> {
+    let is_older = engine.acts != Cursor::default() && engine.acts.epoch < seen.epoch;
+    if is_older && since.get_or_insert_with(rt::now).elapsed() < OLDER {
+        return Err(Trouble::Lost("it was the primary before another one".to_owned()));
+    }
+    *since = None;
+    Ok(engine)
 }
 
 /// Returns what to do when the engine bars this node with that code.
@@ -169,19 +207,19 @@ async fn session(mut engine: Engine, shared: &Shared, settings: &Settings) -> Re
     let (mut keeper, [writer, reader]) = Keeper::new(&mut engine, shared, settings);
     match future::select(Box::pin(keeper.claim()), Box::pin(rt::sleep(CONNECT))).await {
         Either::Left((claimed, _)) => claimed?,
-        Either::Right(_) => return Err(Trouble::Lost("it does not answer".to_owned())),
+        Either::Right(_) => return Err(Trouble::Lost(NO_ANSWER.to_owned())),
     }
     {
         let state = &mut *shared.lock();
         let address = settings.addresses[index].to_string();
-        if state.status.last_address.replace(address.clone()).as_ref() != Some(&address) {
+        if state.health.last_address.replace(address.clone()).as_ref() != Some(&address) {
             log::info!("the engine is {version} at {address}");
         }
-        state.status.address = Some(address);
-        state.status.engine = Some(version);
-        (state.status.problem, state.status.name_held_by) = (None, None);
-        state.status.waits = [None; 3];
-        state.status.away_since = None;
+        state.engine.address = Some(address);
+        state.engine.engine = Some(version);
+        (state.engine.problem, state.engine.name_held_by) = (None, None);
+        state.health.waits = [None; 3];
+        state.engine.away_since = None;
         state.answered();
     }
     let wire = wire::Reader::new(settings.raw);
@@ -192,7 +230,7 @@ async fn session(mut engine: Engine, shared: &Shared, settings: &Settings) -> Re
     match future::select(Box::pin(tasks), ends).await {
         Either::Left((Err(trouble), _)) => return Err(trouble),
         Either::Left((Ok(_), _)) => {}
-        Either::Right((Either::Left(_), _)) => return Err(Trouble::Lost("it does not answer".to_owned())),
+        Either::Right((Either::Left(_), _)) => return Err(Trouble::Lost(NO_ANSWER.to_owned())),
         Either::Right((Either::Right(_), _)) => {}
     }
     if shared.lock().ending == Some(Ending::Leave) {
@@ -207,7 +245,7 @@ async fn silence(shared: &Shared) {
         let state = shared.lock();
         let blocks = u32::try_from(reader::BLOCK / TICK.as_millis() as u64).unwrap_or(0);
         let most = |at: usize| if at == reader::CONNECTION { GIVE_UP + blocks } else { GIVE_UP };
-        let mut waits = state.status.waits.iter().enumerate();
+        let mut waits = state.health.waits.iter().enumerate();
         let is_lost = waits.any(|(at, ticks)| ticks.is_some_and(|ticks| ticks >= most(at)));
         if is_lost { Poll::Ready(()) } else { Poll::Pending }
     })

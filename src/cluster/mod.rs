@@ -4,8 +4,9 @@
 //! the [`Handle`] for floor 3. Nothing here knows of argv, signals or the environment.
 //!
 //! * `link` has the task: it finds the `engine`, over one `connection` each for `writer`, `reader` and `keeper`, and makes
-//!   them again when one is lost. `resp` has the protocol.
+//!   them again when one is lost. `resp` has the protocol, and `tls` says which engines are trusted.
 //! * `state` is what the hub and the task share: for each `order` what is `pending`, and what has been read.
+//! * `stored` fetches the roster and the bans.
 //! * `wire` makes fields of entries and acts, and checks what it reads. `skipped` tells of what it refuses.
 //! * The scripts run in the engine: `append.lua` gives entries their places, and is harmless when repeated.
 //!
@@ -17,6 +18,7 @@
 //! | `chatd:acts` | stream: the acts |
 //! | `...:state` | hash beside each stream: epoch, last line, last entry, the last counter of each writer |
 //! | `chatd:roster` | hash: the roster, and the last act in it |
+//! | `chatd:bans` | hash: each ban and mute as a line of the file of bans, and `id`, which tells them from others |
 //! | `chatd:nodes` | hash: what each node says of itself |
 //! | `chatd:node:NAME` | the incarnation of a node that is there |
 //! | `chatd:sessions` | the last number of a session that a node may give |
@@ -35,7 +37,9 @@ mod settings;
 mod skipped;
 mod state;
 mod status;
+mod stored;
 mod stream;
+mod tls;
 mod wire;
 mod writer;
 
@@ -45,9 +49,8 @@ pub use address::{Address, AddressError, Secret};
 pub use handle::Handle;
 pub use settings::{Identity, Settings};
 pub use state::Ending;
-pub use status::{NodeState, State};
+pub use status::{EngineState, NodeState};
 pub use stream::Stream;
-pub use wire::is_node as is_node_name;
 
 use crate::rt;
 

@@ -39,6 +39,11 @@ if seen_epoch > 0 then
             local fields = {}
             for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
             lost = (fields['n'] or '') .. ' ' .. (fields['c'] or '') ~= ARGV[4]
+        elseif not found and seen_epoch < epoch then
+            -- Another node has begun an epoch: the one before has ended, here or after that entry.
+            local last = redis.call('XREVRANGE', KEYS[1], text(seen_epoch), text(seen_epoch), 'COUNT', 1)[1]
+            local _, last_entry = id_of(last and last[1] or '0-0')
+            lost = last_entry < seen_entry
         elseif not found then
             local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
             if first then

@@ -1,19 +1,16 @@
 //! An order: of the entries of a room, or of all acts. What waits to be appended to its stream, and what has been read
 //! from it for the hub.
 
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::pending::{Pending, Place, nowhere};
 use super::wire::{Content, Fetched};
-use crate::chat::{Cursor, Entry, Sequenced, Stamp};
+use crate::chat::{Cursor, Entry, Sequenced, SessionId, Stamp};
 use crate::protocol::Name;
 
 /// Most bytes that wait for the hub; then no more is read.
 const MAX_QUEUE: usize = 1 << 20;
-/// How many entries are remembered, to tell what a writer has sent again.
-const MAX_SEEN: usize = 1024;
 /// What an entry takes besides its text, in bytes.
 const OVERHEAD: usize = 256;
 
@@ -53,6 +50,8 @@ pub struct Given {
     pub sequenced: Sequenced,
     /// There is room for more.
     pub makes_room: bool,
+    /// The session that has waited for it, if it comes for the first time.
+    pub asked_by: Option<SessionId>,
 }
 
 /// An order of entries or acts.
@@ -75,26 +74,33 @@ pub struct Order {
     pub seq: u64,
     /// Who wrote that entry: the node, its incarnation and the counter; `None` if not known.
     pub writer: Option<(Arc<str>, (u64, u64))>,
+    /// The last act in the roster that was recalled.
+    pub recalled: Cursor,
+    /// The epoch that began because the engine has lost entries, as members were told.
+    pub lost_before: u64,
     /// The engine has refused it: it is tried again after a while.
     pub is_refused: bool,
     /// That is in the log.
     pub is_logged: bool,
     /// The writer has been told that something waits.
     pub is_due: bool,
-    /// The engine has been another one, or away: entries may have been sent again.
-    pub is_in_doubt: bool,
+    /// The hub wants the bans of the cluster before the next act.
+    pub wants_bans: bool,
+    /// The engine has lost acts that this node has seen, and the hub has not been told.
+    pub has_lost: bool,
     pub pending: VecDeque<Pending>,
     queue: VecDeque<Queued>,
     bytes: usize,
     was_full: bool,
     partial: Option<Partial>,
-    seen: VecDeque<u64>,
+    /// The incarnation and the last counter of each node that has been read: what it has sent again has no later one.
+    seen: HashMap<Arc<str>, (u64, u64)>,
 }
 
 impl Order {
     /// The order of acts.
     pub fn of_acts() -> Self {
-        Self { is_open: true, opening: Opening::Recall, ..Self::of_room(None) }
+        Self { is_open: true, opening: Opening::Recall, wants_bans: true, ..Self::of_room(None) }
     }
 
     /// The order of a room that is not open.
@@ -131,6 +137,7 @@ impl Order {
     pub fn reset(&mut self) {
         self.generation += 1;
         self.queue.clear();
+        self.wants_bans = self.name.is_none();
         // What is read again has not come a second time.
         self.seen.clear();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
@@ -140,7 +147,6 @@ impl Order {
     /// The connection to the engine is gone: everything that may have got lost is sent again.
     pub fn disconnected(&mut self) {
         self.is_refused = false;
-        self.is_in_doubt = true;
         // It may not be where it was.
         self.pending.iter_mut().for_each(|one| (one.is_sent, one.place) = (false, None));
         if self.is_open && self.opening == Opening::Done {
@@ -188,10 +194,13 @@ impl Order {
         }
         let Queued { sequenced, own, bytes } = self.queue.pop_front()?;
         self.bytes -= bytes;
+        let mut asked_by = None;
         if let Some(first) = own
-            && let Some(at) = self.pending.iter().position(|one| one.first == first)
+            && let Some(at) = self.at(first)
         {
-            self.pending[at].is_given = true;
+            if !std::mem::replace(&mut self.pending[at].is_given, true) {
+                asked_by = self.pending[at].item.asked_by();
+            }
             if !keeps || self.pending[at].is_safe {
                 self.pending.remove(at);
             }
@@ -200,7 +209,13 @@ impl Order {
         if makes_room {
             self.was_full = false;
         }
-        Some(Given { sequenced, makes_room })
+        Some(Given { sequenced, makes_room, asked_by })
+    }
+
+    /// Returns where in `pending` the item is with a part of that counter. The counters only grow.
+    fn at(&self, counter: u64) -> Option<usize> {
+        let at = self.pending.partition_point(|one| one.first + one.parts <= counter);
+        self.pending.get(at).is_some_and(|one| one.first <= counter).then_some(at)
     }
 
     /// Puts something behind what waits for the hub.
@@ -215,15 +230,15 @@ impl Order {
         };
         self.bytes += text + OVERHEAD;
         self.was_full |= self.bytes > MAX_QUEUE;
-        if let Some(one) = own.and_then(|first| self.pending.iter_mut().find(|one| one.first == first)) {
-            one.is_queued = true;
+        if let Some(at) = own.and_then(|first| self.at(first)) {
+            self.pending[at].is_queued = true;
         }
         self.queue.push_back(Queued { sequenced, own, bytes: text + OVERHEAD });
     }
 
     /// The item got its place, and will not be read.
     fn give_nowhere(&mut self, first: u64) {
-        let Some(at) = self.pending.iter().position(|one| one.first == first) else { return };
+        let Some(at) = self.at(first) else { return };
         if self.pending[at].is_queued || self.pending[at].is_given {
             return;
         }
@@ -253,8 +268,8 @@ impl Order {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
         }
-        let is_own = |one: &Pending| (one.first..one.first + one.parts).contains(&count.1);
-        let own = self.pending.iter().find(|one| writer == *node && count.0 == incarnation && is_own(one));
+        let own = self.at(count.1).filter(|_| writer == *node && count.0 == incarnation);
+        let own = own.map(|at| &self.pending[at]);
         let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
@@ -314,18 +329,13 @@ impl Order {
     }
 
     /// Remembers an entry. Returns whether it has come before.
-    fn is_seen(&mut self, writer: &str, count: (u64, u64)) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (writer, count).hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.is_in_doubt && self.seen.contains(&hash) {
-            return true;
+    fn is_seen(&mut self, writer: &Arc<str>, count: (u64, u64)) -> bool {
+        let last = self.seen.entry(Arc::clone(writer)).or_default();
+        let is_seen = last.0 == count.0 && count.1 <= last.1;
+        if !is_seen {
+            *last = count;
         }
-        if self.seen.len() >= MAX_SEEN {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(hash);
-        false
+        is_seen
     }
 
     /// The next entry that is there is at `cursor`: those of this node before that will not be read, since they were
@@ -358,7 +368,7 @@ impl Order {
 
     /// The engine has put an item somewhere.
     pub fn placed(&mut self, first: u64, place: Place, node: &Arc<str>, is_safe: bool) {
-        let Some(at) = self.pending.iter().position(|one| one.first == first) else { return };
+        let Some(at) = self.at(first) else { return };
         let one = &mut self.pending[at];
         one.place = Some(place);
         one.is_safe |= is_safe;
@@ -404,6 +414,18 @@ mod tests {
             lines: 0,
             content: Content::Act(Act::Gone("beta".to_owned())),
         }
+    }
+
+    #[test]
+    fn what_comes_again_is_known_however_much_came_since() {
+        let (mut acts, node) = (Order::of_acts(), Arc::from("beta"));
+        let mut is_given = |counter| {
+            acts.take(act(counter), &node, 3);
+            acts.next(false).is_some()
+        };
+        assert!((1..3000).all(&mut is_given));
+        assert!(!(1..3000).any(&mut is_given));
+        assert!(is_given(3000));
     }
 
     /// Otherwise this node would make another roster of them than those that have not read them before.

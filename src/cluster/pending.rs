@@ -87,7 +87,7 @@ impl Pending {
 
 /// Returns what wakes a session whose item got lost on the way: an entry of a room in which nobody is.
 pub fn nowhere(session: SessionId) -> Sequenced {
-    let who = Arc::new(Who { id: session.0, name: Name::guest(session.0), verified: false });
+    let who = Arc::new(Who::guest(session.0));
     let (text, lines, done) = (Vec::new(), 0, (0, 0));
     let entry = Entry::Said { kind: Kind::Message, from: session, who, text, lines, done };
     Sequenced::Entry { room: Arc::new(Name::guest(0)), entry, stamp: None }

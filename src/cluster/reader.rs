@@ -12,9 +12,10 @@ use super::resp::{Commands, Value};
 use super::settings::Settings;
 use super::skipped;
 use super::state::{ACTS, Shared, State};
+use super::stored;
 use super::wire::{self, Bad, Content, Fetched};
 use super::writer::{LIFETIME, failed_over};
-use crate::chat::{Cursor, Recalled, Roster, Sequenced};
+use crate::chat::{ClusterBans, Cursor, Recalled, Roster, Sequenced};
 use crate::protocol::Name;
 
 /// How long the engine waits for something to send, in milliseconds. The reader is woken when it has to read something
@@ -24,8 +25,6 @@ pub const BLOCK: u64 = 5000;
 const COUNT: usize = 256;
 /// Most entries of all streams that are read at once, but at least one of each: at 16 KiB of text, 64 MiB.
 const MAX_ENTRIES: usize = 4096;
-/// Most bytes of the roster.
-const MAX_ROSTER: usize = 512 << 20;
 /// How many entries of a room are looked at for its last lines at once.
 const RECALL: &str = "64";
 /// How many lines are enough.
@@ -43,6 +42,7 @@ struct Task {
     generation: u64,
     read: Cursor,
     seq: u64,
+    wants_bans: bool,
     /// The fields `n` and `c` of the last entry that was read; empty if not known.
     writer: String,
 }
@@ -101,6 +101,7 @@ impl Reader<'_> {
                     generation: order.generation,
                     read: order.read,
                     seq: order.seq,
+                    wants_bans: order.wants_bans,
                     writer: order.writer.as_ref().map_or(String::new(), |(node, (incarnation, counter))| {
                         format!("{node} {incarnation}-{counter}")
                     }),
@@ -127,7 +128,7 @@ impl Reader<'_> {
             orders.iter().for_each(|(key, _)| commands.part(self.settings.stream_key(key).as_bytes()));
             orders.iter().for_each(|(_, after)| commands.part(id(*after).as_bytes()));
         }
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
         self.connection.send(&commands).await?;
         let reply = self.connection.receive().await?;
         let mut read: Vec<Read> = Vec::new();
@@ -147,7 +148,7 @@ impl Reader<'_> {
             }
         }
         let state = &mut *self.shared.lock();
-        state.status.waits[CONNECTION] = None;
+        state.health.waits[CONNECTION] = None;
         state.errands.reader_is_blocked = false;
         state.answered();
         if is_refused {
@@ -165,9 +166,9 @@ impl Reader<'_> {
 
     /// Opens an order.
     async fn open(&mut self, task: &Task) -> Result<(), Trouble> {
-        self.shared.lock().status.waits[CONNECTION] = Some(0);
-        if task.key.is_empty() && task.opening == Opening::Recall {
-            self.recall_roster(task).await?;
+        self.shared.lock().health.waits[CONNECTION] = Some(0);
+        if task.key.is_empty() && task.wants_bans {
+            self.recall_acts(task).await?;
         } else {
             let standing = self.ask(&task.key, task.read, task.seq, &task.writer).await?;
             let mut recalled = None;
@@ -179,7 +180,7 @@ impl Reader<'_> {
             self.opened(task, standing, recalled);
         }
         let state = &mut *self.shared.lock();
-        state.status.waits[CONNECTION] = None;
+        state.health.waits[CONNECTION] = None;
         state.answered();
         Ok(())
     }
@@ -196,7 +197,11 @@ impl Reader<'_> {
         let (Some(epoch), Some(entry), Some(seq)) = (number(0), number(1), number(2)) else {
             return Err(Trouble::Unfit("a script returns nonsense".to_owned()));
         };
-        Ok(Standing { last: Cursor { epoch, entry }, seq, is_lost: number(3) == Some(1) })
+        let (last, is_lost) = (Cursor { epoch, entry }, number(3) == Some(1));
+        if key.is_empty() {
+            self.shared.lock().last_act = last;
+        }
+        Ok(Standing { last, seq, is_lost })
     }
 
     /// An order is open.
@@ -216,10 +221,13 @@ impl Reader<'_> {
             // What this node has made of the acts may be wrong.
             order.reset();
             order.opening = Opening::Recall;
+            order.has_lost = true;
         }
         order.settle();
-        if standing.is_lost {
-            state.status.epochs += 1;
+        let epoch = standing.last.epoch;
+        // As long as nothing comes in that epoch, the engine says it again at each connection.
+        if standing.is_lost && std::mem::replace(&mut order.lost_before, epoch) != epoch {
+            state.engine.epochs += 1;
             log::warn!("the engine has lost entries of {}", self.settings.stream_key(&task.key));
             failed_over(state);
         }
@@ -260,41 +268,39 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Fetches the roster, and goes on with the acts after it.
-    async fn recall_roster(&mut self, task: &Task) -> Result<(), Trouble> {
-        let key = self.settings.shared_key("roster");
-        let parts = ["HMGET", &key, "epoch", "entry", "roster"];
-        self.connection.longest = MAX_ROSTER;
-        let reply = self.connection.ask(&parts.map(str::as_bytes)).await?;
-        let stored = match reply.parts() {
-            [epoch, entry, roster] => epoch.number().zip(entry.number()).zip(roster.bytes()),
-            _ => None,
+    /// Fetches the roster, unless the hub has it, and the bans. Goes on with the acts after the roster.
+    async fn recall_acts(&mut self, task: &Task) -> Result<(), Trouble> {
+        let is_recall = task.opening == Opening::Recall;
+        let (cursor, roster) = if is_recall {
+            stored::roster(self.connection, self.settings).await?
+        } else {
+            (task.read, Roster::default())
         };
-        let read =
-            stored.map(|((epoch, entry), json)| (Cursor { epoch, entry }, serde_json::from_slice(json)));
-        let (cursor, roster) = match read {
-            Some((cursor, Ok(roster))) => (cursor, roster),
-            Some((cursor, Err(_))) => {
-                log::error!("the roster in {key} cannot be read: it is built anew");
-                (cursor, Roster::default())
-            }
-            None => (Cursor::default(), Roster::default()),
-        };
-        let standing = self.ask(ACTS, cursor, 0, "").await?;
-        let state = &mut *self.shared.lock();
-        let Some(order) = state.orders.get_mut(ACTS) else { return Ok(()) };
-        if order.generation == task.generation && order.opening == task.opening {
-            order.read = cursor;
-            order.writer = None;
-            order.opening = Opening::Done;
-            order.push(Sequenced::Roster { roster: Box::new(roster), cursor });
-            order.settle();
-            if standing.is_lost {
-                state.status.epochs += 1;
-            }
-            state.list(ACTS);
-            state.make_due(&task.key);
+        let standing = self.ask(ACTS, cursor, 0, &task.writer).await?;
+        // Behind the roster: the acts up to then are those of the roster, and some that follow.
+        let bans = stored::bans(self.connection, &self.scripts.bans, self.settings).await?;
+        if !is_recall {
+            self.opened(task, standing, None);
         }
+        let state = &mut *self.shared.lock();
+        let Some(order) = state.orders.get_mut(ACTS).filter(|order| order.generation == task.generation)
+        else {
+            return Ok(());
+        };
+        if is_recall {
+            state.engine.epochs += u64::from(standing.is_lost);
+            (order.read, order.recalled) = (cursor, cursor);
+            (order.writer, order.opening) = (None, Opening::Done);
+            order.push(Sequenced::Roster { roster: Box::new(roster), cursor });
+        }
+        order.wants_bans = false;
+        if let Some((bans, cursor)) = bans {
+            let bans = Arc::new(ClusterBans { has_lost: std::mem::take(&mut order.has_lost), ..bans });
+            order.push(Sequenced::Bans { bans, cursor });
+        }
+        order.settle();
+        state.list(ACTS);
+        state.make_due(&task.key);
         Ok(())
     }
 
@@ -304,7 +310,7 @@ impl Reader<'_> {
             return Err(trouble);
         }
         let state = &mut *self.shared.lock();
-        state.status.waits[CONNECTION] = None;
+        state.health.waits[CONNECTION] = None;
         if let Some(order) = state.orders.get_mut(key) {
             order.is_refused = true;
             if !std::mem::replace(&mut order.is_logged, true) {
@@ -358,8 +364,9 @@ fn take(
             Err((cursor, _)) => *cursor,
         };
         let Cursor { epoch, entry: last } = order.read;
-        if key.is_empty() && cursor.epoch == epoch && last > 0 && cursor.entry > last + 1 {
-            // Acts were trimmed: the roster has them.
+        let is_gap = cursor.epoch == epoch && last > 0 && cursor.entry > last + 1;
+        if key.is_empty() && is_gap && order.read != order.recalled {
+            // Acts were trimmed: the roster has them, or nobody has. Then each node says again who is there.
             order.reset();
             order.opening = Opening::Recall;
             state.reader_is_stale();

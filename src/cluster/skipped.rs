@@ -13,14 +13,14 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Notes that entries of a stream are skipped.
 pub fn note(state: &mut State, stream: &str, bad: &[(Cursor, Bad)]) {
     let Some((cursor, why)) = bad.last() else { return };
-    state.status.skipped += bad.len() as u64;
+    state.engine.skipped += bad.len() as u64;
     let now = rt::now();
-    if state.status.skips_logged.is_none_or(|last| now.duration_since(last) >= QUIET) {
-        state.status.skips_logged = Some(now);
+    if state.health.skips_logged.is_none_or(|last| now.duration_since(last) >= QUIET) {
+        state.health.skips_logged = Some(now);
         let Cursor { epoch, entry } = cursor;
         log::warn!(
             "an entry of {stream} is skipped: {why} ({epoch}-{entry}; {} so far)",
-            state.status.skipped
+            state.engine.skipped
         );
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The hub locks it for a moment in each call, the tasks for a moment between two commands. Nothing here waits.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use super::order::{Given, Opening, Order};
 use super::pending::Pending;
 use super::settings::{Identity, Settings};
-use super::status::Status;
+use super::status::{EngineState, Health};
 use super::wire;
 use crate::chat::{Cursor, EngineEvent, Item, Roster, Sequenced, SessionId};
 use crate::protocol::Name;
@@ -64,11 +65,19 @@ pub struct State {
     pub replicas: u8,
     /// The last counter that was used.
     counter: u64,
+    /// How many items have yet to come back for which a session waits.
+    asked: HashMap<SessionId, usize>,
     pub orders: HashMap<Arc<str>, Order>,
+    /// The last act that an engine was seen to have.
+    pub last_act: Cursor,
     ready: VecDeque<Ready>,
     wakers: Wakers,
     pub errands: Errands,
-    pub status: Status,
+    /// What floor 3 can know; how many lines wait, and for how long, is counted when somebody asks.
+    pub engine: EngineState,
+    pub health: Health,
+    /// Number of sessions of this node.
+    pub sessions: u64,
     /// Orders in which something waits to be sent.
     due: VecDeque<Arc<str>>,
     /// The first numbers of blocks in stock.
@@ -94,11 +103,15 @@ impl Shared {
             node: settings.node.as_str().into(),
             replicas: settings.replicas,
             counter: 0,
+            asked: HashMap::new(),
             orders,
+            last_act: Cursor::default(),
             ready: VecDeque::new(),
             wakers: Wakers::default(),
             errands: Errands::default(),
-            status: Status::default(),
+            engine: EngineState::default(),
+            health: Health::default(),
+            sessions: 0,
             due: VecDeque::new(),
             blocks: VecDeque::new(),
             numbers_above: 0,
@@ -125,6 +138,7 @@ impl State {
         let parts = wire::count_parts(&item);
         let first = self.counter + 1;
         self.counter += parts;
+        item.asked_by().into_iter().for_each(|session| *self.asked.entry(session).or_default() += 1);
         let (key, name) = match &item {
             Item::Entry(room, _) => (key_of(room), Some(room)),
             Item::Act(_) => (ACTS, None),
@@ -169,13 +183,13 @@ impl State {
 
     /// The engine has answered. While another node has the name of this one, that helps nobody.
     pub fn answered(&mut self) {
-        if self.status.name_held_by.is_some() {
+        if self.engine.name_held_by.is_some() {
             return;
         }
-        self.status.silence = 0;
-        if self.status.is_away {
-            self.status.is_away = false;
-            self.status.away_since = None;
+        self.health.silence = 0;
+        if self.health.is_away {
+            self.health.is_away = false;
+            self.engine.away_since = None;
             self.tell(EngineEvent::Back);
             log::info!("the engine answers: what members say has its place again");
         }
@@ -183,10 +197,11 @@ impl State {
 
     /// The connection to the engine is gone, or another node has the name.
     pub fn disconnected(&mut self, why: String, name_held_by: Option<u64>) {
-        self.status.name_held_by = name_held_by;
-        self.status.address = None;
-        self.status.problem = Some(why);
-        self.status.away_since.get_or_insert_with(rt::wall_clock);
+        self.engine.name_held_by = name_held_by;
+        self.engine.address = None;
+        self.last_act = self.last_act.max(self.orders.get(ACTS).map_or(self.last_act, |acts| acts.read));
+        self.engine.problem = Some(why);
+        self.engine.away_since.get_or_insert_with(rt::wall_clock);
         (self.errands.reader_is_blocked, self.errands.reader_is_stale) = (false, false);
         let keys: Vec<Arc<str>> = self.orders.keys().cloned().collect();
         for key in &keys {
@@ -214,6 +229,8 @@ impl State {
     pub fn restore(&mut self, counter: u64, items: impl Iterator<Item = Pending>) {
         self.counter = counter;
         for one in items {
+            let asked_by = one.item.asked_by().filter(|_| !one.is_given);
+            asked_by.into_iter().for_each(|session| *self.asked.entry(session).or_default() += 1);
             let (key, name) = match &*one.item {
                 Item::Entry(room, _) => (key_of(room), Some(Arc::clone(room))),
                 Item::Act(_) => (ACTS, None),
@@ -237,7 +254,12 @@ impl State {
 
     /// Returns whether an item has yet to come back for which this session waits.
     pub fn has(&self, session: SessionId) -> bool {
-        self.pending().any(|one| !one.is_given && one.item.asked_by() == Some(session))
+        self.asked.contains_key(&session)
+    }
+
+    /// Returns how many lines have been fetched and have yet to be taken in.
+    pub fn lag_lines(&self) -> u64 {
+        self.orders.values().map(Order::waiting).sum()
     }
 
     /// Returns whether everything that was submitted has its place.
@@ -258,7 +280,15 @@ impl State {
             };
             let given = self.orders.get_mut(&*key).and_then(|order| order.next(self.replicas > 0));
             match given {
-                Some(Given { sequenced, makes_room }) => {
+                Some(Given { sequenced, makes_room, asked_by }) => {
+                    if let Some(Entry::Occupied(mut asked)) =
+                        asked_by.map(|session| self.asked.entry(session))
+                    {
+                        *asked.get_mut() -= 1;
+                        if *asked.get() == 0 {
+                            asked.remove();
+                        }
+                    }
                     if makes_room {
                         self.reader_is_stale();
                     }
@@ -369,12 +399,12 @@ mod tests {
         };
         let shared = Shared::new(&settings, Identity { incarnation: 7, replaces: 0 });
         let state = &mut *shared.lock();
-        state.status.is_away = true;
+        state.health.is_away = true;
         state.disconnected("another chatd has the name of this node".to_owned(), Some(5));
         state.answered();
-        assert!(state.status.is_away && state.next().is_none());
-        state.status.name_held_by = None;
+        assert!(state.health.is_away && state.next().is_none());
+        state.engine.name_held_by = None;
         state.answered();
-        assert!(!state.status.is_away && matches!(state.next(), Some(Sequenced::Engine(EngineEvent::Back))));
+        assert!(!state.health.is_away && matches!(state.next(), Some(Sequenced::Engine(EngineEvent::Back))));
     }
 }

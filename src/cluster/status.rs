@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 /// A node of the cluster, as it last said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeState {
     /// Its name.
     pub name: String,
@@ -17,13 +17,11 @@ pub struct NodeState {
     pub sessions: Option<u64>,
     /// How many lines it has yet to take in.
     pub lag: Option<u64>,
-    /// Its version.
-    pub version: String,
 }
 
 /// How the engine is doing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
+pub struct EngineState {
     /// The address of the engine; `None` without a connection.
     pub address: Option<String>,
     /// Its name and version: `redis 7.0.15`.
@@ -50,30 +48,21 @@ pub struct State {
     pub epochs: u64,
 }
 
-/// What the tasks keep for that.
+/// What the tasks know of their connections, and what has been said of the engine.
 #[derive(Debug, Default)]
-pub struct Status {
-    pub address: Option<String>,
-    pub engine: Option<String>,
-    pub problem: Option<String>,
-    pub away_since: Option<Timestamp>,
-    pub name_held_by: Option<u64>,
-    pub nodes: Vec<NodeState>,
-    pub retries: u64,
-    pub failovers: u64,
-    pub skipped: u64,
-    pub epochs: u64,
-    pub sessions: u64,
+pub struct Health {
     /// For each connection: for how many ticks it has waited for a reply; `None` if it does not.
     pub waits: [Option<u32>; 3],
+    /// How many ticks ago the engine has last answered.
+    pub silence: u32,
     /// The address that is in the log.
     pub last_address: Option<String>,
     /// The entries that were skipped are in the log since then.
     pub skips_logged: Option<Instant>,
     /// Members have been told of this engine that it is another, or that it has lost entries.
     pub has_failed_over: bool,
-    /// How many ticks ago the engine has last answered.
-    pub silence: u32,
     /// Members have been told that it is away.
     pub is_away: bool,
+    /// The log has why.
+    pub is_explained: bool,
 }

@@ -130,9 +130,9 @@ impl Sequencer for Stream {
         }
     }
 
-    fn store(&mut self, roster: &Roster, cursor: Cursor) {
+    fn store(&mut self, roster: Roster, cursor: Cursor) {
         let state = &mut *self.shared.lock();
-        state.errands.roster = Some((roster.clone(), cursor));
+        state.errands.roster = Some((roster, cursor));
         state.wake_keeper();
     }
 

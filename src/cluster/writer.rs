@@ -23,6 +23,8 @@ use crate::rt;
 pub const LIFETIME: &str = "86400";
 /// Most entries of a stream: with at most 16 KiB of text each, 64 MiB.
 const MAX_ENTRIES: &str = "4096";
+/// Most acts. Those that the stored roster has are given up long before: it is stored after as many as there are sessions.
+const MAX_ACTS: &str = "1000000";
 /// Most items that are sent at once.
 const MAX_ITEMS: usize = 4096;
 /// Most bytes of text that are sent at once, unless one item has more.
@@ -123,8 +125,44 @@ fn collect(state: &mut State) -> Vec<Batch> {
             break;
         }
     }
-    state.status.retries += retries;
+    state.engine.retries += retries;
     batches
+}
+
+/// Adds the command that appends a batch. Returns how many lines each part of each item has.
+fn add_append(
+    commands: &mut Commands,
+    batch: &Batch,
+    script: &str,
+    incarnation: &str,
+    settings: &Settings,
+) -> Vec<Vec<u64>> {
+    let parts: Vec<(u64, Vec<Part<'_>>)> =
+        batch.items.iter().map(|(first, item)| (*first, wire::parts(item))).collect();
+    let count: usize = parts.iter().map(|(_, parts)| parts.len()).sum();
+    let (stream, node) = (settings.stream_key(&batch.key), settings.node_key(&settings.node));
+    let is_act = batch.key.is_empty();
+    commands.begin(12 + usize::from(is_act) + 4 * count);
+    let keys = if is_act { "4" } else { "3" };
+    for part in ["EVALSHA", script, keys, &stream, &format!("{stream}:state"), &node] {
+        commands.part(part.as_bytes());
+    }
+    if is_act {
+        commands.part(settings.shared_key("bans").as_bytes());
+    }
+    let now = if is_act { rt::wall_clock().to_string() } else { String::new() };
+    let most = if is_act { MAX_ACTS } else { MAX_ENTRIES };
+    for part in [settings.node.as_str(), incarnation, &batch.name, LIFETIME, most, &now] {
+        commands.part(part.as_bytes());
+    }
+    for (counter, part) in parts.iter().flat_map(|(first, parts)| (*first..).zip(parts)) {
+        commands.number(counter);
+        commands.number(part.lines.into());
+        commands.part(&part.head);
+        commands.part(part.text);
+    }
+    let lines_of = |parts: &Vec<Part<'_>>| parts.iter().map(|part| u64::from(part.lines)).collect();
+    parts.iter().map(|(_, parts)| lines_of(parts)).collect()
 }
 
 /// Sends batches, and notes what the engine says. Returns whether replicas do not have everything yet.
@@ -136,39 +174,18 @@ async fn send(
     settings: &Settings,
 ) -> Result<bool, Trouble> {
     let incarnation = shared.lock().identity.incarnation.to_string();
-    let node = settings.node_key(&settings.node);
     let mut commands = Commands::default();
-    let mut lines = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let parts: Vec<(u64, Vec<Part<'_>>)> =
-            batch.items.iter().map(|(first, item)| (*first, wire::parts(item))).collect();
-        let count: usize = parts.iter().map(|(_, parts)| parts.len()).sum();
-        let stream = settings.stream_key(&batch.key);
-        commands.begin(11 + 4 * count);
-        for part in ["EVALSHA", scripts.append.as_str(), "3", &stream, &format!("{stream}:state"), &node] {
-            commands.part(part.as_bytes());
-        }
-        for part in [settings.node.as_str(), incarnation.as_str(), &batch.name, LIFETIME, MAX_ENTRIES] {
-            commands.part(part.as_bytes());
-        }
-        for (counter, part) in parts.iter().flat_map(|(first, parts)| (*first..).zip(parts)) {
-            commands.number(counter);
-            commands.number(part.lines.into());
-            commands.part(&part.head);
-            commands.part(part.text);
-        }
-        let lines_of = |parts: &Vec<Part<'_>>| parts.iter().map(|part| u64::from(part.lines)).collect();
-        lines.push(parts.iter().map(|(_, parts)| lines_of(parts)).collect::<Vec<Vec<u64>>>());
-    }
+    let append = |batch| add_append(&mut commands, batch, &scripts.append, &incarnation, settings);
+    let lines: Vec<_> = batches.iter().map(append).collect();
     if settings.replicas > 0 {
         commands.add(&[b"WAIT", settings.replicas.to_string().as_bytes(), WAIT.as_bytes()]);
     }
-    shared.lock().status.waits[CONNECTION] = Some(0);
+    shared.lock().health.waits[CONNECTION] = Some(0);
     connection.send(&commands).await?;
     for (batch, lines) in batches.iter().zip(&lines) {
         let reply = connection.receive().await?;
         let mut state = shared.lock();
-        state.status.waits[CONNECTION] = Some(0);
+        state.health.waits[CONNECTION] = Some(0);
         state.answered();
         match reply {
             Value::Error(words) => refused(&mut state, batch, Trouble::refused(words), settings)?,
@@ -189,7 +206,7 @@ async fn send(
             state.orders.values_mut().for_each(super::order::Order::safe);
         }
     }
-    shared.lock().status.waits[CONNECTION] = None;
+    shared.lock().health.waits[CONNECTION] = None;
     Ok(is_unsafe)
 }
 
@@ -204,10 +221,8 @@ fn refused(state: &mut State, batch: &Batch, trouble: Trouble, settings: &Settin
     }
     let Some(order) = state.orders.get_mut(&*batch.key) else { return Ok(()) };
     order.is_refused = true;
-    for one in order.pending.iter_mut().filter(|one| batch.items.iter().any(|(first, _)| *first == one.first))
-    {
-        one.is_sent = false;
-    }
+    let from = batch.items.first().map_or(u64::MAX, |(first, _)| *first);
+    order.pending.iter_mut().filter(|one| one.first >= from).for_each(|one| one.is_sent = false);
     if !std::mem::replace(&mut order.is_logged, true) {
         log::error!("the engine refuses {}: {trouble}", settings.stream_key(&batch.key));
     }
@@ -258,8 +273,8 @@ fn placed(state: &mut State, batch: &Batch, lines: &[Vec<u64>], reply: &Value<'_
 
 /// Members are told, once for each connection, that another engine has taken over or that entries are lost.
 pub fn failed_over(state: &mut State) {
-    if !std::mem::replace(&mut state.status.has_failed_over, true) {
-        state.status.failovers += 1;
+    if !std::mem::replace(&mut state.health.has_failed_over, true) {
+        state.engine.failovers += 1;
         state.tell(EngineEvent::Failover);
     }
 }

@@ -1,23 +1,9 @@
-//! How chatctl ends: the only place with these numbers.
+//! How chatctl ends, and why.
 
-use std::io::{self, ErrorKind, Write};
-use std::process::ExitCode;
+use std::io::{self, Write};
 
-/// How chatctl ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Exit {
-    /// Done, or you said stop.
-    Ok = 0,
-    /// chatd refuses it; or the output cannot be written.
-    Refused = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// No chatd is there, or it does not answer: `EX_UNAVAILABLE` of sysexits(3).
-    NoDaemon = 69,
-    /// You are not an operator: `EX_NOPERM` of sysexits(3).
-    NotOperator = 77,
-}
+use crate::client::cli;
+pub use crate::exit::Exit;
 
 /// Why it ends before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,19 +12,6 @@ pub struct Failure {
     pub exit: Exit,
     /// What to say, a line each.
     pub words: Vec<String>,
-}
-
-impl Exit {
-    /// The number that the shell sees.
-    pub fn code(self) -> u8 {
-        self as u8
-    }
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit.code())
-    }
 }
 
 impl Failure {
@@ -72,24 +45,11 @@ pub fn print_lines(lines: &[String]) -> Result<(), Failure> {
 
 /// How it ends when standard output cannot be written.
 pub(super) fn unwritable(error: io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Failure::stopped(),
-        _ => Failure::new(Exit::Refused, format!("cannot write to standard output: {error}")),
-    }
+    let (exit, words) = cli::unwritable(&error);
+    Failure { exit, words }
 }
 
 /// Says something on standard error. Where that cannot be written, nobody wants to know.
 pub fn say(words: &str) {
     let _ = io::stderr().write_all(format!("chatctl: {words}\n").as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn exit_codes_are_those_of_the_manual() {
-        let codes = [Exit::Ok, Exit::Refused, Exit::Usage, Exit::NoDaemon, Exit::NotOperator];
-        assert_eq!(codes.map(Exit::code), [0, 1, 2, 69, 77]);
-    }
 }

@@ -50,9 +50,6 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     }
     let told = connection.ask(&line)?;
     let lines = if cli.json { show::objects(&told) } else { shown(&cli.task, &told, Look::of_output()) };
-    if lines.is_empty() {
-        return Err(Failure::new(Exit::Refused, "chatd gave no answer; is it older than chatctl?"));
-    }
     print_lines(&lines)?;
     match cli.task {
         Task::Watch { .. } => watch::run(&mut connection, &told, cli.json),

@@ -112,23 +112,26 @@ fn cluster_rows(cluster: &ClusterState) -> [(&'static str, String); 4] {
 
 /// Returns the nodes in an answer as a table. One that is away stands out.
 pub fn nodes(told: &[Told], look: Look) -> Vec<String> {
-    let mut table = Table::new(&NODES);
-    for report in told.iter().filter_map(Told::report) {
-        if let Report::Node { entry } = report {
-            let NodeEntry { node, state, sessions, engine, since, lag_lines } = entry;
-            let number = |number: &Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let cells = vec![
-                node.clone(),
-                state.clone(),
-                number(sessions),
-                number(lag_lines),
-                text(since),
-                text(engine),
-            ];
-            table.add(cells, state == "away");
-        }
-    }
+    let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    table(&NODES, told, look, |report| {
+        let Report::Node { entry } = report else { return None };
+        let NodeEntry { node, state, sessions, engine, since, lag_lines } = entry.clone();
+        let is_away = state == "away";
+        let [since, engine] = [since, engine].map(Option::unwrap_or_default);
+        Some((vec![node, state, number(sessions), number(lag_lines), since, engine], is_away))
+    })
+}
+
+/// Returns a table with the rows that an answer has for it, each with whether it stands out.
+fn table(
+    columns: &[Column],
+    told: &[Told],
+    look: Look,
+    row: impl Fn(&Report) -> Option<(Vec<String>, bool)>,
+) -> Vec<String> {
+    let mut table = Table::new(columns);
+    let rows = told.iter().filter_map(Told::report).filter_map(row);
+    rows.for_each(|(cells, stands_out)| table.add(cells, stands_out));
     table.lines(look)
 }
 
@@ -176,14 +179,11 @@ pub fn rooms(told: &[Told], look: Look) -> Vec<String> {
 
 /// Returns the bans and mutes in an answer as a table.
 pub fn bans(told: &[Told], look: Look) -> Vec<String> {
-    let mut table = Table::new(&BANS);
-    for report in told.iter().filter_map(Told::report) {
-        if let Report::BanEntry { kind, subject, until, by, reason } = report {
-            let until = until.clone().unwrap_or_default();
-            table.add(vec![kind.clone(), subject.clone(), until, by.clone(), reason.clone()], false);
-        }
-    }
-    table.lines(look)
+    table(&BANS, told, look, |report| {
+        let Report::BanEntry { kind, subject, until, by, reason } = report else { return None };
+        let until = until.as_deref().unwrap_or_default();
+        Some(([kind, subject, until, by, reason].map(str::to_owned).to_vec(), false))
+    })
 }
 
 /// A time in one unit: `90s`, `15m`, `30h`, `5d`.

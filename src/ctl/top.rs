@@ -25,7 +25,7 @@ const ROWS: usize = 24;
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum Style {
     Screen,
     Lines,
     Objects,
@@ -36,16 +36,16 @@ enum Form {
 /// # Errors
 /// Those of the questions, and the output cannot be written.
 pub fn run(connection: &mut Connection, is_json: bool) -> Result<(), Failure> {
-    let form = match is_json {
-        true => Form::Objects,
-        false if has_screen() => Form::Screen,
-        false => Form::Lines,
+    let style = match is_json {
+        true => Style::Objects,
+        false if has_screen() => Style::Screen,
+        false => Style::Lines,
     };
-    if form == Form::Screen {
+    if style == Style::Screen {
         print(OPEN)?;
     }
-    let ended = refresh(connection, form);
-    if form == Form::Screen {
+    let ended = refresh(connection, style);
+    if style == Style::Screen {
         print(CLOSE)?;
     }
     ended
@@ -65,34 +65,34 @@ fn has_screen() -> bool {
         && std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"))
 }
 
-fn refresh(connection: &mut Connection, form: Form) -> Result<(), Failure> {
+fn refresh(connection: &mut Connection, style: Style) -> Result<(), Failure> {
     loop {
         let started = Instant::now();
         let stats = connection.ask("/stats")?;
         let sessions = connection.ask("/sessions")?;
-        draw(&stats, &sessions, form)?;
+        draw(&stats, &sessions, style)?;
         // A chatd that is slow to answer is asked less often.
         let next = (started + EVERY).max(Instant::now() + started.elapsed());
         loop {
             match connection.next(Some(next))? {
                 Next::Late => break,
                 Next::Stop => return Ok(()),
-                Next::Resized if form == Form::Screen => draw(&stats, &sessions, form)?,
+                Next::Resized if style == Style::Screen => draw(&stats, &sessions, style)?,
                 _ => {}
             }
         }
     }
 }
 
-fn draw(stats: &[Told], sessions: &[Told], form: Form) -> Result<(), Failure> {
+fn draw(stats: &[Told], sessions: &[Told], style: Style) -> Result<(), Failure> {
     let look = Look::of_output();
     let mut lines = show::status(stats, false, look);
     lines.push(String::new());
     lines.extend(show::sessions(sessions, true, look));
-    match form {
-        Form::Screen => print(&screen(&lines, rows())),
-        Form::Lines => print_lines(&[lines, vec![String::new()]].concat()),
-        Form::Objects => print_lines(&[show::objects(stats), show::objects(sessions)].concat()),
+    match style {
+        Style::Screen => print(&screen(&lines, rows())),
+        Style::Lines => print_lines(&[lines, vec![String::new()]].concat()),
+        Style::Objects => print_lines(&[show::objects(stats), show::objects(sessions)].concat()),
     }
 }
 

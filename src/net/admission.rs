@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::access::Gate;
 use super::address::Address;
-use super::bans::{Ban, Mute, Muted, Subject, TooMany};
+use super::bans::{Ban, Bans, MAX_BANS, MAX_MUTES, Mute, Muted, Subject, TooMany};
 use super::connection::Connection;
 use super::numbers::Number;
 use super::registry::Change;
@@ -123,6 +123,20 @@ impl Net {
             let is_covered = subject.covers(from, login);
             is_covered.then(|| self.registry.ban_of(from, login, now)).flatten().map(|ban| ban.notice())
         }))
+    }
+
+    /// Returns whether there can be one more ban or mute, or this one in place of another.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn has_space(&self, change: Change) -> Result<(), TooMany> {
+        // To try it takes a copy, so this is done only when there is little space.
+        let is_close = |bans: &Bans| match &change {
+            Change::Mute(_) => bans.count_mutes() >= MAX_MUTES,
+            _ => bans.count() >= MAX_BANS,
+        };
+        let copy = self.registry.look(|bans| is_close(bans).then(|| bans.clone()));
+        copy.map_or(Ok(()), |mut bans| change.apply(&mut bans, rt::wall_clock()).map(drop))
     }
 
     /// Removes the ban of exactly this subject. Returns whether there was one.

@@ -30,7 +30,8 @@ pub const MAX_REASON: usize = 300;
 pub enum Subject {
     /// Clients from this network.
     Network(IpNet),
-    /// Those with this verified name, users of this machine or with a certificate: `+ann`.
+    /// Those with this verified name, users of a machine or with a certificate: `+ann`. With a node, the users of that
+    /// machine alone: `+ann@alpha`.
     Login(Box<str>),
 }
 
@@ -41,7 +42,7 @@ impl Subject {
             Self::Network(network) => {
                 address.is_some_and(|address| network.contains(&address.to_canonical()))
             }
-            Self::Login(own) => login == Some(own),
+            Self::Login(own) => login.is_some_and(|login| verified_names(login).any(|name| name == &**own)),
         }
     }
 }
@@ -51,8 +52,9 @@ impl FromStr for Subject {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some(login) = text.strip_prefix('+') else { return parse_network(text).map(Self::Network) };
-        let name = Name::login(login).or_else(|_| Name::of_user(login));
-        name.map(|name| Self::Login(name.as_str().into())).map_err(|error| format!("{text:?}: {error}"))
+        Name::verified(login)
+            .map(|name| Self::Login(name.as_str().into()))
+            .map_err(|error| format!("{text:?}: {error}"))
     }
 }
 
@@ -65,12 +67,18 @@ impl fmt::Display for Subject {
     }
 }
 
+/// Returns the verified name of a client, and the same without its node: who bans that bans it everywhere.
+fn verified_names(login: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(login).chain(login.split_once('@').map(|(login, _)| login))
+}
+
 /// Whom a mute covers: all who have this name, or one that looks like it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Muted {
     /// The name.
     pub name: Name,
-    /// Whether it is a verified name. Then only those who have exactly that name are covered.
+    /// Whether it is a verified name. Then only those who have exactly that name are covered; without a node, those of all
+    /// nodes.
     pub verified: bool,
 }
 
@@ -86,12 +94,12 @@ impl Muted {
 impl FromStr for Muted {
     type Err = String;
 
-    /// Reads `ann`, `guest7`, or `+ann` for a verified name.
+    /// Reads `ann`, `guest7`, or `+ann` or `+ann@alpha` for a verified name.
     fn from_str(text: &str) -> Result<Self, String> {
         let login = text.strip_prefix('+');
         let guest = || Some(Name::guest(text.strip_prefix("guest")?.parse().ok()?));
         let name = match login {
-            Some(login) => Name::login(login).or_else(|_| Name::of_user(login)),
+            Some(login) => Name::verified(login),
             None => guest().map_or_else(|| Name::parse(text), Ok),
         };
         let verified = login.is_some();
@@ -118,6 +126,8 @@ pub struct Order<Whom> {
     pub by: String,
     /// When it was made, if that is known.
     pub since: Option<Timestamp>,
+    /// The cluster that has it, see [`ClusterBans::id`](crate::chat::ClusterBans::id); `None` if none is known to.
+    pub cluster: Option<u64>,
 }
 
 /// A ban.
@@ -128,7 +138,7 @@ pub type Mute = Order<Muted>;
 impl<Whom> Order<Whom> {
     /// Makes one without an end and without a reason.
     pub fn of(whom: Whom) -> Self {
-        Self { whom, until: None, reason: String::new(), by: String::new(), since: None }
+        Self { whom, until: None, reason: String::new(), by: String::new(), since: None, cluster: None }
     }
 
     /// Returns whether it is in force at that time.
@@ -136,8 +146,14 @@ impl<Whom> Order<Whom> {
         self.until.is_none_or(|until| until > now)
     }
 
+    /// Returns whether it ends later than another one.
+    pub fn outlasts(&self, other: &Self) -> bool {
+        let end = |order: &Self| order.until.map_or((true, Timestamp::MAX), |until| (false, until));
+        end(self) > end(other)
+    }
+
     /// Makes its texts such that a line of a file can hold them: no control characters, and no longer than allowed.
-    fn tidy(mut self) -> Self {
+    pub fn tidy(mut self) -> Self {
         let mut reason = Vec::new();
         text::clean(self.reason.replace(char::is_whitespace, " ").as_bytes(), &mut reason);
         self.reason = String::from_utf8_lossy(&reason).into_owned();
@@ -195,7 +211,7 @@ impl Bans {
             let networks = &self.networks;
             self.order.retain(|network| networks.get(network).is_some());
             self.logins.retain(|_, ban| ban.holds(now));
-            if self.order.len() + self.logins.len() >= MAX_BANS && !self.has(&ban.whom) {
+            if self.order.len() + self.logins.len() >= MAX_BANS && self.find(&ban.whom).is_none() {
                 return Err(TooMany(MAX_BANS));
             }
         }
@@ -210,10 +226,11 @@ impl Bans {
         Ok(())
     }
 
-    fn has(&self, subject: &Subject) -> bool {
+    /// Returns the ban of exactly this subject, whether it has ended or not.
+    pub fn find(&self, subject: &Subject) -> Option<&Ban> {
         match subject {
-            Subject::Network(network) => self.order.contains(network),
-            Subject::Login(login) => self.logins.contains_key(login),
+            Subject::Network(network) => self.networks.get(network),
+            Subject::Login(login) => self.logins.get(login),
         }
     }
 
@@ -250,21 +267,30 @@ impl Bans {
 
     /// Removes the mute of this name, or of one that looks like it; returns whether there was one.
     pub fn unmute(&mut self, whom: &Muted) -> bool {
-        let Some(name) = self.muting(whom).map(|mute| mute.whom.to_string()) else { return false };
+        let Some(name) = self.mute_of(whom).map(|mute| mute.whom.to_string()) else { return false };
         self.looks.retain(|_, one| *one != name);
         self.mutes.remove(&name).is_some()
     }
 
+    /// Returns the mute that covers a name, if one is in force.
+    pub fn muting(&self, whom: &Muted, now: Timestamp) -> Option<&Mute> {
+        let everywhere = Muted { name: whom.name.at(None), verified: whom.verified };
+        [whom, &everywhere].into_iter().find_map(|whom| self.mute_of(whom).filter(|mute| mute.holds(now)))
+    }
+
     /// Returns the mute of a name, whether it has ended or not.
-    pub fn muting(&self, whom: &Muted) -> Option<&Mute> {
+    pub fn mute_of(&self, whom: &Muted) -> Option<&Mute> {
         let name = whom.looks().find_map(|look| self.looks.get(&(look.into(), whom.verified)))?;
         self.mutes.get(name)
     }
 
     /// Returns the ban that covers a client: of the longest network that its address is in, or of its login name.
     pub fn covering(&self, address: Option<IpAddr>, login: Option<&str>, now: Timestamp) -> Option<&Ban> {
-        let by_login = login.and_then(|login| self.logins.get(login)).filter(|ban| ban.holds(now));
-        by_login.or_else(|| self.networks.around(address?).find(|ban| ban.holds(now)))
+        let mut of_login =
+            login.into_iter().flat_map(verified_names).filter_map(|name| self.logins.get(name));
+        of_login
+            .find(|ban| ban.holds(now))
+            .or_else(|| self.networks.around(address?).find(|ban| ban.holds(now)))
     }
 
     /// Returns whether there is neither a ban nor a mute.
@@ -305,6 +331,11 @@ impl Bans {
     /// Returns the number of bans and mutes, those that have ended among them.
     pub fn count(&self) -> usize {
         self.order.len() + self.logins.len() + self.mutes.len()
+    }
+
+    /// Returns the number of mutes, those that have ended among them.
+    pub fn count_mutes(&self) -> usize {
+        self.mutes.len()
     }
 
     /// Returns all bans in force, sorted by their subjects.
@@ -419,7 +450,7 @@ mod tests {
         let is_muted = |muted: &str, whom: &str| {
             let mut bans = Bans::default();
             bans.mute(mute(muted, None), at(0)).unwrap();
-            bans.muting(&whom.parse().unwrap()).is_some()
+            bans.muting(&whom.parse().unwrap(), at(0)).is_some()
         };
         for (muted, whom, expected) in [
             ("ann", "ann", true),
@@ -429,6 +460,10 @@ mod tests {
             ("+ann", "+ann", true),
             ("+ann", "ann", false),
             ("+ann", "+Ann", false),
+            ("+ann", "+ann@alpha", true),
+            ("+ann@alpha", "+ann@alpha", true),
+            ("+ann@alpha", "+ann@beta", false),
+            ("+ann@alpha", "+ann", false),
             ("guest7", "guest7", true),
             ("guest7", "guest8", false),
         ] {
@@ -437,8 +472,40 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_a_machine_is_banned_there_or_everywhere() {
+        let covered = |bans: &Bans| {
+            let covers =
+                |login: &str| bans.covering(None, Some(login), at(10)).map(|ban| ban.whom.to_string());
+            ["ann", "ann@alpha", "ann@beta", "anna@alpha"].map(covers)
+        };
+        let (everywhere, alpha) = (Some("+ann".to_owned()), Some("+ann@alpha".to_owned()));
+        assert_eq!(covered(&bans(&[ban("+ann@alpha", None)])), [None, alpha.clone(), None, None]);
+        let mut both = bans(&[ban("+ann", None), ban("+ann@alpha", None)]);
+        assert_eq!(covered(&both), [everywhere.clone(), alpha, everywhere.clone(), None]);
+        // Each is lifted alone, and one that has ended hides no other.
+        both.ban(ban("+ann@alpha", Some(5)), at(0)).unwrap();
+        assert_eq!(covered(&both), [everywhere.clone(), everywhere.clone(), everywhere, None]);
+        assert!(both.unban(&"+ann".parse().unwrap()) && !both.unban(&"+ann".parse().unwrap()));
+        assert_eq!(covered(&both), [const { None }; 4]);
+        assert!(Subject::covers(&"+ann".parse().unwrap(), None, Some("ann@alpha")));
+        assert!(!Subject::covers(&"+ann@alpha".parse().unwrap(), None, Some("ann")));
+    }
+
+    #[test]
+    fn a_mute_that_has_ended_hides_no_other_and_each_is_lifted_alone() {
+        let mut bans = Bans::default();
+        let whom = |text: &str| text.parse::<Muted>().unwrap();
+        bans.mute(mute("+ann", None), at(0)).unwrap();
+        bans.mute(mute("+ann@alpha", Some(5)), at(0)).unwrap();
+        assert_eq!(bans.mutes(at(0)).len(), 2);
+        assert!(bans.muting(&whom("+ann@alpha"), at(10)).is_some_and(|mute| mute.until.is_none()));
+        assert!(!bans.unmute(&whom("+ann@beta")) && bans.unmute(&whom("+ann")));
+        assert!(bans.muting(&whom("+ann@alpha"), at(10)).is_none());
+    }
+
+    #[test]
     fn what_is_no_subject_is_refused() {
-        for text in ["", "+", "+a b", "ann", "192.0.2.1/24", "+<x>"] {
+        for text in ["", "+", "+a b", "ann", "192.0.2.1/24", "+<x>", "+ann@", "+ann@a b", "+@alpha"] {
             assert!(text.parse::<Subject>().is_err(), "{text}");
         }
         for text in ["", "a b", "chatd", "guestx", "+"] {

@@ -117,13 +117,7 @@ impl Connection {
         Signals::new(self.signals.swap(0, Ordering::AcqRel))
     }
 
-    /// Sets or clears a mark in the crash table, in place of another one: half a line has been read ([`READING`]), the session
-    /// is [`RECEIVING`], or it waits for the [`FIRST_BYTE`] or for the end of a [`HANDSHAKE`].
-    ///
-    /// [`RECEIVING`]: super::crash_table::RECEIVING
-    /// [`READING`]: super::crash_table::READING
-    /// [`FIRST_BYTE`]: super::crash_table::FIRST_BYTE
-    /// [`HANDSHAKE`]: super::crash_table::HANDSHAKE
+    /// Sets or clears a mark of [`super::crash_table`], [`WRITING`] excepted, in place of another one.
     pub(super) fn set_mark(&self, which: u64, is_set: bool) {
         // The mark of a handshake stays where the keys end with this process.
         if let Some(mark) = self.mark(which)
@@ -160,6 +154,7 @@ impl Connection {
         if was_flushed {
             self.note_unflushed(channel);
         }
+        self.note_secrets(channel);
         match received {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 self.dismiss(Notice::Closing { reason: Reason::NewKeys });
@@ -184,6 +179,13 @@ impl Connection {
         if !channel.is_flushed() {
             self.signals.fetch_or(UNFLUSHED, Ordering::AcqRel);
             self.waker.wake();
+        }
+    }
+
+    /// Notes from what new keys follow, for the next process. If that fails, new keys after a crash end the connection.
+    fn note_secrets(&self, channel: &tls::Channel) {
+        if let (Some(table), Some(secrets)) = (&self.table, channel.take_secrets()) {
+            let _ = table.set_secrets(self.as_fd(), self.id, &secrets);
         }
     }
 
@@ -315,12 +317,12 @@ impl Connection {
 
     /// Sets how text goes through the socket from now on. The first one counts.
     pub fn set_channel(&self, channel: tls::Channel) {
-        let _ = self.extra().channel.set(Box::new(channel));
+        self.note_secrets(self.extra().channel.get_or_init(|| Box::new(channel)));
     }
 
     /// Returns whether the keys of TLS are in this process alone, so that no other can go on with the connection.
     pub fn ends_with_process(&self) -> bool {
-        self.tls().is_some_and(|tls| !tls.is_in_kernel)
+        self.channel().is_some_and(|channel| !channel.is_in_kernel())
     }
 
     /// Has its session close, with this notice. Returns false if it has been told so before.
@@ -355,6 +357,7 @@ impl Sink for Connection {
         let Some(channel) = self.channel() else { return sink::send(&self.io, slices) };
         let sent = channel.send(self.as_fd(), slices);
         self.note_unflushed(channel);
+        self.note_secrets(channel);
         sent
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The table is a file in memory (memfd_create(2)) that the service manager holds as well. This process maps it, so a
 //! write costs stores and no system call. Each session has a slot, with its number and its marks. A slot has up to
-//! two entries of bytes, which mean nothing here: the record says who the session is, the ignored list says whom it
-//! ignores.
+//! three entries of bytes, which mean nothing here: the record says who the session is, the ignored list says whom it
+//! ignores, and from the secrets follow new keys of TLS.
 //!
 //! An entry has two copies. A write goes to the copy that is not in force, then one store puts it in force. So a
 //! death in the middle of a write leaves the entry before.
@@ -36,17 +36,17 @@ use crate::chat::SessionId;
 use file::{WordFile, load, store};
 use layout::{
     ATTEMPTS_AT, Column, GEOMETRY, GEOMETRY_AT, IGNORED, MAGIC, MAGIC_AT, NEXT_AT, OWNER, PAGE, RECORD,
-    STATE, STOP_AT,
+    SECRETS, STATE, STOP_AT,
 };
 
 /// The mark of a session of which half a line has been read.
 pub const READING: u64 = 1;
 /// The mark of a session that has been sent half a line, or may have been.
 pub const WRITING: u64 = 2;
-/// The mark of a session whose first byte is awaited, which says whether it speaks TLS. It has the place of [`READING`].
+/// The mark of a session that has not joined, and can do so in the next process. It has the place of [`READING`].
 pub const FIRST_BYTE: u64 = 4;
-/// The mark of a session in the handshake of TLS, or with keys that end with the process. It has the place of
-/// [`READING`].
+/// The mark of a session in the handshake of TLS, with keys that end with the process, or with a name in a certificate
+/// that the hub does not have yet. It has the place of [`READING`].
 pub const HANDSHAKE: u64 = 8;
 /// The mark of a session that is reading: how much it has read is not known. It has the place of [`READING`].
 pub const RECEIVING: u64 = 16;
@@ -77,6 +77,8 @@ pub struct LeftSession {
     pub record: Option<Vec<u8>>,
     /// The list of sessions that it ignores, if there is one.
     pub ignored: Option<Vec<u8>>,
+    /// The secrets of TLS, if there are any.
+    pub secrets: Option<Vec<u8>>,
 }
 
 /// The table; see the module.
@@ -257,6 +259,15 @@ impl CrashTable {
         self.write(&IGNORED, socket, id, list)
     }
 
+    /// Notes the secrets of TLS, in the same way as [`CrashTable::record`]. The first allocates 224 bytes. Other threads may
+    /// call `record` or `set_ignored` at the same time.
+    ///
+    /// # Errors
+    /// Those of `record`, with [`SECRETS_BYTES`](super::tls::SECRETS_BYTES). Then the session has none.
+    pub fn set_secrets(&self, socket: BorrowedFd<'_>, id: SessionId, secrets: &[u8]) -> io::Result<()> {
+        self.write(&SECRETS, socket, id, secrets)
+    }
+
     fn write(&self, column: &Column, socket: BorrowedFd<'_>, id: SessionId, bytes: &[u8]) -> io::Result<()> {
         let slot = self.slot_of(socket, id).ok_or(ErrorKind::InvalidInput)?;
         let state = &self.slot(slot)[STATE];
@@ -290,6 +301,7 @@ impl CrashTable {
             marks: reading | writing,
             record: self.bytes_in(&RECORD, slot, owner),
             ignored: self.bytes_in(&IGNORED, slot, owner),
+            secrets: self.bytes_in(&SECRETS, slot, owner),
         })
     }
 
@@ -320,9 +332,14 @@ impl CrashTable {
         self.file.words(layout::slot_at(slot))
     }
 
-    /// Frees a slot. The owner is cleared first, so after a death in the middle it is free, too.
+    /// Frees a slot, and forgets the secrets in it. The owner is cleared first, so after a death in the middle it is free,
+    /// too.
     fn clear(&self, slot: usize) {
+        let has_secrets = self.slot(slot)[STATE].load(Ordering::Acquire) >> SECRETS.shift & 3 != 0;
         self.slot(slot).iter().for_each(|word| word.store(0, Ordering::SeqCst));
+        for copy in SECRETS.copies(slot).into_iter().filter(|_| has_secrets) {
+            self.file.words(copy).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
     }
 
     fn head(&self, word: usize) -> &AtomicU64 {
@@ -359,6 +376,7 @@ mod tests {
     use rustix::fs::SealFlags;
 
     use super::*;
+    use crate::net::tls::SECRETS_BYTES;
 
     /// A descriptor with at least that number.
     fn socket(number: RawFd) -> OwnedFd {
@@ -379,7 +397,7 @@ mod tests {
     fn left(id: u64, marks: u64, record: &str, list: &str) -> LeftSession {
         let bytes = |text: &str| Some(text.as_bytes().to_vec()).filter(|bytes| !bytes.is_empty());
         let (record, list) = (bytes(record), bytes(list));
-        LeftSession { ignored: list, id: SessionId(id), marks, record }
+        LeftSession { ignored: list, id: SessionId(id), marks, record, secrets: None }
     }
 
     /// A table with one session, which has a record.
@@ -418,6 +436,7 @@ mod tests {
         }
         table.set_ignored(a.as_fd(), one, b"eve").unwrap();
         table.record(b.as_fd(), other, &[b'x'; RECORD_BYTES]).unwrap();
+        table.set_secrets(b.as_fd(), other, &[b'z'; SECRETS_BYTES]).unwrap();
         table.set_ignored(b.as_fd(), other, &[b'y'; IGNORED_BYTES]).unwrap();
         table.set_ignored(c.as_fd(), third, b"ann").unwrap();
         table.set_ignored(c.as_fd(), third, b"").unwrap();
@@ -432,6 +451,7 @@ mod tests {
         table.reserve(third);
         table.set_attempts(2);
         let full = left(2, 0, &"x".repeat(RECORD_BYTES), &"y".repeat(IGNORED_BYTES));
+        let full = LeftSession { secrets: Some(vec![b'z'; SECRETS_BYTES]), ..full };
         let all = [left(1, WRITING, "ann in lobby", "eve"), full, left(3, WRITING, "", "")];
         assert_eq!(left_by(&table), all);
         let (_, left) = next_process(&table);
@@ -565,6 +585,21 @@ mod tests {
         table.forget_left();
         table.own(b.as_fd(), SessionId(8));
         assert_eq!(left_by(&table), [left(7, 0, "", ""), left(8, 0, "", "")]);
+    }
+
+    #[test]
+    fn secrets_end_with_their_session() {
+        let (socket, id) = (socket(0), SessionId(7));
+        let table = table_with(&socket, 7, "ann");
+        let slot = table.slot_of(socket.as_fd(), id).unwrap();
+        for secrets in [[b'x'; SECRETS_BYTES], [b'y'; SECRETS_BYTES]] {
+            table.set_secrets(socket.as_fd(), id, &secrets).unwrap();
+            assert_eq!(left_by(&table)[0].secrets.as_deref(), Some(&secrets[..]));
+        }
+        let words = || SECRETS.copies(slot).into_iter().flat_map(|copy| table.file.words(copy));
+        assert!(words().any(|word| word.load(Ordering::Relaxed) != 0));
+        table.disown(socket.as_fd(), id);
+        assert!(words().all(|word| word.load(Ordering::Relaxed) == 0));
     }
 
     #[test]

@@ -127,33 +127,33 @@ impl Listener {
 
     /// Accepts for ever, and starts a session for each connection.
     pub async fn run(self, net: Arc<Net>, entrance: Entrance) {
-        let door = Door { net, entrance, address: self.address.clone() };
+        let acceptor = Acceptor { net, entrance, address: self.address.clone() };
         let mut backoff = Backoff::new();
         let mut set_options = self.inherited && self.address.is_tcp();
         loop {
             // It fails if epoll(7) does not take the descriptor, which may last as well.
             if let Err(error) = future::poll_fn(|cx| self.io.poll_readable(cx)).await {
-                self.endure(&mut backoff, &error, &door).await;
+                self.endure(&mut backoff, &error, &acceptor).await;
             }
             let mut in_a_row = 0;
             loop {
                 // Without one, callers wait in the backlog.
-                let number = door.number().await;
+                let number = acceptor.number().await;
                 match self.accept() {
                     Ok((socket, from)) => {
-                        door.end_backoff(&mut backoff);
+                        acceptor.end_backoff(&mut backoff);
                         if set_options {
                             // It fails if the client is gone already.
                             let _ = options::set_tcp(&socket);
                         }
-                        door.admit(socket, from, number);
+                        acceptor.admit(socket, from, number);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        door.end_backoff(&mut backoff);
+                        acceptor.end_backoff(&mut backoff);
                         set_options = false;
                         break;
                     }
-                    Err(error) if backoff.lasts(&error) => self.endure(&mut backoff, &error, &door).await,
+                    Err(error) if backoff.lasts(&error) => self.endure(&mut backoff, &error, &acceptor).await,
                     Err(error) => {
                         log::debug!("{}: a connection failed before it was accepted: {error}", self.address)
                     }
@@ -167,16 +167,16 @@ impl Listener {
     }
 
     /// Logs an error that lasts, tells one newcomer, and waits before the next attempt.
-    async fn endure(&self, backoff: &mut Backoff, error: &io::Error, door: &Door) {
+    async fn endure(&self, backoff: &mut Backoff, error: &io::Error, acceptor: &Acceptor) {
         let errno = backoff.begin(error);
-        door.net.accept_failure.set(errno);
+        acceptor.net.accept_failure.set(errno);
         if backoff.is_news(rt::now()) {
             let (address, remedy) = (&self.address, backoff::remedy(errno));
             log::warn!("{address}: cannot accept connections, trying again: {error}; {remedy}");
         }
         backoff.with_spare(|| {
             if let Ok((socket, from)) = self.accept() {
-                door.refuse(socket, from, &Refusal::NoDescriptor);
+                acceptor.refuse(socket, from, &Refusal::NoDescriptor);
             }
         });
         rt::sleep(backoff.next_pause()).await;
@@ -205,14 +205,14 @@ pub struct Entrance {
 }
 
 /// Makes sessions of connections.
-struct Door {
+struct Acceptor {
     net: Arc<Net>,
     entrance: Entrance,
     /// The address of the listener.
     address: Address,
 }
 
-impl Door {
+impl Acceptor {
     /// Ends the backoff, for accept(2) has worked, and clears the error that lasted until then.
     fn end_backoff(&self, backoff: &mut Backoff) {
         if let Some(errno) = backoff.end() {
@@ -220,9 +220,14 @@ impl Door {
         }
     }
 
-    /// Returns a number for the next caller; a page needs none.
+    /// Returns a number for the next caller; a page needs none. Over TCP it waits for one.
     async fn number(&self) -> Option<Number<'_>> {
-        if self.entrance.page.is_some() { None } else { Some(self.net.sessions.numbers.next().await) }
+        let numbers = &self.net.sessions.numbers;
+        match self.entrance.page {
+            Some(_) => None,
+            None if self.address.is_tcp() => Some(numbers.next().await),
+            None => Some(numbers.at_once()),
+        }
     }
 
     fn admit(&self, socket: OwnedFd, from: Option<SocketAddrAny>, number: Option<Number<'_>>) {
@@ -278,11 +283,8 @@ impl Door {
         if is_proxy {
             connection.await_client();
         }
-        let settings = self.net.settings();
-        let gate = settings.access.gate_at(&self.address).filter(|_| settings.tls.is_some());
-        if gate.is_some_and(|gate| gate.tls != Mode::Off) {
-            connection.set_mark(FIRST_BYTE, true);
-        }
+        // It is kept before it runs.
+        connection.set_mark(FIRST_BYTE, true);
         self.net.sessions.begin(&connection);
         self.net.keeping.tell(Keep::Came(id, Arc::clone(&connection)));
         let Entrance { inputs_tx, arrival, .. } = &self.entrance;

@@ -2,12 +2,13 @@
 //! in blocks, and who wants one waits while there is none.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures::future;
+use futures::{FutureExt, future};
 
 use crate::chat::SessionId;
 
@@ -33,6 +34,10 @@ struct Blocks {
     filler: Option<Waker>,
 }
 
+/// From here on, a node takes numbers at random if it has none of a block. No block reaches so far, and a program can
+/// still read them as numbers of JSON.
+const FIRST_AT_RANDOM: u64 = 1 << 52;
+
 /// A number for the next caller. If nobody gets it, it is the next one again.
 #[derive(Debug)]
 pub struct Number<'a> {
@@ -47,12 +52,24 @@ impl Numbers {
         let _ = self.blocks.set(Mutex::default());
     }
 
+    /// Returns whether they come in blocks.
+    pub fn are_shared(&self) -> bool {
+        self.blocks.get().is_some()
+    }
+
     /// Returns a number for the next caller. Waits while there is no block.
     pub async fn next(&self) -> Number<'_> {
-        let has_blocks = self.blocks.get().is_some();
         let reserved =
-            if has_blocks { Some(future::poll_fn(|cx| self.poll_reserve(cx)).await) } else { None };
+            if self.are_shared() { Some(future::poll_fn(|cx| self.poll_reserve(cx)).await) } else { None };
         Number { numbers: self, reserved }
+    }
+
+    /// Returns a number for a caller at a unix socket, where nobody waits: operators have to get in when the engine gives
+    /// no blocks. There are few of them, so their numbers can be random.
+    pub fn at_once(&self) -> Number<'_> {
+        let at_random = || FIRST_AT_RANDOM | RandomState::new().hash_one(0) >> 12;
+        let number = self.next().now_or_never();
+        number.unwrap_or_else(|| Number { numbers: self, reserved: Some(at_random()) })
     }
 
     fn poll_reserve(&self, cx: &mut Context<'_>) -> Poll<u64> {
@@ -107,7 +124,9 @@ impl Numbers {
 
     /// Gives only numbers above `last` from now on. A block that is here already stays.
     pub fn go_on_after(&self, last: u64) {
-        self.last.fetch_max(last, Ordering::Relaxed);
+        if last < FIRST_AT_RANDOM {
+            self.last.fetch_max(last, Ordering::Relaxed);
+        }
     }
 
     fn blocks(&self) -> Option<MutexGuard<'_, Blocks>> {
@@ -131,7 +150,8 @@ impl Number<'_> {
 
 impl Drop for Number<'_> {
     fn drop(&mut self) {
-        let Some((number, mut blocks)) = self.reserved.take().zip(self.numbers.blocks()) else { return };
+        let reserved = self.reserved.take().filter(|number| *number < FIRST_AT_RANDOM);
+        let Some((number, mut blocks)) = reserved.zip(self.numbers.blocks()) else { return };
         match blocks.free.front_mut() {
             Some(first) if first.start == number + 1 => first.start = number,
             _ => blocks.free.push_front(number..number + 1),
@@ -195,6 +215,19 @@ mod tests {
         drop(first);
         assert_eq!(second.take().0, 1002);
         assert_eq!([take(&numbers), take(&numbers), take(&numbers)], [1001, 5001, 0]);
+    }
+
+    #[test]
+    fn without_a_block_a_number_is_there_at_once_and_no_block_suffers_from_it() {
+        let numbers = in_blocks();
+        drop(numbers.at_once());
+        let (first, second) = (numbers.at_once().take().0, numbers.at_once().take().0);
+        assert!(first != second && [first, second].iter().all(|one| (1 << 52..1 << 53).contains(one)));
+        assert_eq!(take(&numbers), 0, "what nobody has taken does not come back");
+        numbers.go_on_after(first);
+        numbers.add(1..3);
+        assert_eq!((numbers.at_once().take().0, take(&numbers)), (1, 2));
+        assert_eq!(Numbers::default().at_once().take().0, 1);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //!
 //! Nothing here waits: a change is in force at once, and the task of `service::bans_file` stores it afterwards. The
 //! registry notes changes for that task, so that it can apply them to a file that somebody has edited in the meantime.
+//! In a cluster, operators change the bans of the cluster, and each node makes the changes in their one order.
 
 use std::net::IpAddr;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use futures::channel::mpsc::UnboundedSender;
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use jiff::Timestamp;
 
 use super::bans::{Ban, Bans, Mute, Muted, Subject, TooMany};
 use super::sessions::Refusal;
+use crate::chat::ClusterBans;
 use crate::protocol::Who;
 
 /// A change of the bans and mutes.
@@ -39,15 +41,27 @@ impl Change {
             Self::Unmute(whom) => Ok(bans.unmute(&whom)),
         }
     }
+
+    /// Returns it as known to that cluster.
+    pub fn known_to(mut self, cluster: Option<u64>) -> Self {
+        match &mut self {
+            Self::Ban(ban) => ban.cluster = cluster,
+            Self::Mute(mute) => mute.cluster = cluster,
+            Self::Unban(_) | Self::Unmute(_) => {}
+        }
+        self
+    }
 }
 
 /// What the task that stores changes has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Errand {
     /// Store the changes.
     Store,
     /// Read the file again.
     Read,
+    /// Put the bans of the cluster in force.
+    Join(Arc<ClusterBans>),
 }
 
 /// The bans and mutes in force.
@@ -65,6 +79,10 @@ struct State {
     journal: Vec<Change>,
     /// Wakes the task that stores them; `None` if there is none.
     store: Option<UnboundedSender<Errand>>,
+    /// The cluster whose bans are in force; `None` without one, and before it is reached.
+    cluster: Option<u64>,
+    /// Takes changes that all nodes are to make.
+    bring: Option<UnboundedSender<Vec<String>>>,
 }
 
 impl State {
@@ -85,6 +103,32 @@ impl Registry {
         self.write().store = None;
     }
 
+    /// Returns what takes the changes that all nodes are to make.
+    pub fn begin_cluster(&self) -> UnboundedReceiver<Vec<String>> {
+        let (bring_tx, bring_rx) = mpsc::unbounded();
+        self.write().bring = Some(bring_tx);
+        bring_rx
+    }
+
+    /// Goes on with the bans of a cluster: the task puts them in force. What was changed before counts in them.
+    pub fn join(&self, bans: Arc<ClusterBans>) {
+        let mut state = self.write();
+        state.cluster = Some(bans.id);
+        state.journal.clear();
+        state.send(Errand::Join(bans));
+    }
+
+    /// Returns the cluster whose bans are in force; `None` without one, and before it is reached.
+    pub fn cluster(&self) -> Option<u64> {
+        self.read().cluster
+    }
+
+    /// Has all nodes make changes, at some time later.
+    pub fn bring(&self, changes: Vec<String>) {
+        // It fails if chatd stops: then they are brought at the next start.
+        let _ = self.read().bring.as_ref().map(|bring| bring.unbounded_send(changes));
+    }
+
     /// Returns whether a task stores changes.
     pub fn is_stored(&self) -> bool {
         self.read().store.is_some()
@@ -97,6 +141,7 @@ impl Registry {
     /// There are as many bans or mutes as there can be.
     pub fn change(&self, change: Change, now: Timestamp) -> Result<bool, TooMany> {
         let mut state = self.write();
+        let change = change.known_to(state.cluster);
         let has_changed = change.clone().apply(&mut state.bans, now)?;
         if has_changed && state.store.is_some() {
             state.journal.push(change);
@@ -112,7 +157,7 @@ impl Registry {
             return None;
         }
         let whom = Muted { name: who.name.clone(), verified: who.verified };
-        state.bans.muting(&whom).filter(|mute| mute.holds(now)).cloned()
+        state.bans.muting(&whom, now).cloned()
     }
 
     /// Has the task read the file again.
@@ -138,13 +183,23 @@ impl Registry {
     }
 
     /// Puts bans in force that were read from the file, with the changes that are not in it.
-    pub fn replace(&self, mut bans: Bans, now: Timestamp) {
+    pub fn replace(&self, bans: Bans, now: Timestamp) {
+        self.put(bans, now, false);
+    }
+
+    /// The same for bans of the cluster. If nobody knows what is in the file, that stays so.
+    pub fn replace_from_cluster(&self, bans: Bans, now: Timestamp) {
+        let is_shut = self.read().is_shut;
+        self.put(bans, now, is_shut);
+    }
+
+    fn put(&self, mut bans: Bans, now: Timestamp, is_shut: bool) {
         let mut state = self.write();
         for change in &state.journal {
             // It fails where there are too many: then the file has what counts.
             let _ = change.clone().apply(&mut bans, now);
         }
-        state.is_shut = false;
+        state.is_shut = is_shut;
         let old = std::mem::replace(&mut state.bans, bans);
         // To free many takes its time.
         drop(state);

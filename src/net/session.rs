@@ -30,6 +30,7 @@ use super::intake::Intake;
 use super::keeping::Keep;
 use super::proxy::Header;
 use super::rate::Limiter;
+use super::tls::Channel;
 use super::{Counters, Net, Stage};
 use crate::chat::{Arrival, End, Input, Phase, Reading, SessionId, Signal};
 use crate::protocol::READ_BYTES;
@@ -53,6 +54,8 @@ pub struct Session {
     phase: Phase,
     /// The hub has not taken in the last input. The session reads nothing more until then.
     is_waiting: bool,
+    /// It has not joined: the hub does not have its last word on who it is.
+    is_arriving: bool,
     /// The last read filled the buffer, so there may be more. The reactor will not report that again.
     more_to_read: bool,
     /// The error of the connection. There may still be input to read.
@@ -83,6 +86,7 @@ impl Session {
             limiter: None,
             phase: Phase::Open,
             is_waiting: true,
+            is_arriving: false,
             more_to_read: false,
             broken: None,
             header: None,
@@ -106,6 +110,7 @@ impl Session {
         let now = rt::now();
         let Reading { phase, framer, opening, unsaid, is_telnet, used, idle, header, .. } = reading;
         self.connection.set_mark(READING, framer.is_begun());
+        let more_to_read = self.connection.channel().is_some_and(Channel::takes_new_keys);
         let session = match header {
             Some(begun) => self.behind_proxy(begun.into_vec()),
             None => self,
@@ -121,6 +126,8 @@ impl Session {
             ),
             phase,
             is_waiting,
+            // The reactor reports nothing while the kernel waits for new keys.
+            more_to_read,
             deadlines: Deadlines {
                 last_read: now.checked_sub(idle).unwrap_or(now),
                 full: None,
@@ -260,6 +267,9 @@ impl Session {
         self.is_unflushed |= signals.has_unflushed();
         if signals.has(Signal::Taken) {
             self.is_waiting = false;
+            if std::mem::take(&mut self.is_arriving) {
+                self.connection.set_mark(READING, false);
+            }
         }
         if signals.has(Signal::Full) {
             self.deadlines.full = Some(rt::now());
@@ -371,7 +381,7 @@ mod tests {
     use super::*;
     use crate::chat::Sink;
     use crate::chat::testing::{Person, TestHub};
-    use crate::net::crash_table::{CrashTable, WRITING};
+    use crate::net::crash_table::{CrashTable, FIRST_BYTE, WRITING};
     use crate::net::deadlines::CHECK;
     use crate::net::proxy::{BadHeader, HEADER_TIMEOUT};
     use crate::net::settings::{Rate, Settings};
@@ -821,6 +831,27 @@ mod tests {
         };
         assert!(of(Duration::ZERO).is_pending());
         assert!(matches!(of(HEADER_TIMEOUT), Poll::Ready(Err(Close::NoHeader(BadHeader::Late)))));
+    }
+
+    #[test]
+    fn a_session_that_dies_before_the_hub_knows_who_it_is_joins_anew() {
+        let passage = Passage::new(settings());
+        let connection = Arc::clone(&passage.session.connection);
+        // The hub of the passage has taken it in.
+        connection.take_signals();
+        let (net, mut inputs, session) = Passage::begin(&passage.hub, &passage.settings, &connection);
+        let mut session = Box::pin(session.run(Some(Arc::default())));
+        let mut poll = || session.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        while !matches!(inputs.try_recv(), Ok(Input::Join { .. })) {
+            assert!(poll().is_pending());
+            // The login name is looked up elsewhere.
+            std::thread::yield_now();
+        }
+        assert_eq!(passage.marks(), FIRST_BYTE);
+        connection.signal(Signal::Taken);
+        assert!(poll().is_pending());
+        assert_eq!(passage.marks(), 0);
+        drop(net);
     }
 
     #[test]

@@ -218,8 +218,8 @@ impl Sessions {
     /// records.
     pub fn tls(&self) -> BTreeMap<(&'static str, &'static str, &'static str), usize> {
         let mut counts = BTreeMap::new();
-        for tls in self.present().connections.values().filter_map(|one| one.tls()) {
-            let records = if tls.is_in_kernel { "kernel" } else { "user" };
+        for channel in self.present().connections.values().filter_map(|one| one.channel()) {
+            let (tls, records) = (channel.agreed(), if channel.is_in_kernel() { "kernel" } else { "user" });
             *counts.entry((tls.version, tls.cipher, records)).or_default() += 1;
         }
         counts

@@ -11,6 +11,8 @@ use crate::protocol::Rules;
 /// The settings of sessions and listeners that can change while they run.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The name of this node; `None` without a cluster.
+    pub node: Option<Arc<str>>,
     /// The bytes that a new session is sent first, with line endings; may be empty.
     pub greeting: Vec<u8>,
     /// How lines are framed and cleaned.

@@ -10,6 +10,7 @@ use crate::protocol::{DEFAULT_MAX_LINE, Rules};
 pub fn settings() -> Settings {
     const LONG: Duration = Duration::from_secs(24 * 3600);
     Settings {
+        node: None,
         greeting: b"hello\n".to_vec(),
         rules: Rules { max_line: DEFAULT_MAX_LINE, raw: false },
         rate: None,

@@ -41,6 +41,8 @@ pub enum Command {
     Ignore(String),
     /// `/quit`: leave.
     Quit,
+    /// `/control`: be in no room, for commands of operators alone.
+    Operate,
     /// What only operators can ask for.
     Control(Control),
 }
@@ -48,7 +50,15 @@ pub enum Command {
 impl Command {
     /// Returns whether the command changes which lines its member gets, or how they look.
     pub fn moves(&self) -> bool {
-        matches!(self, Self::Nick(..) | Self::View(_) | Self::Time(_) | Self::Join(_))
+        matches!(self, Self::Nick(..) | Self::View(_) | Self::Time(_) | Self::Join(_) | Self::Operate)
+    }
+
+    /// Returns whether the command means nothing to an operator who is in no room.
+    pub fn needs_room(&self) -> bool {
+        !matches!(
+            self,
+            Self::Help | Self::Rooms | Self::Sync(_) | Self::Quit | Self::Operate | Self::Control(_)
+        )
     }
 
     /// Returns whether the command only asks for an answer, which may be long.

@@ -17,6 +17,15 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(60);
 /// The longest time that `/drain` takes: it can be added to any moment.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(8760 * 3600);
 
+/// The command with which an operator leaves all rooms.
+pub(super) const OPERATE: &str = "control";
+
+/// Returns whether text begins with the line `/control`.
+pub fn begins_with_operate(text: &[u8]) -> bool {
+    let rest = text.strip_prefix(b"/").and_then(|rest| rest.strip_prefix(OPERATE.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
+}
+
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {

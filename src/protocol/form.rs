@@ -162,9 +162,9 @@ impl Form {
         self.append(out, |out| {
             if self.view == View::Json {
                 let (time, text) = (object::milliseconds(time).into(), text.into());
-                let (id, verified) = (from.id, from.verified);
+                let (id, verified, host) = (from.id, from.verified, from.name.node().map(Into::into));
                 let (from, to) = (from.name.as_str().into(), to.name.as_str().into());
-                return Object::Private { time, id, from, verified, to, text }.append(out);
+                return Object::Private { time, id, from, verified, host, to, text }.append(out);
             }
             if self.times {
                 out.extend_from_slice(&clock(time));

@@ -13,6 +13,9 @@ pub struct Person {
     pub name: String,
     /// Whether the name is verified.
     pub verified: bool,
+    /// The node whose kernel proves the name. Only in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Whether the name of another user looks the same. The sentence then also has the number. Not in `json`.
     #[serde(skip)]
     pub is_lookalike: bool,
@@ -43,7 +46,8 @@ pub struct Reader {
 impl Person {
     /// Returns the member as it stands in a list.
     pub fn of(who: &Who, is_lookalike: bool) -> Self {
-        Self { id: who.id, name: who.name.to_string(), verified: who.verified, is_lookalike }
+        let (name, host) = (who.name.to_string(), who.name.node().map(str::to_owned));
+        Self { id: who.id, name, verified: who.verified, host, is_lookalike }
     }
 
     pub(super) fn shown(&self) -> String {

@@ -40,7 +40,7 @@ pub use form::Form;
 pub use key::Key;
 pub use line::{Ending, Framed, Framer, LineEnd, Rules};
 pub use list::{Person, Reader, RoomCount};
-pub use name::{Name, NameError};
+pub use name::{Name, NameError, is_node, is_word};
 pub use nodes::{ClusterState, NodeEntry};
 pub use notice::{Notice, Reason};
 pub use object::Object;

@@ -2,7 +2,8 @@
 //!
 //! A name has letters and digits of one script, `-` and `_`. Two names that look alike count as the same (UTS 39), so
 //! no member can be mistaken for another. This file has the rules for a name and what it looks like; `chat::names`
-//! knows who holds it. No name contains a character that has a meaning in the lines that chatd makes.
+//! knows who holds it. No name contains a character that has a meaning in the lines that chatd makes, except the `@`
+//! before the node of a user of a cluster's machines: `ann@alpha`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ pub const MAX_NAME: usize = 24;
 /// Most characters of a name in a snapshot: `guest` and the longest number have more than [`MAX_NAME`].
 const MAX_KEPT: usize = 32;
 
+/// Most bytes of a word of ASCII, such as the name of a node.
+const MAX_WORD: usize = 64;
+
 /// Most combining marks on a letter, in NFD: Vietnamese and Thai need two.
 pub const MOST_MARKS: usize = 2;
 
@@ -30,16 +34,20 @@ const USER: &str = "uid";
 /// Names that chatd reserves, because they look like its own words.
 const RESERVED: [&str; 3] = ["chatd", "server", "you"];
 
-/// The name of a member or a room.
+/// The name of a member or a room. It may have a node: then the kernel of that machine proves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Kept", into = "Kept")]
 pub struct Name(
-    /// The name as it is shown, and then each of its keys, after a [`SEPARATOR`]. Who has the name shares it.
+    /// The name as it is shown, and then each of its keys, after a [`SEPARATOR`]. Who has the name shares it. The node has
+    /// no part in the keys.
     Arc<str>,
 );
 
 /// A character that no name contains.
 const SEPARATOR: char = '\0';
+
+/// What stands before the node.
+const AT: char = '@';
 
 /// A name as a snapshot has it.
 #[derive(Serialize, Deserialize)]
@@ -62,16 +70,17 @@ impl TryFrom<Kept> for Name {
 
     fn try_from(kept: Kept) -> Result<Self, NameError> {
         let means_something = |c: char| c.is_control() || c.is_whitespace() || "<>[]*+".contains(c);
-        if kept.text.is_empty() {
+        let (login, node) = parts(&kept.text)?;
+        if login.is_empty() {
             Err(NameError::Empty)
-        } else if kept.text.chars().count() > MAX_KEPT {
+        } else if login.chars().count() > MAX_KEPT {
             Err(NameError::TooLong)
-        } else if kept.text.contains(means_something) {
+        } else if login.contains(means_something) {
             Err(NameError::BadCharacter)
         } else if kept.guest {
-            Ok(Self(kept.text.into()))
+            Ok(Self(login.into()))
         } else {
-            Ok(Self::from_checked(kept.text))
+            Ok(Self::from_checked(login.to_owned()).at(node))
         }
     }
 }
@@ -109,21 +118,46 @@ impl Name {
         if is_number || name.is_reserved() { Err(NameError::Reserved) } else { Ok(name) }
     }
 
-    /// Returns the name that a proof gives: of a login, a user without one, or a certificate.
+    /// Returns a name that somebody can have who is no guest: one that was typed, or a verified one.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn any(text: &str) -> Result<Self, NameError> {
+        Self::parse(text).or_else(|_| Self::verified(text))
+    }
+
+    /// Returns the name that a proof gives: of a login, a user without one, or a certificate. It may have a node.
     ///
     /// # Errors
     /// The first rule that it breaks.
     pub fn verified(text: &str) -> Result<Self, NameError> {
-        Self::parse(text).or_else(|_| Self::of_user(text)).or_else(|_| Self::login(text))
+        let (login, node) = parts(text)?;
+        let uid =
+            || login.strip_prefix(USER).and_then(|number| number.parse().ok()).ok_or(NameError::Reserved);
+        let name = Self::login(login).or_else(|_| uid().map(Self::user))?;
+        Ok(name.at(node))
     }
 
-    /// Returns the name of [`Name::user`] that a member has typed.
-    ///
-    /// # Errors
-    /// [`NameError::Reserved`] if `text` is not `uid` and a number.
-    pub fn of_user(text: &str) -> Result<Self, NameError> {
-        let uid = text.strip_prefix(USER).and_then(|number| number.parse().ok());
-        uid.map(Self::user).ok_or(NameError::Reserved)
+    /// Returns the name of the same login at this node; at none, if the kernel does not prove it, or there is one node
+    /// alone. Does not check the node.
+    #[must_use]
+    pub fn at(&self, node: Option<&str>) -> Self {
+        if self.node() == node {
+            return self.clone();
+        }
+        let (login, keys) = (self.login_name(), &self.0[self.as_str().len()..]);
+        let text = node.map_or_else(|| format!("{login}{keys}"), |node| format!("{login}{AT}{node}{keys}"));
+        Self(text.into())
+    }
+
+    /// Returns the node whose kernel proves the name, in a cluster.
+    pub fn node(&self) -> Option<&str> {
+        self.as_str().split_once(AT).map(|(_, node)| node)
+    }
+
+    /// Returns the name without its node.
+    pub fn login_name(&self) -> &str {
+        self.as_str().split(AT).next().unwrap_or_default()
     }
 
     /// Returns the name of a user whose login name cannot be shown: `uid1000`. [`Name::login`] refuses every name that
@@ -189,6 +223,33 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Returns whether this can be the name of a node.
+pub fn is_node(text: &str) -> bool {
+    is_word(text, "-._")
+}
+
+/// Returns whether this is one to 64 ASCII letters and digits, with these other characters between them.
+pub fn is_word(text: &str, between: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_alphanumeric();
+    let is_inside = |c: char| is_end(c) || between.contains(c);
+    text.len() <= MAX_WORD
+        && text.chars().all(is_inside)
+        && text.starts_with(is_end)
+        && text.ends_with(is_end)
+}
+
+/// Returns a name without its node, and the node.
+///
+/// # Errors
+/// What stands behind the `@` is no node.
+fn parts(text: &str) -> Result<(&str, Option<&str>), NameError> {
+    match text.split_once(AT) {
+        None => Ok((text, None)),
+        Some((login, node)) if is_node(node) => Ok((login, Some(node))),
+        Some(_) => Err(NameError::BadCharacter),
     }
 }
 
@@ -374,6 +435,37 @@ mod tests {
             assert_eq!(Name::login(text), Err(error), "{text:?}");
         }
         assert_eq!(Name::user(1000).as_str(), "uid1000");
+    }
+
+    #[test]
+    fn a_node_is_shown_and_changes_nothing_of_what_a_name_looks_like() {
+        let ann = Name::login("ann").unwrap();
+        let (alpha, beta) = (ann.at(Some("alpha")), ann.at(Some("beta")));
+        assert_eq!((alpha.as_str(), alpha.login_name(), alpha.node()), ("ann@alpha", "ann", Some("alpha")));
+        assert!(alpha != beta && alpha != ann && alpha.looks_like(&beta) && alpha.looks_like(&ann));
+        assert_eq!((alpha.at(Some("beta")), alpha.at(None)), (beta, ann));
+        for text in ["ann@alpha", "john.doe@a-1.example.org", "uid1000@alpha"] {
+            assert_eq!(Name::verified(text).unwrap().as_str(), text);
+            assert_eq!(Name::any(text), Name::verified(text));
+            assert_eq!(refusal(text), NameError::BadCharacter, "nobody types it");
+            assert_eq!(Name::login(text), Err(NameError::BadCharacter), "no login has it");
+        }
+        let long = format!("ann@{}", "a".repeat(MAX_WORD + 1));
+        for text in ["ann@", "@alpha", "ann@a b", "ann@a@b", "ann@-a", "ann@a\u{1b}", "guest7@alpha", &long] {
+            assert!(Name::verified(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_its_node_is_written_and_read_again() {
+        let ann = Name::login("ann").unwrap().at(Some("alpha"));
+        let text = serde_json::to_string(&ann).unwrap();
+        assert_eq!(text, r#"{"text":"ann@alpha","guest":false}"#);
+        assert_eq!(serde_json::from_str::<Name>(&text).unwrap(), ann);
+        for bad in ["ann@", "@alpha", "ann@a b", "ann@a@b"] {
+            let text = text.replace("ann@alpha", bad);
+            assert!(serde_json::from_str::<Name>(&text).is_err(), "{bad}");
+        }
     }
 
     proptest! {

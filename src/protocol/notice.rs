@@ -342,6 +342,10 @@ notices! {
         } => format!("you already ignore {max}, the most that you can; this one is not ignored");
         /// A command for operators, and the member is none.
         NotOperator "not_operator" refused => "you are not an operator of chatd";
+        /// Answer to `/control`.
+        Operating "operating" => "you are in no room; /help shows the commands of operators";
+        /// A line of an operator who is in no room, and that only means something in one.
+        Nowhere "nowhere" refused => "you are in no room, nobody got it; /help shows what you can do";
         /// An operator closes this connection.
         Kicked "kicked" {
             /// The reason; may be empty.

@@ -39,6 +39,9 @@ pub enum Object<'a> {
         from: Cow<'a, str>,
         /// Whether the name is verified.
         verified: bool,
+        /// The node whose kernel proves the name. Only in a cluster.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<Cow<'a, str>>,
         /// The name of the receiver.
         to: Cow<'a, str>,
         /// The line, without its ending.
@@ -67,6 +70,9 @@ pub enum Object<'a> {
         name: Cow<'a, str>,
         /// Whether the name is verified.
         verified: bool,
+        /// The node whose kernel proves the name. Only in a cluster.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<Cow<'a, str>>,
         /// The name of its room.
         room: Cow<'a, str>,
         /// The room's epoch.
@@ -99,6 +105,9 @@ pub struct Line<'a> {
     pub from: Cow<'a, str>,
     /// Whether the name is verified.
     pub verified: bool,
+    /// The node whose kernel proves the name. Only in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
     /// The line, without its ending.
     pub text: Cow<'a, str>,
 }
@@ -117,6 +126,9 @@ pub struct Change<'a> {
     pub name: Cow<'a, str>,
     /// Whether the name is verified.
     pub verified: bool,
+    /// The node whose kernel proves the name. Only in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
     /// The name before. Only in [`Object::Rename`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cow<'a, str>>,
@@ -168,6 +180,8 @@ struct Shared<'a> {
     id: u64,
     from: &'a str,
     verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
 }
 
 impl Object<'_> {
@@ -243,7 +257,8 @@ impl Head {
         write(&said.seq, &mut bytes);
         let (who, digits) = (said.who, start..bytes.len());
         let (time, from) = (&milliseconds(said.time), who.name.as_str());
-        write(&Shared { time, room: said.room, id: who.id, from, verified: who.verified }, &mut bytes);
+        let (verified, host) = (who.verified, who.name.node());
+        write(&Shared { time, room: said.room, id: who.id, from, verified, host }, &mut bytes);
         // A comma replaces the opening brace, and the next key the closing one.
         bytes[digits.end] = b',';
         bytes.pop();
@@ -307,8 +322,9 @@ pub(super) fn event(event: Event<'_>, scene: Scene<'_>, out: &mut Vec<u8>) -> u6
     let time = &milliseconds(scene.time);
     for Who { id, name, verified } in everybody {
         let (time, room) = (Cow::from(time), scene.room.into());
-        let (name, from) = (name.as_str().into(), from.map(Cow::from));
-        let change = Change { time, room, id: *id, name, verified: *verified, from, members };
+        let (host, from) = (name.node().map(Cow::from), from.map(Cow::from));
+        let name = name.as_str().into();
+        let change = Change { time, room, id: *id, name, verified: *verified, host, from, members };
         let object = match event {
             Event::Joined(_) => Object::Join(change),
             Event::Left(_) => Object::Leave(change),
@@ -340,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_said_reads_as_the_object_that_it_is() {
-        let who = Who { id: 7, name: Name::parse("ann").unwrap(), verified: true };
+        let who = Who { id: 7, name: Name::verified("ann@alpha").unwrap(), verified: true };
         let time = "2026-11-23T15:48:01.5004Z".parse().unwrap();
         let mut out = Vec::new();
         let text = "a \"b\"\n\n".as_bytes();
@@ -351,8 +367,9 @@ mod tests {
             time: "2026-11-23T15:48:01.500Z".into(),
             room: "main".into(),
             id: 7,
-            from: "ann".into(),
+            from: "ann@alpha".into(),
             verified: true,
+            host: Some("alpha".into()),
             text: text.into(),
         };
         let objects: Vec<_> = out.lines().map(read).collect();

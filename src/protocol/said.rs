@@ -20,6 +20,13 @@ pub struct Who {
     pub verified: bool,
 }
 
+impl Who {
+    /// Returns a session without a name.
+    pub fn guest(id: u64) -> Self {
+        Self { id, name: Name::guest(id), verified: false }
+    }
+}
+
 /// Writes `alice`, or `+alice` if the name is verified. No name contains `+`.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

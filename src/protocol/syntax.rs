@@ -53,7 +53,7 @@ const MAX_MISTYPED: usize = 16;
 pub const MAX_TOKEN: usize = 64;
 
 /// Every command, in the order in which `/help` shows them.
-pub static COMMANDS: [Spec; 26] = [
+pub static COMMANDS: [Spec; 27] = [
     Spec {
         name: "help",
         arguments: "",
@@ -159,6 +159,13 @@ pub static COMMANDS: [Spec; 26] = [
         about: "leave",
         is_control: false,
         read: |text| alone(text, Command::Quit),
+    },
+    Spec {
+        name: control::OPERATE,
+        arguments: "",
+        about: "be in no room, for these commands alone",
+        is_control: true,
+        read: |text| alone(text, Command::Operate),
     },
     Spec {
         name: "kick",
@@ -271,6 +278,11 @@ impl Spec {
     /// Returns the command with this name, in upper or lower case; `None` if there is none.
     pub fn find(name: &str) -> Option<&'static Self> {
         COMMANDS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns whether the command means nothing to an operator who is in no room, as [`Command::needs_room`] does.
+    pub fn needs_room(&self) -> bool {
+        !self.is_control && !["help", "rooms", "sync", "quit"].contains(&self.name)
     }
 
     /// Returns the command that a mistyped word probably means: at most two edits away, one if the word has up to three
@@ -501,6 +513,26 @@ mod tests {
         assert_eq!(nearest("RoomS"), Some("rooms"));
         assert_eq!(nearest("usr/bin/foo"), None);
         assert_eq!(nearest(""), None);
+    }
+
+    #[test]
+    fn a_command_and_its_row_agree_on_whether_they_need_a_room() {
+        for spec in &COMMANDS {
+            let arguments = ["", "json", "on", "ann", "ann psst", "1h", "debug"];
+            let lines = arguments.map(|arguments| format!("/{} {arguments}", spec.name));
+            let command = lines.iter().find_map(|line| match read(line.as_bytes()) {
+                Line::Command(command) => Some(command),
+                _ => None,
+            });
+            assert_eq!(command.unwrap().needs_room(), spec.needs_room(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_operator_begins_with_a_whole_line() {
+        let begins = |text: &str| control::begins_with_operate(text.as_bytes());
+        assert!(begins("/control\n") && begins("/control\r\n/stats\n"));
+        assert!(!["", "/control", "/control x\n", "/controls\n", "x/control\n"].into_iter().any(begins));
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! [`BansFile::keep`] stores the changes afterwards, on a thread that may block. The file is replaced as a whole, so that
 //! a crash or a full disk leaves the old one. Changes that could not be stored are tried again every second, and once
 //! more when chatd stops.
+//!
+//! In a cluster the file is the copy of this node of the bans that the cluster has. [`BansFile::keep`] puts those in force
+//! when the cluster is reached, and has it get what it lacks: see `bans_merge`.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -22,11 +25,13 @@ use futures::{StreamExt, future};
 use jiff::Timestamp;
 use rustix::fs::{Access, OFlags};
 
-use super::bans_text::{read_line, write_line};
+use super::bans_merge;
+use super::bans_text::{read_line, write_change};
 use super::config::{Config, Environment};
+use crate::chat::ClusterBans;
 use crate::net::Net;
 use crate::net::bans::{Ban, Bans, TooMany};
-use crate::net::registry::{Errand, Registry};
+use crate::net::registry::{Change, Errand, Registry};
 use crate::rt;
 
 /// The name of the file in the state folder.
@@ -58,15 +63,18 @@ pub fn folder(config: &Config, env: Environment<'_>) -> Option<PathBuf> {
 type Stamp = (u64, u64, i64, i64);
 
 /// The file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BansFile {
-    path: PathBuf,
+    /// `None` without a folder: then nothing is stored, and the cluster has them.
+    path: Option<PathBuf>,
     /// `None` if there is no file.
     stamp: Option<Stamp>,
     /// Comments and damaged lines.
     kept: Vec<Vec<u8>>,
     /// Why the changes in the journal could not be stored; `None` if all are stored.
     failure: Option<String>,
+    /// It differs from what is in force, whatever the journal has.
+    is_stale: bool,
 }
 
 /// A file of bans, and what was in it.
@@ -76,6 +84,13 @@ pub struct Opened {
     pub file: BansFile,
     /// The bans and mutes; `None` if the file cannot be read. Then nobody knows who is banned.
     pub bans: Option<Bans>,
+}
+
+impl Opened {
+    /// Returns no bans, and what stores none.
+    pub fn nowhere() -> Self {
+        Self { file: BansFile::default(), bans: Some(Bans::default()) }
+    }
 }
 
 /// What is in the file.
@@ -100,11 +115,11 @@ impl BansFile {
             );
         }
         let path = folder.join(NAME);
-        let mut file = Self { path, stamp: None, kept: Vec::new(), failure: None };
-        let bans = match file.read() {
+        let mut file = Self { path: Some(path.clone()), ..Self::default() };
+        let bans = match file.read(&path) {
             Ok(bans) => Some(bans),
             Err(error) => {
-                let path = file.path.display();
+                let path = path.display();
                 log::error!(
                     "cannot read {path}: {error}; only operators may connect until it can be read: correct it, then reload"
                 );
@@ -131,17 +146,24 @@ impl BansFile {
             if first.is_none() && self.failure.is_none() {
                 return;
             }
-            let mut rereads = first == Some(Errand::Read);
-            while let Ok(errand) = errands.try_recv() {
-                rereads |= errand == Errand::Read;
+            let is_end = first.is_none();
+            let (mut rereads, mut joined, mut next) = (false, Vec::new(), first);
+            while let Some(errand) = next {
+                match errand {
+                    Errand::Read => rereads = true,
+                    Errand::Join(bans) => joined.push(bans),
+                    Errand::Store => {}
+                }
+                next = errands.try_recv().ok();
             }
             let shared = Arc::clone(&net);
             self = rt::blocking(move || {
+                joined.iter().for_each(|bans| self.join(&shared, bans));
                 self.sync(&shared, rereads);
                 self
             })
             .await;
-            if first.is_none() {
+            if is_end {
                 if let Some(failure) = self.failure {
                     log::error!("cannot store the last changes of bans: {failure}");
                 }
@@ -150,42 +172,63 @@ impl BansFile {
         }
     }
 
+    /// Puts the bans of the cluster in force, and has it get those here that it lacks.
+    fn join(&mut self, net: &Net, cluster: &ClusterBans) {
+        let (registry, now) = (&net.registry, rt::wall_clock());
+        let (mut bans, bad) = bans_merge::read(cluster, now);
+        if bad > 0 {
+            log::warn!("{bad} bans that the engine has cannot be read, or are too many: the others hold");
+        }
+        let brought = bans_merge::add(&mut bans, in_force(registry, now), |one| cluster.lacks(one), now);
+        let (count, more) = (bans.count(), brought.len());
+        registry.replace_from_cluster(bans, now);
+        let closed = net.examine_all();
+        log::info!(
+            "the cluster has {count} bans and mutes, {more} of them from this node; {closed} connections closed"
+        );
+        bans_merge::bring(registry, brought);
+        self.is_stale = true;
+    }
+
     /// Takes over what somebody has edited, and stores the changes since. Logs what fails: at a reload, and otherwise
     /// once.
     fn sync(&mut self, net: &Net, rereads: bool) {
-        let registry = &net.registry;
-        let now = self.stamp_now();
+        let (registry, Some(file)) = (&net.registry, self.path.clone()) else {
+            return drop(net.registry.take_journal());
+        };
+        let path = file.display();
+        let now = stamp_of(&file);
         // A file that somebody has removed is written again, unless a reload is to read it.
         if rereads || now.is_some() && now != self.stamp {
-            match self.read() {
+            match self.read(&file) {
                 Ok(bans) => {
-                    registry.replace(bans, rt::wall_clock());
+                    self.take_over(registry, bans, rt::wall_clock());
                     let closed = net.examine_all();
                     log::info!("the bans were read again; {closed} connections closed");
                 }
                 Err(error) => {
-                    let path = self.path.display();
                     let failure = format!("cannot read {path}: {error}");
-                    if !registry.has_journal() || self.failure.as_ref() != Some(&failure) || rereads {
+                    let is_due = registry.has_journal() || self.is_stale;
+                    if !is_due || self.failure.as_ref() != Some(&failure) || rereads {
                         log::error!(
                             "cannot read {path}: {error}; the bans in force stay: correct it, then reload"
                         );
                     }
-                    self.failure = registry.has_journal().then_some(failure);
+                    self.failure = is_due.then_some(failure);
                     return;
                 }
             }
         }
         let journal = registry.take_journal();
-        if journal.is_empty() {
+        if journal.is_empty() && !self.is_stale {
             return;
         }
         let text = self.text(registry, rt::wall_clock());
-        let written = self.write(&text);
-        let path = self.path.display();
+        let written = self.write(&file, &text);
         let failure = written.err().map(|error| (format!("cannot write {path}: {error}"), error));
         match failure {
             None => {
+                self.is_stale = false;
                 if self.failure.take().is_some() {
                     log::info!("{path}: the changes of bans are stored again");
                 }
@@ -202,14 +245,25 @@ impl BansFile {
         }
     }
 
-    fn stamp_now(&self) -> Option<Stamp> {
-        fs::metadata(&self.path).ok().map(|data| stamp(&data))
+    /// Puts in force what was read from the file. What a cluster has stays, and the cluster gets what it lacks.
+    fn take_over(&mut self, registry: &Registry, file: Bans, now: Timestamp) {
+        let Some(cluster) = registry.cluster() else { return registry.replace(file, now) };
+        let mut bans = Bans::default();
+        for change in in_force(registry, now) {
+            // There were not too many before.
+            let _ = change.apply(&mut bans, now);
+        }
+        let lacks = |known: Option<u64>| known != Some(cluster);
+        let brought = bans_merge::add(&mut bans, bans_merge::all(&file, now), lacks, now);
+        registry.replace(bans, now);
+        bans_merge::bring(registry, brought);
+        self.is_stale = true;
     }
 
     /// Reads the file, and logs its damaged lines.
-    fn read(&mut self) -> io::Result<Bans> {
-        let Contents { bans, kept, damaged, stamp, .. } = Contents::read(&self.path)?;
-        let path = self.path.display();
+    fn read(&mut self, path: &Path) -> io::Result<Bans> {
+        let Contents { bans, kept, damaged, stamp, .. } = Contents::read(path)?;
+        let path = path.display();
         for (number, problem) in damaged.iter().take(MOST_NAMED) {
             log::warn!(
                 "{path}:{number}: {problem}; the other lines hold: correct or remove this one, then reload"
@@ -224,38 +278,27 @@ impl BansFile {
 
     /// Returns the text of the file. What changes in the meantime may be in it or not, and is in the journal.
     fn text(&self, registry: &Registry, now: Timestamp) -> Vec<u8> {
-        let (mut text, mut last) = (Vec::new(), None);
+        let mut text = Vec::new();
         let mut write = |line: &[u8]| {
             text.extend_from_slice(line);
             text.push(b'\n');
         };
         HEAD.iter().for_each(|line| write(line.as_bytes()));
         self.kept.iter().for_each(|line| write(line));
-        loop {
-            let page: Vec<Ban> =
-                registry.look(|bans| bans.following(last.as_ref()).take(PAGE).cloned().collect());
-            let held = page.iter().filter(|ban| ban.holds(now));
-            held.for_each(|ban| write(write_line("ban", ban).as_bytes()));
-            match page.last() {
-                Some(ban) => last = Some(ban.whom.clone()),
-                None => break,
-            }
-        }
-        let mutes = registry.look(|bans| bans.mutes(now));
-        mutes.iter().for_each(|mute| write(write_line("mute", mute).as_bytes()));
+        in_force(registry, now).iter().for_each(|change| write(write_change(change).as_bytes()));
         text
     }
 
     /// Replaces the file. After a crash at any moment there is the old file or the new one.
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        let new = self.path.with_extension("new");
+    fn write(&mut self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
         let mut file = File::options().write(true).create(true).truncate(true).open(&new)?;
         file.write_all(text)?;
         file.sync_all()?;
         let stamp = stamp(&file.metadata()?);
-        fs::rename(&new, &self.path)?;
+        fs::rename(&new, path)?;
         self.stamp = Some(stamp);
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = path.parent().unwrap_or(Path::new("/"));
         File::open(folder)?.sync_all()
     }
 }
@@ -308,6 +351,24 @@ impl Contents {
         self.kept.push(line.to_vec());
         Ok(())
     }
+}
+
+/// Returns what makes the bans and mutes in force. What changes in the meantime may be in it or not.
+fn in_force(registry: &Registry, now: Timestamp) -> Vec<Change> {
+    let (mut all, mut last) = (Vec::new(), None);
+    loop {
+        let page: Vec<Ban> =
+            registry.look(|bans| bans.following(last.as_ref()).take(PAGE).cloned().collect());
+        let Some(ban) = page.last() else { break };
+        last = Some(ban.whom.clone());
+        all.extend(page.into_iter().filter(|ban| ban.holds(now)).map(Change::Ban));
+    }
+    all.extend(registry.look(|bans| bans.mutes(now)).into_iter().map(Change::Mute));
+    all
+}
+
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().map(|data| stamp(&data))
 }
 
 fn stamp(data: &Metadata) -> Stamp {
@@ -522,28 +583,131 @@ mod tests {
         let line = |n: u32| format!("ban {}\n", std::net::Ipv4Addr::from(n));
         let text: String = (0..1_000_000).map(line).collect();
         let mut kept = Kept::of(Some(text.as_bytes()));
-        let error = Contents::read(&kept.file.path).unwrap_err().to_string();
+        let error = Contents::read(&kept.folder.file(NAME)).unwrap_err().to_string();
         assert!(error.starts_with(&format!("line {}: there are 100000 already", MAX_BANS + 1)), "{error}");
         assert!(kept.net.registry.admit("192.0.2.1".parse().ok(), None, rt::wall_clock()).is_err());
         kept.ban("192.0.2.1");
         kept.sync();
-        assert_eq!(fs::read(&kept.file.path).unwrap().len(), text.len(), "it stays as it is");
+        assert_eq!(fs::read(kept.folder.file(NAME)).unwrap().len(), text.len(), "it stays as it is");
     }
 
     #[test]
     fn what_is_too_much_to_keep_is_refused_and_a_long_line_is_kept() {
         let comments = format!("# {}\n", "x".repeat(1000)).repeat(2000);
         let mut kept = Kept::of(Some(comments.as_bytes()));
-        let error = Contents::read(&kept.file.path).unwrap_err().to_string();
+        let error = Contents::read(&kept.folder.file(NAME)).unwrap_err().to_string();
         assert!(error.contains("more than 1 MiB of comments and damaged lines"), "{error}");
         kept.ban("192.0.2.2");
         kept.sync();
-        assert_eq!(fs::read(&kept.file.path).unwrap(), comments.as_bytes());
+        assert_eq!(fs::read(kept.folder.file(NAME)).unwrap(), comments.as_bytes());
         let long = "x".repeat(100_000);
         let mut kept = Kept::of(Some(format!("{long}\nban 192.0.2.1\n").as_bytes()));
         kept.ban("192.0.2.2");
         kept.sync();
         assert_eq!(kept.lines(), [&long, "ban 192.0.2.1", "ban 192.0.2.2"]);
+    }
+
+    /// Goes on with what the cluster 7 has. Returns what the node brings.
+    fn join(kept: &mut Kept, lines: &[&str], has_lost: bool) -> Vec<String> {
+        let mut brought = kept.net.registry.begin_cluster();
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        let bans = Arc::new(ClusterBans { id: 7, lines, has_lost });
+        kept.net.registry.join(Arc::clone(&bans));
+        kept.file.join(&kept.net, &bans);
+        kept.sync();
+        brought.try_recv().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_cluster_gets_what_it_lacks_and_what_was_lifted_elsewhere_does_not_come_back() {
+        let text =
+            b"ban 192.0.2.1 cluster 7\nban 192.0.2.2\nban 192.0.2.3 cluster 6\nmute guest7\nmute bob\n\
+                     ban 192.0.2.4 until 2999-01-01\nban 192.0.2.5 until 2999-01-01\n";
+        let cluster = [
+            "ban 192.0.2.4 until 2998-01-01 cluster 1",
+            "ban 192.0.2.5 reason flood",
+            "ban 10.0.0.1 until 1999-01-01",
+            "mute amy",
+            // What nobody can be.
+            "",
+            "ban",
+            "ban 192.0.2.7/24",
+            "unban 192.0.2.2",
+            "ban \x1b[2J",
+            "shout amy",
+        ];
+        let mut kept = Kept::of(Some(text));
+        let brought = join(&mut kept, &cluster, false);
+        let own = ["ban 192.0.2.2", "ban 192.0.2.3", "ban 192.0.2.4 until 2999-01-01T00:00:00Z", "mute bob"];
+        assert_eq!(brought, own);
+        let others = ["ban 192.0.2.5 cluster 7 reason flood", "mute amy cluster 7"];
+        let mut lines = [&own[..3], &others, &own[3..]].concat();
+        assert_eq!(kept.lines(), lines);
+        // A process that ends now brings them again; one that goes on has them from the cluster.
+        kept.ban("192.0.2.2");
+        kept.sync();
+        lines[0] = "ban 192.0.2.2 cluster 7";
+        assert_eq!(kept.lines(), lines);
+        let mut next = Kept::open(kept.folder);
+        let cluster = ["ban 192.0.2.4", "ban 192.0.2.5", "mute amy", "mute bob"];
+        assert_eq!(join(&mut next, &cluster, false), ["ban 192.0.2.3"], "the other one was lifted");
+        assert_eq!(join(&mut next, &[], true).len(), 5, "the engine has lost them");
+    }
+
+    #[test]
+    fn what_changes_while_the_cluster_is_joined_counts_and_what_changed_before_does_not() {
+        let mut kept = Kept::of(None);
+        assert_eq!(join(&mut kept, &["ban 192.0.2.1"], false), [""; 0]);
+        kept.ban("192.0.2.2");
+        let bans = Arc::new(ClusterBans { id: 7, lines: vec!["ban 192.0.2.1".to_owned()], has_lost: false });
+        kept.net.registry.join(Arc::clone(&bans));
+        kept.ban("192.0.2.3");
+        assert!(kept.net.unban(&"192.0.2.1".parse().unwrap()));
+        kept.file.join(&kept.net, &bans);
+        kept.sync();
+        assert_eq!(kept.bans(), ["192.0.2.3"]);
+        assert_eq!(kept.lines(), ["ban 192.0.2.3 cluster 7"]);
+    }
+
+    #[test]
+    fn in_a_cluster_a_line_that_somebody_adds_is_brought_and_one_that_is_gone_comes_back() {
+        let mut kept = Kept::of(None);
+        join(&mut kept, &["ban 192.0.2.1"], false);
+        let mut brought = kept.net.registry.begin_cluster();
+        kept.edit("ban 192.0.2.2\nban 192.0.2.3 cluster 7\n");
+        kept.file.sync(&kept.net, true);
+        assert_eq!(kept.bans(), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(brought.try_recv(), Ok(vec!["ban 192.0.2.2".to_owned()]));
+        assert_eq!(kept.lines(), ["ban 192.0.2.1 cluster 7", "ban 192.0.2.2"]);
+    }
+
+    #[test]
+    fn a_cluster_opens_nothing_while_the_file_cannot_be_read() {
+        let folder = Scratch::new();
+        fs::create_dir(folder.file(NAME)).unwrap();
+        let mut kept = Kept::open(folder);
+        join(&mut kept, &["ban 192.0.2.1"], false);
+        let stranger = "192.0.2.9".parse().ok();
+        assert!(kept.net.registry.admit(stranger, None, rt::wall_clock()).is_err());
+        fs::remove_dir(kept.folder.file(NAME)).unwrap();
+        let mut brought = kept.net.registry.begin_cluster();
+        kept.edit("ban 192.0.2.2\n");
+        kept.sync();
+        assert!(kept.net.registry.admit(stranger, None, rt::wall_clock()).is_ok());
+        assert_eq!(kept.bans(), ["192.0.2.1", "192.0.2.2"]);
+        assert_eq!(brought.try_recv(), Ok(vec!["ban 192.0.2.2".to_owned()]));
+    }
+
+    #[test]
+    fn a_node_without_a_folder_has_the_bans_of_its_cluster() {
+        let net = Net::new(settings(&Config::default(), &[], None), Arc::default());
+        let bans = Arc::new(ClusterBans { id: 7, lines: vec!["ban +ann".to_owned()], has_lost: false });
+        net.registry.join(Arc::clone(&bans));
+        let mut file = Opened::nowhere().file;
+        file.join(&net, &bans);
+        file.sync(&net, true);
+        assert_eq!(net.bans().len(), 1);
+        assert!(file.failure.is_none() && !net.registry.has_journal());
     }
 
     #[test]

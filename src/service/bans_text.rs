@@ -7,7 +7,9 @@
 //! ```
 //!
 //! Only the first two words are needed. `until` and `since` take a time or a date in UTC, `by` a word, and `reason` the
-//! rest of the line. `+` stands before a verified name.
+//! rest of the line. `+` stands before a verified name. `cluster` takes the number of the cluster that has it.
+//!
+//! A change of bans and mutes is such a line, or `unban` or `unmute` with the subject.
 
 use std::fmt::{Display, Write};
 use std::str::FromStr;
@@ -38,13 +40,33 @@ pub fn read_line(line: &str) -> Result<Option<Change>, String> {
     }
 }
 
+/// Reads a change; `None` if it cannot be one.
+pub fn read_change(text: &str) -> Option<Change> {
+    match word(text) {
+        ("unban", subject) => subject.parse().map(Change::Unban).ok(),
+        ("unmute", whom) => whom.parse().map(Change::Unmute).ok(),
+        _ => read_line(text).ok().flatten(),
+    }
+}
+
+/// Writes a change. What adds something is a line of the file.
+pub fn write_change(change: &Change) -> String {
+    match change {
+        Change::Ban(ban) => write_line("ban", ban),
+        Change::Mute(mute) => write_line("mute", mute),
+        Change::Unban(subject) => format!("unban {subject}"),
+        Change::Unmute(whom) => format!("unmute {whom}"),
+    }
+}
+
 /// Writes a ban or a mute as a line without its ending.
-pub fn write_line<Whom: Display>(kind: &str, order: &Order<Whom>) -> String {
+fn write_line<Whom: Display>(kind: &str, order: &Order<Whom>) -> String {
     let mut line = format!("{kind} {}", order.whom);
     let words = [
         ("until", order.until.map(|until| until.to_string())),
         ("by", Some(order.by.clone()).filter(|by| !by.is_empty())),
         ("since", order.since.map(|since| since.to_string())),
+        ("cluster", order.cluster.map(|cluster| cluster.to_string())),
         ("reason", Some(order.reason.clone()).filter(|reason| !reason.is_empty())),
     ];
     for (key, value) in words.into_iter().filter_map(|(key, value)| Some((key, value?))) {
@@ -68,6 +90,9 @@ fn order<Whom: FromStr<Err = String>>(text: &str) -> Result<Order<Whom>, String>
             "until" => order.until = Some(time(value)?),
             "since" => order.since = Some(time(value)?),
             "by" => order.by = value.to_owned(),
+            "cluster" => {
+                order.cluster = Some(value.parse().map_err(|_| format!("{value:?} is not a number"))?)
+            }
             "reason" => order.reason = value.to_owned(),
             _ => return Err(format!("{key:?} is not until, by, since or reason; {FORMS}")),
         }
@@ -97,12 +122,7 @@ mod tests {
 
     /// A line as it is written after it was read.
     fn again(line: &str) -> Result<Option<String>, String> {
-        let write = |change: Change| match change {
-            Change::Ban(ban) => write_line("ban", &ban),
-            Change::Mute(mute) => write_line("mute", &mute),
-            _ => unreachable!("a line removes nothing"),
-        };
-        read_line(line).map(|change| change.map(write))
+        read_line(line).map(|change| change.map(|change| write_change(&change)))
     }
 
     #[test]
@@ -115,6 +135,7 @@ mod tests {
             ("mute +bob", "mute +bob"),
             ("mute guest7 reason until when?", "mute guest7 reason until when?"),
             ("ban ::/0 reason by: a  b", "ban ::/0 reason by: a  b"),
+            ("mute bob cluster 7 by root", "mute bob by root cluster 7"),
             (
                 "ban 192.0.2.7 until 2026-12-01T00:00:00Z by root since 2026-11-28T15:04:05Z reason flood, again",
                 "ban 192.0.2.7 until 2026-12-01T00:00:00Z by root since 2026-11-28T15:04:05Z reason flood, again",
@@ -139,6 +160,7 @@ mod tests {
             ("ban 192.0.2.7 until tomorrow", "write for example 2026-12-01T00:00:00Z"),
             ("ban 192.0.2.7 for ever", "\"for\" is not until, by, since or reason"),
             ("mute <bob>", "\"<bob>\""),
+            ("mute bob cluster seven", "\"seven\" is not a number"),
         ] {
             let problem = read_line(line).unwrap_err();
             assert!(problem.contains(part), "{line}: {problem}");

@@ -1,6 +1,6 @@
 //! Why chatd cannot listen on an address, and what to do about it.
 //!
-//! Made by `server` and `doors`, shown by `daemon`. It never binds anything itself.
+//! Made by `server` and `listeners`, shown by `daemon`. It never binds anything itself.
 
 use std::fmt;
 use std::io;

@@ -1,16 +1,18 @@
 //! The node of a cluster: begins to talk to the engine, gets numbers of sessions from it, and says how it is doing.
 //!
-//! All that floor 3 knows of [`crate::cluster`] is here. Without a cluster, [`Plan`] makes the sequencer of one process.
+//! All that floor 3 knows of [`crate::cluster`] is here. Without a cluster, [`NodeBuilder`] makes the sequencer of one process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
 use jiff::Timestamp;
 
 use super::config::Loaded;
 use super::handover::incarnation;
 use crate::chat::{Local, Sequencer};
-use crate::cluster::{self, Ending, Handle, Identity, Secret, Settings, State};
+use crate::cluster::{self, Ending, EngineState, Handle, Identity, NodeState, Secret, Settings};
 use crate::net::Net;
 use crate::net::crash_table::Notes;
 use crate::protocol::control::shown;
@@ -23,9 +25,9 @@ const COUNTING: Duration = Duration::from_secs(5);
 /// How long a node may take to leave the cluster after everything has been said.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// Makes the sequencer of the hub: [`Plan::sequencer`], and then [`Plan::begin`].
+/// Makes the sequencer of the hub: [`NodeBuilder::sequencer`], and then [`NodeBuilder::begin`].
 #[derive(Debug)]
-pub struct Plan {
+pub struct NodeBuilder {
     settings: Option<Settings>,
     /// The incarnation that the process before was of the same node.
     before: Option<u64>,
@@ -51,7 +53,7 @@ pub fn settings(loaded: &Loaded) -> Option<Settings> {
     })
 }
 
-impl Plan {
+impl NodeBuilder {
     /// Makes one. `left` are the notes of the process before: the node goes on with its incarnation.
     pub fn new(settings: Option<Settings>, left: &[(String, u64)], now: Timestamp) -> Self {
         let node = settings.as_ref().map(|settings| settings.node.as_str());
@@ -88,8 +90,9 @@ impl Plan {
         let tasks = [
             rt::spawn(get_numbers(Arc::clone(net), handle.clone())),
             rt::spawn(count_sessions(Arc::clone(net), handle.clone())),
+            rt::spawn(bring_bans(net.registry.begin_cluster(), handle.clone())),
         ];
-        let status = Status { node: settings.node.into(), handle };
+        let status = ClusterStatus { node: settings.node.into(), handle };
         Some(Cluster { status, identity, tasks })
     }
 }
@@ -111,17 +114,24 @@ async fn count_sessions(net: Arc<Net>, handle: Handle) {
     }
 }
 
+/// Has all nodes make the changes of bans that this one brings.
+async fn bring_bans(mut changes: UnboundedReceiver<Vec<String>>, handle: Handle) {
+    while let Some(changes) = changes.next().await {
+        handle.bring(changes);
+    }
+}
+
 /// A node of a cluster.
 #[derive(Debug)]
 pub struct Cluster {
-    status: Status,
+    status: ClusterStatus,
     identity: Identity,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Cluster {
     /// Returns what knows how the cluster is doing.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ClusterStatus {
         self.status.clone()
     }
 
@@ -146,7 +156,7 @@ impl Cluster {
     }
 }
 
-async fn end(tasks: [JoinHandle<()>; 2]) {
+async fn end(tasks: [JoinHandle<()>; 3]) {
     for task in tasks {
         task.cancel().await;
     }
@@ -154,12 +164,12 @@ async fn end(tasks: [JoinHandle<()>; 2]) {
 
 /// How the cluster is doing, for those who ask.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct ClusterStatus {
     node: Arc<str>,
     handle: Handle,
 }
 
-impl Status {
+impl ClusterStatus {
     /// Returns how the cluster is doing at `now`.
     pub fn state(&self, now: Timestamp) -> ClusterState {
         state_of(&self.node, self.handle.state(), now)
@@ -177,11 +187,11 @@ impl Status {
 }
 
 /// Returns how many nodes are there, with this one.
-fn count_up(node: &str, state: &State) -> usize {
+fn count_up(node: &str, state: &EngineState) -> usize {
     1 + state.nodes.iter().filter(|other| other.is_up && other.name != node).count()
 }
 
-fn state_of(node: &str, state: State, now: Timestamp) -> ClusterState {
+fn state_of(node: &str, state: EngineState, now: Timestamp) -> ClusterState {
     let seconds =
         |since: Timestamp| u64::try_from(now.as_second().saturating_sub(since.as_second())).unwrap_or(0);
     ClusterState {
@@ -198,13 +208,13 @@ fn state_of(node: &str, state: State, now: Timestamp) -> ClusterState {
     }
 }
 
-fn nodes_of(node: &str, mut state: State, sessions: &dyn Fn(&str) -> Option<u64>) -> Vec<NodeEntry> {
+fn nodes_of(node: &str, mut state: EngineState, sessions: &dyn Fn(&str) -> Option<u64>) -> Vec<NodeEntry> {
     if state.nodes.iter().all(|other| other.name != node) {
         // It has not been in touch with the engine yet.
-        state.nodes.insert(0, cluster::NodeState { name: node.to_owned(), ..nobody() });
+        state.nodes.insert(0, NodeState { name: node.to_owned(), ..NodeState::default() });
     }
     let (address, lag_lines) = (state.address, state.lag_lines);
-    let entry = |other: cluster::NodeState| {
+    let entry = |other: NodeState| {
         let is_own = other.name == node;
         let state = match other.is_up {
             _ if is_own => "here",
@@ -223,13 +233,7 @@ fn nodes_of(node: &str, mut state: State, sessions: &dyn Fn(&str) -> Option<u64>
     state.nodes.into_iter().map(entry).collect()
 }
 
-/// Returns a node of which nothing is known.
-fn nobody() -> cluster::NodeState {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    cluster::NodeState { name: String::new(), is_up: false, since: None, sessions: None, lag: None, version }
-}
-
-fn line_of(node: &str, state: &State) -> String {
+fn line_of(node: &str, state: &EngineState) -> String {
     let problem = state.problem.as_ref().map_or_else(String::new, |problem| format!(" ({problem})"));
     match state.away_since {
         Some(since) => {
@@ -248,20 +252,13 @@ fn line_of(node: &str, state: &State) -> String {
 mod tests {
     use super::*;
 
-    fn node(name: &str, is_up: bool) -> cluster::NodeState {
+    fn node(name: &str, is_up: bool) -> NodeState {
         let since = Some("2026-11-28T16:00:00Z".parse().unwrap());
-        cluster::NodeState {
-            name: name.to_owned(),
-            is_up,
-            since,
-            sessions: Some(7),
-            lag: Some(3),
-            version: String::new(),
-        }
+        NodeState { name: name.to_owned(), is_up, since, sessions: Some(7), lag: Some(3) }
     }
 
-    fn state() -> State {
-        State {
+    fn state() -> EngineState {
+        EngineState {
             address: Some("redis://192.0.2.1:6379".to_owned()),
             nodes: vec![node("alpha", false), node("beta", true), node("gamma", false)],
             lag_lines: 5,
@@ -269,7 +266,7 @@ mod tests {
             retries: 1,
             failovers: 2,
             skipped: 4,
-            ..State::default()
+            ..EngineState::default()
         }
     }
 
@@ -280,7 +277,7 @@ mod tests {
         let expected = "node alpha of 2 nodes, engine redis://192.0.2.1:6379, 5 lines behind, 1.5 s waited, \
                         1 retries, 2 failovers, 4 entries skipped";
         assert_eq!(words, expected);
-        let away = State { away_since: Some("2026-11-28T16:00:00Z".parse().unwrap()), ..state() };
+        let away = EngineState { away_since: Some("2026-11-28T16:00:00Z".parse().unwrap()), ..state() };
         assert_eq!(state_of("alpha", away.clone(), now).away, Some(120));
         // The clock was set back meanwhile.
         assert_eq!(state_of("alpha", away, Timestamp::UNIX_EPOCH).away, Some(0));
@@ -299,9 +296,9 @@ mod tests {
         assert_eq!(shown.collect::<Vec<_>>(), expected);
         assert_eq!(all[0].engine.as_deref(), Some("redis://192.0.2.1:6379"));
         // Before it is in touch with the engine.
-        let alone = nodes_of("alpha", State::default(), &|_| Some(0));
+        let alone = nodes_of("alpha", EngineState::default(), &|_| Some(0));
         assert_eq!((alone.len(), alone[0].node.as_str(), alone[0].state.as_str()), (1, "alpha", "here"));
-        assert_eq!(count_up("alpha", &State::default()), 1);
+        assert_eq!(count_up("alpha", &EngineState::default()), 1);
         assert_eq!((all[1].engine.as_deref(), all[1].since.as_deref()), (None, Some("2026-11-28T16:00:00Z")));
     }
 
@@ -309,7 +306,8 @@ mod tests {
     fn the_status_line_says_what_is_wrong() {
         assert_eq!(line_of("alpha", &state()), "node alpha of 2 nodes");
         let problem = Some("connection refused".to_owned());
-        let away = State { away_since: Some("2026-11-28T16:00:00Z".parse().unwrap()), problem, ..state() };
+        let away =
+            EngineState { away_since: Some("2026-11-28T16:00:00Z".parse().unwrap()), problem, ..state() };
         let expected = "node alpha waits for the engine, which has been away since 2026-11-28T16:00:00Z (connection refused)";
         assert_eq!(line_of("alpha", &away), expected);
     }
@@ -333,13 +331,13 @@ mod tests {
         let now = Timestamp::from_second(9).unwrap();
         let identity = |node: &str, is_restart| {
             let Identity { incarnation, replaces } =
-                Plan::new(settings(node), &left, now).identity(is_restart);
+                NodeBuilder::new(settings(node), &left, now).identity(is_restart);
             (incarnation, replaces)
         };
         assert_eq!([identity("alpha", true), identity("beta", true)], [(5, 0), (9_000_000, 0)]);
         // After a crash it is a new one, which takes the name over at once.
         assert_eq!([identity("alpha", false), identity("beta", false)], [(9_000_000, 5), (9_000_000, 0)]);
         // Without a cluster there is one process, as ever.
-        assert!(Plan::new(None, &left, now).sequencer(&[]).node().is_none());
+        assert!(NodeBuilder::new(None, &left, now).sequencer(&[]).node().is_none());
     }
 }

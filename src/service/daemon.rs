@@ -17,12 +17,13 @@ use super::cluster;
 use super::config::{self, Config, ConfigError, Loaded};
 use super::console;
 use super::descriptors;
-use super::doors;
 use super::expiry::Expiry;
 use super::failure::Failure;
 use super::handover::{self, Stored};
 use super::host::{self, Operators};
+use super::listeners;
 use super::logging::{self, Logging};
+use super::resident;
 use super::server::Server;
 use super::signals::{Early, Heard, Request};
 use super::stores::Stores;
@@ -49,7 +50,7 @@ pub fn main() -> Exit {
         if error.use_stderr()
             && let Ok(passed) = systemd::take_passed()
         {
-            doors::turn_away(&passed);
+            listeners::turn_away(&passed);
         }
         error.exit()
     });
@@ -82,7 +83,7 @@ fn go_on_with_the_last_good(cli: Cli, error: ConfigError, early: Early) -> Exit 
             serve(cli, loaded, Ok((stored, passed)), Some(error), early)
         }
         _ => {
-            doors::turn_away(&passed);
+            listeners::turn_away(&passed);
             error.exit()
         }
     }
@@ -184,19 +185,19 @@ impl Daemon {
         Heard { requests, requests_tx, .. }: Heard,
     ) -> Result<(), Failure> {
         // It may have to wait for the lock of a folder.
-        let (doors, loaded, stores) = rt::blocking(move || {
+        let (listeners, loaded, stores) = rt::blocking(move || {
             let mut stores = Stores::open(&loaded.config, &environment);
             stores.cluster = cluster::settings(&loaded);
             stores.identity =
                 loaded.certificate.as_ref().map(|certificate| Arc::clone(&certificate.identity));
-            (doors::open(&loaded, passed), loaded, stores)
+            (listeners::open(&loaded, passed), loaded, stores)
         })
         .await;
-        let doors = doors.map_err(Failure::Bind)?;
+        let listeners = listeners.map_err(Failure::Bind)?;
         let group =
-            host::operators_of(&loaded.config, doors.iter().map(|door| door.listener.address())).await;
+            host::operators_of(&loaded.config, listeners.iter().map(|one| one.listener.address())).await;
         let operators = Operators { group, requests_tx };
-        let server = Server::begin(doors, &loaded.config, stores, stored, operators).await;
+        let server = Server::begin(listeners, &loaded.config, stores, stored, operators).await;
         let mut refusal = None;
         if let Some(error) = refused {
             if server.status().sessions == 0 {
@@ -206,7 +207,7 @@ impl Daemon {
             refusal = Some(format!("configuration refused: {error}"));
         }
         handover::keep_config(config::text(&loaded.config));
-        doors::announce(&server.addresses(), |address| server.requires_tls(address));
+        listeners::announce(&server.addresses(), |address| server.requires_tls(address));
         let mut daemon = Self {
             cli,
             config: loaded.config,
@@ -227,6 +228,7 @@ impl Daemon {
             };
             rt::spawn(watchdog::watch(daemon.server.probe(), interval, tell))
         });
+        resident::drop_code_soon();
         daemon.follow(requests, logging).await;
         // What was said last is on its way by then.
         systemd::flush().await;

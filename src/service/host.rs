@@ -10,15 +10,17 @@ use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::archive::Queue;
-use super::cluster::Status;
+use super::bans_text::{read_change, write_change};
+use super::cluster::ClusterStatus;
 use super::config::Config;
 use super::handover::Survived;
 use super::logging::Throttle;
 use super::signals::Request;
 use crate::certificate::days_left;
-use crate::chat::{self, NewBan, SessionId, Use};
+use crate::chat::{self, ClusterBans, NewBan, SessionId, Use};
 use crate::duration::show_duration;
 use crate::net::bans::{Ban, Mute, Muted, Subject};
+use crate::net::registry::Change;
 use crate::net::{Address, Net, login};
 use crate::protocol::control::{LONGEST_DRAIN, shown};
 use crate::protocol::{ClusterState, Name, NodeEntry, Notice, Report, TlsCount, TlsState, Who};
@@ -40,7 +42,7 @@ pub struct Host {
     requests_tx: mpsc::UnboundedSender<Request>,
     survived: Survived,
     archive: Option<Queue>,
-    cluster: Option<Status>,
+    cluster: Option<ClusterStatus>,
     /// When chatd stops, if an operator has said so.
     stop_at: Option<Instant>,
     refused: RefCell<Refused>,
@@ -96,7 +98,7 @@ impl Host {
         requests_tx: mpsc::UnboundedSender<Request>,
         survived: Survived,
         archive: Option<Queue>,
-        cluster: Option<Status>,
+        cluster: Option<ClusterStatus>,
     ) -> Self {
         Self { net, requests_tx, survived, archive, cluster, stop_at: None, refused: RefCell::default() }
     }
@@ -106,6 +108,17 @@ impl Host {
         let left = Duration::from_secs(at.saturating_sub(seconds_now())).min(LONGEST_DRAIN);
         log::info!("stopping in {}, as an operator has said before", show_duration(left));
         chat::Host::drain(self, Some(left));
+    }
+
+    /// Returns a change that bans or mutes somebody.
+    ///
+    /// # Errors
+    /// There are too many.
+    fn made(&self, change: Change) -> Result<Vec<String>, Notice> {
+        let line = write_change(&change);
+        let has_space = self.net.has_space(change);
+        has_space.map_err(|error| Notice::from(Report::CannotBan { reason: error.to_string() }))?;
+        Ok(vec![line])
     }
 
     fn request(&self, request: Request) {
@@ -184,40 +197,73 @@ impl chat::Host for Host {
         }
     }
 
-    fn refuses(&self, new: &NewBan) -> Option<Notice> {
-        let subject = match new.subject.parse::<Subject>() {
-            Ok(subject) => subject,
-            Err(reason) => return Some(Notice::from(Report::CannotBan { reason })),
-        };
+    fn ban(&self, new: NewBan) -> Result<Vec<String>, Notice> {
+        let cannot = |reason| Notice::from(Report::CannotBan { reason });
+        let subject: Subject = new.subject.parse().map_err(cannot)?;
         let own = self.net.sessions.get(SessionId(new.by.id));
         let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
         let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
-        let is_own = !new.is_forced && subject.covers(address, Some(login));
-        is_own.then(|| Notice::from(Report::BansYourself { subject: subject.to_string() }))
-    }
-
-    fn ban(&mut self, new: NewBan) -> Notice {
-        let subject = match new.subject.parse::<Subject>() {
-            Ok(subject) => subject,
-            Err(reason) => return Notice::from(Report::CannotBan { reason }),
-        };
-        let until = shown(new.until);
-        let ban = Ban {
-            until: new.until,
-            reason: new.reason,
-            by: new.by.name.to_string(),
-            since: Some(rt::wall_clock()),
-            ..Ban::of(subject)
-        };
-        let shown = ban.whom.to_string();
-        match self.net.ban(ban) {
-            Ok(closed) => Notice::from(Report::Ban { subject: shown, until, closed }),
-            Err(error) => Notice::from(Report::CannotBan { reason: error.to_string() }),
+        if !new.is_forced && subject.covers(address, Some(login)) {
+            return Err(Notice::from(Report::BansYourself { subject: subject.to_string() }));
         }
+        let (until, reason, by) = (new.until, new.reason, new.by.name.to_string());
+        let ban = Ban { until, reason, by, since: Some(rt::wall_clock()), ..Ban::of(subject) };
+        self.made(Change::Ban(ban.tidy()))
     }
 
-    fn unban(&mut self, subject: &str) -> bool {
-        subject.parse().is_ok_and(|subject| self.net.unban(&subject))
+    fn mute(&self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<Vec<String>, Notice> {
+        let whom = Muted { name: who.name.clone(), verified: who.verified };
+        let (by, since) = (by.name.to_string(), Some(rt::wall_clock()));
+        self.made(Change::Mute(Mute { until, by, since, ..Mute::of(whom) }.tidy()))
+    }
+
+    fn unban(&self, subject: &str) -> Result<Vec<String>, Notice> {
+        let known: Option<Subject> = subject.parse().ok();
+        let known = known.filter(|known| self.net.registry.look(|bans| bans.find(known).is_some()));
+        let lifting = known.map(|known| vec![write_change(&Change::Unban(known))]);
+        lifting.ok_or_else(|| not_banned("ban", subject))
+    }
+
+    fn unmute(&self, whom: &str) -> Result<Vec<String>, Notice> {
+        // The plus of a verified name may be left out.
+        let names = [whom.to_owned(), format!("+{whom}")].into_iter().filter_map(|name| name.parse().ok());
+        let muting = |name: Muted| self.net.registry.look(|bans| Some(bans.mute_of(&name)?.whom.clone()));
+        let lifting = names.filter_map(muting).next().map(|whom| vec![write_change(&Change::Unmute(whom))]);
+        lifting.ok_or_else(|| not_banned("mute", whom))
+    }
+
+    fn change(&mut self, change: &str, is_known: bool) -> Option<Notice> {
+        let change = read_change(change)?;
+        let lifted = |is_lifted: bool, kind: &str, subject: String| match is_lifted || is_known {
+            true => Notice::from(Report::Lifted { kind: kind.to_owned(), subject }),
+            false => not_banned(kind, &subject),
+        };
+        let done = match &change {
+            Change::Unban(subject) => {
+                return Some(lifted(!is_known && self.net.unban(subject), "ban", subject.to_string()));
+            }
+            Change::Unmute(whom) => {
+                return Some(lifted(!is_known && self.net.unmute(whom), "mute", whom.to_string()));
+            }
+            _ if is_known => Ok(0),
+            Change::Ban(ban) => self.net.ban(ban.clone()),
+            Change::Mute(mute) => self.net.mute(mute.clone()).map(|()| 0),
+        };
+        Some(Notice::from(match (done, change) {
+            (Err(error), _) => Report::CannotBan { reason: error.to_string() },
+            (Ok(_), Change::Mute(Mute { whom, until, .. })) => {
+                let (name, verified) = (whom.name.to_string(), whom.verified);
+                Report::Mute { name, verified, until: shown(until) }
+            }
+            (Ok(closed), Change::Ban(ban)) => {
+                Report::Ban { subject: ban.whom.to_string(), until: shown(ban.until), closed }
+            }
+            _ => return None,
+        }))
+    }
+
+    fn join(&mut self, bans: &Arc<ClusterBans>) {
+        self.net.registry.join(Arc::clone(bans));
     }
 
     fn bans(&self, after: Option<&str>, most: usize) -> Vec<Notice> {
@@ -242,17 +288,6 @@ impl chat::Host for Host {
         bans.chain(mutes).chain([Report::Bans { count, more }]).map(Notice::from).collect()
     }
 
-    fn mute(&mut self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<(), Notice> {
-        let whom = Muted { name: who.name.clone(), verified: who.verified };
-        let (by, since) = (by.name.to_string(), Some(rt::wall_clock()));
-        let muted = self.net.mute(Mute { until, by, since, ..Mute::of(whom) });
-        muted.map_err(|error| Notice::from(Report::CannotBan { reason: error.to_string() }))
-    }
-
-    fn unmute(&mut self, whom: &str) -> bool {
-        whom.parse().is_ok_and(|whom| self.net.unmute(&whom))
-    }
-
     fn muted(&self, who: &Who, now: Timestamp) -> Option<Notice> {
         self.net.registry.mute_of(who, now).map(|mute| Notice::Muted { until: shown(mute.until) })
     }
@@ -271,6 +306,10 @@ impl chat::Host for Host {
     fn set_log_level(&mut self, level: LevelFilter) {
         self.request(Request::LogLevel(level));
     }
+}
+
+fn not_banned(kind: &str, subject: &str) -> Notice {
+    Notice::from(Report::NotBanned { kind: kind.to_owned(), subject: subject.to_owned() })
 }
 
 /// Returns the seconds since 1970.

@@ -14,7 +14,7 @@ use crate::net::http::Page;
 use crate::protocol::View;
 
 pub use source::{Kind, Metric, Metrics};
-use source::{Samples, metric, resident_memory};
+use source::{Samples, counter, gauge, histogram, metric, resident_memory};
 
 /// The type of the text, in HTTP.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,26 +24,18 @@ pub static METRICS: [Metric; 38] = [
     metric("chatd_build_info", Kind::Gauge, "1, with the version of chatd.", &["version"], |_, samples| {
         samples.add(&[env!("CARGO_PKG_VERSION")], 1);
     }),
-    metric(
+    gauge(
         "process_start_time_seconds",
-        Kind::Gauge,
         "When this process started, in seconds since 1970.",
-        &[],
         |metrics, samples| {
             samples.add(&[], format_args!("{:?}", metrics.started.as_millisecond() as f64 / 1e3))
         },
     ),
-    metric(
-        "process_resident_memory_bytes",
-        Kind::Gauge,
-        "Memory of the process that is in RAM.",
-        &[],
-        |_, samples| {
-            if let Some(bytes) = resident_memory() {
-                samples.add(&[], bytes);
-            }
-        },
-    ),
+    gauge("process_resident_memory_bytes", "Memory of the process that is in RAM.", |_, samples| {
+        if let Some(bytes) = resident_memory() {
+            samples.add(&[], bytes);
+        }
+    }),
     metric(
         "chatd_restarts_survived",
         Kind::Counter,
@@ -57,7 +49,7 @@ pub static METRICS: [Metric; 38] = [
     metric(
         "chatd_sessions",
         Kind::Gauge,
-        "Connections that are in a room.",
+        "Connections that are in a room, and operators in no room, in json.",
         &["view", "transport"],
         |metrics, samples| {
             for (view, transport) in View::ALL.iter().flat_map(|view| Transport::ALL.map(|one| (*view, one)))
@@ -66,16 +58,12 @@ pub static METRICS: [Metric; 38] = [
             }
         },
     ),
-    metric("chatd_sessions_limit", Kind::Gauge, "The key max_clients.", &[], |metrics, samples| {
+    gauge("chatd_sessions_limit", "The key max_clients.", |metrics, samples| {
         samples.add(&[], metrics.net.settings().max_clients);
     }),
-    metric(
-        "chatd_connections_accepted",
-        Kind::Counter,
-        "Connections that became sessions.",
-        &[],
-        |metrics, samples| samples.count(&metrics.net.counters.accepted),
-    ),
+    counter("chatd_connections_accepted", "Connections that became sessions.", |metrics, samples| {
+        samples.count(&metrics.net.counters.accepted)
+    }),
     metric(
         "chatd_connections_refused",
         Kind::Counter,
@@ -86,11 +74,9 @@ pub static METRICS: [Metric; 38] = [
             refused.iter().for_each(|(reason, count)| samples.add(&[reason], *count));
         },
     ),
-    metric(
+    gauge(
         "chatd_accept_failing",
-        Kind::Gauge,
         "1 while chatd cannot accept connections, otherwise 0.",
-        &[],
         |metrics, samples| samples.add(&[], u8::from(metrics.net.accept_failure.get().is_some())),
     ),
     metric(
@@ -110,121 +96,87 @@ pub static METRICS: [Metric; 38] = [
         &["version", "cipher", "records"],
         |metrics, samples| metrics.tls_sessions(samples),
     ),
-    metric(
-        "chatd_tls_handshakes",
-        Kind::Counter,
-        "TLS handshakes that were finished.",
-        &[],
-        |metrics, samples| samples.count(&metrics.net.counters.handshakes),
-    ),
-    metric(
+    counter("chatd_tls_handshakes", "TLS handshakes that were finished.", |metrics, samples| {
+        samples.count(&metrics.net.counters.handshakes)
+    }),
+    counter(
         "chatd_tls_handshakes_failed",
-        Kind::Counter,
         "TLS handshakes that failed, and connections without one where it is required.",
-        &[],
         |metrics, samples| samples.count(&metrics.net.counters.failed_handshakes),
     ),
-    metric(
+    gauge(
         "chatd_tls_certificate_expiry_timestamp_seconds",
-        Kind::Gauge,
         "When the certificate ends, in seconds since 1970.",
-        &[],
         |metrics, samples| {
             if let Some(identity) = &metrics.net.settings().tls {
                 samples.add(&[], identity.not_after.as_second());
             }
         },
     ),
-    metric("chatd_rooms", Kind::Gauge, "Rooms.", &[], |metrics, samples| {
+    gauge("chatd_rooms", "Rooms.", |metrics, samples| {
         samples.level(&metrics.traffic.rooms);
     }),
-    metric("chatd_lines_received", Kind::Counter, "Lines sent to rooms.", &[], |metrics, samples| {
+    counter("chatd_lines_received", "Lines sent to rooms.", |metrics, samples| {
         samples.count(&metrics.traffic.lines);
     }),
-    metric("chatd_received_bytes", Kind::Counter, "Bytes received from clients.", &[], |metrics, samples| {
+    counter("chatd_received_bytes", "Bytes received from clients.", |metrics, samples| {
         samples.count(&metrics.net.counters.bytes_received);
     }),
-    metric(
+    counter(
         "chatd_lines_sent",
-        Kind::Counter,
         "Lines sent to clients, one for each receiver, with notices and answers.",
-        &[],
         |metrics, samples| samples.count(&metrics.traffic.lines_sent),
     ),
-    metric("chatd_sent_bytes", Kind::Counter, "Bytes sent to clients.", &[], |metrics, samples| {
+    counter("chatd_sent_bytes", "Bytes sent to clients.", |metrics, samples| {
         samples.count(&metrics.traffic.bytes_sent);
     }),
-    metric(
+    counter(
         "chatd_deliveries",
-        Kind::Counter,
         "Times that a client was sent something; one can have many lines.",
-        &[],
         |metrics, samples| samples.count(&metrics.traffic.deliveries),
     ),
-    metric(
+    counter(
         "chatd_lines_skipped",
-        Kind::Counter,
         "Lines that clients missed because they did not read, one for each client.",
-        &[],
         |metrics, samples| samples.count(&metrics.traffic.skipped),
     ),
-    metric(
-        "chatd_lines_too_long",
-        Kind::Counter,
-        "Lines that were dropped for their length.",
-        &[],
-        |metrics, samples| samples.count(&metrics.net.counters.too_long),
-    ),
-    metric(
+    counter("chatd_lines_too_long", "Lines that were dropped for their length.", |metrics, samples| {
+        samples.count(&metrics.net.counters.too_long)
+    }),
+    histogram(
         "chatd_room_wait_seconds",
-        Kind::Histogram,
         "How long full rooms waited for members to read.",
-        &[],
         |metrics, samples| samples.histogram(&metrics.traffic.waits),
     ),
-    metric(
+    histogram(
         "chatd_broker_round_seconds",
-        Kind::Histogram,
         "How long the broker took from an input until everything new was sent.",
-        &[],
         |metrics, samples| samples.histogram(&metrics.traffic.rounds),
     ),
-    metric(
+    gauge(
         "chatd_memory_bytes",
-        Kind::Gauge,
         "Memory for lines, answers and private messages, as the key memory limits it.",
-        &[],
         |metrics, samples| samples.level(&metrics.traffic.memory),
     ),
-    metric("chatd_memory_limit_bytes", Kind::Gauge, "The key memory.", &[], |metrics, samples| {
+    gauge("chatd_memory_limit_bytes", "The key memory.", |metrics, samples| {
         samples.level(&metrics.traffic.memory_limit);
     }),
-    metric(
+    counter(
         "chatd_log_lines_lost",
-        Kind::Counter,
         "Log lines that were lost because the log was slow or away.",
-        &[],
         |_, samples| samples.add(&[], logging::lost_lines()),
     ),
-    metric(
-        "chatd_archive_lines_written",
-        Kind::Counter,
-        "Lines that were written to the archive.",
-        &[],
-        |metrics, samples| samples.add(&[], metrics.archive().written),
-    ),
-    metric(
+    counter("chatd_archive_lines_written", "Lines that were written to the archive.", |metrics, samples| {
+        samples.add(&[], metrics.archive().written)
+    }),
+    counter(
         "chatd_archive_lines_lost",
-        Kind::Counter,
         "Lines that could not be written to the archive.",
-        &[],
         |metrics, samples| samples.add(&[], metrics.archive().lost),
     ),
-    metric(
+    gauge(
         "chatd_archive_failing",
-        Kind::Gauge,
         "1 while the archive cannot be written, otherwise 0.",
-        &[],
         |metrics, samples| samples.add(&[], u8::from(metrics.archive().failing.is_some())),
     ),
     metric(
@@ -238,53 +190,35 @@ pub static METRICS: [Metric; 38] = [
             }
         },
     ),
-    metric(
-        "chatd_cluster_up",
-        Kind::Gauge,
-        "1 while the engine answers, otherwise 0.",
-        &[],
-        |metrics, samples| samples.of_cluster(metrics, |one| f64::from(u8::from(one.away.is_none()))),
-    ),
-    metric(
-        "chatd_cluster_nodes",
-        Kind::Gauge,
-        "Nodes that are there, as this one sees it.",
-        &[],
-        |metrics, samples| samples.of_cluster(metrics, |one| one.nodes as f64),
-    ),
-    metric(
+    gauge("chatd_cluster_up", "1 while the engine answers, otherwise 0.", |metrics, samples| {
+        samples.of_cluster(metrics, |one| f64::from(u8::from(one.away.is_none())))
+    }),
+    gauge("chatd_cluster_nodes", "Nodes that are there, as this one sees it.", |metrics, samples| {
+        samples.of_cluster(metrics, |one| one.nodes as f64)
+    }),
+    gauge(
         "chatd_cluster_lag_lines",
-        Kind::Gauge,
         "Lines that came from the engine and that this node has yet to take in.",
-        &[],
         |metrics, samples| samples.of_cluster(metrics, |one| one.lag_lines as f64),
     ),
-    metric(
+    gauge(
         "chatd_cluster_lag_seconds",
-        Kind::Gauge,
         "How long the oldest line from this node has waited for its place.",
-        &[],
         |metrics, samples| samples.of_cluster(metrics, |one| one.lag_seconds),
     ),
-    metric(
+    counter(
         "chatd_cluster_retries",
-        Kind::Counter,
         "Times that something was sent to the engine again.",
-        &[],
         |metrics, samples| samples.of_cluster(metrics, |one| one.retries as f64),
     ),
-    metric(
+    counter(
         "chatd_cluster_failovers",
-        Kind::Counter,
         "Times that another engine took over, or an engine had lost entries.",
-        &[],
         |metrics, samples| samples.of_cluster(metrics, |one| one.failovers as f64),
     ),
-    metric(
+    counter(
         "chatd_cluster_entries_skipped",
-        Kind::Counter,
         "Entries that this node skipped because of what was in them.",
-        &[],
         |metrics, samples| samples.of_cluster(metrics, |one| one.skipped as f64),
     ),
 ];

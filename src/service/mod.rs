@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod bans_file;
+mod bans_merge;
 mod bans_text;
 pub mod bind_error;
 pub mod cli;
@@ -13,14 +14,14 @@ pub mod config;
 pub mod console;
 pub mod daemon;
 mod descriptors;
-pub mod doors;
-pub mod exit;
 pub mod expiry;
 mod failure;
 pub mod handover;
 pub mod host;
+pub mod listeners;
 pub mod logging;
 pub mod metrics;
+mod resident;
 pub mod server;
 mod settings;
 pub mod signals;
@@ -29,7 +30,7 @@ pub mod stores;
 pub mod systemd;
 pub mod watchdog;
 
-pub use exit::Exit;
+pub use crate::exit::Exit;
 
 #[cfg(test)]
 mod scratch;

@@ -1,15 +1,7 @@
 //! The server: wires the floors up, and unwires them in order.
 //!
-//! The caller decides when to stop: the daemon does at a signal, a test calls [`Server::stop`]. The order of the shutdown
-//! is that of chatd(8):
-//!
-//! 1. stop accepting;
-//! 2. sessions take what has already arrived (at most 64 KiB each) and stop reading; the lines go to the broker;
-//! 3. the broker delivers all of it, and then tells members in the views `names` and `json` that chatd is stopping;
-//! 4. the broker sends what is pending, up to `drain`;
-//! 5. each connection is shut down and closed as soon as it has got everything; the broker ends with the last one;
-//! 6. the archive writes what it has, for up to three seconds;
-//! 7. the process exits with 0.
+//! The caller decides when to stop: the daemon does at a signal, a test calls [`Server::stop`]. What happens then, and in
+//! which order, stands in the crate's documentation: "The shutdown, in order".
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,11 +14,11 @@ use futures::future::{self, Either};
 
 use super::archive::ArchiveState;
 use super::bind_error::BindError;
-use super::cluster::{self, Cluster, Plan};
+use super::cluster::{self, Cluster, NodeBuilder};
 use super::config::{Config, Loaded, Serve, show_duration};
-use super::doors::{self, Door};
 use super::handover::{self, GoingOn, Handover, Stored, Survived, TakenOver, incarnation};
 use super::host::{self, Host, Operators};
+use super::listeners::{self, BoundListener};
 use super::metrics::{self, Metrics};
 use super::settings::{Bound, limits, settings};
 use super::status::Status;
@@ -34,6 +26,7 @@ use super::stores::{Stores, Storing};
 use super::systemd;
 use super::watchdog::Probe;
 use crate::chat::{Arrival, Broker, Hub, Input, Now, Reading, SessionId};
+use crate::net::bans::Muted;
 use crate::net::connection::Connection;
 use crate::net::listener::Entrance;
 use crate::net::tls::Identity;
@@ -65,20 +58,20 @@ impl Server {
     /// # Errors
     /// The first address that cannot be listened on; then none is. A certificate with a mistake is only logged.
     pub fn start(config: &Config) -> Result<Self, BindError> {
-        let doors = doors::bind_all(config)?;
+        let listeners = listeners::bind_all(config)?;
         let mut stores = Stores::open(config, &|_| None);
         let mut loaded = Loaded::from(config.clone());
         loaded.read_what_can_be_read(&|_| None);
         loaded.warn();
         stores.cluster = cluster::settings(&loaded);
         stores.identity = loaded.certificate.map(|certificate| certificate.identity);
-        Ok(Self::start_at(doors, config, stores, None))
+        Ok(Self::start_at(listeners, config, stores, None))
     }
 
     /// Accepts on these listeners, and takes over what another process has stored. With a service manager, stores
     /// connections for the next process from then on; if that fails, logs it and serves all the same.
     pub async fn begin(
-        doors: Vec<Door>,
+        listeners: Vec<BoundListener>,
         config: &Config,
         stores: Stores,
         stored: Stored,
@@ -86,61 +79,61 @@ impl Server {
     ) -> Self {
         let operators = Some(operators);
         if !systemd::is_listening() {
-            return Self::start_at(doors, config, stores, operators);
+            return Self::start_at(listeners, config, stores, operators);
         }
         match handover::take_over(stored).await {
-            Ok(taken) => Self::go_on(doors, config, stores, taken, operators),
+            Ok(taken) => Self::go_on(listeners, config, stores, taken, operators),
             Err(error) => {
                 log::error!("cannot store connections: {error}; a restart will disconnect everybody");
-                Self::start_at(doors, config, stores, operators)
+                Self::start_at(listeners, config, stores, operators)
             }
         }
     }
 
     /// Accepts on these listeners, whatever addresses `config` has. Call it on the executor.
     pub fn start_at(
-        doors: Vec<Door>,
+        listeners: Vec<BoundListener>,
         config: &Config,
         mut stores: Stores,
         operators: Option<Operators>,
     ) -> Self {
-        let mut plan = Plan::new(stores.cluster.take(), &[], rt::wall_clock());
-        let mut hub = Hub::new(limits(config), plan.sequencer(&[]), rt::wall_clock());
-        let net =
-            Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
+        let mut node = NodeBuilder::new(stores.cluster.take(), &[], rt::wall_clock());
+        let mut hub = Hub::new(limits(config), node.sequencer(&[]), rt::wall_clock());
+        let settings = settings(config, &bound(&listeners), stores.identity.clone());
+        let net = Net::new(settings, Arc::clone(hub.traffic()));
         let storing = stores.begin(&mut hub, &net);
-        forget_muted_guests(&net);
-        let cluster = plan.begin(&net);
+        forget_muted_guests(&net, config);
+        let cluster = node.begin(&net);
         let survived = Survived::default().or_begun(rt::wall_clock());
         administer(&mut hub, &net, (&storing, cluster.as_ref()), (survived, None), operators);
-        Self::start_with(doors, net, hub, (storing, cluster), survived)
+        Self::start_with(listeners, net, hub, (storing, cluster), survived)
     }
 
     /// Accepts on these listeners, and goes on with the sessions of another process. Stores all connections for the
     /// next process from then on.
     pub fn go_on(
-        doors: Vec<Door>,
+        listeners: Vec<BoundListener>,
         config: &Config,
         mut stores: Stores,
         taken: TakenOver,
         operators: Option<Operators>,
     ) -> Self {
         let now = Now { instant: rt::now(), wall: rt::wall_clock() };
-        let mut plan = Plan::new(stores.cluster.take(), taken.notes(), now.wall);
+        let mut node = NodeBuilder::new(stores.cluster.take(), taken.notes(), now.wall);
         let GoingOn { mut hub, last, sessions, keeper, table, survived } =
-            taken.go_on(limits(config), now, |saved| plan.sequencer(saved));
+            taken.go_on(limits(config), now, |saved| node.sequencer(saved));
         let survived = survived.or_begun(now.wall);
         // First of all: what the hub records of a session has its address in it.
         sessions.iter().for_each(|(connection, reading)| restore_client(connection, reading));
-        let net =
-            Net::new(settings(config, &bound(&doors), stores.identity.clone()), Arc::clone(hub.traffic()));
+        let settings = settings(config, &bound(&listeners), stores.identity.clone());
+        let net = Net::new(settings, Arc::clone(hub.traffic()));
         net.sessions.numbers.go_on_after(last);
         // The notes are of the rooms as they are then.
         let storing = stores.begin(&mut hub, &net);
         if sessions.is_empty() {
-            forget_muted_guests(&net);
+            forget_muted_guests(&net, config);
         }
-        let cluster = plan.begin(&net);
+        let cluster = node.begin(&net);
         administer(&mut hub, &net, (&storing, cluster.as_ref()), (survived, table.stop()), operators);
         match table.notes() {
             Ok(mut notes) => {
@@ -163,12 +156,13 @@ impl Server {
         }
         let (keeping_tx, keeping_rx) = mpsc::unbounded();
         net.keeping.begin(keeping_tx, table);
-        let mut server = Self::start_with(doors, net, hub, (storing, cluster), survived);
+        let mut server = Self::start_with(listeners, net, hub, (storing, cluster), survived);
         server.keeper = Some(rt::spawn(keeper.run(keeping_rx)));
         for (connection, reading) in sessions {
             let id = connection.id();
             // One that had only just connected comes in now.
-            let arrival = (!known.contains(&id)).then(|| Arc::new(doors::arrival_at(&*connection, config)));
+            let arrival =
+                (!known.contains(&id)).then(|| Arc::new(listeners::arrival_at(&*connection, config)));
             server.open(connection, reading, arrival, waiting.contains(&id));
         }
         server
@@ -190,25 +184,25 @@ impl Server {
     }
 
     fn start_with(
-        doors: Vec<Door>,
+        listeners: Vec<BoundListener>,
         net: Arc<Net>,
         hub: Hub,
         (storing, cluster): (Storing, Option<Cluster>),
         survived: Survived,
     ) -> Self {
-        let bound = bound(&doors);
+        let bound = bound(&listeners);
         let traffic = Arc::clone(&net.traffic);
         let (broker, inputs_tx) = Broker::new(hub);
         let (archive, status) = (storing.archive(), cluster.as_ref().map(Cluster::status));
         let page = metrics::page(Metrics::new(Arc::clone(&net), traffic, survived, archive, status));
-        let accept = |Door { listener, listen }: Door| {
+        let accept = |BoundListener { listener, listen }: BoundListener| {
             let inputs_tx = inputs_tx.clone();
-            let arrival = Arc::new(doors::arrival(&listen));
+            let arrival = Arc::new(listeners::arrival(&listen));
             let page = (listen.serve == Serve::Metrics).then(|| Arc::clone(&page));
             let entrance = Entrance { inputs_tx, arrival, page };
             rt::spawn(listener.run(Arc::clone(&net), entrance))
         };
-        let accepting = doors.into_iter().map(accept).collect();
+        let accepting = listeners.into_iter().map(accept).collect();
         let alarms = rt::spawn({
             let net = Arc::clone(&net);
             async move { net.alarms.run().await }
@@ -371,10 +365,10 @@ fn administer(
     }
 }
 
-/// Lifts the mutes of guests: others will have their numbers.
-fn forget_muted_guests(net: &Net) {
-    let guests = net.mutes().into_iter().map(|mute| mute.whom).filter(|whom| whom.name.is_guest());
-    guests.for_each(|whom| {
+/// Lifts the mutes of guests: others will have their numbers, unless the engine of a cluster gives them.
+fn forget_muted_guests(net: &Net, config: &Config) {
+    let is_free = |whom: &Muted| whom.name.is_guest() && !config.is_clustered();
+    net.mutes().into_iter().map(|mute| mute.whom).filter(is_free).for_each(|whom| {
         net.unmute(&whom);
     });
 }
@@ -389,11 +383,11 @@ fn restore_client(connection: &Connection, reading: &Reading) {
 }
 
 /// Returns the addresses of the listeners.
-fn bound(doors: &[Door]) -> Vec<Bound> {
-    let bound = |door: &Door| Bound {
-        real: door.listener.address().clone(),
-        configured: door.listen.address.clone(),
-        serve: door.listen.serve,
+fn bound(listeners: &[BoundListener]) -> Vec<Bound> {
+    let bound = |one: &BoundListener| Bound {
+        real: one.listener.address().clone(),
+        configured: one.listen.address.clone(),
+        serve: one.listen.serve,
     };
-    doors.iter().map(bound).collect()
+    listeners.iter().map(bound).collect()
 }

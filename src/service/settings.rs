@@ -78,7 +78,10 @@ pub fn settings(config: &Config, bound: &[Bound], identity: Option<Arc<tls::Iden
     if !greeting.is_empty() {
         greeting.push(b'\n');
     }
+    // A name that cannot be is a mistake of the configuration, which was checked.
+    let node = config.is_clustered().then(|| config.node.name().unwrap_or_default().into());
     Settings {
+        node,
         greeting,
         rules: Rules { max_line: config.max_line.bytes(), raw: config.raw },
         rate: rate(config),

@@ -36,6 +36,8 @@ impl Stores {
     /// Opens what `config` says, and reads what is there. Blocks.
     pub fn open(config: &Config, env: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let bans = bans_file::folder(config, env).map(|folder| BansFile::open(&folder));
+        // A cluster has the bans of its nodes, also of one that stores nothing.
+        let bans = bans.or_else(|| config.is_clustered().then(bans_file::Opened::nowhere));
         let archive = archive::Settings::of(config).and_then(|settings| {
             let opened = archive::open(settings, &limits(config));
             opened.inspect_err(|error| log::error!("cannot start the thread of the archive: {error}")).ok()

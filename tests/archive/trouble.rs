@@ -8,7 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::{Shelf, program, stop, sync};
 use crate::manager::{Manager, shell};
-use crate::support::{Daemon, Folder, text};
+use crate::support::{Daemon, Folder, text, wait_until};
 
 #[test]
 fn a_full_disk_stops_nobody_and_what_waited_is_written_when_there_is_space() {
@@ -76,9 +76,8 @@ fn a_folder_that_is_removed_is_made_again() {
     ann.say("before\n");
     sync(&mut ann);
     // Until then chatd makes files there.
-    while !shelf.path().join("main").exists() || shelf.texts("main") != ["before"] {
-        std::thread::yield_now();
-    }
+    let is_there = || shelf.path().join("main").exists() && shelf.texts("main") == ["before"];
+    wait_until("it is in the archive", is_there);
     fs::remove_dir_all(shelf.path()).unwrap();
     daemon.wait_for_log("somebody has removed it");
     daemon.wait_for_log("the archive is written again");

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::process::pipe;
-use crate::server::{Fake, Way};
+use crate::proxy::Proxy;
+use crate::server::Fake;
 use crate::support::{Caller, Daemon, TestServer, clean};
 use crate::terminal::Terminal;
 
@@ -38,14 +39,14 @@ fn say(text: &str, address: &str) {
 
 /// Its connection is lost, and it has noticed.
 #[track_caller]
-fn lose(way: &Way, terminal: &mut Terminal) {
+fn lose(way: &Proxy, terminal: &mut Terminal) {
     way.cut();
     terminal.until("a remark", |terminal| without_spaces(terminal).contains(";connectingagain"));
 }
 
 /// Somebody called alice in ops, and who hears them there.
 #[track_caller]
-fn alice_in_ops(server: &TestServer, way: &Way) -> (Terminal, Caller) {
+fn alice_in_ops(server: &TestServer, way: &Proxy) -> (Terminal, Caller) {
     // A room is there as long as somebody is.
     let mut witness = server.join();
     witness.say("/join ops\n");
@@ -62,7 +63,7 @@ fn alice_in_ops(server: &TestServer, way: &Way) -> (Terminal, Caller) {
 fn what_was_missed_is_shown_once_and_in_order() {
     let server = TestServer::start();
     let address = server.address.to_string();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, mut witness) = alice_in_ops(&server, &way);
     terminal.keys("mine\r");
     witness.expect("mine\n");
@@ -90,7 +91,7 @@ fn what_was_missed_is_shown_once_and_in_order() {
 #[test]
 fn more_than_one_answer_has_is_shown_whole() {
     let server = TestServer::with(|config| config.history = 5000);
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, _witness) = alice_in_ops(&server, &way);
     lose(&way, &mut terminal);
     let text: String = (0..1500).map(|number| format!("line {number} {}\n", "x".repeat(50))).collect();
@@ -105,7 +106,7 @@ fn more_than_one_answer_has_is_shown_whole() {
 #[test]
 fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
     let server = TestServer::with(|config| config.history = 3);
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, _witness) = alice_in_ops(&server, &way);
     lose(&way, &mut terminal);
     say("2\n3\n4\n5\n6\n7\n8\n", &server.address.to_string());
@@ -117,7 +118,7 @@ fn more_lines_than_the_daemon_keeps_are_counted_and_not_hidden() {
 #[test]
 fn what_is_typed_meanwhile_is_kept_and_said() {
     let server = TestServer::start();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, mut witness) = alice_in_ops(&server, &way);
     lose(&way, &mut terminal);
     prompt(&mut terminal, "(not connected) >");
@@ -132,7 +133,7 @@ fn what_is_typed_meanwhile_is_kept_and_said() {
 #[test]
 fn what_was_lost_on_the_way_is_told_and_what_arrived_is_not() {
     let server = TestServer::start();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, mut witness) = alice_in_ops(&server, &way);
     way.lose_answers();
     terminal.keys("arrived\r");
@@ -158,7 +159,7 @@ fn what_was_lost_on_the_way_is_told_and_what_arrived_is_not() {
 #[test]
 fn the_name_is_taken_from_the_connection_that_was_lost() {
     let server = TestServer::start();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let (mut terminal, mut witness) = alice_in_ops(&server, &way);
     way.cut_unnoticed();
     terminal.until("a remark", |terminal| without_spaces(terminal).contains(";connectingagain"));
@@ -197,7 +198,7 @@ fn a_daemon_that_has_started_anew_is_taken_up_again() {
 #[test]
 fn it_says_once_that_the_connection_is_lost_and_can_be_left_meanwhile() {
     let server = TestServer::start();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let mut terminal = Terminal::start(&[&way.address]);
     prompt(&mut terminal, "guest1@main>");
     lose(&way, &mut terminal);
@@ -230,7 +231,7 @@ fn a_plain_session_stays_plain_when_it_comes_back() {
 #[track_caller]
 fn without_a_name(name: &str, second: &TestServer) -> (Terminal, Caller) {
     let first = TestServer::start();
-    let way = Way::to(first.address);
+    let way = Proxy::to(first.address);
     let mut terminal = Terminal::start(&["--nick", name, &way.address]);
     prompt(&mut terminal, &format!("{name}@main>"));
     lose(&way, &mut terminal);

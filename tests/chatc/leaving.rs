@@ -1,11 +1,9 @@
 //! How a conversation ends, and how it stops for a while: the terminal is as it was.
 
-use std::time::Instant;
-
 use crate::keyboard::{PROMPT, guest};
 use crate::process::command;
 use crate::server::Fake;
-use crate::support::{Daemon, PATIENCE, TestServer};
+use crate::support::{Daemon, TestServer, wait_until};
 use crate::terminal::Terminal;
 
 #[test]
@@ -94,19 +92,9 @@ fn a_signal_ends_it_while_the_terminal_takes_nothing() {
     let flood = std::thread::spawn(move || while guest.try_say(b"a line of a flood\n") {});
     let reading = terminal.reading();
     let is_stuck = reading.lock().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while terminal.takes_more() {
-        assert!(Instant::now() < deadline, "it is never full");
-        std::thread::yield_now();
-    }
+    wait_until("the terminal is full", || !terminal.takes_more());
     terminal.signal("TERM");
-    let code = loop {
-        if let Some(code) = terminal.code_soon() {
-            break code;
-        }
-        assert!(Instant::now() < deadline, "it goes on");
-    };
-    assert_eq!(code, 0);
+    wait_until("it has ended", || terminal.code_soon() == Some(0));
     assert!(terminal.is_as_before());
     drop(is_stuck);
     flood.join().unwrap();

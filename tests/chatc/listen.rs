@@ -2,11 +2,11 @@
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use crate::process::{Process, command, pipe};
-use crate::server::{Fake, Guest, Way};
-use crate::support::{Caller, Daemon, Folder, PATIENCE, TestServer, text};
+use crate::proxy::Proxy;
+use crate::server::{Fake, Guest};
+use crate::support::{Caller, Daemon, Folder, TestServer, text, wait_until};
 
 /// One that listens, and is known to hear.
 fn listener(server: &TestServer, options: &[&str]) -> Process {
@@ -146,14 +146,11 @@ fn a_reader_that_has_had_enough_ends_it_with_0() {
     let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     let mut other = server.join();
-    let status = loop {
+    wait_until("it has ended", || {
         other.say("hello\n");
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        std::thread::yield_now();
-    };
-    assert_eq!(status.code(), Some(0));
+        child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 /// One whose output nobody reads, and who has more to print than a pipe holds.
@@ -164,29 +161,16 @@ fn stuck(options: &[&str]) -> (Child, Guest) {
     let child = pipes.spawn().unwrap();
     let mut guest = fake.accept();
     guest.say("a line of a flood\n".repeat(8192));
-    let deadline = Instant::now() + PATIENCE;
-    let has_room = || rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap() < 60_000;
-    while has_room() {
-        assert!(Instant::now() < deadline, "the pipe is never full");
-        std::thread::yield_now();
-    }
+    let filled = || rustix::io::ioctl_fionread(child.stdout.as_ref().unwrap()).unwrap();
+    wait_until("the pipe is full", || filled() >= 60_000);
     (child, guest)
 }
 
 /// How it ends, with its output open and not read.
 #[track_caller]
 fn end(child: &mut Child) -> Option<i32> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("it goes on");
-        }
-        std::thread::yield_now();
-    }
+    wait_until("it has ended", || child.try_wait().unwrap().is_some());
+    child.wait().unwrap().code()
 }
 
 #[test]
@@ -240,7 +224,7 @@ fn a_room_is_gone_to_before_anything_is_printed() {
 #[test]
 fn it_connects_again_and_prints_what_it_missed_once() {
     let server = TestServer::start();
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let address = server.address.to_string();
     let say = |text: &str| assert_eq!(pipe(text, &["--view", "plain", &address]).code, Some(0));
     let mut process = Process::start(&["--listen", "--reconnect", "--view", "json", &way.address]);
@@ -258,7 +242,7 @@ fn it_connects_again_and_prints_what_it_missed_once() {
 #[test]
 fn lines_that_are_missing_are_told_of_on_standard_error() {
     let server = TestServer::with(|config| config.history = 3);
-    let way = Way::to(server.address);
+    let way = Proxy::to(server.address);
     let address = server.address.to_string();
     let say = |text: &str| assert_eq!(pipe(text, &["--nick", "bob", &address]).code, Some(0));
     let mut process = Process::start(&["--listen", "--reconnect", "--view", "names", &way.address]);
@@ -278,7 +262,7 @@ fn lines_that_are_missing_are_told_of_on_standard_error() {
 #[test]
 fn a_name_that_somebody_else_has_taken_meanwhile_is_told_and_asked_for_again() {
     let (first, second) = (TestServer::start(), TestServer::start());
-    let way = Way::to(first.address);
+    let way = Proxy::to(first.address);
     let mut process = Process::start(&["--listen", "--reconnect", "--nick", "bot", &way.address]);
     let mut other = first.join();
     while !is_heard(&mut process, &mut other) {}

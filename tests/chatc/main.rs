@@ -21,12 +21,16 @@ mod oracle;
 mod output;
 mod pipe;
 mod process;
+// Other tests need more of it.
+#[allow(dead_code)]
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod secured;
 mod server;
 mod setup;
 mod ssh;
 // Other tests need more of it.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 
 use crate::manager::Manager;
 use crate::process::pipe;
@@ -33,12 +33,10 @@ impl Size {
 }
 
 /// Restarts and kills the daemon by turns, while others speak: each turn when so many runs more have ended.
-fn shake(manager: &Manager, daemon: &mut Daemon, size: &Size, ended: &AtomicUsize, options: &[&str]) {
+fn shake(manager: &Manager, daemon: &mut Daemon, size: &Size, ended: &Receiver<()>, options: &[&str]) {
     let steps = 2 * size.turns;
     for step in 0..steps {
-        while ended.load(Ordering::Relaxed) < (step + 1) * size.speakers * size.runs / (steps + 1) {
-            std::thread::yield_now();
-        }
+        ended.iter().nth(size.speakers * size.runs / (steps + 1) - 1).expect("more runs end");
         if step % 2 == 0 {
             manager.restart(daemon, options);
         } else {
@@ -75,7 +73,8 @@ fn hold_to_the_promise(manager: &Manager, of_daemon: &[&str], options: &[&str]) 
     let size = Size::wanted();
     let mut daemon = manager.start("", of_daemon);
     let mut witness = manager.join();
-    let (said, ended) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    let said = Mutex::new(Vec::new());
+    let (ended_tx, ended) = mpsc::channel();
     let heard = std::thread::scope(|scope| {
         let hearing = scope.spawn(move || {
             let mut heard = String::new();
@@ -85,7 +84,7 @@ fn hold_to_the_promise(manager: &Manager, of_daemon: &[&str], options: &[&str]) 
             heard
         });
         for speaker in 0..size.speakers {
-            let (said, ended) = (&said, &ended);
+            let (said, ended_tx) = (&said, ended_tx.clone());
             scope.spawn(move || {
                 for run in 0..size.runs {
                     let lines: Vec<_> = (0..LINES).map(|line| format!("{speaker}-{run}-{line}")).collect();
@@ -103,14 +102,13 @@ fn hold_to_the_promise(manager: &Manager, of_daemon: &[&str], options: &[&str]) 
                     } else if left.code == Some(0) {
                         said.lock().unwrap().extend(lines);
                     }
-                    ended.fetch_add(1, Ordering::Relaxed);
+                    let _ = ended_tx.send(());
                 }
             });
         }
+        drop(ended_tx);
         shake(manager, &mut daemon, &size, &ended, of_daemon);
-        while ended.load(Ordering::Relaxed) < size.speakers * size.runs {
-            std::thread::yield_now();
-        }
+        ended.iter().for_each(drop);
         assert_eq!(pipe("that was all\n", options).code, Some(0));
         hearing.join().unwrap()
     });

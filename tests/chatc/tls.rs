@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use rustls::{ServerConnection, StreamOwned};
 
 use crate::process::{Process, pipe};
+use crate::proxy::Proxy;
 use crate::secured::{Authority, Certificate, HERE, NOTHING, Secured};
-use crate::server::{Fake, Guest, Way};
+use crate::server::{Fake, Guest};
 use crate::support::{TestServer, text};
 use crate::terminal::Terminal;
 use crate::trust::reason;
@@ -235,7 +236,7 @@ fn at_the_keyboard_a_lost_connection_comes_back_only_to_a_server_that_is_trusted
     let (server, authority) = (TestServer::start(), Authority::new());
     let good = authority.issue(&HERE, NOTHING);
     let secured = Secured::to(server.address, good.config());
-    let way = Way::to(secured.address.parse().unwrap());
+    let way = Proxy::to(secured.address.parse().unwrap());
     let mut witness = server.join();
     let file = authority.file();
     let mut terminal = Terminal::start(&["--tls", "--ca", text(&file), "--nick", "ann", &way.address]);
@@ -272,7 +273,7 @@ fn at_the_keyboard_a_lost_connection_comes_back_only_to_a_server_that_is_trusted
 fn a_bot_listens_and_answers_over_tls_and_connects_again() {
     let (server, authority) = (TestServer::start(), Authority::new());
     let secured = Secured::to(server.address, authority.issue(&HERE, NOTHING).config());
-    let way = Way::to(secured.address.parse().unwrap());
+    let way = Proxy::to(secured.address.parse().unwrap());
     let file = authority.file();
     let mut options = vec!["--tls", "--ca", text(&file), "--listen", "--reconnect", "--nick", "bot"];
     options.extend(["--exec", "echo pong", &way.address]);

@@ -28,9 +28,9 @@ fn what_is_done_is_told_in_the_words_of_chatd() {
         (&["log", "debug"], "/log debug", "logging"),
     ] {
         let answer = notice(&format!("\"code\":\"{code}\",\"later\":1"), "it is done");
-        // What members say, and what is no object, is no part of the answer.
+        // What members say is no part of the answer.
         let around = message("main", "eve", "it is refused");
-        let left = fake.answer(options, asked, &format!("{around}{answer}no object\n{around}"));
+        let left = fake.answer(options, asked, &format!("{around}{answer}{around}"));
         assert_eq!(lines(left), ["it is done"], "{options:?}");
     }
 }

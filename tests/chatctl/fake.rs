@@ -115,12 +115,9 @@ impl Fake {
     #[track_caller]
     pub fn greeted(&self) -> Guest {
         let mut guest = self.accept();
-        expect_greeting(&mut guest);
+        let token = expect_greeting(&mut guest);
         guest.say("Hello, connection to the server ok!\n");
-        guest.say(notice("\"code\":\"viewed\",\"view\":\"json\"", "any sentence"));
-        let (before, token) = guest.asked();
-        assert!(before.is_empty());
-        guest.synced_as(&token, true);
+        guest.say(notice("\"code\":\"operating\"", "any sentence") + &in_no_room(&token));
         guest
     }
 
@@ -133,13 +130,17 @@ impl Fake {
     }
 }
 
-/// What chatctl says first.
+/// What chatctl says first. Returns its token.
 #[track_caller]
-pub fn expect_greeting(guest: &mut Guest) {
-    let join = guest.line();
-    let room = join.strip_prefix("/join chatctl-").unwrap().trim_end();
-    assert!(room.len() == 12 && room.bytes().all(|byte| byte.is_ascii_hexdigit()), "{room}");
-    assert_eq!(guest.line(), "/view json\n");
+pub fn expect_greeting(guest: &mut Guest) -> String {
+    let (lines, token) = guest.asked();
+    assert_eq!(lines, ["/control\n"]);
+    token
+}
+
+/// What sends a token back to somebody who is in no room.
+fn in_no_room(token: &str) -> String {
+    Guest::answer(token, true).replace("\"room\":\"main\"", "\"room\":\"\"")
 }
 
 /// Waits until somebody asks this, and answers.

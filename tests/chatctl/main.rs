@@ -15,7 +15,7 @@ mod real;
 #[path = "../chatc/server.rs"]
 mod server;
 // Other tests need more of it.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
 #[allow(dead_code)]

@@ -88,7 +88,7 @@ fn who_is_no_operator_keeps_the_screen() {
     answered(&mut fake.greeted(), "/stats", &notice("\"code\":\"not_operator\"", "you are not one"));
     let (code, rows) = terminal.finish();
     assert_eq!(code, Some(77));
-    assert!(rows[0].contains("you are not one"), "{rows:?}");
+    assert!(rows[0].contains("you are not an operator"), "{rows:?}");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use crate::engine::{Redis, wait_until};
 use crate::nodes::{Node, object, three};
-use crate::support::{clean, text};
+use crate::redis::Server;
+use crate::support::{clean, text, wait_until};
 
 const LINES: usize = 200;
 
@@ -17,7 +17,7 @@ fn export(node: &Node) -> String {
 }
 
 pub fn all_archives_are_the_same() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let mut nodes = three(&[redis.address()], "archive = \"FOLDERarchive\"\n");
     let mut callers: Vec<_> =
         nodes.iter().zip(["ann", "ben", "eve"]).map(|(node, name)| node.join_as(name)).collect();

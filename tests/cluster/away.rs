@@ -1,11 +1,11 @@
 //! The engine is away: senders wait, everybody is told, and nothing is lost.
 
-use crate::engine::Redis;
 use crate::nodes::{Node, object, three};
+use crate::redis::Server;
 use crate::support::Caller;
 
 pub fn the_engine_is_away_and_comes_back() {
-    let mut redis = Redis::start(&[]);
+    let mut redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let (mut ann, mut ben) = (nodes[0].join_as("ann"), nodes[1].join_as("ben"));
     let mut joe = nodes[2].join();
@@ -13,7 +13,7 @@ pub fn the_engine_is_away_and_comes_back() {
         if is_killed {
             redis.kill()
         } else {
-            redis.signal("STOP")
+            redis.pause(true)
         }
         ann.say("one\n");
         for caller in [&mut ann, &mut ben] {
@@ -22,9 +22,9 @@ pub fn the_engine_is_away_and_comes_back() {
         // Who comes meanwhile is told at once.
         ben.say("two\n");
         if is_killed {
-            redis.start_again(&[])
+            redis.start_again()
         } else {
-            redis.signal("CONT")
+            redis.pause(false)
         }
         for caller in [&mut ann, &mut ben] {
             object(caller, |object| object["code"] == "engine_back");
@@ -43,13 +43,13 @@ fn line(caller: &mut Caller) -> String {
 }
 
 pub fn a_node_starts_without_an_engine() {
-    let mut redis = Redis::start(&[]);
+    let mut redis = Server::start();
     redis.kill();
     let mut node = Node::start("alpha", &[redis.address()], "");
     // It is there, and nobody is greeted: there are no numbers to give.
     let mut waiting = Caller::connect(node.address());
     node.daemon.wait_for_log("engine");
-    redis.start_again(&[]);
+    redis.start_again();
     waiting.expect(crate::support::GREETING);
     let mut ann = node.join_as("ann");
     waiting.say("hello\n");

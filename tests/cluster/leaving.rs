@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use crate::engine::Redis;
 use crate::nodes::{object, three};
+use crate::redis::Server;
 use crate::support::PATIENCE;
 
 pub fn a_killed_node_is_gone_once() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let mut nodes = three(&[redis.address()], "");
     let mut watchers = [nodes[1].join_as("ben"), nodes[2].join_as("eve")];
     let mut ann = nodes[0].join_as("ann");
@@ -36,7 +36,7 @@ pub fn a_killed_node_is_gone_once() {
 }
 
 pub fn chatc_goes_on_at_the_next_node() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let mut nodes = three(&[redis.address()], "");
     let mut ben = nodes[2].join_as("ben");
     let addresses = [nodes[0].address().to_string(), nodes[1].address().to_string()];

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::manager::Manager;
-use crate::support::{Caller, Daemon, Folder, GREETING, text};
+use crate::support::{Caller, Daemon, Folder, text};
 
 pub const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 
@@ -90,9 +90,7 @@ impl Node {
     /// Somebody in plain text who has been greeted.
     #[track_caller]
     pub fn join(&self) -> Caller {
-        let mut caller = Caller::connect(self.address());
-        caller.expect(GREETING);
-        caller
+        Caller::join(self.address())
     }
 
     /// Somebody called so, who sees objects from now on.

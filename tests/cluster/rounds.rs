@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::engine::Engine;
+use crate::leak;
 use crate::nodes::{NAMES, Node};
-use crate::proxy::{self, Proxy, Way};
+use crate::proxy::Proxy;
+use crate::redis::Server;
 use crate::support::oracle::tally::{Report, Tally};
 use crate::support::oracle::{Crash, Oracle, Plan, now};
 
@@ -31,18 +33,18 @@ struct Cluster {
 impl Cluster {
     fn start(sessions: u32) -> Self {
         let engine = Engine::start();
-        let ways: Vec<_> =
-            NAMES.iter().map(|_| engine.servers.each_ref().map(|server| Proxy::to(server.port))).collect();
+        let to = |server: &Server| Proxy::to(([127, 0, 0, 1], server.port).into());
+        let ways: Vec<_> = NAMES.iter().map(|_| engine.servers.each_ref().map(to)).collect();
         let start = |(name, ways): (&&str, &[Proxy; 2])| {
-            let addresses = ways.each_ref().map(Proxy::address);
+            let addresses = ways.each_ref().map(|way| format!("redis://{}", way.address));
             Node::start(name, &addresses, "replicas = 1\n")
         };
         let nodes = NAMES.iter().zip(&ways).map(start).collect();
         Self { engine, ways, nodes, sessions }
     }
 
-    fn set(&self, nodes: &[usize], way: Way) {
-        nodes.iter().flat_map(|node| &self.ways[*node]).for_each(|proxy| proxy.set(way));
+    fn set(&self, nodes: &[usize], change: impl Fn(&Proxy)) {
+        nodes.iter().flat_map(|node| &self.ways[*node]).for_each(change);
     }
 
     /// How many sessions a node has.
@@ -77,22 +79,22 @@ const HAPPENINGS: [(&str, Happening); 12] = [
 
 fn engine_stopped(cluster: &mut Cluster, oracle: &Oracle, _: usize) {
     let (primary, before) = (cluster.engine.primary(), oracle.news());
-    primary.signal("STOP");
+    primary.pause(true);
     oracle.wait_for_news(before);
-    primary.signal("CONT");
+    primary.pause(false);
 }
 
 fn engine_killed(cluster: &mut Cluster, _: &Oracle, _: usize) {
     let at = cluster.engine.at();
     cluster.engine.servers[at].kill();
-    cluster.engine.servers[at].start_again(&["--replicaof", "no", "one"]);
+    cluster.engine.servers[at].start_again_with(&["--replicaof", "no", "one"]);
 }
 
 fn replica_stopped(cluster: &mut Cluster, oracle: &Oracle, _: usize) {
     let replica = cluster.engine.replica();
-    replica.signal("STOP");
+    replica.pause(true);
     go_on(oracle, cluster.sessions, BETWEEN);
-    replica.signal("CONT");
+    replica.pause(false);
 }
 
 fn replica_killed(cluster: &mut Cluster, oracle: &Oracle, _: usize) {
@@ -100,7 +102,7 @@ fn replica_killed(cluster: &mut Cluster, oracle: &Oracle, _: usize) {
     let primary = cluster.engine.servers[at].port.to_string();
     cluster.engine.servers[1 - at].kill();
     go_on(oracle, cluster.sessions, BETWEEN);
-    cluster.engine.servers[1 - at].start_again(&["--replicaof", "127.0.0.1", &primary]);
+    cluster.engine.servers[1 - at].start_again_with(&["--replicaof", "127.0.0.1", &primary]);
 }
 
 fn node_stopped(cluster: &mut Cluster, oracle: &Oracle, node: usize) {
@@ -123,23 +125,23 @@ fn node_restarted(cluster: &mut Cluster, _: &Oracle, node: usize) {
 
 fn answers_lost(cluster: &mut Cluster, oracle: &Oracle, node: usize) {
     let before = oracle.news();
-    cluster.set(&[node], Way::Deaf);
+    cluster.set(&[node], Proxy::lose_answers);
     oracle.wait_for_news(before);
-    cluster.set(&[node], Way::Open);
+    cluster.set(&[node], Proxy::renew);
 }
 
 fn node_cut_off(cluster: &mut Cluster, oracle: &Oracle, node: usize) {
     let before = oracle.news();
-    cluster.set(&[node], Way::Cut);
+    cluster.set(&[node], Proxy::cut);
     oracle.wait_for_news(before);
-    cluster.set(&[node], Way::Open);
+    cluster.set(&[node], Proxy::renew);
 }
 
 fn all_lost(cluster: &mut Cluster, oracle: &Oracle, _: usize) {
     let before = oracle.news();
-    cluster.set(&[0, 1, 2], Way::Lost);
+    cluster.set(&[0, 1, 2], Proxy::lose_everything);
     oracle.wait_for_news(before);
-    cluster.set(&[0, 1, 2], Way::Open);
+    cluster.set(&[0, 1, 2], Proxy::renew);
 }
 
 /// Tells the oracle when it begins and when it is over.
@@ -260,7 +262,7 @@ pub fn single() {
 pub fn leak() {
     let node = Node::alone();
     let mut plan = Plan::new(node.address(), 30, 300);
-    plan.more = vec![proxy::leak(node.address())];
+    plan.more = vec![leak::leak(node.address())];
     let oracle = Oracle::start(plan);
     go_on(&oracle, 30, BETWEEN);
     let report = oracle.finish();

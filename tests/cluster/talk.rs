@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::engine::Redis;
 use crate::nodes::{Node, object, three};
+use crate::redis::{Server, key};
 use crate::support::{Caller, GREETING};
 
 /// Lines that each says where the order is looked at.
@@ -48,7 +48,7 @@ impl Drop for Nc {
 }
 
 pub fn nc_hears_nc() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let (mut ann, mut ben) = (Nc::start(&nodes[0]), Nc::start(&nodes[1]));
     let (mut eve, mut joe) = (Nc::start(&nodes[0]), Nc::start(&nodes[2]));
@@ -77,7 +77,7 @@ fn messages(caller: &mut Caller, count: usize) -> Vec<(Value, Value, Value)> {
 }
 
 pub fn three_nodes_have_one_order() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let mut speakers: Vec<Caller> = nodes.iter().map(Node::join).collect();
     let mut listeners: Vec<Caller> = nodes.iter().map(Node::join).collect();
@@ -96,25 +96,26 @@ pub fn three_nodes_have_one_order() {
 }
 
 pub fn sync_is_answered_when_lines_are_in_the_stream() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let mut ann = nodes[0].join();
+    let entries = || redis.number(&["XLEN", &key("main")]);
     for number in 1..=20_u32 {
         // What is said at once may be one entry, so one at a time.
         ann.say(format!("line {number}\n/sync s{number}\n"));
         ann.until(&format!("synced s{number}\n"));
-        assert!(redis.entries() >= u64::from(number), "{number} are in the stream");
+        assert!(entries() >= u64::from(number), "{number} are in the stream");
     }
-    let before = redis.entries();
-    redis.signal("STOP");
+    let before = entries();
+    redis.pause(true);
     ann.say("more\n/sync later\n");
-    redis.signal("CONT");
+    redis.pause(false);
     ann.until("synced later\n");
-    assert!(redis.entries() > before);
+    assert!(entries() > before);
 }
 
 pub fn a_name_is_held_once() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let mut callers: Vec<Caller> = nodes.iter().map(Node::join).collect();
     callers.iter_mut().for_each(|caller| caller.say("/view json\n"));
@@ -143,7 +144,7 @@ pub fn a_name_is_held_once() {
 }
 
 pub fn who_and_messages_know_all_nodes() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let mut callers: Vec<Caller> = nodes.iter().map(Node::join).collect();
     for (caller, name) in callers.iter_mut().zip(["ann", "ben", "eve"]) {

@@ -1,11 +1,11 @@
 //! What an engine may be like, and what may be in it: nothing of it stops a node, or speaks for others.
 
-use crate::engine::{Redis, wait_until};
 use crate::nodes::{Node, object, three};
+use crate::redis::{Server, key};
 use crate::support::Caller;
 
 pub fn a_full_engine() {
-    let redis = Redis::start(&["--maxmemory-policy", "noeviction"]);
+    let redis = Server::start_with(&["--maxmemory-policy", "noeviction"]);
     let nodes = three(&[redis.address()], "");
     let (mut ann, mut ben) = (nodes[0].join_as("ann"), nodes[1].join());
     assert_eq!(redis.ask(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
@@ -17,22 +17,20 @@ pub fn a_full_engine() {
 }
 
 pub fn a_replica_is_passed_over() {
-    let primary = Redis::start(&[]);
-    let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-    wait_until("the replica follows", || primary.ask(&["ROLE"]).lines().count() > 2);
+    let [primary, replica] = Server::start_pair();
     let nodes = three(&[replica.address(), primary.address()], "");
     let (mut ann, mut ben) = (nodes[0].join_as("ann"), nodes[1].join());
     ann.say("one\n");
     ben.expect("one\n");
     // They change places, and nobody is asked.
-    replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    replica.promote();
     primary.ask(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
     ann.say("two\n");
     ben.expect("two\n");
 }
 
 pub fn a_wrong_password() {
-    let redis = Redis::start(&["--requirepass", "secret"]);
+    let redis = Server::start_with(&["--requirepass", "secret"]);
     let mut node = Node::start_with_password("alpha", &[redis.address()], "wrong-one");
     let line = node.daemon.wait_for_log("password");
     assert!(!line.contains("wrong-one"), "{line}");
@@ -44,7 +42,7 @@ pub fn a_wrong_password() {
 }
 
 pub fn another_node_of_the_same_name() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let mut nodes = three(&[redis.address()], "");
     let mut ann = nodes[0].join_as("ann");
     let mut other = Node::start("alpha", &[redis.address()], "");
@@ -81,12 +79,12 @@ const FORGED: &[[&str; 8]] = &[
 ];
 
 pub fn entries_by_hand() {
-    let redis = Redis::start(&[]);
+    let redis = Server::start();
     let nodes = three(&[redis.address()], "");
     let (mut ann, mut ben) = (nodes[0].join_as("ann"), nodes[1].join());
     ann.say("one\n");
     ben.expect("one\n");
-    let room = redis.stream();
+    let room = key("main");
     let entry = redis.ask(&["XREVRANGE", &room, "+", "-", "COUNT", "1"]);
     let head = entry.lines().skip_while(|line| *line != "d").nth(1).unwrap();
     for stream in [room.as_str(), "chatd:acts"] {

@@ -9,23 +9,20 @@ use chatd::chat::{Act, EngineEvent, Item, Sequencer, SessionId};
 use chatd::cluster::{Ending, Secret, Settings};
 use futures::executor::block_on;
 
-use crate::node::{Node, key, settings};
-use crate::server::{self, Server};
+use crate::node::{Node, settings};
+use crate::redis::{Server, key};
 
 /// Returns two nodes that are in the room.
 pub fn pair(server: &Server) -> [Node; 2] {
     [Node::in_room(server, "alpha", "main"), Node::in_room(server, "beta", "main")]
 }
 
-fn has_heard(node: &mut Node, event: EngineEvent) {
+pub fn has_heard(node: &mut Node, event: EngineEvent) {
     node.until(|node| node.events.contains(&event));
 }
 
 #[test]
 fn an_engine_that_is_killed_and_comes_back_with_its_data_loses_nothing() {
-    if !server::is_there() {
-        return;
-    }
     let mut server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     (0..20).for_each(|number| alpha.say("main", 1, &format!("before {number}")));
@@ -45,9 +42,6 @@ fn an_engine_that_is_killed_and_comes_back_with_its_data_loses_nothing() {
 
 #[test]
 fn an_engine_without_its_data_begins_an_epoch_and_the_rest_is_heard_once() {
-    if !server::is_there() {
-        return;
-    }
     let mut server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     (0..20).for_each(|number| alpha.say("main", 1, &format!("before {number}")));
@@ -76,9 +70,6 @@ fn an_engine_without_its_data_begins_an_epoch_and_the_rest_is_heard_once() {
 
 #[test]
 fn an_engine_that_is_stopped_is_away_until_it_goes_on() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     server.pause(true);
@@ -96,9 +87,6 @@ fn an_engine_that_is_stopped_is_away_until_it_goes_on() {
 
 #[test]
 fn connections_that_are_cut_again_and_again_repeat_and_lose_nothing() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut nodes = pair(&server);
     for number in 0..300 {
@@ -117,9 +105,6 @@ fn connections_that_are_cut_again_and_again_repeat_and_lose_nothing() {
 
 #[test]
 fn scripts_that_are_gone_are_loaded_again() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     server.ask(&["SCRIPT", "FLUSH"]);
@@ -129,9 +114,6 @@ fn scripts_that_are_gone_are_loaded_again() {
 
 #[test]
 fn a_start_without_an_engine_waits_for_it() {
-    if !server::is_there() {
-        return;
-    }
     let mut server = Server::start();
     server.kill();
     let mut alpha = Node::start(&server, "alpha");
@@ -146,57 +128,8 @@ fn a_start_without_an_engine_waits_for_it() {
 }
 
 #[test]
-fn the_primary_is_found_and_a_replica_that_takes_over_has_what_was_said() {
-    if !server::is_there() {
-        return;
-    }
-    let [mut primary, replica] = Server::start_pair();
-    let settings = |node| Settings { replicas: 1, ..settings(&[&replica, &primary], node) };
-    let (mut alpha, mut beta) =
-        (Node::start_with(settings("alpha"), None), Node::start_with(settings("beta"), None));
-    alpha.open("main");
-    beta.open("main");
-    assert_eq!(alpha.handle.state().address, Some(primary.address()));
-    (0..50).for_each(|number| alpha.say("main", 1, &format!("before {number}")));
-    alpha.hear(50);
-    beta.hear(50);
-    // The replica does not get the next ones: the primary takes them with it.
-    replica.pause(true);
-    (0..50).for_each(|number| alpha.say("main", 1, &format!("lost {number}")));
-    alpha.hear(100);
-    beta.hear(100);
-    primary.kill();
-    replica.pause(false);
-    replica.promote();
-    beta.say("main", 2, "after");
-    for node in [&mut alpha, &mut beta] {
-        node.until(|node| node.texts().contains(&"after".to_owned()));
-        has_heard(node, EngineEvent::Failover);
-        assert_eq!(node.events.iter().filter(|event| **event == EngineEvent::Failover).count(), 1);
-    }
-    alpha.until_state(|state| state.address == Some(replica.address()));
-    // Who comes now hears all of it: alpha has said again what was lost.
-    let mut gamma = Node::start(&replica, "gamma");
-    while gamma.opened.last().is_none_or(|(_, said, _)| *said < 101) {
-        gamma.stream.close(&crate::node::room("main"));
-        gamma.open("main");
-    }
-    for node in [&alpha, &beta] {
-        let texts = node.texts();
-        assert_eq!(
-            texts.iter().filter(|text| text.starts_with("lost")).count(),
-            50,
-            "and nobody hears it twice"
-        );
-    }
-}
-
-#[test]
 fn a_stream_that_is_trimmed_has_a_gap_and_what_the_node_has_said_itself_is_not_in_it() {
-    if !server::is_there() {
-        return;
-    }
-    let server = Server::start_with(&[]);
+    let server = Server::start_with(&["--appendonly", "no"]);
     let [mut alpha, mut beta] = pair(&server);
     let main = crate::node::room("main");
     beta.stream.hold(&main, true);
@@ -219,9 +152,6 @@ fn a_stream_that_is_trimmed_has_a_gap_and_what_the_node_has_said_itself_is_not_i
 
 #[test]
 fn a_wrong_password_is_said_and_nothing_of_it_shown() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start_with(&["--requirepass", "open sesame"]);
     let with =
         |password: &str| Settings { password: Some(Secret::new(password)), ..settings(&[&server], "alpha") };
@@ -243,9 +173,6 @@ fn a_wrong_password_is_said_and_nothing_of_it_shown() {
 
 #[test]
 fn a_replica_alone_is_not_written_to_until_it_is_the_primary() {
-    if !server::is_there() {
-        return;
-    }
     let [_primary, replica] = Server::start_pair();
     let mut alpha = Node::start(&replica, "alpha");
     alpha.say("main", 1, "early");
@@ -263,9 +190,6 @@ fn a_replica_alone_is_not_written_to_until_it_is_the_primary() {
 
 #[test]
 fn an_engine_that_is_full_is_away_until_there_is_room() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let [mut alpha, _beta] = pair(&server);
     server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -279,9 +203,6 @@ fn an_engine_that_is_full_is_away_until_there_is_room() {
 
 #[test]
 fn a_key_of_the_wrong_type_stops_one_room_alone() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     server.ask(&["SET", &key("ops"), "x"]);
     let mut alpha = Node::in_room(&server, "alpha", "main");
@@ -329,9 +250,6 @@ fn an_old_engine_is_refused_and_so_is_what_is_none() {
 
 #[test]
 fn a_second_node_of_the_same_name_waits_until_the_first_is_gone() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut first = Node::in_room(&server, "alpha", "main");
     let mut second = Node::start(&server, "alpha");
@@ -347,9 +265,6 @@ fn a_second_node_of_the_same_name_waits_until_the_first_is_gone() {
 
 #[test]
 fn a_process_whose_name_was_taken_meanwhile_writes_nothing_more() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     alpha.say("main", 1, "before");

@@ -6,13 +6,10 @@ use futures::executor::block_on;
 
 use crate::faults::pair;
 use crate::node::Node;
-use crate::server::{self, Server};
+use crate::redis::Server;
 
 #[test]
 fn a_process_that_has_lost_its_name_writes_nothing_before_it_knows() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let [mut alpha, mut beta] = pair(&server);
     alpha.say("main", 1, "before");
@@ -27,9 +24,6 @@ fn a_process_that_has_lost_its_name_writes_nothing_before_it_knows() {
 
 #[test]
 fn a_node_whose_clock_was_set_back_comes_after_the_process_before() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::start(&server, "alpha");
     // The process before was started when the clock was in the future.
@@ -47,9 +41,6 @@ fn a_node_whose_clock_was_set_back_comes_after_the_process_before() {
 
 #[test]
 fn an_engine_that_has_lost_its_data_gives_no_number_of_a_session_again() {
-    if !server::is_there() {
-        return;
-    }
     let mut server = Server::start();
     let [alpha, beta] = pair(&server);
     let first = block_on(beta.handle.numbers(1_000_000)).end;

@@ -3,9 +3,19 @@
 // A failed expectation is a failed test.
 #![allow(clippy::unwrap_used)]
 
+mod bans;
 mod faults;
 mod hostile;
 mod identity;
 mod node;
 mod order;
-mod server;
+mod primaries;
+// Other tests need more of it.
+#[allow(dead_code)]
+#[path = "../support/redis.rs"]
+mod redis;
+// Other tests need more of it.
+#[allow(dead_code, unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;

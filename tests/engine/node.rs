@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use chatd::chat::{Act, Cursor, EngineEvent, Entry, Item, Sequenced, Sequencer, SessionId};
-use chatd::cluster::{self, Ending, Handle, Identity, Secret, Settings, Stream};
+use chatd::chat::{Act, ClusterBans, Cursor, EngineEvent, Entry, Item, Sequenced, Sequencer, SessionId};
+use chatd::cluster::{self, Ending, EngineState, Handle, Identity, Secret, Settings, Stream};
 use chatd::protocol::{Kind, Name, Who};
 use futures::executor::block_on;
 
-use crate::server::Server;
+use crate::redis::Server;
+use crate::support::wait_until;
 
 /// A line that has come, with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,10 @@ pub struct Node {
     pub opened: Vec<(String, u64, Cursor)>,
     /// Sessions that need wait no longer.
     pub woken: Vec<SessionId>,
+    pub last_act: Cursor,
     pub rosters: usize,
+    /// The bans of the cluster, each time they came.
+    pub bans: Vec<Arc<ClusterBans>>,
     pub cursor: Cursor,
 }
 
@@ -57,11 +61,6 @@ pub fn identity() -> Identity {
 
 pub fn room(name: &str) -> Arc<Name> {
     Arc::new(Name::parse(name).unwrap())
-}
-
-/// Returns the key of the stream of a room.
-pub fn key(name: &str) -> String {
-    format!("chatd:room:{}", room(name).keys().next().unwrap())
 }
 
 pub fn who(id: u64) -> Arc<Who> {
@@ -90,7 +89,9 @@ impl Node {
             events: Vec::new(),
             opened: Vec::new(),
             woken: Vec::new(),
+            last_act: Cursor::default(),
             rosters: 0,
+            bans: Vec::new(),
             cursor: Cursor::default(),
         }
     }
@@ -112,6 +113,22 @@ impl Node {
 
     pub fn say(&mut self, room_name: &str, id: u64, text: &str) {
         self.stream.submit(said(room_name, id, text));
+    }
+
+    /// Has all nodes change bans, and waits until they do.
+    pub fn change_bans(&mut self, changes: &[&str]) {
+        let act = Act::Brought(changes.iter().map(|change| (*change).to_owned()).collect());
+        self.handle.bring(changes.iter().map(|change| (*change).to_owned()).collect());
+        self.until(|node| node.acts.iter().any(|(one, _)| *one == act));
+        self.acts.clear();
+    }
+
+    /// Waits for the bans of the cluster. Returns them sorted.
+    pub fn banned(&mut self) -> Vec<String> {
+        self.until(|node| !node.bans.is_empty());
+        let mut lines = self.bans.remove(0).lines.clone();
+        lines.sort();
+        lines
     }
 
     /// Takes what comes until something holds.
@@ -142,7 +159,8 @@ impl Node {
                     };
                     self.lines.push(heard);
                 }
-                Sequenced::Act { act, node, .. } => {
+                Sequenced::Act { act, node, cursor, .. } => {
+                    self.last_act = cursor;
                     self.acts.push((act, node.as_deref().unwrap_or_default().to_owned()));
                 }
                 Sequenced::Opened { room, cursor } => {
@@ -150,6 +168,7 @@ impl Node {
                 }
                 Sequenced::Repeated { stamp, .. } => self.cursor = stamp.cursor,
                 Sequenced::Roster { .. } => self.rosters += 1,
+                Sequenced::Bans { bans, .. } => self.bans.push(bans),
                 Sequenced::Engine(event) => self.events.push(event),
             }
         }
@@ -168,14 +187,13 @@ impl Node {
 
     /// Waits until the state says something.
     #[track_caller]
-    pub fn until_state(&self, is_so: impl Fn(&cluster::State) -> bool) -> cluster::State {
-        loop {
-            let state = self.handle.state();
-            if is_so(&state) {
-                return state;
-            }
-            std::thread::yield_now();
-        }
+    pub fn until_state(&self, is_so: impl Fn(&EngineState) -> bool) -> EngineState {
+        let mut state = self.handle.state();
+        wait_until("the state of the engine", || {
+            state = self.handle.state();
+            is_so(&state)
+        });
+        state
     }
 
     /// Ends the node, for another process that goes on. Returns what that needs.

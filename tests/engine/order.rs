@@ -7,13 +7,11 @@ use chatd::cluster::Ending;
 use futures::executor::block_on;
 
 use crate::node::{Node, settings};
-use crate::server::{self, Server};
+use crate::redis::Server;
+use crate::support::wait_until;
 
 #[test]
 fn two_nodes_have_one_order_with_numbers_without_a_gap() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut nodes = [Node::in_room(&server, "alpha", "main"), Node::in_room(&server, "beta", "main")];
     for number in 0..500 {
@@ -41,9 +39,6 @@ fn two_nodes_have_one_order_with_numbers_without_a_gap() {
 
 #[test]
 fn a_room_that_is_opened_has_its_numbers_and_its_last_lines_and_goes_on_behind_them() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::in_room(&server, "alpha", "ops");
     assert_eq!(alpha.opened[0].1, 0);
@@ -59,9 +54,6 @@ fn a_room_that_is_opened_has_its_numbers_and_its_last_lines_and_goes_on_behind_t
 
 #[test]
 fn rooms_are_closed_held_and_released() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::in_room(&server, "alpha", "main");
     alpha.open("ops");
@@ -87,9 +79,6 @@ fn rooms_are_closed_held_and_released() {
 
 #[test]
 fn long_input_comes_back_to_its_session_as_one_and_to_others_in_small_entries() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::in_room(&server, "alpha", "main");
     let mut beta = Node::in_room(&server, "beta", "main");
@@ -108,9 +97,6 @@ fn long_input_comes_back_to_its_session_as_one_and_to_others_in_small_entries() 
 
 #[test]
 fn acts_have_one_order_and_a_roster_comes_first() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut nodes = [Node::start(&server, "alpha"), Node::start(&server, "beta")];
     for number in 1..=100 {
@@ -125,9 +111,6 @@ fn acts_have_one_order_and_a_roster_comes_first() {
 
 #[test]
 fn what_is_under_way_at_a_handover_comes_back_in_the_next_process_once() {
-    if !server::is_there() {
-        return;
-    }
     let mut server = Server::start();
     let mut alpha = Node::in_room(&server, "alpha", "main");
     let mut beta = Node::in_room(&server, "beta", "main");
@@ -155,9 +138,6 @@ fn what_is_under_way_at_a_handover_comes_back_in_the_next_process_once() {
 
 #[test]
 fn numbers_of_sessions_are_given_once() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let nodes = [Node::start(&server, "alpha"), Node::start(&server, "beta")];
     let mut blocks: Vec<_> =
@@ -171,9 +151,6 @@ fn numbers_of_sessions_are_given_once() {
 
 #[test]
 fn a_node_that_leaves_says_so_and_one_that_is_killed_is_gone_after_a_while() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::start(&server, "alpha");
     let beta = Node::start(&server, "beta");
@@ -193,9 +170,6 @@ fn a_node_that_leaves_says_so_and_one_that_is_killed_is_gone_after_a_while() {
 
 #[test]
 fn the_roster_is_stored_and_old_acts_are_given_up() {
-    if !server::is_there() {
-        return;
-    }
     let server = Server::start();
     let mut alpha = Node::start(&server, "alpha");
     alpha.until(|node| node.rosters == 1);
@@ -203,13 +177,38 @@ fn the_roster_is_stored_and_old_acts_are_given_up() {
     alpha.until(|node| !node.acts.is_empty());
     let entry = server.number(&["HGET", "chatd:acts:state", "entry"]);
     let epoch = server.number(&["HGET", "chatd:acts:state", "epoch"]);
-    alpha.stream.store(&chatd::chat::Roster::default(), Cursor { epoch, entry });
-    while server.ask(&["HGET", "chatd:roster", "entry"]) != entry.to_string().as_bytes() {
-        std::thread::yield_now();
-    }
+    alpha.stream.store(chatd::chat::Roster::default(), Cursor { epoch, entry });
+    let is_stored = || server.ask(&["HGET", "chatd:roster", "entry"]) == entry.to_string();
+    wait_until("the roster is stored", is_stored);
     let mut beta = Node::start(&server, "beta");
     beta.until(|node| node.rosters == 1);
     alpha.stream.submit(chatd::chat::Item::Act(Act::Left(SessionId(2))));
     beta.until(|node| !node.acts.is_empty());
     assert_eq!(beta.acts[0].0, Act::Left(SessionId(2)), "what the roster has does not come again");
+}
+
+#[test]
+fn acts_are_kept_until_the_roster_has_them_and_if_they_are_gone_it_goes_on() {
+    const ACTS: u64 = 6000;
+    let server = Server::start_with(&[]);
+    let left = |number| chatd::chat::Item::Act(Act::Left(SessionId(number)));
+    let mut alpha = Node::start(&server, "alpha");
+    // The roster is stored early on, as while many come for the first time.
+    alpha.stream.submit(left(1));
+    alpha.until(|node| !node.acts.is_empty());
+    let [epoch, entry] = ["epoch", "entry"].map(|name| server.number(&["HGET", "chatd:acts:state", name]));
+    alpha.stream.store(chatd::chat::Roster::default(), Cursor { epoch, entry });
+    let is_stored = || server.ask(&["HGET", "chatd:roster", "entry"]) == entry.to_string();
+    wait_until("the roster is stored", is_stored);
+    (1..=ACTS).for_each(|number| alpha.stream.submit(left(number)));
+    alpha.until(|node| node.acts.len() as u64 > ACTS);
+    let mut beta = Node::start(&server, "beta");
+    beta.until(|node| node.acts.len() as u64 >= ACTS);
+    assert_eq!((beta.acts.len() as u64, beta.rosters), (ACTS, 1));
+    // Somebody trims them by hand.
+    server.ask(&["XTRIM", "chatd:acts", "MAXLEN", "10"]);
+    let mut gamma = Node::start(&server, "gamma");
+    alpha.stream.submit(left(7));
+    gamma.until(|node| node.acts.last().is_some_and(|(act, _)| *act == Act::Left(SessionId(7))));
+    assert_eq!((gamma.acts.len(), gamma.rosters), (11, 1));
 }

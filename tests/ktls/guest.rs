@@ -5,14 +5,21 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// What TLS takes, each after what it needs: paths in the folder of the kernel's modules, without their end.
-const MODULES: [&str; 10] = [
+/// What TLS takes in Linux 6.1 to 7.2, each after what it needs: paths in the folder of the kernel's modules, without
+/// their end. A kernel has some of these built in, or under another name.
+const MODULES: [&str; 16] = [
+    "crypto/aead",
+    "crypto/crypto_skcipher",
+    "crypto/crypto_null",
     "crypto/gf128mul",
+    "lib/crypto/gf128mul",
+    "lib/crypto/libgf128hash",
     "crypto/ghash-generic",
     "crypto/ctr",
     "crypto/gcm",
     "lib/crypto/libchacha",
     "crypto/chacha_generic",
+    "crypto/chacha",
     "lib/crypto/libpoly1305",
     "crypto/poly1305_generic",
     "crypto/chacha20poly1305",
@@ -26,7 +33,6 @@ const DESCRIPTORS: u64 = 8192;
 pub fn prepare(folder: &Path) {
     for name in MODULES {
         let path = folder.join("kernel").join(format!("{name}.ko"));
-        // Another kernel may have it built in.
         let Ok(file) = File::open(&path) else { continue };
         if let Err(error) = rustix::system::finit_module(file, c"", 0) {
             println!("{}: {error}", path.display());
@@ -36,9 +42,19 @@ pub fn prepare(folder: &Path) {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
+/// The counters of TLS in the kernel.
+fn counters() -> String {
+    fs::read_to_string("/proc/net/tls_stat").unwrap()
+}
+
+/// The kernel takes new keys in the place of others.
+pub fn takes_new_keys() -> bool {
+    counters().contains("RekeyOk")
+}
+
 /// How many sockets the kernel encrypts for, and for how many it decrypts.
 pub fn sessions_in_kernel() -> (u64, u64) {
-    let table = fs::read_to_string("/proc/net/tls_stat").unwrap();
+    let table = counters();
     let count = |name: &str| {
         let line = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().parse().unwrap()

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 /// Where the package is unpacked: it stays there for the next time.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ktls");
 const PACKAGE: &str = "user-mode-linux";
+/// The variable with the folder of another such package, unpacked: the same checks with another kernel.
+const OTHER: &str = "CHATD_KTLS";
 /// Memory of the machine, in MiB.
 const MEMORY: u32 = 1024;
 /// No run takes that long unless it hangs, in seconds.
@@ -43,7 +45,8 @@ impl Kernel {
         if !cfg!(target_arch = "x86_64") {
             return Err(format!("there is no {PACKAGE} for this kind of processor"));
         }
-        let files = Path::new(FOLDER).join("files");
+        let other = std::env::var_os(OTHER).map(PathBuf::from);
+        let files = other.unwrap_or_else(|| Path::new(FOLDER).join("files"));
         let program = files.join("usr/bin/linux.uml");
         if !program.exists() {
             fs::create_dir_all(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;

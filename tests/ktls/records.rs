@@ -154,24 +154,6 @@ pub fn a_handshake_that_is_not_done_is_closed_at_a_restart() {
     stays.expect("hello\n");
 }
 
-/// Clients may ask for other keys, which this kernel cannot take.
-pub fn other_keys_end_the_connection() {
-    let mut service = Service::start();
-    let mut ear = service.join_plain();
-    for cipher in 0..3 {
-        let mut caller = service.join(cipher);
-        caller.say("before\n");
-        ear.expect("before\n");
-        caller.wire().tls().refresh_traffic_keys().unwrap();
-        caller.wire().flush().unwrap();
-        let heard = String::from_utf8(caller.rest()).unwrap();
-        assert!(heard.starts_with("-!- closing: ") && heard.contains("keys"), "{heard:?}");
-    }
-    service.restart();
-    service.join(0).say("after\n");
-    ear.expect("after\n");
-}
-
 /// What is no record, or none that was sent like this, ends one connection.
 pub fn broken_records_end_one_connection() {
     let service = Service::start();

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chatd::client::{Exit as ClientExit, cli::Cli};
+use chatd::client::cli::Cli;
 use chatd::ctl;
 use chatd::protocol::syntax::COMMANDS;
-use chatd::service::Exit;
 use chatd::service::config::KEYS;
 use clap::CommandFactory;
 
-use super::{chatd, long_options, read, signals};
+use super::programs::{CHATD, PROGRAMS};
+use super::{read, signals};
 
 /// What stands between backquotes, word by word.
 fn named() -> BTreeSet<String> {
@@ -33,10 +33,8 @@ fn every_key_is_in_the_changelog() {
 
 #[test]
 fn every_option_of_chatd_that_is_no_key_is_in_the_changelog() {
-    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
-    let options = long_options(&help, "--", |line| line.trim_start().starts_with('-'));
     let is_key = |option: &String| KEYS.iter().any(|key| key.name.replace('_', "-") == *option);
-    expect(options.into_iter().filter(|option| !is_key(option)).map(|option| format!("--{option}")));
+    expect(CHATD.options().into_iter().filter(|option| !is_key(option)).map(|option| format!("--{option}")));
 }
 
 #[test]
@@ -64,17 +62,11 @@ fn every_signal_is_in_the_changelog() {
 
 #[test]
 fn every_exit_code_is_in_the_changelog() {
-    let of_chatd = [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Config].map(|exit| exit.code());
-    let of_chatc = [ClientExit::Ok, ClientExit::Failed, ClientExit::Usage, ClientExit::NoDaemon];
-    let of_chatc = of_chatc.map(|exit| exit.code());
     let text = read("CHANGELOG.md").split_whitespace().collect::<Vec<_>>().join(" ");
-    for [ok, failed, usage, last] in [of_chatd, of_chatc] {
-        let codes = format!("`{ok}`, `{failed}`, `{usage}` and `{last}`");
+    for program in PROGRAMS {
+        let codes: Vec<String> = program.exits.iter().map(|exit| format!("`{}`", exit.code())).collect();
+        let (last, others) = codes.split_last().unwrap();
+        let codes = format!("{} and {last}", others.join(", "));
         assert!(text.contains(&codes), "not in CHANGELOG.md: {codes}");
     }
-    use ctl::Exit::{NoDaemon, NotOperator, Ok, Refused, Usage};
-    let [ok, refused, usage, nobody, not_one] =
-        [Ok, Refused, Usage, NoDaemon, NotOperator].map(|exit| exit.code());
-    let codes = format!("`{ok}`, `{refused}`, `{usage}`, `{nobody}` and `{not_one}`");
-    assert!(text.contains(&codes), "not in CHANGELOG.md: {codes}");
 }

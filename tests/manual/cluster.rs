@@ -10,13 +10,6 @@ const PAGE: &str = "man/chatd-cluster.7";
 const FOLDER: &str = "packaging/cluster";
 
 #[test]
-fn the_unit_of_the_manual_is_the_one_of_the_package() {
-    let unit = read(&format!("{FOLDER}/chatd-engine@.socket"));
-    let (_, unit) = unit.split_once("\n\n").unwrap();
-    assert!(displays(&read(PAGE)).iter().any(|display| display == unit), "{unit}");
-}
-
-#[test]
 fn the_sockets_the_group_and_the_credential_have_one_name_everywhere() {
     let [socket, service, drop_in] = ["chatd-engine@.socket", "chatd-engine@.service", "cluster.conf"]
         .map(|name| read(&format!("{FOLDER}/{name}")));

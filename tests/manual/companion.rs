@@ -1,7 +1,6 @@
-//! chatc(1), held against the code and the help: options, keys, exit codes, limits.
+//! chatc(1), held against the code and the help: keys, limits.
 
-use std::process::Command;
-
+use chatd::client::END_PATIENCE;
 use chatd::client::cli::Cli;
 use chatd::client::dialer::CONNECT_TIMEOUT;
 use chatd::client::editor::{ASK_LINES, HISTORY_LINES};
@@ -10,52 +9,15 @@ use chatd::client::request::MAX_WAITING;
 use chatd::client::session::ANSWER_TIMEOUT;
 use chatd::client::talk::LEAVE_TIMEOUT;
 use chatd::client::target::Target;
-use chatd::client::{END_PATIENCE, Exit};
 use chatd::service::config::Config;
 use clap::CommandFactory;
 
-use super::{long_options, read, section};
-
-fn help() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_chatc")).arg("--help").output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn every_option_of_chatc_is_in_its_manual_and_the_reverse() {
-    let of_help = long_options(&help(), "--", |line| line.trim_start().starts_with('-'));
-    let of_manual = long_options(&read("man/chatc.1"), "Fl Fl ", |line| line.starts_with(".It Fl "));
-    assert!(of_help.len() == Cli::command().get_opts().count() + 2, "{of_help:?}");
-    assert_eq!(of_help, of_manual);
-}
-
-#[test]
-fn every_short_option_of_chatc_is_in_its_manual() {
-    let (help, manual) = (help(), read("man/chatc.1"));
-    let shorts = help.lines().filter_map(|line| line.trim_start().strip_prefix('-')?.split_once(", --"));
-    let shorts: Vec<_> = shorts.collect();
-    assert_eq!(shorts.len(), 8);
-    for (short, long) in shorts {
-        let long = long.split(' ').next().unwrap();
-        assert!(manual.contains(&format!("\n.It Fl {short} , Fl Fl {long}")), "-{short}, --{long}");
-    }
-}
-
-#[test]
-fn every_exit_code_of_chatc_is_in_its_manual_and_in_its_help() {
-    let manual = read("man/chatc.1");
-    let status = section(&manual, ".Sh EXIT STATUS", ".Sh ");
-    let listed: Vec<_> = status.lines().filter_map(|line| line.strip_prefix(".It ")).collect();
-    let codes = [Exit::Ok, Exit::Failed, Exit::Usage, Exit::NoDaemon].map(|exit| exit.code().to_string());
-    assert_eq!(listed, codes);
-    let help = help();
-    let (_, help) = help.split_once("Exit status: ").unwrap();
-    assert!(codes.iter().all(|code| help.split([' ', ',', '\n']).any(|word| word == code)), "{help}");
-}
+use super::programs::CHATC;
+use super::{read, section};
 
 #[test]
 fn every_key_of_the_help_is_in_the_manual() {
-    let (help, manual) = (help(), read("man/chatc.1"));
+    let (help, manual) = (CHATC.help(), read("man/chatc.1"));
     let keys = section(&manual, ".Ss The keyboard", ".Ss ");
     let words = help.split(|c: char| c.is_whitespace() || c == ',');
     let of_help: Vec<_> = words.filter(|word| word.starts_with("Ctrl-")).collect();

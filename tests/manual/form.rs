@@ -4,17 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use super::{read, root};
-
-const PAGES: [&str; 7] = [
-    "man/chatc.1",
-    "man/chatctl.1",
-    "man/chatd.8",
-    "man/chatd.toml.5",
-    "man/chatd-cluster.7",
-    "man/chatd-metrics.7",
-    "man/chatd-protocol.7",
-];
+use super::{MANUAL, read, root};
 
 /// Pages of other packages that these refer to. Whether they are installed here says nothing about these.
 const OTHERS: [&str; 17] = [
@@ -45,8 +35,8 @@ fn references(page: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_page_that_the_manual_refers_to_is_known() {
-    let referred: BTreeSet<_> = PAGES.iter().flat_map(|page| references(&read(page))).collect();
-    let own = PAGES.map(|page| page.trim_start_matches("man/").rsplit_once('.').unwrap());
+    let referred: BTreeSet<_> = MANUAL.iter().flat_map(|page| references(&read(page))).collect();
+    let own = MANUAL.map(|page| page.trim_start_matches("man/").rsplit_once('.').unwrap());
     let own = own.map(|(name, section)| format!("{name} {section}"));
     let known: BTreeSet<_> = OTHERS.map(str::to_owned).into_iter().chain(own).collect();
     assert_eq!(referred, known);
@@ -60,7 +50,7 @@ fn is_about_other_pages(said: &str) -> bool {
 
 #[test]
 fn mandoc_finds_nothing_to_say_about_the_manual() {
-    match Command::new("mandoc").arg("-Tlint").args(PAGES.map(root)).output() {
+    match Command::new("mandoc").arg("-Tlint").args(MANUAL.map(root)).output() {
         Ok(output) => {
             let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
             let said: Vec<_> = said.lines().filter(|line| !is_about_other_pages(line)).collect();

@@ -16,12 +16,13 @@ mod form;
 mod metrics;
 mod operators;
 mod package;
+mod programs;
 mod prose;
 mod protocol;
 mod readme;
 mod reports;
 // Other tests need more of it.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -30,9 +31,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use chatd::exit::Exit;
 use chatd::protocol::Form;
-use chatd::service::Exit;
 use chatd::service::config::{Config, KEYS, parse_file};
+use programs::CHATD;
+
+/// The pages of the manual.
+const MANUAL: [&str; 7] = [
+    "man/chatc.1",
+    "man/chatctl.1",
+    "man/chatd.8",
+    "man/chatd.toml.5",
+    "man/chatd-cluster.7",
+    "man/chatd-metrics.7",
+    "man/chatd-protocol.7",
+];
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -79,36 +92,6 @@ fn words(text: &str) -> String {
         None => line,
     });
     bare.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ").replace(" ;", ";").replace('`', "")
-}
-
-/// The long options that stand at the beginning of the lines that `line` accepts.
-fn long_options(text: &str, dashes: &str, line: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let options = text.lines().filter(|text| line(text)).filter_map(|line| line.split_once(dashes));
-    options
-        .map(|(_, name)| name.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap().to_owned())
-        .collect()
-}
-
-#[test]
-fn every_option_is_in_the_manual_and_every_option_of_the_manual_exists() {
-    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
-    let of_help = long_options(&help, "--", |line| line.trim_start().starts_with('-'));
-    let of_manual = long_options(&read("man/chatd.8"), "Fl Fl ", |line| line.starts_with(".It "));
-    assert!(of_help.len() == KEYS.len() + 9, "{of_help:?}");
-    assert_eq!(of_help, of_manual);
-}
-
-#[test]
-fn every_short_option_is_in_the_manual() {
-    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
-    let manual = read("man/chatd.8");
-    let shorts = help.lines().filter_map(|line| line.trim_start().strip_prefix('-')?.split_once(", --"));
-    let shorts: Vec<_> = shorts.collect();
-    assert_eq!(shorts.len(), 3);
-    for (short, long) in shorts {
-        let long = long.split(' ').next().unwrap();
-        assert!(manual.contains(&format!("\n.It Fl {short} , Fl Fl {long}")), "-{short}, --{long}");
-    }
 }
 
 /// What chatd.toml(5) says of each key.
@@ -228,18 +211,6 @@ fn the_shipped_file_passes_the_check() {
 }
 
 #[test]
-fn every_exit_code_is_in_the_manual_and_in_the_help() {
-    let manual = read("man/chatd.8");
-    let status = section(&manual, ".Sh EXIT STATUS", ".Sh ");
-    let listed: Vec<_> = status.lines().filter_map(|line| line.strip_prefix(".It ")).collect();
-    let codes = [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Config].map(|exit| exit.code().to_string());
-    assert_eq!(listed, codes);
-    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
-    let (_, help) = help.split_once("Exit status: ").unwrap();
-    assert!(codes.iter().all(|code| help.split([' ', ',']).any(|word| word == code)), "{help}");
-}
-
-#[test]
 fn the_manual_warns_that_newcomers_can_read_what_was_said_before() {
     let security = words(section(&read("man/chatd.8"), ".Sh SECURITY CONSIDERATIONS", ".Sh "));
     let history = Config::default().history;
@@ -272,8 +243,7 @@ fn the_memory_that_the_manual_speaks_of_is_what_the_defaults_make_of_it() {
 /// At [::] there is no IPv4.
 #[test]
 fn whoever_is_shown_how_to_listen_on_every_ipv6_network_is_shown_it_for_ipv4_too() {
-    let help = String::from_utf8(chatd(&["--help"]).stdout).unwrap();
-    for text in [help, read("README.md"), read("man/chatd.8"), read("packaging/chatd.toml")] {
+    for text in [CHATD.help(), read("README.md"), read("man/chatd.8"), read("packaging/chatd.toml")] {
         for line in text.lines().filter(|line| line.contains("[::]:5001")) {
             assert!(line.contains("0.0.0.0:5001"), "{line}");
         }
@@ -324,16 +294,12 @@ fn the_shutdown_is_told_in_the_same_words_everywhere() {
     let items = section(section(&manual, ".Ss Shutdown", ".Ss "), ".Bl -enum", ".El");
     let of_manual: Vec<_> = items.split(".It\n").skip(1).map(words).collect();
     assert_eq!(of_manual.len(), 7);
-    for file in ["src/lib.rs", "src/service/server.rs"] {
-        let code = read(file);
-        let head: String =
-            code.lines().map_while(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join("\n");
-        let said = words(&head);
-        let mut rest = said.as_str();
-        for (number, item) in of_manual.iter().enumerate() {
-            let item = format!("{}. {item}", number + 1);
-            let at = rest.find(&item).unwrap_or_else(|| panic!("{file}: no {item:?} in {rest:?}"));
-            rest = &rest[at + item.len()..];
-        }
+    let code = read("src/lib.rs");
+    let said = words(&code.lines().map_while(|line| line.strip_prefix("//!")).collect::<Vec<_>>().join("\n"));
+    let mut rest = said.as_str();
+    for (number, item) in of_manual.iter().enumerate() {
+        let item = format!("{}. {item}", number + 1);
+        let at = rest.find(&item).unwrap_or_else(|| panic!("no {item:?} in {rest:?}"));
+        rest = &rest[at + item.len()..];
     }
 }

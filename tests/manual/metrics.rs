@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use chatd::net::http;
-use chatd::service::doors;
+use chatd::service::listeners;
 use chatd::service::metrics::{Kind, METRICS, Metric};
 
 use super::support::{Caller, TestServer};
@@ -68,7 +68,7 @@ fn the_limits_of_the_manual_are_those_of_the_code() {
         format!("At most {most} clients are connected at a time."),
         format!("{} header fields", http::MOST_FIELDS),
         format!(".Ql GET {}\n", http::PATH),
-        format!(".Ql FileDescriptorName={}\n", doors::METRICS),
+        format!(".Ql FileDescriptorName={}\n", listeners::METRICS),
     ] {
         assert!(page.contains(&said), "{said}");
     }
@@ -77,7 +77,7 @@ fn the_limits_of_the_manual_are_those_of_the_code() {
 #[test]
 fn the_unit_of_the_metrics_has_the_name_that_chatd_knows_and_is_not_started_by_a_scrape() {
     let unit = read("packaging/systemd/chatd-metrics.socket");
-    let name = format!("FileDescriptorName={}", doors::METRICS);
+    let name = format!("FileDescriptorName={}", listeners::METRICS);
     for line in [name.as_str(), "Service=chatd.service", "Requires=chatd.socket", "SocketMode=0660"] {
         assert!(unit.lines().any(|other| other == line), "{line}");
     }

@@ -1,27 +1,13 @@
-//! chatctl(1), held against the code and the help: options, tasks, exit codes, defaults.
+//! chatctl(1), held against the code and the help: tasks, defaults.
 
 use std::process::Command;
 
-use chatd::ctl::Exit;
 use chatd::ctl::cli::{Cli, DEFAULT_SOCKET, DEFAULT_TIMEOUT, SOCKET_VARIABLE};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::completions::source as completions;
-use super::{long_options, read, section};
-
-fn help() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_chatctl")).arg("--help").output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn every_option_of_chatctl_is_in_its_manual_and_the_reverse() {
-    let of_help = long_options(&help(), "--", |line| line.trim_start().starts_with('-'));
-    let of_manual = long_options(&read("man/chatctl.1"), "Fl Fl ", |line| line.starts_with(".It Fl "));
-    assert!(of_help.len() == Cli::command().get_opts().count() + 2, "{of_help:?}");
-    assert_eq!(of_help, of_manual);
-}
+use super::{read, section};
 
 #[test]
 fn every_task_is_in_the_manual_with_its_options() {
@@ -54,19 +40,6 @@ fn shells_complete_the_tasks_of_chatctl() {
     // bash can read it.
     let script = completions::script(Shell::Bash, &Cli::command(), "chatctl");
     assert!(Command::new("bash").args(["-n", "-c", &script]).status().unwrap().success());
-}
-
-#[test]
-fn every_exit_code_of_chatctl_is_in_its_manual_and_in_its_help() {
-    let manual = read("man/chatctl.1");
-    let status = section(&manual, ".Sh EXIT STATUS", ".Sh ");
-    let listed: Vec<_> = status.lines().filter_map(|line| line.strip_prefix(".It ")).collect();
-    let codes = [Exit::Ok, Exit::Refused, Exit::Usage, Exit::NoDaemon, Exit::NotOperator];
-    let codes = codes.map(|exit| exit.code().to_string());
-    assert_eq!(listed, codes);
-    let help = help();
-    let (_, help) = help.split_once("Exit status: ").unwrap();
-    assert!(codes.iter().all(|code| help.split([' ', ',', '\n']).any(|word| word == code)), "{help}");
 }
 
 #[test]

@@ -29,7 +29,8 @@ fn closings() -> [(&'static str, Notice); 7] {
 fn notices() -> Vec<(&'static str, Notice)> {
     let alice = || "alice".to_owned();
     let text = |text: &str| text.to_owned();
-    let person = |id, name: &str, verified| Person { id, name: text(name), verified, is_lookalike: false };
+    let person =
+        |id, name: &'static str, verified| Person::of(&Who { id, name: Name::known(name), verified }, false);
     let max = DEFAULT_MAX_LINE;
     let msg = Spec::find("msg").unwrap().to_string();
     let mut notices = vec![
@@ -137,7 +138,16 @@ fn sentences() -> Vec<Object<'static>> {
     vec![
         Object::Skipped { lines: 1 },
         Object::Skipped { lines: 1024 },
-        Object::Synced { token, id: 7, name: "ann".into(), verified: false, room, epoch: 1, seq: 7 },
+        Object::Synced {
+            token,
+            id: 7,
+            name: "ann".into(),
+            verified: false,
+            host: None,
+            room,
+            epoch: 1,
+            seq: 7,
+        },
         history(None, None, 0, 0, 0),
         history(None, None, 1, 0, 0),
         history(None, None, 20, 0, 0),
@@ -270,7 +280,8 @@ fn objects() -> Vec<serde_json::Value> {
     let mut out = Vec::new();
     let form = Form::JSON;
     let who = |id, name: &str| Who { id, name: Name::parse(name).unwrap(), verified: id == 2 };
-    let (ann, ben) = (who(1, "ann"), who(2, "алиса"));
+    let (ann, mut ben) = (who(1, "ann"), who(2, "алиса"));
+    ben.name = ben.name.at(Some("alpha"));
     let time = "2026-11-24T15:48:01.5Z".parse().unwrap();
     for kind in [Kind::Message, Kind::Emote] {
         let text = "say \"hi\"\\ \u{2603}\n\n".as_bytes();

@@ -7,6 +7,8 @@ pub fn notices() -> Vec<(&'static str, Notice)> {
     let until = || Some("2026-11-28T16:00:00Z".to_owned());
     let mut notices = vec![
         ("not_operator", Notice::NotOperator),
+        ("operating", Notice::Operating),
+        ("nowhere", Notice::Nowhere),
         ("kicked", Notice::Kicked { reason: "be nice".to_owned() }),
         ("kicked", Notice::Kicked { reason: String::new() }),
         ("muted", Notice::Muted { until: until() }),

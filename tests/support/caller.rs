@@ -36,6 +36,14 @@ impl Caller {
         Self::on(stream)
     }
 
+    /// Somebody who has been greeted, and hence hears what is said from now on.
+    #[track_caller]
+    pub fn join(address: SocketAddr) -> Self {
+        let mut caller = Self::connect(address);
+        caller.expect(GREETING);
+        caller
+    }
+
     /// Somebody with this address of IPv4.
     pub fn connect_from(from: &str, address: SocketAddr) -> Self {
         let socket =

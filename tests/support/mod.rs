@@ -48,9 +48,7 @@ impl TestServer {
 
     /// Somebody who has been greeted, and hence hears what is said from now on.
     pub fn join(&self) -> Caller {
-        let mut caller = Caller::connect(self.address);
-        caller.expect(GREETING);
-        caller
+        Caller::join(self.address)
     }
 
     pub fn server(&self) -> &Server {
@@ -97,9 +95,7 @@ impl Daemon {
     }
 
     pub fn join(&self) -> Caller {
-        let mut caller = Caller::connect(self.address);
-        caller.expect(GREETING);
-        caller
+        Caller::join(self.address)
     }
 
     pub fn pid(&self) -> u32 {
@@ -244,6 +240,16 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until something is so; fails, with what is waited for, if that takes too long.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::yield_now();
     }
 }
 

@@ -14,6 +14,8 @@
 #[allow(dead_code)]
 #[path = "../support/caller.rs"]
 mod caller;
+#[path = "../support/checks.rs"]
+mod checks;
 mod crowds;
 mod handover;
 mod machine;
@@ -32,10 +34,9 @@ mod trouble;
 #[path = "../support/wire.rs"]
 mod wire;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
+use checks::{Checks, left_out};
 use machine::Machine;
 use package::Packages;
 
@@ -116,57 +117,40 @@ const INSTALLING: (&str, Check) =
     ("installing enables and starts it", package::installing_enables_and_starts_it);
 
 fn main() -> ExitCode {
-    let (options, words): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with('-'));
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [storer::STORE, name, kind] => return storer::store_a_descriptor(name, kind),
         [crowds::CROWD, ref plan @ ..] => return crowds::talk(plan),
         _ => {}
     }
     if let Some(missing) = what_is_missing() {
-        println!("left out: {missing}");
-        return ExitCode::from(u8::from(std::env::var_os("CI").is_some_and(|ci| ci == "true")));
+        return left_out(&missing);
     }
-    let checks = if options.iter().any(|option| option == "--long") { LONG_CHECKS } else { CHECKS };
-    let (wanted, words): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| RELEASES.contains(word));
-    let is_wanted =
-        |name: &str| words.is_empty() || name == INSTALLING.0 || words.iter().any(|word| name.contains(word));
-    let checks: Vec<_> = checks.iter().copied().filter(|(name, _)| is_wanted(name)).collect();
+    let (releases, words): (Vec<_>, Vec<_>) =
+        words.into_iter().partition(|word| RELEASES.contains(&word.as_str()));
+    let mut checks = Checks::of(words);
+    if !checks.words.is_empty() {
+        checks.words.push(INSTALLING.0.to_owned());
+    }
     let packages = Packages::build();
-    let (mut passed, mut failed) = (0, 0);
-    for release in RELEASES.iter().filter(|release| wanted.is_empty() || wanted.contains(release)) {
-        // In a thread of its own, which goes into the network of the machine.
-        let counts =
-            std::thread::scope(|scope| scope.spawn(|| check_all(release, &packages, &checks)).join());
-        let (more, fewer) = counts.unwrap_or((0, 1));
-        passed += more;
-        failed += fewer;
-    }
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {result}. {passed} passed; {failed} failed");
-    ExitCode::from(u8::from(failed != 0))
-}
-
-/// Counts what passed and what failed.
-fn check_all(release: &str, packages: &Packages, checks: &[(&str, Check)]) -> (u32, u32) {
-    let machine = Machine::boot(release);
-    let (mut passed, mut failed) = (0, 0);
-    for (name, check) in checks {
-        println!("\n== {release}: {name}");
-        let start = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| check(&machine, packages))) {
-            Ok(()) => {
-                passed += 1;
-                println!("ok, {:.1} s", start.elapsed().as_secs_f32());
-            }
-            Err(_) => {
-                failed += 1;
-                println!("FAILED: {release}: {name}");
-                machine.show("journalctl --no-pager -o short-monotonic -n 40");
-            }
+    for release in RELEASES {
+        if releases.is_empty() || releases.iter().any(|word| word == release) {
+            // In a thread of its own, which goes into the network of the machine.
+            let check_all = || check_all(release, &packages, &mut checks);
+            let has_ended = std::thread::scope(|scope| scope.spawn(check_all).join()).is_ok();
+            checks.failed += u32::from(!has_ended);
         }
     }
-    (passed, failed)
+    checks.end()
+}
+
+fn check_all(release: &str, packages: &Packages, checks: &mut Checks) {
+    let machine = Machine::boot(release);
+    for (name, check) in if checks.is_long { LONG_CHECKS } else { CHECKS } {
+        if checks.check(&format!("{release}: {name}"), || check(&machine, packages)) {
+            machine.show("journalctl --no-pager -o short-monotonic -n 40");
+        }
+    }
 }
 
 fn what_is_missing() -> Option<String> {

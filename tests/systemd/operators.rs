@@ -33,8 +33,7 @@ pub fn members_of_the_group_are_operators(machine: &Machine, _: &Packages) {
 }
 
 pub fn bans_and_mutes_outlive_restarts_and_stops(machine: &Machine, _: &Packages) {
-    let mut caller = Caller::connect(PORT);
-    caller.expect(GREETING);
+    let mut caller = Caller::join(PORT);
     caller.say("/nick cem\n");
     caller.until("you are cem now");
     machine.run("chatctl ban 192.0.2.0/24 --for 1h spam && chatctl mute cem");
@@ -51,8 +50,7 @@ pub fn bans_and_mutes_outlive_restarts_and_stops(machine: &Machine, _: &Packages
 }
 
 pub fn a_drain_ends_the_service_and_its_sockets(machine: &Machine, _: &Packages) {
-    let mut caller = Caller::connect(PORT);
-    caller.expect(GREETING);
+    let mut caller = Caller::join(PORT);
     machine.run("chatctl drain 1s");
     caller.expect("-!- chatd stops in 1s\n");
     machine.wait_until("it has ended", || !machine.is_active("chatd") && !machine.is_active("chatd.socket"));

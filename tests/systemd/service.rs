@@ -18,9 +18,7 @@ const HUP: &str = "systemctl kill -s HUP --kill-whom=main chatd";
 
 /// Somebody who has been greeted.
 pub fn join() -> Caller {
-    let mut caller = Caller::connect(PORT);
-    caller.expect(GREETING);
-    caller
+    Caller::join(PORT)
 }
 
 /// A change of a unit or of the configuration, taken back when it is dropped.
@@ -340,8 +338,7 @@ pub fn the_address_is_changed_in_the_socket_unit(machine: &Machine, _: &Packages
     machine.run("systemctl stop chatd 2>&1");
     let mark = machine.mark();
     machine.run("systemctl start chatd");
-    let mut ann = Caller::connect("[::1]:5003".parse().unwrap());
-    ann.expect(GREETING);
+    let _ann = Caller::join("[::1]:5003".parse().unwrap());
     std::net::TcpStream::connect(PORT).unwrap_err();
     for address in ["[::1]:5003", "@chatd"] {
         let is_told =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::seat::Location;
 use crate::chat::id::Node;
 use crate::protocol::Name;
 
@@ -18,17 +19,16 @@ struct Tally {
 }
 
 impl Rooms {
-    /// A session of a node is in a room. With a single node, nothing is counted here.
-    pub(super) fn enter(&mut self, room: &Name, node: &Node) {
-        let Some(node) = node else { return };
+    /// A session is there.
+    pub(super) fn enter(&mut self, Location { node, room, .. }: &Location) {
         let new = || Tally { name: room.clone(), nodes: BTreeMap::new() };
         let tally = self.0.entry(first_key(room).into()).or_insert_with(new);
         *tally.nodes.entry(Arc::clone(node)).or_default() += 1;
     }
 
     /// It is no longer there.
-    pub(super) fn leave(&mut self, room: &Name, node: &Node) {
-        let (Some(node), Some(tally)) = (node, self.0.get_mut(first_key(room))) else { return };
+    pub(super) fn leave(&mut self, Location { node, room, .. }: &Location) {
+        let Some(tally) = self.0.get_mut(first_key(room)) else { return };
         if let Some(count) = tally.nodes.get_mut(node) {
             *count -= 1;
             if *count == 0 {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Roster, Seat};
+use super::Roster;
+use super::seat::{Location, Seat};
 use crate::chat::act::Listed;
 use crate::chat::id::{Node, SessionId};
 use crate::chat::keys::LeftKey;
@@ -42,14 +43,14 @@ struct LeftRow {
 }
 
 impl Row {
-    fn of(id: SessionId, seat: &Seat) -> Self {
+    fn of(id: SessionId, seat: &Seat, location: &Location, key: Option<Key>) -> Self {
         Self {
             id: id.0,
-            room: seat.room.to_string(),
+            room: location.room.to_string(),
             name: seat.who.as_ref().map(|who| who.name.to_string()),
             proof: seat.proof,
-            key: seat.key.as_ref().map(ToString::to_string),
-            present: seat.is_present,
+            key: key.map(|key| key.to_string()),
+            present: location.is_present,
         }
     }
 
@@ -73,8 +74,13 @@ impl Serialize for Roster {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut stored = Stored::default();
         for (id, seat) in &self.seats {
-            let node = seat.node.as_deref().unwrap_or_default().to_owned();
-            stored.nodes.entry(node).or_default().push(Row::of(*id, seat));
+            let Some(location) = &seat.location else { continue };
+            stored.nodes.entry(location.node.to_string()).or_default().push(Row::of(
+                *id,
+                seat,
+                location,
+                self.key(*id),
+            ));
         }
         stored.keys.extend(self.keys.left().map(|left| LeftRow {
             name: left.name.to_string(),
@@ -89,7 +95,7 @@ impl<'de> Deserialize<'de> for Roster {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let (stored, mut roster, mut rooms) = (Stored::deserialize(from)?, Self::default(), HashMap::new());
         for (node, rows) in &stored.nodes {
-            let node: Node = (!node.is_empty()).then(|| Arc::from(node.as_str()));
+            let node: Node = Some(Arc::from(node.as_str()));
             for listed in rows.iter().filter_map(|row| row.read(&mut rooms)) {
                 roster.bring(&listed, &node);
             }

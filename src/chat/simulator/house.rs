@@ -8,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::common::Common;
 use super::given::Givens;
-use super::notes::Noted;
 use super::order::Order;
 use super::person::{Pace, Person};
-use super::reader::{Reader, Window};
+use super::reader::Reader;
 use super::socket::Socket;
 use super::talk::{self, Typed};
-use crate::chat::testing;
+use super::window::Window;
+use crate::chat::testing::{self, Noted};
 use crate::chat::{
     Arrival, End, Hub, HubSnapshot, Input, Limits, MemberSnapshot, Now, Read, Reading, Sequencer, SessionId,
     SessionSnapshot, Sink, Standing,
@@ -176,15 +176,17 @@ impl House {
         socket.with(|state| state.is_unix = is_unix);
         socket.with(|state| state.space = if pace == Pace::Fast { usize::MAX } else { 0 });
         let mut names = HashSet::from([format!("guest{}", id.0)]);
-        names.extend(verified.map(str::to_owned));
+        let node = self.hub.directory().node().filter(|_| is_unix);
+        let shown = |name| node.map_or_else(|| String::from(name), |node| format!("{name}@{node}"));
+        names.extend(verified.map(shown));
         common.names.insert(id.0, names);
         common.note(format!("#{} joins {room:?}, {view:?}, {verified:?} {is_unix}, {pace:?}", id.0));
         let arrival = Arrival {
             view,
             room: room.map(|room| Name::parse(ROOMS[room]).unwrap()),
             verified: verified.map(|name| Name::login(name).unwrap()),
-            no_name: None,
             greeting,
+            ..Arrival::default()
         };
         let place = room.unwrap_or(0);
         let low = self.appended[place];
@@ -266,7 +268,7 @@ impl House {
             Typed::Msg(to) => format!("/msg {to} {}", common.private(id.0, &to)),
             Typed::Ignore(other) => {
                 let name = called(other).unwrap_or(format!("guest{other}"));
-                self.people.get_mut(&id).unwrap().reader.ask_to_ignore(other);
+                self.people.get_mut(&id).unwrap().reader.ignored.ask(other);
                 format!("/ignore {name}")
             }
             Typed::Ask(line) => line,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::order::Order;
-use super::reader::{Reader, Window};
+use super::reader::Reader;
 use super::socket::Socket;
+use super::window::Window;
 use crate::chat::{End, SessionId, Standing};
 
 /// How fast a member reads.
@@ -62,7 +63,7 @@ impl Person {
         let most_missed = order.last_units(room);
         self.reader.crash(standing, room, lengths[room], most_missed);
         let ignored: Vec<u64> = standing.ignored.iter().map(|id| id.0).collect();
-        self.reader.ignores(&ignored, step);
+        self.reader.ignored.after_crash(&ignored, step);
         self.reader.floor = floor.to_vec();
         self.unsaid.clear();
         self.ended = None;

@@ -4,39 +4,18 @@
 //! lines it may have missed and not been told of; a line that fits to none of them is a failure. Where a member joins a
 //! room or leaves one is known to within the input that asked for it.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::answers::{is_known, is_refusal};
+use super::ignored::Ignored;
+use super::line::{Line, is_event};
 use super::order::{Order, Unit, What};
+use super::window::Window;
 use crate::chat::Standing;
 use crate::protocol::View;
-
-/// Up to where each room may have come when something happened: at least, at most.
-#[derive(Clone, Debug)]
-pub struct Window {
-    pub low: Vec<usize>,
-    pub high: Option<Vec<usize>>,
-    /// The input that it belongs to.
-    pub input: usize,
-    /// The name that it asked for.
-    pub name: Option<String>,
-}
-
-impl Window {
-    fn of(&self, room: usize, order: &Order) -> (usize, usize) {
-        let high = self.high.as_ref().map_or_else(|| order.units(room).len(), |high| high[room]);
-        (self.low[room], high)
-    }
-}
-
-/// A session is ignored, or may be, until a step.
-#[derive(Debug)]
-struct Ignoring {
-    author: u64,
-    to: Option<usize>,
-}
 
 /// A private message that was read.
 #[derive(Debug)]
@@ -69,10 +48,7 @@ pub struct Reader {
     late_names: Vec<String>,
     /// So many lines of `/last` are still to come; the last of them.
     last: (usize, Option<(u64, u64)>),
-    hidden: HashSet<u64>,
-    ignoring: Vec<Ignoring>,
-    /// How often it has asked to ignore whom, and has not been answered.
-    asked: HashMap<u64, usize>,
+    pub ignored: Ignored,
     /// The number of the first line of the room, as `json` has it.
     base: Option<i64>,
     pub floor: Vec<u64>,
@@ -85,13 +61,6 @@ pub struct Reader {
     pub who: Option<String>,
     /// The last lines that it read, for the one who looks into a failure.
     recent: VecDeque<(usize, String)>,
-}
-
-/// A line of a room, as it was read.
-enum Line {
-    Said { is_emote: bool, who: Option<String>, text: String },
-    Told(String),
-    Object(Value),
 }
 
 impl Reader {
@@ -118,9 +87,7 @@ impl Reader {
             moves: VecDeque::new(),
             late_names: Vec::new(),
             last: (0, None),
-            hidden: HashSet::new(),
-            ignoring: Vec::new(),
-            asked: HashMap::new(),
+            ignored: Ignored::default(),
             base: None,
             floor: vec![0; rooms],
             seqs: vec![0; rooms],
@@ -145,34 +112,6 @@ impl Reader {
         self.places = [(place, (0, most_missed as i64))].into();
         self.late_names.extend(self.moves.drain(..).filter_map(|window| window.name));
         (self.last, self.base) = ((0, None), None);
-    }
-
-    /// Whom it ignores after a crash.
-    pub fn ignores(&mut self, ids: &[u64], step: usize) {
-        self.hidden = ids.iter().copied().collect();
-        self.asked.clear();
-        for one in self.ignoring.iter_mut().filter(|one| one.to.is_none() && !ids.contains(&one.author)) {
-            one.to = Some(step);
-        }
-        for id in ids {
-            if !self.ignoring.iter().any(|one| one.author == *id && one.to.is_none()) {
-                self.ignoring.push(Ignoring { author: *id, to: None });
-            }
-        }
-    }
-
-    /// It asks to ignore somebody, or to hear that session again.
-    pub fn ask_to_ignore(&mut self, author: u64) {
-        self.hidden.remove(&author);
-        *self.asked.entry(author).or_default() += 1;
-        if !self.ignoring.iter().any(|one| one.author == author && one.to.is_none()) {
-            self.ignoring.push(Ignoring { author, to: None });
-        }
-    }
-
-    /// Returns whether it ignores a session, or may.
-    pub fn may_ignore(&self, author: u64) -> bool {
-        self.ignoring.iter().any(|one| one.author == author && one.to.is_none())
     }
 
     pub fn is_inside_of_a_line(&self) -> bool {
@@ -225,21 +164,7 @@ impl Reader {
         if let Some((from, text)) = line.strip_prefix('[').and_then(|rest| rest.split_once(" -> you] ")) {
             return self.privates.push(Private { from: from.to_owned(), to: None, text: text.to_owned() });
         }
-        let line = match (self.view, line.strip_prefix("* ").and_then(|rest| rest.split_once(' '))) {
-            (_, Some((who, text))) => {
-                Line::Said { is_emote: true, who: Some(who.to_owned()), text: text.to_owned() }
-            }
-            (View::Plain, None) => Line::Said { is_emote: false, who: None, text: line.to_owned() },
-            _ if is_event(line) => {
-                let end = if line.contains(" is now ") { line.len() } else { line.rfind(" (").unwrap() };
-                Line::Told(line[..end].to_owned())
-            }
-            _ => {
-                let said = line.strip_prefix('<').and_then(|rest| rest.split_once("> "));
-                let (who, text) = said.unwrap_or_else(|| panic!("what is this? {line:?}"));
-                Line::Said { is_emote: false, who: Some(who.to_owned()), text: text.to_owned() }
-            }
-        };
+        let line = Line::read(line, self.view == View::Plain);
         self.room_line(&line, order, step);
     }
 
@@ -301,7 +226,7 @@ impl Reader {
                 if self.is_for_me(unit)
                     && debt.0 <= 0
                     && debt.1 >= 0
-                    && fits(unit, line, order.name(self.room))
+                    && line.fits(unit, order.name(self.room))
                 {
                     self.places.insert(at + 1, (0, 0));
                     self.check(unit, line);
@@ -325,16 +250,14 @@ impl Reader {
     /// It goes past a unit that it was not sent.
     fn miss(&self, unit: &Unit, debt: &mut Debt) {
         if self.is_for_me(unit) {
-            let since =
-                |one: &&Ignoring| one.author == unit.author && one.to.is_none_or(|to| to >= unit.step);
-            let may_be_hidden = self.ignoring.iter().any(|one| since(&one));
+            let may_be_hidden = self.ignored.may_have_hidden(unit.author, unit.step);
             *debt = (debt.0 + i64::from(!may_be_hidden), debt.1 + 1);
         }
     }
 
     /// What more is to be said of a line that fits.
     fn check(&mut self, unit: &Unit, line: &Line) {
-        assert!(!self.hidden.contains(&unit.author), "it ignores #{}: {unit:?}", unit.author);
+        assert!(!self.ignored.hides(unit.author), "it ignores #{}: {unit:?}", unit.author);
         if let (Line::Object(object), What::Said { .. }) = (line, &unit.what) {
             let seq = object["seq"].as_u64().unwrap();
             if let Some(((_, number), time)) = unit.stamp {
@@ -349,13 +272,7 @@ impl Reader {
     }
 
     fn complain(&self, line: &Line, places: &BTreeMap<usize, Debt>, order: &Order, step: usize) {
-        let shown = match line {
-            Line::Said { who, text, .. } => {
-                format!("{who:?}: {}", text.chars().take(100).collect::<String>())
-            }
-            Line::Told(text) => text.clone(),
-            Line::Object(object) => object.to_string(),
-        };
+        let shown = line.shown();
         let units = order.units(self.room);
         let place = places.keys().next().copied().unwrap_or(0);
         let near: Vec<String> = units
@@ -374,7 +291,7 @@ impl Reader {
             order.name(self.room),
             self.view,
             units.len(),
-            self.ignoring,
+            self.ignored,
             near.join("\n"),
             self.recent
         );
@@ -390,10 +307,10 @@ impl Reader {
         let Some((room, rank, unit)) = order.recall(&text) else {
             panic!("/last shows what nobody said: {text}")
         };
-        assert!(room == self.room && fits(unit, line, order.name(room)), "/last shows {text}");
+        assert!(room == self.room && line.fits(unit, order.name(room)), "/last shows {text}");
         let before = self.last.1.replace(rank);
         assert!(before.is_none_or(|before| rank > before), "/last shows {text} again, or too late");
-        assert!(!self.hidden.contains(&unit.author), "/last shows whom it ignores: {text}");
+        assert!(!self.ignored.hides(unit.author), "/last shows whom it ignores: {text}");
     }
 
     fn notice(&mut self, text: &str, order: &Order, step: usize) {
@@ -411,14 +328,9 @@ impl Reader {
         } else if text == "that was the last" {
             assert_eq!(self.last.0, 0, "/last shows less than it says");
         } else if let Some(rest) = text.strip_prefix("you do not hear ") {
-            let id = number_of(rest.split(' ').next().unwrap());
-            let id = id.filter(|id| self.has_no_more_asked(*id));
-            self.hidden.extend(id);
+            self.ignored.answered(rest, true, step);
         } else if let Some(rest) = text.strip_prefix("you hear ") {
-            let id = number_of(rest.split(' ').next().unwrap());
-            let Some(id) = id.filter(|id| self.has_no_more_asked(*id)) else { return };
-            let open = self.ignoring.iter_mut().filter(|one| one.author == id && one.to.is_none());
-            open.for_each(|one| one.to = Some(step));
+            self.ignored.answered(rest, false, step);
         } else if text.contains(", whose name is verified, has connected: you are ")
             || text.contains(" was here before you: you cannot be +")
             || text.contains(" while this server was cut off: you are ")
@@ -427,15 +339,6 @@ impl Reader {
         } else {
             self.answer(text, order);
         }
-    }
-
-    /// It is answered once; returns whether that was the last answer to come.
-    fn has_no_more_asked(&mut self, author: u64) -> bool {
-        let left = self.asked.get_mut(&author).map_or(0, |asked| {
-            *asked = asked.saturating_sub(1);
-            *asked
-        });
-        left == 0
     }
 
     /// The answer to something that moves it, or another.
@@ -558,87 +461,4 @@ impl Reader {
             self.recent
         );
     }
-}
-
-fn is_event(line: &str) -> bool {
-    line.contains(" joined (") || line.contains(" left (") || line.contains(" is now ")
-}
-
-/// The number of a session in a name that nobody else can have.
-pub fn number_of(name: &str) -> Option<u64> {
-    name.strip_prefix("guest").or_else(|| name.strip_prefix('u')?.split('x').next())?.parse().ok()
-}
-
-fn fits(unit: &Unit, line: &Line, room: &str) -> bool {
-    match (line, &unit.what) {
-        (Line::Said { is_emote, who, text }, What::Said { is_emote: emote, text: said }) => {
-            is_emote == emote && text == said && who.as_ref().is_none_or(|who| *who == unit.who.to_string())
-        }
-        (Line::Told(told), _) => {
-            let told = told.strip_prefix("-!- ").unwrap_or(told);
-            unit.told.strip_prefix("-!- ") == Some(told)
-        }
-        (Line::Object(object), what) => fits_object(unit, what, object, room),
-        _ => false,
-    }
-}
-
-fn fits_object(unit: &Unit, what: &What, object: &Value, room: &str) -> bool {
-    let is_it = |key: &str, value: &str| object[key].as_str() == Some(value);
-    let is_who = |key: &str| {
-        object["id"].as_u64() == Some(unit.who.id)
-            && is_it(key, unit.who.name.as_str())
-            && object["verified"].as_bool() == Some(unit.who.verified)
-    };
-    let kind = match what {
-        What::Said { is_emote: false, .. } => "message",
-        What::Said { .. } => "emote",
-        What::Joined => "join",
-        What::Left => "leave",
-        What::Renamed { .. } => "rename",
-        What::Skipped => return false,
-    };
-    let is_same = match what {
-        What::Said { text, .. } => is_who("from") && is_it("text", text),
-        What::Renamed { from } => is_who("name") && is_it("from", from.name.as_str()),
-        _ => is_who("name"),
-    };
-    is_it("type", kind) && is_it("room", room) && is_same
-}
-
-/// Returns whether somebody who asked to be moved stays.
-fn is_refusal(text: &str) -> bool {
-    text == "you are already in that room"
-        || text.ends_with(" rooms already; see /rooms")
-        || text == "there is 1 room already; see /rooms"
-        || text.starts_with("chatd has little memory left")
-        || text.contains(" is taken, or looks like a name that is")
-        || text.contains(": the name is verified, and nobody can change it")
-}
-
-fn is_known(text: &str) -> bool {
-    let is_help = text.starts_with('/');
-    let parts = [
-        " here: ",
-        "told ",
-        "nobody is called ",
-        "nobody has exactly that name",
-        "that is you",
-        " ignores you, and did not get it",
-        " is not reading, and did not get it",
-        " rooms: ",
-        " room: ",
-        "nothing has been said yet",
-        "the history is turned off here",
-        "you already ignore 100",
-        "closing: chatd is stopping",
-        "welcome",
-        "server full",
-        "synced ",
-        "no line has that text",
-        "chatd has lost touch with the rest of its cluster",
-        "chatd is in touch with the rest of its cluster again",
-        "the cluster had a failure",
-    ];
-    is_help || parts.iter().any(|part| text.contains(part))
 }

@@ -1,9 +1,11 @@
 //! Where everything is in the file of a crash table. Offsets and sizes are in words of 8 bytes, if not in `..._BYTES`.
 //!
-//! The file is a page of header, the notes, then blocks of 128 slots. A block is a page of slots, their records, and their
-//! ignored lists. So the file can grow when the limit of descriptors does.
+//! The file is a page of header, the notes, then blocks of 128 slots. A block is a page of slots, their records, their
+//! ignored lists, and their secrets. So the file can grow when the limit of descriptors does.
 
 use std::ops::Range;
+
+use crate::net::tls::SECRETS_BYTES;
 
 /// The longest record of a session, in bytes.
 pub const RECORD_BYTES: usize = 320;
@@ -36,7 +38,7 @@ const SLOT: usize = 4;
 
 const BLOCK_SLOTS: usize = 128;
 pub(super) const PAGE: usize = SLOT * BLOCK_SLOTS;
-const BLOCK: usize = IGNORED.end().next_multiple_of(PAGE);
+const BLOCK: usize = SECRETS.end().next_multiple_of(PAGE);
 const BLOCKS: usize = (PAGE + MAX_NOTES * NOTE).next_multiple_of(PAGE);
 
 /// The words of an entry before its bytes: a number (of the session, of the note) and the check of the bytes.
@@ -44,6 +46,8 @@ pub(super) const ENTRY_HEAD: usize = 2;
 const NOTE: usize = ENTRY_HEAD + NOTE_BYTES / 8;
 pub(super) const RECORD: Column = Column { start: PAGE, most_bytes: RECORD_BYTES, shift: 0 };
 pub(super) const IGNORED: Column = Column { start: RECORD.end(), most_bytes: IGNORED_BYTES, shift: 2 };
+
+pub(super) const SECRETS: Column = Column { start: IGNORED.end(), most_bytes: SECRETS_BYTES, shift: 4 };
 
 /// The entries of one kind, two copies for each slot of a block.
 pub(super) struct Column {

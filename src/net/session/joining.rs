@@ -10,11 +10,12 @@ use futures::future;
 use super::{READ_BUFFER, Session};
 use crate::chat::{Arrival, Input, Sink};
 use crate::net::close::{self, Close};
+use crate::net::crash_table::FIRST_BYTE;
 use crate::net::proxy::{BadHeader, HEADER_TIMEOUT, Header, MAX_HEADER, Source, read_header};
 use crate::net::sessions::Refusal;
 use crate::net::tls::Mode;
 use crate::net::{Stage, login};
-use crate::protocol::{Form, Notice};
+use crate::protocol::{Form, Notice, control};
 use crate::rt;
 
 impl Session {
@@ -24,6 +25,9 @@ impl Session {
     /// Why the session is over before that.
     pub(super) async fn join(&mut self, arrival: Arc<Arrival>) -> Result<(), Close> {
         let form = Form::new(arrival.view, false);
+        // If this process dies before the hub knows who it is, it joins anew.
+        self.is_arriving = true;
+        self.connection.set_mark(FIRST_BYTE, true);
         if self.header.is_some() {
             let source = future::poll_fn(|cx| self.poll_header(cx)).await?;
             self.welcome(source).map_err(|refusal| self.refuse(refusal, form))?;
@@ -40,7 +44,8 @@ impl Session {
                     _ => login.as_mut().poll(cx).map(Ok),
                 }
             });
-            arrival.verified = verified.await?;
+            let node = self.net.settings().node.clone();
+            arrival.verified = verified.await?.map(|login| login.at(node.as_deref()));
         }
         if let Some(named) = self.connection.tls().and_then(|tls| tls.name.clone()) {
             (arrival.verified, arrival.no_name) = (named.clone().ok(), named.err());
@@ -54,11 +59,25 @@ impl Session {
             };
             admitted.map_err(|refusal| self.refuse(refusal, form))?;
         }
+        if self.connection.from().is_none() && self.net.sessions.numbers.are_shared() {
+            arrival.is_control = self.begins_with_operate().await?;
+        }
         // The bans may have been read again since it was admitted.
         self.net.examine(&self.connection);
         let sink = Arc::clone(&self.connection) as Arc<dyn Sink>;
         self.send(Input::Join { id: self.id(), sink, arrival });
         Ok(())
+    }
+
+    /// Returns whether an operator wants to be in no room. All nodes are told of those who are in one, so this waits a moment
+    /// for what the client says first, and takes none of it.
+    async fn begins_with_operate(&mut self) -> Result<bool, Close> {
+        if !self.net.is_of_operator(&*self.connection) {
+            return Ok(false);
+        }
+        let since = rt::now();
+        let is_so = control::begins_with_operate;
+        future::poll_fn(|cx| self.poll_first_bytes(cx, Mode::Optional, since, is_so)).await
     }
 
     /// Reads the header of a proxy, and no byte behind it. Returns who the client is.

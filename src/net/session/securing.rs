@@ -8,11 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::future;
-use rustls::ServerConnection;
 
 use super::Session;
 use crate::net::close::Close;
-use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, READING};
+use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE};
 use crate::net::keeping::Keep;
 use crate::net::tls::alert::HANDSHAKE_RECORD;
 use crate::net::tls::handshake::{self, Failure, Handshake, Step};
@@ -20,6 +19,9 @@ use crate::net::tls::{self, Channel, Identity, Mode};
 use crate::net::{Counters, Stage};
 use crate::protocol::{Form, Notice, Reason};
 use crate::rt;
+
+/// How many bytes of a client are looked at before it joins.
+const MOST_FIRST: usize = 16;
 
 /// Number of records in a row before the other sessions run: a message may come in very many that are there at once.
 const RECORDS_IN_A_ROW: usize = 8;
@@ -33,22 +35,18 @@ impl Session {
         let (settings, mode) = (self.net.settings(), self.mode());
         let is_secure = self.connection.tls().is_some();
         let Some(identity) = settings.tls.as_ref().filter(|_| mode != Mode::Off && !is_secure) else {
-            self.connection.set_mark(READING, false);
             // The certificate could not be read at a restart: it must not become plain text.
             let is_open = mode != Mode::Required || is_secure;
             return if is_open { Ok(()) } else { Err(self.refuse_plain_text(form)) };
         };
-        // So it is known from the start if this process has accepted it.
-        self.connection.set_mark(FIRST_BYTE, true);
         let since = rt::now();
-        let is_tls = future::poll_fn(|cx| self.poll_first_byte(cx, mode, since)).await?;
-        let secured = match is_tls {
+        let is_handshake = |first: &[u8]| first.first() == Some(&HANDSHAKE_RECORD);
+        let is_tls = future::poll_fn(|cx| self.poll_first_bytes(cx, mode, since, is_handshake)).await?;
+        match is_tls {
             true => self.shake_hands(identity, since).await,
             false if mode == Mode::Required => Err(self.refuse_plain_text(form)),
             false => Ok(()),
-        };
-        self.connection.set_mark(READING, false);
-        secured
+        }
     }
 
     /// Returns whether the listener speaks TLS.
@@ -65,12 +63,13 @@ impl Session {
         Close::NoTls(Failure::Plain)
     }
 
-    /// Returns whether the client begins with a handshake.
-    pub(super) fn poll_first_byte(
+    /// Returns whether the client begins with bytes that are so.
+    pub(super) fn poll_first_bytes(
         &mut self,
         cx: &mut Context<'_>,
         mode: Mode,
         since: Instant,
+        are_so: impl Fn(&[u8]) -> bool,
     ) -> Poll<Result<bool, Close>> {
         self.connection.register(cx);
         match self.net.stage() {
@@ -82,10 +81,10 @@ impl Session {
             Stage::Running => {}
         }
         while self.connection.poll_readable(cx)?.is_ready() {
-            let mut first = [0];
+            let mut first = [0; MOST_FIRST];
             match self.connection.peek(&mut first) {
                 Ok(0) if mode == Mode::Required => return Poll::Ready(Err(Close::NoTls(Failure::Cut))),
-                Ok(count) => return Poll::Ready(Ok(count > 0 && first[0] == HANDSHAKE_RECORD)),
+                Ok(count) => return Poll::Ready(Ok(are_so(&first[..count]))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -113,7 +112,12 @@ impl Session {
         if matches!(channel, Channel::User(_)) {
             self.net.keeping.tell(Keep::Gone(self.id()));
         }
+        // The next process could not read the name in the certificate again.
+        let can_join_anew = channel.agreed().name.is_none();
         self.connection.set_channel(channel);
+        if can_join_anew {
+            self.connection.set_mark(FIRST_BYTE, true);
+        }
         self.more_to_read = self.connection.has_received();
         Counters::count(&self.net.counters.handshakes);
         Ok(())
@@ -130,9 +134,9 @@ impl Session {
             future::poll_fn(|cx| self.poll_record(cx, handshake)).await?;
             let is_costly = handshake.is_costly();
             let Some(step) = handshake.step() else { return Err(Failure::Cut) };
-            let (tls, taken) =
+            let (step, taken) =
                 if is_costly { self.compute(step, handshake.since()).await? } else { step.run() };
-            handshake.go_on(tls);
+            handshake.go_on(step);
             // It may be an alert.
             future::poll_fn(|cx| self.poll_written(cx, handshake)).await?;
             taken?;
@@ -141,11 +145,7 @@ impl Session {
     }
 
     /// Runs a step on another thread.
-    async fn compute(
-        &mut self,
-        step: Step,
-        since: Instant,
-    ) -> Result<(Box<ServerConnection>, Result<(), Failure>), Failure> {
+    async fn compute(&mut self, step: Step, since: Instant) -> Result<(Step, Result<(), Failure>), Failure> {
         let mut job = pin!(handshake::JOBS.run_to_end(move || step.run()));
         future::poll_fn(|cx| match self.check_handshake(cx, since) {
             Ok(()) => job.as_mut().poll(cx).map(Ok),
@@ -243,8 +243,11 @@ mod tests {
     use std::time::Duration;
 
     use futures::channel::mpsc;
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedCipherSuite};
+    use rustls::crypto::ring::cipher_suite::{
+        TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS13_AES_128_GCM_SHA256,
+    };
+    use rustls::pki_types::CertificateDer;
+    use rustls::{ClientConnection, StreamOwned, SupportedCipherSuite};
 
     use super::*;
     use crate::chat::testing::TestHub;
@@ -255,9 +258,9 @@ mod tests {
     use crate::net::networks::NetworkMap;
     use crate::net::settings::Settings;
     use crate::net::testing::settings;
+    use crate::net::tls::Agreed;
     use crate::net::tls::kernel::{self, Left};
-    use crate::net::tls::testing::Ends;
-    use crate::net::tls::{Agreed, Parts};
+    use crate::net::tls::testing::{self, Ends};
     use crate::net::{Address, Net};
 
     /// A chat at a TCP port that speaks TLS.
@@ -296,15 +299,7 @@ mod tests {
         }
 
         fn with(mode: Mode, change: impl FnOnce(&mut Settings)) -> Self {
-            let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            let certificate = own.cert.der().clone();
-            let identity = Identity::new(Parts {
-                chain: vec![certificate.clone()],
-                key: PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into(),
-                not_after: jiff::Timestamp::MAX,
-                client_authorities: Vec::new(),
-                requires_client: false,
-            });
+            let (identity, certificate) = testing::identity();
             let listener = Listener::bind(&Address::Tcp((Ipv4Addr::LOCALHOST, 0).into())).unwrap();
             let Address::Tcp(address) = *listener.address() else { panic!("no TCP") };
             let gate = Gate {
@@ -313,7 +308,7 @@ mod tests {
                 proxies: NetworkMap::default(),
                 tls: mode,
             };
-            let mut settings = Settings { tls: Some(Arc::new(identity.unwrap())), ..settings() };
+            let mut settings = Settings { tls: Some(Arc::new(identity)), ..settings() };
             settings.access.gates = vec![gate];
             change(&mut settings);
             // Nothing is skipped, however slow a reader and the machine are.
@@ -336,29 +331,14 @@ mod tests {
             stream
         }
 
-        fn client_of(&self, config: ClientConfig, drip: usize) -> Client {
-            let tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        fn client_of(&self, suite: Option<SupportedCipherSuite>, drip: usize) -> Client {
+            let tls = testing::client(&self.certificate, suite);
             BufReader::new(StreamOwned::new(tls, Drip(self.connect(), drip)))
-        }
-
-        fn config(&self, suite: Option<SupportedCipherSuite>) -> ClientConfig {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.certificate.clone()).unwrap();
-            let mut provider = rustls::crypto::ring::default_provider();
-            provider.cipher_suites.retain(|one| suite.is_none_or(|suite| suite == *one));
-            let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-            let versions =
-                versions.into_iter().filter(|one| suite.is_none_or(|suite| suite.version() == *one));
-            ClientConfig::builder_with_provider(Arc::new(provider))
-                .with_protocol_versions(&versions.collect::<Vec<_>>())
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth()
         }
 
         /// A client with TLS that has been greeted.
         fn client(&self) -> Client {
-            let mut client = self.client_of(self.config(None), usize::MAX);
+            let mut client = self.client_of(None, usize::MAX);
             expect(&mut client, "hello\n");
             client
         }
@@ -370,10 +350,12 @@ mod tests {
             stream
         }
 
-        fn agreed(&self) -> Vec<Agreed> {
+        /// What has been agreed upon, and whether the kernel has the keys.
+        fn agreed(&self) -> Vec<(Agreed, bool)> {
             let all = std::cell::RefCell::new(Vec::new());
             self.net.sessions.any(|one| {
-                all.borrow_mut().extend(one.tls().cloned());
+                let channel = one.channel();
+                all.borrow_mut().extend(channel.map(|one| (one.agreed().clone(), one.is_in_kernel())));
                 false
             });
             all.into_inner()
@@ -406,22 +388,22 @@ mod tests {
                 // The certificate is one of ECDSA.
                 continue;
             }
-            let mut client = chat.client_of(chat.config(Some(suite)), usize::MAX);
+            let mut client = chat.client_of(Some(suite), usize::MAX);
             expect(&mut client, "hello\n");
             say(&mut client, "from TLS\n");
             expect(&mut plain, "from TLS\n");
             say(&mut plain, "from the other\n");
             expect(&mut client, "from the other\n");
-            let agreed = chat.agreed().pop().unwrap();
+            let (agreed, is_in_kernel) = chat.agreed().pop().unwrap();
             let connection = chat.net.sessions.get(SessionId(chat.net.sessions.numbers.last())).unwrap();
-            match kernel::left_in(&*connection) {
+            match kernel::left_in(&*connection, None) {
                 Left::Keys(keys) => {
                     let keys = Channel::Kernel(keys);
                     let left = keys.agreed();
-                    assert!(left.version == agreed.version && agreed.is_in_kernel);
+                    assert!(left.version == agreed.version && is_in_kernel);
                     assert!(left.cipher == agreed.cipher || left.version == "1.2", "{}", left.cipher);
                 }
-                left => assert!(matches!(left, Left::Nothing) && !agreed.is_in_kernel),
+                left => assert!(matches!(left, Left::Nothing) && !is_in_kernel),
             }
             drop(connection);
             let version = format!("{:?}", suite.version().version).replace("TLSv1_", "1.");
@@ -448,9 +430,8 @@ mod tests {
     fn everything_may_come_and_go_a_byte_at_a_time() {
         let chat = Chat::open(Mode::Required);
         let mut other = chat.client();
-        for suite in [None, chat.config(None).crypto_provider().cipher_suites.last().copied()] {
-            let suite = suite.filter(|suite| !suite.suite().as_str().unwrap().contains("_RSA_"));
-            let mut client = chat.client_of(chat.config(suite), 1);
+        for suite in [TLS13_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256].map(Some) {
+            let mut client = chat.client_of(suite, 1);
             expect(&mut client, "hello\n");
             say(&mut client, "drop by drop\n");
             expect(&mut other, "drop by drop\n");
@@ -486,7 +467,7 @@ mod tests {
     #[test]
     fn tls_is_told_where_it_is_not_spoken() {
         let chat = Chat::open(Mode::Off);
-        let mut client = chat.client_of(chat.config(None), usize::MAX);
+        let mut client = chat.client_of(None, usize::MAX);
         let mut stream = client.get_ref().sock.0.try_clone().unwrap();
         client.get_mut().conn.write_tls(&mut stream).unwrap();
         let mut heard = String::new();
@@ -569,7 +550,7 @@ mod tests {
         expect(&mut client, "-!- your address may not connect here\n");
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         let mut client = chat.client();
-        if chat.agreed().iter().any(|agreed| agreed.is_in_kernel) {
+        if chat.agreed().iter().any(|agreed| agreed.1) {
             return;
         }
         futures::executor::block_on(chat.net.close_unkept(Duration::from_secs(60)));
@@ -584,7 +565,7 @@ mod tests {
         for text in ["a\n", "b\n"] {
             one.get_mut().conn.refresh_traffic_keys().unwrap();
             say(&mut one, text);
-            if chat.agreed()[0].is_in_kernel {
+            if chat.agreed()[0].1 {
                 expect(
                     &mut one,
                     "-!- closing: your TLS client has new keys, which the kernel here cannot take; connect again\n",
@@ -605,7 +586,7 @@ mod tests {
         // A record that nobody has made.
         one.get_mut().sock.0.write_all(&[&b"\x17\x03\x03\0\x20"[..], &[1; 32]].concat()).unwrap();
         let error = one.read(&mut [0]).unwrap_err();
-        assert!(chat.agreed()[0].is_in_kernel || error.to_string().contains("BadRecordMac"), "{error}");
+        assert!(chat.agreed()[0].1 || error.to_string().contains("BadRecordMac"), "{error}");
         while chat.net.sessions.count() > 1 {
             std::thread::yield_now();
         }
@@ -681,7 +662,7 @@ mod tests {
     fn a_restart_does_not_wait_for_one_that_does_not_read() {
         let chat = Chat::with(Mode::Optional, |settings| settings.send_buffer = 4096);
         let stalled = chat.client();
-        if chat.agreed()[0].is_in_kernel {
+        if chat.agreed()[0].1 {
             return;
         }
         let connection = chat.net.sessions.get(SessionId(chat.net.sessions.numbers.last())).unwrap();
@@ -700,7 +681,7 @@ mod tests {
         let chat = Chat::open(Mode::Optional);
         let identity = chat.net.settings().tls.clone().unwrap();
         let mut hello = Vec::new();
-        let mut client = chat.client_of(chat.config(None), usize::MAX);
+        let mut client = chat.client_of(None, usize::MAX);
         client.get_mut().conn.write_tls(&mut hello).unwrap();
         let (mut there, here) = std::os::unix::net::UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
@@ -711,9 +692,11 @@ mod tests {
             there.write_all(&hello[split..]).unwrap();
             there.write_all(b"more").unwrap();
             assert!(handshake.read(here.as_fd()).unwrap() && handshake.is_costly());
-            let (tls, taken) = handshake.step().unwrap().run();
+            let (step, taken) = handshake.step().unwrap().run();
             taken.unwrap();
-            assert!(tls.wants_write());
+            handshake.go_on(step);
+            assert!(!handshake.is_done() && handshake.write(here.as_fd()).unwrap());
+            assert!((&there).read(&mut [0; 9999]).unwrap() > 0);
             let mut rest = [0; 5];
             assert_eq!((&here).read(&mut rest).unwrap(), 4);
         }

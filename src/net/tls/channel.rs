@@ -17,6 +17,11 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Returns whether the kernel has the keys, so that the connection outlives the process.
+    pub fn is_in_kernel(&self) -> bool {
+        matches!(self, Self::Kernel(_))
+    }
+
     /// Returns what the handshake has agreed upon.
     pub fn agreed(&self) -> &Agreed {
         match self {
@@ -34,6 +39,23 @@ impl Channel {
         match self {
             Self::Kernel(kernel) => kernel.receive(socket, buffer),
             Self::User(user) => user.receive(socket, buffer),
+        }
+    }
+
+    /// Returns whether the kernel can have new keys for it.
+    pub fn takes_new_keys(&self) -> bool {
+        match self {
+            Self::Kernel(kernel) => kernel.takes_new_keys(),
+            Self::User(_) => false,
+        }
+    }
+
+    /// Returns the secrets of the keys that the kernel has, once, and again after each change. Whoever goes on with the
+    /// connection needs them.
+    pub fn take_secrets(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Kernel(kernel) => kernel.take_secrets(),
+            Self::User(_) => None,
         }
     }
 

@@ -11,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use super::Identity;
+use super::secrets::Tap;
 
 /// Every version with every cipher suite that it may agree upon, as IANA writes it.
 pub const CIPHERS: [(&str, &str); 9] = [
@@ -80,6 +81,7 @@ impl Identity {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(failed)?;
         config.enable_secret_extraction = true;
+        config.key_log = Arc::new(Tap);
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ignore_client_order = true;

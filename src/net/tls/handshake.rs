@@ -12,8 +12,10 @@ use rustls::{ProtocolVersion, ServerConnection, SupportedCipherSuite};
 
 use super::alert::{Alert, HANDSHAKE_RECORD};
 use super::channel::Channel;
-use super::kernel::{self, Cipher};
+use super::kernel;
 use super::name::name_of;
+use super::secrets::Secrets;
+use super::socket::Cipher;
 use super::user::{User, write_out};
 use super::{Agreed, Identity};
 use crate::chat::sink;
@@ -98,6 +100,8 @@ pub struct Handshake {
     since: Instant,
     /// See [`Identity::asks_clients`].
     asks_client: bool,
+    /// What the keys follow from, as soon as that is agreed upon.
+    secrets: Option<Secrets>,
 }
 
 /// A record to be taken, which may take long.
@@ -106,13 +110,15 @@ pub struct Step {
     tls: Box<ServerConnection>,
     record: Vec<u8>,
     fed: usize,
+    secrets: Option<Secrets>,
 }
 
 impl Step {
     /// Takes the record. What rustls answers is left for [`Handshake::write`], also where this fails.
-    pub fn run(mut self) -> (Box<ServerConnection>, Result<(), Failure>) {
-        let result = feed(&mut self.tls, &self.record[self.fed..]);
-        (self.tls, result)
+    pub fn run(mut self) -> (Self, Result<(), Failure>) {
+        let result = feed(&mut self.tls, &std::mem::take(&mut self.record)[self.fed..]);
+        self.secrets = Secrets::take_logged().or(self.secrets);
+        (self, result)
     }
 }
 
@@ -143,7 +149,7 @@ impl Handshake {
         let tls = Some(Box::new(ServerConnection::new(identity.config.clone())?));
         let (is_prepared, asks_client) = (kernel::prepare(socket), identity.asks_clients);
         let left = if asks_client { usize::MAX } else { MAX_UNASKED };
-        Ok(Self { tls, record: Vec::new(), fed: 0, left, is_prepared, since, asks_client })
+        Ok(Self { tls, record: Vec::new(), fed: 0, left, is_prepared, since, asks_client, secrets: None })
     }
 
     /// Returns since when the session waits for it.
@@ -205,12 +211,12 @@ impl Handshake {
     /// Returns the step that takes the record; [`Handshake::go_on`] comes next.
     pub fn step(&mut self) -> Option<Step> {
         let (record, fed) = (std::mem::take(&mut self.record), std::mem::take(&mut self.fed));
-        self.tls.take().map(|tls| Step { tls, record, fed })
+        self.tls.take().map(|tls| Step { tls, record, fed, secrets: self.secrets.take() })
     }
 
     /// Goes on after a step.
-    pub fn go_on(&mut self, tls: Box<ServerConnection>) {
-        self.tls = Some(tls);
+    pub fn go_on(&mut self, step: Step) {
+        (self.tls, self.secrets) = (Some(step.tls), step.secrets);
     }
 
     /// Sends what is to be sent. Returns whether the socket has taken all of it.
@@ -245,38 +251,26 @@ impl Handshake {
     /// # Errors
     /// The kernel does not take the keys: the connection must be closed.
     pub fn finish(self, socket: BorrowedFd<'_>) -> Result<Channel, Failure> {
-        let Self { tls: Some(mut tls), is_prepared, .. } = self else { return Err(Failure::Cut) };
-        let (version, name) = match tls.protocol_version() {
+        let Self { tls: Some(mut tls), is_prepared, secrets, .. } = self else { return Err(Failure::Cut) };
+        let (version, version_name) = match tls.protocol_version() {
             Some(version @ ProtocolVersion::TLSv1_3) => (version, "1.3"),
             version => (version.unwrap_or(ProtocolVersion::TLSv1_2), "1.2"),
         };
         let suite = tls.negotiated_cipher_suite();
-        let cipher = suite.and_then(cipher_in_kernel);
+        let name = suite.map_or("unknown", iana_name);
         let has_text = tls.process_new_packets()?.plaintext_bytes_to_read() > 0;
         let is_in_kernel =
-            is_prepared && !has_text && cipher.is_some_and(|cipher| !kernel::has_refused(cipher));
+            is_prepared && !has_text && Cipher::of(name).is_some_and(|cipher| !kernel::has_refused(cipher));
         let agreed = Agreed {
-            version: name,
-            cipher: suite.map_or("unknown", iana_name),
-            is_in_kernel,
+            version: version_name,
+            cipher: name,
             name: tls.peer_certificates().and_then(|chain| chain.first().map(name_of)),
         };
         if !is_in_kernel {
             return Ok(Channel::User(User::new(agreed, tls)));
         }
-        let secrets = tls.dangerous_extract_secrets()?;
-        Ok(Channel::Kernel(kernel::set_keys(socket, version, secrets, agreed)?))
-    }
-}
-
-fn cipher_in_kernel(suite: SupportedCipherSuite) -> Option<Cipher> {
-    let name = suite.suite().as_str()?;
-    let is = |part: &str| name.contains(part);
-    match () {
-        () if is("AES_128_GCM") => Some(Cipher::Aes128Gcm),
-        () if is("AES_256_GCM") => Some(Cipher::Aes256Gcm),
-        () if is("CHACHA20_POLY1305") => Some(Cipher::Chacha20Poly1305),
-        () => None,
+        let keys = tls.dangerous_extract_secrets()?;
+        Ok(Channel::Kernel(kernel::set_keys(socket, version, &keys, secrets, agreed)?))
     }
 }
 
@@ -344,9 +338,9 @@ mod tests {
             let next = [&[HANDSHAKE_RECORD, 3, 1, 0x3a, 0x98][..], &[3; 15_000]].concat();
             there.write_all(&first).unwrap();
             assert!(handshake.read(here.as_fd()).unwrap());
-            let (tls, taken) = handshake.step().unwrap().run();
+            let (step, taken) = handshake.step().unwrap().run();
             taken.unwrap();
-            handshake.go_on(tls);
+            handshake.go_on(step);
             // The head is enough.
             there.write_all(&next[..HEAD]).unwrap();
             match handshake.read(here.as_fd()) {

@@ -1,23 +1,26 @@
 //! TLS records that the kernel makes and reads (kTLS): the keys are in the socket, so the connection outlives the
 //! process.
 //!
-//! What the kernel does not do is here: records that are not text have a type, which every read must have room for, and
-//! a close_notify is sent with one. The socket must not block, and sendfile(2) is never used: both have lost bytes on
+//! What the kernel does not do is here: what follows from records that are not text, and the close_notify. The socket must not block, and sendfile(2) is never used: both have lost bytes on
 //! Linux 6.1.
 
 use std::cell::RefCell;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use nix::libc;
-use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TcpUlp, TlsCryptoInfo};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, TlsGetRecordType, recvmsg, setsockopt};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::sys::socket::sockopt::TcpUlp;
+use nix::sys::socket::{TlsGetRecordType, setsockopt};
 use rustix::net::Shutdown;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 
 use super::Agreed;
+use super::alert::HANDSHAKE_RECORD;
+use super::secrets::{Secrets, Side};
+use super::socket::{self, Cipher, option, receive_record, send_record, takes_more};
 use crate::chat::sink;
 
 /// How many records that are no text are taken at once.
@@ -28,6 +31,8 @@ const ALERT: u8 = 21;
 const CLOSE_NOTIFY: [u8; 2] = [1, 0];
 const UNEXPECTED_MESSAGE: [u8; 2] = [2, 10];
 const NO_RENEGOTIATION: [u8; 2] = [1, 100];
+/// How often in a row a client may have new keys and say nothing. rustls has the same limit.
+const MOST_UPDATES: u8 = 32;
 /// The type of the handshake message with new keys (RFC 8446, 4.6.3), and of a ClientHello, which asks for another
 /// handshake (RFC 5246, 7.4.1.2).
 const KEY_UPDATE: u8 = 24;
@@ -35,20 +40,16 @@ const CLIENT_HELLO: u8 = 1;
 
 /// The kernel has no TLS: it is asked once.
 static IS_MISSING: AtomicBool = AtomicBool::new(false);
+/// The kernel takes new keys for a connection that has some (Linux 6.14): it counts how often that succeeds.
+static TAKES_NEW_KEYS: LazyLock<bool> = LazyLock::new(|| {
+    fs::read_to_string("/proc/self/net/tls_stat").is_ok_and(|counters| counters.contains("RekeyOk"))
+});
 /// The ciphers that the kernel has refused, a bit for each [`Cipher`].
 static REFUSED: AtomicU8 = AtomicU8::new(0);
 
 thread_local! {
     /// Where the slices of a send come together: one piece costs the kernel half as much as many.
     static TOGETHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A cipher that the kernel may know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cipher {
-    Aes128Gcm,
-    Aes256Gcm,
-    Chacha20Poly1305,
 }
 
 /// A connection whose records the kernel makes and reads.
@@ -59,6 +60,14 @@ pub struct Kernel {
     is_closing: AtomicBool,
     /// Nothing more can be read: the client has new keys, and the kernel cannot take them.
     is_deaf: AtomicBool,
+    /// What new keys follow from; `None` if there cannot be any.
+    secrets: Option<Box<Mutex<Secrets>>>,
+    /// They are others than [`Kernel::take_secrets`] has given.
+    has_new_secrets: AtomicBool,
+    /// The client has asked for new keys of this side, which come before the next text.
+    owes_keys: AtomicBool,
+    /// How often in a row the client has had new keys, and no text in between.
+    updates: AtomicU8,
 }
 
 /// What another process has left of TLS in a socket.
@@ -96,26 +105,35 @@ pub(super) fn has_refused(cipher: Cipher) -> bool {
     REFUSED.load(Ordering::Relaxed) & (1 << cipher as u8) != 0
 }
 
-/// Gives the kernel the keys. On an error the connection must be closed: the socket might send plain text.
+/// Gives the kernel the keys; `secrets` are what they follow from. On an error the connection must be closed: the socket
+/// might send plain text.
 ///
 /// # Errors
 /// The kernel's.
 pub(super) fn set_keys(
     socket: BorrowedFd<'_>,
     version: ProtocolVersion,
-    secrets: ExtractedSecrets,
+    keys: &ExtractedSecrets,
+    secrets: Option<Secrets>,
     agreed: Agreed,
 ) -> io::Result<Kernel> {
-    let (cipher, name) = (cipher_of(&secrets.tx.1), agreed.cipher);
-    let set = || -> nix::Result<()> {
-        setsockopt(&socket, TcpTlsTx, &info(version, &secrets.tx).ok_or(nix::Error::EINVAL)?)?;
-        setsockopt(&socket, TcpTlsRx, &info(version, &secrets.rx).ok_or(nix::Error::EINVAL)?)
+    let cipher = Cipher::of(agreed.cipher);
+    let set = |side, (sequence, keys): &(u64, ConnectionTrafficSecrets)| {
+        let (key, iv) = match keys {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+            | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+            | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key.as_ref(), iv.as_ref()),
+            _ => return Err(nix::Error::EINVAL),
+        };
+        let cipher = cipher.ok_or(nix::Error::EINVAL)?;
+        socket::set_key(socket, side, version, cipher, (key, iv), *sequence)
     };
-    match set() {
-        Ok(()) => Ok(Kernel::new(agreed)),
+    match set(Side::Server, &keys.tx).and_then(|()| set(Side::Client, &keys.rx)) {
+        Ok(()) => Ok(Kernel::new(agreed, secrets.filter(|_| *TAKES_NEW_KEYS))),
         Err(error) => {
             let bit = cipher.filter(|_| lasts(error)).map_or(0, |cipher| 1 << cipher as u8);
             if bit != 0 && REFUSED.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                let name = agreed.cipher;
                 log::warn!(
                     "the kernel does not take the keys of {name}: {error}; connections with it end at a restart"
                 );
@@ -131,59 +149,9 @@ fn lasts(error: nix::Error) -> bool {
     !matches!(error, E::ENOMEM | E::ENOBUFS | E::EAGAIN | E::EINTR | E::ETIMEDOUT)
 }
 
-fn cipher_of(secrets: &ConnectionTrafficSecrets) -> Option<Cipher> {
-    match secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { .. } => Some(Cipher::Aes128Gcm),
-        ConnectionTrafficSecrets::Aes256Gcm { .. } => Some(Cipher::Aes256Gcm),
-        ConnectionTrafficSecrets::Chacha20Poly1305 { .. } => Some(Cipher::Chacha20Poly1305),
-        _ => None,
-    }
-}
-
-/// Returns the keys of one direction as the kernel takes them, with the number of the next record.
-fn info(
-    version: ProtocolVersion,
-    (sequence, secrets): &(u64, ConnectionTrafficSecrets),
-) -> Option<TlsCryptoInfo> {
-    let info = |cipher_type| libc::tls_crypto_info { version: version.into(), cipher_type };
-    let rec_seq = sequence.to_be_bytes();
-    // With TLS 1.2, GCM sends half of its nonce with each record, and the kernel counts that half up. Those from the
-    // start up to the next record are used.
-    let parts = |iv: &[u8]| -> Option<([u8; 4], [u8; 8])> {
-        let explicit = u64::from_be_bytes(iv.get(4..12)?.try_into().ok()?);
-        let used = if version == ProtocolVersion::TLSv1_3 { 0 } else { *sequence };
-        Some((iv.get(..4)?.try_into().ok()?, explicit.wrapping_add(used).to_be_bytes()))
-    };
-    Some(match secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv } => {
-            let (salt, iv) = parts(iv.as_ref())?;
-            let key = key.as_ref().try_into().ok()?;
-            let info = info(libc::TLS_CIPHER_AES_GCM_128);
-            TlsCryptoInfo::Aes128Gcm(libc::tls12_crypto_info_aes_gcm_128 { info, iv, key, salt, rec_seq })
-        }
-        ConnectionTrafficSecrets::Aes256Gcm { key, iv } => {
-            let (salt, iv) = parts(iv.as_ref())?;
-            let key = key.as_ref().try_into().ok()?;
-            let info = info(libc::TLS_CIPHER_AES_GCM_256);
-            TlsCryptoInfo::Aes256Gcm(libc::tls12_crypto_info_aes_gcm_256 { info, iv, key, salt, rec_seq })
-        }
-        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
-            let (key, iv) = (key.as_ref().try_into().ok()?, iv.as_ref().try_into().ok()?);
-            let info = info(libc::TLS_CIPHER_CHACHA20_POLY1305);
-            TlsCryptoInfo::Chacha20Poly1305(libc::tls12_crypto_info_chacha20_poly1305 {
-                info,
-                iv,
-                key,
-                salt: [],
-                rec_seq,
-            })
-        }
-        _ => return None,
-    })
-}
-
-/// Finds out what another process has left in a socket.
-pub fn left_in(socket: impl AsFd) -> Left {
+/// Finds out what another process has left in a socket. `secrets` are what that process has had from
+/// `Kernel::take_secrets`.
+pub fn left_in(socket: impl AsFd, secrets: Option<&[u8]>) -> Left {
     let socket = socket.as_fd();
     let mut name = [0; 16];
     match option(socket, libc::IPPROTO_TCP, libc::TCP_ULP, &mut name) {
@@ -210,58 +178,22 @@ pub fn left_in(socket: impl AsFd) -> Left {
         return Left::Half;
     }
     let version = if is_new { "1.3" } else { "1.2" };
-    Left::Keys(Kernel::new(Agreed { version, cipher, is_in_kernel: true, name: None }))
-}
-
-/// Reads a socket option into a buffer. Returns its length; `None` on an error.
-#[allow(unsafe_code)]
-fn option(socket: BorrowedFd<'_>, level: i32, name: i32, buffer: &mut [u8]) -> Option<usize> {
-    let mut length = libc::socklen_t::try_from(buffer.len()).ok()?;
-    // SAFETY: the kernel writes at most `length` bytes to the buffer, and their number to `length`.
-    let result = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), level, name, buffer.as_mut_ptr().cast(), &raw mut length)
-    };
-    (result == 0).then_some(length as usize)
-}
-
-/// Sends a record with an alert.
-#[allow(unsafe_code)]
-fn send_alert(socket: BorrowedFd<'_>, alert: [u8; 2]) -> io::Result<()> {
-    let mut room = Room::default();
-    let mut slice = IoSlice::new(&alert);
-    // SAFETY: a msghdr of zeros is valid. Its pointers are to `slice`, which has the layout of an iovec, and to `room`,
-    // and live as long as the call. `room` is aligned for a cmsghdr and has space for one with one byte. sendmsg(2)
-    // changes nothing.
-    let sent = unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = (&raw mut slice).cast();
-        message.msg_iovlen = 1;
-        message.msg_control = room.0.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(1) as _;
-        let head = libc::CMSG_FIRSTHDR(&raw const message);
-        (*head).cmsg_level = libc::SOL_TLS;
-        (*head).cmsg_type = libc::TLS_SET_RECORD_TYPE;
-        (*head).cmsg_len = libc::CMSG_LEN(1) as _;
-        *libc::CMSG_DATA(head) = ALERT;
-        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-    };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Room for the type of a record.
-#[repr(align(8))]
-#[derive(Default)]
-struct Room([u8; 32]);
-
-/// Returns whether a socket takes more.
-fn takes_more(socket: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    let kernel = Kernel::new(Agreed { version, cipher, name: None }, secrets.map(Secrets::read));
+    kernel.has_new_secrets.store(false, Ordering::Relaxed);
+    Left::Keys(kernel)
 }
 
 impl Kernel {
-    fn new(agreed: Agreed) -> Self {
-        Self { agreed, is_closing: AtomicBool::new(false), is_deaf: AtomicBool::new(false) }
+    fn new(agreed: Agreed, secrets: Option<Secrets>) -> Self {
+        Self {
+            agreed,
+            is_closing: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
+            has_new_secrets: AtomicBool::new(secrets.is_some()),
+            secrets: secrets.map(|secrets| Box::new(Mutex::new(secrets))),
+            owes_keys: AtomicBool::new(false),
+            updates: AtomicU8::new(0),
+        }
     }
 
     pub(super) fn agreed(&self) -> &Agreed {
@@ -273,10 +205,24 @@ impl Kernel {
             if self.is_deaf.load(Ordering::Relaxed) {
                 break;
             }
-            let (count, kind) = receive_record(socket, buffer)?;
+            let (count, kind) = match receive_record(socket, buffer) {
+                // A process before has died between a KeyUpdate and the keys.
+                Err(error) if error.raw_os_error() == Some(libc::EKEYEXPIRED) => {
+                    self.renew_input(socket)?;
+                    continue;
+                }
+                received => received?,
+            };
             match kind {
-                TlsGetRecordType::ApplicationData => return Ok(count),
-                TlsGetRecordType::Alert if count < 2 || buffer[1] == CLOSE_NOTIFY[1] => return Ok(0),
+                TlsGetRecordType::ApplicationData => {
+                    self.updates.store(0, Ordering::Relaxed);
+                    return Ok(count);
+                }
+                TlsGetRecordType::Alert if count < 2 || buffer[1] == CLOSE_NOTIFY[1] => {
+                    // Should this process die, the next one finds the end of input in the socket.
+                    let _ = rustix::net::shutdown(socket, Shutdown::Read);
+                    return Ok(0);
+                }
                 // RFC 8446, 6.1: user_canceled comes before a close_notify.
                 TlsGetRecordType::Alert if buffer[0] == 1 => {}
                 TlsGetRecordType::Alert => return Err(io::ErrorKind::ConnectionAborted.into()),
@@ -296,18 +242,67 @@ impl Kernel {
 
     /// Takes a message of a handshake.
     fn take_handshake(&self, socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
-        match (self.agreed.version, message.first()) {
-            ("1.3", Some(&KEY_UPDATE)) => {
-                // After the next read, sending would fail as well.
-                self.is_deaf.store(true, Ordering::Relaxed);
-                Err(io::ErrorKind::Unsupported.into())
+        match (self.agreed.version, message) {
+            ("1.3", [KEY_UPDATE, 0, 0, 1, asks @ 0..=1])
+                if self.updates.fetch_add(1, Ordering::Relaxed) < MOST_UPDATES =>
+            {
+                self.owes_keys.fetch_or(*asks == 1, Ordering::Relaxed);
+                self.renew_input(socket)
             }
-            ("1.2", Some(&CLIENT_HELLO)) => send_alert(socket, NO_RENEGOTIATION),
+            ("1.2", [CLIENT_HELLO, ..]) => send_alert(socket, NO_RENEGOTIATION),
             _ => Err(refuse(socket)),
         }
     }
 
+    /// Gives the kernel the new keys of the client.
+    ///
+    /// # Errors
+    /// `Unsupported` if it does not take them.
+    fn renew_input(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let secrets =
+            self.secrets.as_ref().map(|secrets| secrets.lock().unwrap_or_else(PoisonError::into_inner));
+        if secrets.is_some_and(|mut secrets| self.renew(socket, &mut secrets, Side::Client).is_some()) {
+            return Ok(());
+        }
+        // After the next read, sending would fail as well.
+        self.is_deaf.store(true, Ordering::Relaxed);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives the client and the kernel new keys for what is sent.
+    fn renew_output(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(secrets) = &self.secrets else { return Ok(()) };
+        let mut secrets = secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        send_record(socket, HANDSHAKE_RECORD, &[KEY_UPDATE, 0, 0, 1, 0])?;
+        self.owes_keys.store(false, Ordering::Relaxed);
+        self.renew(socket, &mut secrets, Side::Server).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Gives the kernel the keys of one side that come next.
+    fn renew(&self, socket: BorrowedFd<'_>, secrets: &mut Secrets, side: Side) -> Option<()> {
+        let cipher = Cipher::of(self.agreed.cipher)?;
+        let key = secrets.renew(side, &socket::key_in_use(socket, side, cipher)?)?;
+        let set = socket::set_key(socket, side, ProtocolVersion::TLSv1_3, cipher, (&key.key, &key.iv), 0);
+        self.has_new_secrets.store(true, Ordering::Relaxed);
+        set.ok()
+    }
+
+    pub(super) fn takes_new_keys(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    pub(super) fn take_secrets(&self) -> Option<Vec<u8>> {
+        if !self.has_new_secrets.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let secrets = self.secrets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(secrets.bytes())
+    }
+
     pub(super) fn send(&self, socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.owes_keys.load(Ordering::Relaxed) {
+            self.renew_output(socket)?;
+        }
         if let [_] = slices {
             return sink::send(socket, slices);
         }
@@ -339,16 +334,9 @@ impl Kernel {
     }
 }
 
-/// Receives text, or a record that is none. Returns the length and the type.
-fn receive_record(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, TlsGetRecordType)> {
-    let mut room = Room::default();
-    let mut slices = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut room.0), MsgFlags::MSG_DONTWAIT)?;
-    let kind = received.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::TlsGetRecordType(kind) => Some(kind),
-        _ => None,
-    });
-    Ok((received.bytes, kind.unwrap_or(TlsGetRecordType::ApplicationData)))
+/// Sends a record with an alert.
+fn send_alert(socket: BorrowedFd<'_>, alert: [u8; 2]) -> io::Result<()> {
+    send_record(socket, ALERT, &alert)
 }
 
 /// Tells the client that it has sent what nobody may. Returns the error of the connection.
@@ -366,12 +354,12 @@ mod tests {
 
     #[test]
     fn a_session_looks_away_from_the_end_of_input_behind_new_keys() {
-        let agreed = Agreed { version: "1.3", cipher: "", is_in_kernel: true, name: None };
-        let kernel = Kernel::new(agreed);
+        let agreed = Agreed { version: "1.3", cipher: "", name: None };
+        let kernel = Kernel::new(agreed, None);
         let (here, there) = UnixStream::pair().unwrap();
         drop(there);
         assert_eq!(kernel.unreadable(here.as_fd()), 0);
-        let error = kernel.take_handshake(here.as_fd(), &[KEY_UPDATE]).unwrap_err();
+        let error = kernel.take_handshake(here.as_fd(), &[KEY_UPDATE, 0, 0, 1, 0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Unsupported);
         let error = kernel.receive(here.as_fd(), &mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -10,6 +10,8 @@ mod config;
 pub mod handshake;
 pub mod kernel;
 pub mod name;
+mod secrets;
+mod socket;
 #[cfg(test)]
 pub mod testing;
 mod user;
@@ -21,6 +23,7 @@ use jiff::Timestamp;
 
 pub use channel::Channel;
 pub use config::{CIPHERS, IdentityError, Parts};
+pub use secrets::SECRETS_BYTES;
 
 use crate::protocol::{Name, NoName};
 
@@ -59,8 +62,6 @@ pub struct Agreed {
     pub version: &'static str,
     /// The name of the cipher suite, as IANA writes it.
     pub cipher: &'static str,
-    /// The kernel has the keys, so the connection outlives the process.
-    pub is_in_kernel: bool,
     /// The name in the certificate of the client, or why it has none there; `None` if it has shown no certificate.
     pub name: Option<Result<Name, NoName>>,
 }

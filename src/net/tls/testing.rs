@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedCipherSuite};
 
 use super::handshake::Handshake;
 use super::user::Wire;
@@ -25,38 +25,55 @@ pub struct Ends {
     pub there: UnixStream,
 }
 
+/// Makes a certificate for `localhost`, and what speaks TLS with it.
+pub fn identity() -> (Identity, CertificateDer<'static>) {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let identity = Identity::new(Parts {
+        chain: vec![own.cert.der().clone()],
+        key: PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into(),
+        client_authorities: Vec::new(),
+        requires_client: false,
+        not_after: jiff::Timestamp::MAX,
+    });
+    (identity.unwrap(), own.cert.der().clone())
+}
+
+/// Returns a client that trusts this certificate, and speaks with one cipher suite alone, or with all.
+pub fn client(
+    certificate: &CertificateDer<'static>,
+    suite: Option<SupportedCipherSuite>,
+) -> ClientConnection {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let mut provider = rustls::crypto::ring::default_provider();
+    provider.cipher_suites.retain(|one| suite.is_none_or(|suite| suite == *one));
+    let mut versions = vec![&rustls::version::TLS13, &rustls::version::TLS12];
+    versions.retain(|one| suite.is_none_or(|suite| suite.version() == *one));
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap()
+}
+
 impl Ends {
     /// Does the handshake.
     pub fn shake_hands() -> Self {
-        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(own.cert.der().clone()).unwrap();
-        let identity = Identity::new(Parts {
-            chain: vec![own.cert.der().clone()],
-            key: PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()).into(),
-            client_authorities: Vec::new(),
-            requires_client: false,
-            not_after: jiff::Timestamp::MAX,
-        });
+        let (identity, certificate) = identity();
         let (there, here) = UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
         there.set_nonblocking(true).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut client = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        let mut handshake = Handshake::new(&identity.unwrap(), here.as_fd(), rt::now()).unwrap();
+        let mut client = client(&certificate, None);
+        let mut handshake = Handshake::new(&identity, here.as_fd(), rt::now()).unwrap();
         while !handshake.is_done() {
             while client.wants_write() {
                 client.write_tls(&mut Wire(there.as_fd())).unwrap();
             }
             if handshake.read(here.as_fd()).unwrap() {
-                let (tls, taken) = handshake.step().unwrap().run();
+                let (step, taken) = handshake.step().unwrap().run();
                 taken.unwrap();
-                handshake.go_on(tls);
+                handshake.go_on(step);
                 assert!(handshake.write(here.as_fd()).unwrap());
             }
             if client.read_tls(&mut Wire(there.as_fd())).is_ok() {

@@ -42,8 +42,8 @@ pub struct Certificate {
     facts: Facts,
     /// The certificate itself.
     der: CertificateDer<'static>,
-    /// Anybody on this machine can read the key in this file.
-    exposed: Option<PathBuf>,
+    /// Anybody on this machine can read the key.
+    exposed: Option<Problem>,
     /// systemd passes it, or its key, and reads the file only when chatd starts.
     is_credential: bool,
 }
@@ -64,7 +64,7 @@ impl fmt::Display for Certificate {
 }
 
 /// A mistake, and the key to blame.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Problem {
     /// The name of the key.
     pub key: &'static str,
@@ -107,8 +107,17 @@ impl Source {
         }
     }
 
+    /// Returns a warning if anybody can read it.
+    pub fn exposed(&self) -> Option<Problem> {
+        let what = format!(
+            "anybody on this machine can read \"{}\"; take that away with chmod o-r",
+            self.path.display()
+        );
+        self.content.is_exposed.then(|| problem(self.key, what))
+    }
+
     /// Returns a mistake in it.
-    fn is(&self, what: &str) -> Problem {
+    pub fn is(&self, what: &str) -> Problem {
         problem(self.key, format!("\"{}\" {what}", self.path.display()))
     }
 }
@@ -169,7 +178,7 @@ impl Certificate {
         let not_after = facts.ends;
         let parts = tls::Parts { chain, key, not_after, client_authorities, requires_client };
         let identity = tls::Identity::new(parts).map_err(|error| certificates.is(&error.to_string()))?;
-        let exposed = keys.content.is_exposed.then_some(keys.path);
+        let exposed = keys.exposed();
         let is_credential =
             [&config.tls_cert, &config.tls_key].iter().any(|one| matches!(one, Material::Credential(_)));
         let (identity, path) = (Arc::new(identity), certificates.path);
@@ -209,13 +218,6 @@ impl Certificate {
     pub(super) fn warnings(&self, host: &str) -> Vec<Problem> {
         let path = self.path.display();
         let names = &self.facts.names;
-        let exposed = self.exposed.iter().map(|path| {
-            let path = path.display();
-            problem(
-                "tls_key",
-                format!("anybody on this machine can read \"{path}\"; take that away with chmod o-r"),
-            )
-        });
         let name = if names.is_empty() {
             Some(format!("\"{path}\" is for no name (subjectAltName), so clients refuse it"))
         } else if !self.facts.is_for(host) {
@@ -226,7 +228,7 @@ impl Certificate {
         } else {
             None
         };
-        exposed.chain(name.map(|text| problem("tls_cert", text))).collect()
+        self.exposed.clone().into_iter().chain(name.map(|text| problem("tls_cert", text))).collect()
     }
 }
 

@@ -5,15 +5,12 @@
 use toml::Value;
 
 use super::certificate::host;
-use super::value::{Setting, is_not, quoted};
+use super::value::{Setting, is_not, list, quoted};
 use crate::cluster::{Address, AddressError};
+use crate::protocol::{is_node, is_word};
 
 /// Most addresses of engines.
 const MAX_ENGINES: usize = 16;
-/// The longest name of a node, in bytes: that of a host.
-const MAX_NODE: usize = 64;
-/// The longest prefix, in bytes.
-const MAX_PREFIX: usize = 64;
 /// The longest name of a user, in bytes.
 const MAX_USER: usize = 128;
 
@@ -26,14 +23,6 @@ impl Setting for Engines {
     const KIND: &'static str = "the address of an engine; write \"redis+unix:///run/redis/redis.sock\", \"redis://IP:PORT\" or a list of such";
 
     fn read(value: &Value) -> Result<Self, String> {
-        let entries = match value {
-            Value::String(text) if text.is_empty() => &[],
-            Value::Array(entries) => entries.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        if entries.len() > MAX_ENGINES {
-            return Err(format!("{} addresses are too many; the most is {MAX_ENGINES}", entries.len()));
-        }
         let read = |entry: &Value| {
             let text = entry.as_str().ok_or_else(|| is_not::<Self>(entry))?;
             // One with a password in it is not shown.
@@ -42,13 +31,7 @@ impl Setting for Engines {
                 format!("{} is not the address of an engine: {error}", shown())
             })
         };
-        let engines = entries.iter().map(read).collect::<Result<Vec<Address>, String>>()?;
-        for (at, engine) in engines.iter().enumerate() {
-            if engines[..at].contains(engine) {
-                return Err(format!("\"{engine}\" is listed twice; leave one out"));
-            }
-        }
-        Ok(Self(engines))
+        list(value, (MAX_ENGINES, "addresses"), read, Address::to_string).map(Self)
     }
 
     fn to_toml(&self) -> Value {
@@ -104,7 +87,7 @@ impl Setting for Prefix {
 
     fn read(value: &Value) -> Result<Self, String> {
         let text = value.as_str().ok_or_else(|| is_not::<Self>(value))?;
-        if is_word(text, MAX_PREFIX, "-._:") { Ok(Self(text.to_owned())) } else { Err(is_not::<Self>(value)) }
+        if is_word(text, "-._:") { Ok(Self(text.to_owned())) } else { Err(is_not::<Self>(value)) }
     }
 
     fn to_toml(&self) -> Value {
@@ -138,18 +121,6 @@ impl Setting for NodeName {
     fn to_toml(&self) -> Value {
         self.0.as_str().into()
     }
-}
-
-/// Returns whether a text can be the name of a node: it is shown to operators, and is part of keys.
-fn is_node(text: &str) -> bool {
-    is_word(text, MAX_NODE, "-._")
-}
-
-/// Returns whether a text is of ASCII letters and digits, with these others between them.
-fn is_word(text: &str, most: usize, between: &str) -> bool {
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || between.contains(c);
-    let is_end = |c: char| c.is_ascii_alphanumeric();
-    text.len() <= most && text.chars().all(is_inside) && text.starts_with(is_end) && text.ends_with(is_end)
 }
 
 /// Returns the name that a machine gives its node.

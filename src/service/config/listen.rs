@@ -6,7 +6,7 @@
 use toml::{Table, Value};
 
 use super::networks::Networks;
-use super::value::{Setting, Word, is_not, quoted, shown};
+use super::value::{Setting, Word, is_not, list, quoted, shown};
 use crate::net::tls::Mode;
 use crate::net::{Address, AddressError};
 use crate::protocol::{Name, View};
@@ -163,17 +163,10 @@ impl Setting for Vec<Listen> {
     const KIND: &'static str = "an address; write \"127.0.0.1:5001\" or a list of such";
 
     fn read(value: &Value) -> Result<Self, String> {
-        let entries = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        match entries.len() {
-            0 => return Err("no address; write at least one, for example \"127.0.0.1:5001\"".to_owned()),
-            1..=MAX_LISTEN => {}
-            count => return Err(format!("{count} addresses are too many; the most is {MAX_LISTEN}")),
-        }
-        let all = entries.iter().map(Listen::read).collect::<Result<Self, _>>()?;
-        for (at, Listen { address, .. }) in all.iter().enumerate() {
-            if all[..at].iter().any(|other| other.address == *address) {
-                return Err(format!("\"{address}\" is listed twice; leave one out"));
-            }
+        let address = |listen: &Listen| listen.address.to_string();
+        let all = list(value, (MAX_LISTEN, "addresses"), Listen::read, address)?;
+        if all.is_empty() {
+            return Err("no address; write at least one, for example \"127.0.0.1:5001\"".to_owned());
         }
         Ok(all)
     }

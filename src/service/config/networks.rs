@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use toml::Value;
 
-use super::value::{Setting, is_not, quoted};
+use super::value::{Setting, is_not, list};
 use crate::net::networks::{parse_network, show_network};
 
 /// Most networks in a list.
@@ -18,24 +18,8 @@ impl Setting for Networks {
     const KIND: &'static str = "a network; write \"192.0.2.0/24\" or a list of such";
 
     fn read(value: &Value) -> Result<Self, String> {
-        let entries = match value {
-            Value::String(text) if text.is_empty() => &[],
-            Value::Array(entries) => entries.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        if entries.len() > MAX_NETWORKS {
-            return Err(format!("{} networks are too many; the most is {MAX_NETWORKS}", entries.len()));
-        }
-        let read = |entry: &Value| {
-            let text = entry.as_str().ok_or_else(|| is_not::<Self>(entry))?;
-            parse_network(text)
-        };
-        let networks = entries.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let mut known = std::collections::HashSet::new();
-        match networks.iter().find(|network| !known.insert(**network)) {
-            Some(twice) => Err(format!("{} is listed twice; leave one out", quoted(&show_network(twice)))),
-            None => Ok(Self(networks)),
-        }
+        let read = |entry: &Value| parse_network(entry.as_str().ok_or_else(|| is_not::<Self>(entry))?);
+        list(value, (MAX_NETWORKS, "networks"), read, show_network).map(Self)
     }
 
     fn to_toml(&self) -> Value {

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 
-use super::certificate::{Problem, Source, credentials, problem};
+use super::certificate::{Problem, Source, credentials};
 use super::settings::Config;
 
 /// The key to blame.
@@ -37,14 +37,8 @@ impl Password {
             return Ok(None);
         }
         let file = Source::read(KEY, material, credentials(env).as_deref())?;
-        let place = file.path.display();
-        if file.content.is_exposed {
-            warnings.push(problem(
-                KEY,
-                format!("anybody on this machine can read \"{place}\"; take that away with chmod o-r"),
-            ));
-        }
-        let wrong = |what: &str| problem(KEY, format!("\"{place}\" {what}"));
+        warnings.extend(file.exposed());
+        let wrong = |what: &str| file.is(what);
         let text = std::str::from_utf8(file.content.bytes())
             .map_err(|_| wrong("has bytes that are not UTF-8; write the password alone into it"))?;
         let text = text.strip_suffix('\n').unwrap_or(text);

@@ -4,6 +4,7 @@
 //! the same message wherever it is. serde calls what the rows of `settings` name: [`deserialize`] and [`serialize`]
 //! here, or those of [`Within`]. Never knows which key it reads for.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -89,6 +90,30 @@ impl<const LEAST: u64, const MOST: u64> Within<LEAST, MOST> {
 
     pub(super) fn serialize<T: Setting, S: Serializer>(setting: &T, to: S) -> Result<S::Ok, S::Error> {
         serialize(setting, to)
+    }
+}
+
+/// Reads a list of at most `most` entries, or one entry alone; the empty text is an empty list. `name` returns what no two
+/// entries share.
+pub(super) fn list<T>(
+    value: &Value,
+    (most, noun): (usize, &str),
+    read: impl Fn(&Value) -> Result<T, String>,
+    name: impl Fn(&T) -> String,
+) -> Result<Vec<T>, String> {
+    let entries = match value {
+        Value::String(text) if text.is_empty() => &[],
+        Value::Array(entries) => entries.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    if entries.len() > most {
+        return Err(format!("{} {noun} are too many; the most is {most}", entries.len()));
+    }
+    let all = entries.iter().map(read).collect::<Result<Vec<T>, String>>()?;
+    let mut known = HashSet::new();
+    match all.iter().map(name).find(|name| !known.insert(name.clone())) {
+        Some(twice) => Err(format!("{} is listed twice; leave one out", quoted(&twice))),
+        None => Ok(all),
     }
 }
 

@@ -26,6 +26,11 @@ pub(super) fn silent(left: &Left) -> HashSet<SessionId> {
     left.sessions.iter().filter(is_silent).map(|session| session.id).collect()
 }
 
+/// Returns from what new keys of TLS follow, of each session that may have some.
+pub(super) fn secrets(left: &Left) -> HashMap<SessionId, Vec<u8>> {
+    left.sessions.iter().filter_map(|session| Some((session.id, session.secrets.clone()?))).collect()
+}
+
 /// Returns how a session goes on; `None` if a proxy had not said who the client is, or in a handshake of TLS.
 fn go_on(left: &LeftSession, has_input: impl Fn(SessionId) -> bool) -> Option<SessionSnapshot> {
     let id = left.id;
@@ -84,7 +89,7 @@ mod tests {
             (RECEIVING, false, false),
             (0, true, false),
         ] {
-            let sessions = vec![LeftSession { id, marks, record: None, ignored: None }];
+            let sessions = vec![LeftSession { id, marks, record: None, ignored: None, secrets: None }];
             let handover = handover(Left { sessions, ..Left::default() }, &[id], |_| has_input);
             assert_eq!(handover.hub.sessions[0].reading.framer.dropping, drops, "{marks} {has_input}");
         }

@@ -42,6 +42,8 @@ pub struct TakenOver {
     unkept: Vec<SessionId>,
     /// Sessions in a handshake of TLS, or with keys that have ended with the process: plain text would be wrong there.
     silent: HashSet<SessionId>,
+    /// From what new keys of TLS follow.
+    secrets: HashMap<SessionId, Vec<u8>>,
     /// Names that the service manager must forget.
     odd: Vec<String>,
     survived: Survived,
@@ -107,6 +109,7 @@ pub async fn take_over(mut stored: Stored) -> io::Result<TakenOver> {
         parcels: Vec::new(),
         unkept: Vec::new(),
         silent: left.as_ref().map_or_else(HashSet::new, crash::silent),
+        secrets: left.as_ref().map_or_else(HashMap::new, crash::secrets),
         odd,
         survived: left.as_ref().map_or_else(Survived::default, |left| Survived::read(&left.notes)),
         notes: left.as_ref().map_or_else(Vec::new, |left| incarnation::in_notes(&left.notes)),
@@ -180,7 +183,7 @@ impl TakenOver {
     }
 
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
-        let tls = kernel::left_in(&socket);
+        let tls = kernel::left_in(&socket, self.secrets.get(&id).map(Vec::as_slice));
         match Connection::new(socket, id, Some(Arc::clone(&self.table))) {
             Ok(connection) => {
                 match tls {
@@ -357,6 +360,7 @@ mod tests {
             let (table, mut left) = CrashTable::take_over(again).unwrap();
             left.sessions.retain(|session| session.id == known);
             let mut taken = TakenOver {
+                secrets: HashMap::new(),
                 handovers: Vec::new(),
                 connections: HashMap::new(),
                 parcels: Vec::new(),

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
-use super::kind::{Facts, LogKind, Output};
+use super::kind::{Destination, Facts, LogKind};
 use super::queue::{Entry, Queue};
-use super::stderr::{Form, Stream};
+use super::stderr::{Format, StreamOutput};
 use super::syslog::Syslog;
 use super::writer;
 
@@ -49,23 +49,23 @@ pub fn start(kind: LogKind, level: LevelFilter) -> Result<Logging, LogError> {
 #[doc(hidden)]
 pub fn start_with_socket(kind: LogKind, level: LevelFilter, socket: &Path) -> Result<Logging, LogError> {
     let output = kind.output(Facts::gather(socket));
-    if output == Output::Nowhere {
+    if output == Destination::Nowhere {
         return Ok(Logging { queue: Arc::default(), thread: None, on_stderr: false });
     }
     let mut logging = open(output, socket).map_err(LogError::Thread)?;
-    logging.on_stderr = output != Output::Syslog;
+    logging.on_stderr = output != Destination::Syslog;
     log::set_boxed_logger(Box::new(Front { queue: Arc::clone(&logging.queue) }))
         .map_err(LogError::Installed)?;
     logging.set_level(level);
     Ok(logging)
 }
 
-fn open(output: Output, socket: &Path) -> io::Result<Logging> {
+fn open(output: Destination, socket: &Path) -> io::Result<Logging> {
     match output {
-        Output::Syslog => Logging::open(Syslog::new(socket)),
-        Output::Journal => Logging::open(Stream::new(io::stderr(), Form::Journal)),
-        Output::People | Output::Nowhere => {
-            Logging::open(Stream::new(io::stderr(), Form::People { colour: colour() }))
+        Destination::Syslog => Logging::open(Syslog::new(socket)),
+        Destination::Journal => Logging::open(StreamOutput::new(io::stderr(), Format::Journal)),
+        Destination::People | Destination::Nowhere => {
+            Logging::open(StreamOutput::new(io::stderr(), Format::People { colour: colour() }))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where log lines go: the setting, and what it means for this process.
 //!
-//! `config` reads a [`LogKind`], `backend` asks for its [`Output`]. The decision is a pure function of three facts, so
+//! `config` reads a [`LogKind`], `backend` asks for its [`Destination`]. The decision is a pure function of three facts, so
 //! that each case is a test; [`Facts::gather`] is the only part that looks at the process.
 
 use std::io::IsTerminal;
@@ -22,7 +22,7 @@ pub enum LogKind {
 
 /// The output of log lines in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
+pub(super) enum Destination {
     /// Standard error, each line with its `<N>`, see sd-daemon(3).
     Journal,
     /// Standard error, each line with its time and level.
@@ -55,13 +55,13 @@ impl Facts {
 }
 
 impl LogKind {
-    pub(super) fn output(self, facts: Facts) -> Output {
+    pub(super) fn output(self, facts: Facts) -> Destination {
         match self {
-            Self::None => Output::Nowhere,
-            Self::Syslog => Output::Syslog,
-            Self::Auto | Self::Stderr if facts.journal => Output::Journal,
-            Self::Auto if !facts.terminal && facts.syslog => Output::Syslog,
-            Self::Auto | Self::Stderr => Output::People,
+            Self::None => Destination::Nowhere,
+            Self::Syslog => Destination::Syslog,
+            Self::Auto | Self::Stderr if facts.journal => Destination::Journal,
+            Self::Auto if !facts.terminal && facts.syslog => Destination::Syslog,
+            Self::Auto | Self::Stderr => Destination::People,
         }
     }
 }
@@ -76,24 +76,24 @@ fn stderr_is_journal(journal_stream: Option<&str>) -> bool {
 mod tests {
     use super::*;
 
-    fn choice(kind: LogKind, journal: bool, terminal: bool, syslog: bool) -> Output {
+    fn choice(kind: LogKind, journal: bool, terminal: bool, syslog: bool) -> Destination {
         kind.output(Facts { journal, terminal, syslog })
     }
 
     #[test]
     fn auto_prefers_the_journal_then_a_terminal_then_syslog() {
-        assert_eq!(choice(LogKind::Auto, true, false, true), Output::Journal);
-        assert_eq!(choice(LogKind::Auto, false, true, true), Output::People);
-        assert_eq!(choice(LogKind::Auto, false, false, true), Output::Syslog);
-        assert_eq!(choice(LogKind::Auto, false, false, false), Output::People);
+        assert_eq!(choice(LogKind::Auto, true, false, true), Destination::Journal);
+        assert_eq!(choice(LogKind::Auto, false, true, true), Destination::People);
+        assert_eq!(choice(LogKind::Auto, false, false, true), Destination::Syslog);
+        assert_eq!(choice(LogKind::Auto, false, false, false), Destination::People);
     }
 
     #[test]
     fn what_was_asked_for_is_done() {
-        assert_eq!(choice(LogKind::Stderr, true, false, true), Output::Journal);
-        assert_eq!(choice(LogKind::Stderr, false, false, true), Output::People);
-        assert_eq!(choice(LogKind::Syslog, true, true, false), Output::Syslog);
-        assert_eq!(choice(LogKind::None, true, true, true), Output::Nowhere);
+        assert_eq!(choice(LogKind::Stderr, true, false, true), Destination::Journal);
+        assert_eq!(choice(LogKind::Stderr, false, false, true), Destination::People);
+        assert_eq!(choice(LogKind::Syslog, true, true, false), Destination::Syslog);
+        assert_eq!(choice(LogKind::None, true, true, true), Destination::Nowhere);
     }
 
     #[test]

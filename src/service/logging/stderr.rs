@@ -16,7 +16,7 @@ use super::writer::{Failure, Output};
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Format {
     /// `<6>text`: the journal takes the priority off, see sd-daemon(3).
     Journal,
     /// `2026-01-31T15:48:02.123Z info  text`, the level in colour if `colour`.
@@ -27,14 +27,14 @@ pub(super) enum Form {
 }
 
 /// Writes log lines to a stream; may block as long as its reader does not read.
-pub(super) struct Stream<W> {
+pub(super) struct StreamOutput<W> {
     stream: W,
-    form: Form,
+    format: Format,
 }
 
-impl<W: Write + AsFd> Stream<W> {
-    pub(super) fn new(stream: W, form: Form) -> Self {
-        Self { stream, form }
+impl<W: Write + AsFd> StreamOutput<W> {
+    pub(super) fn new(stream: W, format: Format) -> Self {
+        Self { stream, format }
     }
 
     /// Writes all of `line`, also to a descriptor that somebody else has set non-blocking.
@@ -59,14 +59,14 @@ impl<W: Write + AsFd> Stream<W> {
     }
 }
 
-impl<W: Write + AsFd + Send + 'static> Output for Stream<W> {
+impl<W: Write + AsFd + Send + 'static> Output for StreamOutput<W> {
     fn write(&mut self, entry: &Entry) -> Result<(), Failure> {
         // A closed standard error never comes back: no second attempt.
-        self.write_line(self.form.line(entry).as_bytes()).map_err(|_| Failure::Lost)
+        self.write_line(self.format.line(entry).as_bytes()).map_err(|_| Failure::Lost)
     }
 }
 
-impl Form {
+impl Format {
     fn line(self, entry: &Entry) -> String {
         match self {
             Self::Journal => format!("<{}>{}\n", priority(entry.level), entry.text),
@@ -125,13 +125,13 @@ mod tests {
             (Level::Info, "<6>x\n"),
             (Level::Debug, "<7>x\n"),
         ] {
-            assert_eq!(Form::Journal.line(&entry(level, "x")), line);
+            assert_eq!(Format::Journal.line(&entry(level, "x")), line);
         }
     }
 
     #[test]
     fn people_get_time_and_level_in_colour_only_if_they_want() {
-        let line = |colour| Form::People { colour }.line(&entry(Level::Warn, "x"));
+        let line = |colour| Format::People { colour }.line(&entry(Level::Warn, "x"));
         assert_eq!(line(false), "2000-02-29T00:01:01.007Z warn  x\n");
         assert_eq!(line(true), "2000-02-29T00:01:01.007Z \x1b[33mwarn \x1b[0m x\n");
     }
@@ -151,7 +151,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_makes_nobody_wait_and_the_loss_is_told() {
         const LINES: usize = 20_000;
         let (reader, writer) = io::pipe().unwrap();
-        let logging = Logging::open(Stream::new(writer, Form::Journal)).unwrap();
+        let logging = Logging::open(StreamOutput::new(writer, Format::Journal)).unwrap();
         // More than the pipe, the line in hand and the queue can hold together.
         for n in 0..LINES {
             logging.log(entry(Level::Info, &n.to_string()));
@@ -175,7 +175,7 @@ mod tests {
     fn a_closed_pipe_loses_lines_and_nothing_else() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let mut stream = Stream::new(writer, Form::Journal);
+        let mut stream = StreamOutput::new(writer, Format::Journal);
         assert_eq!(stream.write(&entry(Level::Info, "x")), Err(Failure::Lost));
         Logging::open(stream).unwrap().log(entry(Level::Info, "x"));
     }
@@ -184,7 +184,7 @@ mod tests {
     fn a_pipe_set_non_blocking_by_somebody_else_gets_whole_lines() {
         let (reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        let mut stream = Stream::new(writer, Form::Journal);
+        let mut stream = StreamOutput::new(writer, Format::Journal);
         let text = "x".repeat(1000);
         std::thread::scope(|scope| {
             scope.spawn(|| (0..200).for_each(|_| stream.write(&entry(Level::Info, &text)).unwrap()));

@@ -13,7 +13,7 @@ use crate::net::tls::CIPHERS;
 use crate::protocol::ClusterState;
 use crate::rt;
 use crate::service::archive::{ArchiveState, Queue};
-use crate::service::cluster::Status;
+use crate::service::cluster::ClusterStatus;
 use crate::service::handover::Survived;
 
 /// The type of a metric.
@@ -48,7 +48,7 @@ pub struct Metric {
     pub help: &'static str,
     /// The labels of its samples, without that of buckets.
     pub labels: &'static [&'static str],
-    pub(super) read: fn(&Metrics, &mut Samples<'_>),
+    pub(super) read: Read,
 }
 
 impl Metric {
@@ -68,7 +68,7 @@ pub struct Metrics {
     pub(super) traffic: Arc<Traffic>,
     pub(super) survived: Survived,
     archive: Option<Queue>,
-    cluster: Option<Status>,
+    cluster: Option<ClusterStatus>,
     pub(super) started: Timestamp,
 }
 
@@ -120,13 +120,31 @@ impl<'a> Samples<'a> {
     }
 }
 
+/// Reads the samples of a metric.
+type Read = fn(&Metrics, &mut Samples<'_>);
+
+/// Makes a row of a counter without labels.
+pub(super) const fn counter(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(name, Kind::Counter, help, &[], read)
+}
+
+/// Makes a row of a gauge without labels.
+pub(super) const fn gauge(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(name, Kind::Gauge, help, &[], read)
+}
+
+/// Makes a row of a histogram.
+pub(super) const fn histogram(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric(name, Kind::Histogram, help, &[], read)
+}
+
 /// Makes a row.
 pub(super) const fn metric(
     name: &'static str,
     kind: Kind,
     help: &'static str,
     labels: &'static [&'static str],
-    read: fn(&Metrics, &mut Samples<'_>),
+    read: Read,
 ) -> Metric {
     Metric { name, kind, help, labels, read }
 }
@@ -138,7 +156,7 @@ impl Metrics {
         traffic: Arc<Traffic>,
         survived: Survived,
         archive: Option<Queue>,
-        cluster: Option<Status>,
+        cluster: Option<ClusterStatus>,
     ) -> Self {
         Self { net, traffic, survived, archive, cluster, started: rt::wall_clock() }
     }

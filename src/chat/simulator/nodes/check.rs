@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::engine::key_of;
+use super::engine::{Engine, key_of};
 use super::node::Node;
 use crate::chat::Cursor;
 use crate::chat::simulator::house::{House, ROOMS};
-use crate::protocol::{Name, Who};
+use crate::protocol::{Name, Proof, Who};
 
 /// The number of the last line of a room that a house has seen.
 pub fn seen(house: &House, key: &str) -> u64 {
@@ -30,7 +30,8 @@ pub fn opened(node: &Node, before: &BTreeMap<String, Cursor>, is_crash: bool) {
     }
 }
 
-/// Of nodes that have applied the same acts, no two members have names that look alike, unless both are verified.
+/// Of nodes that have applied the same acts, no two members have names that look alike, unless both are verified. The
+/// names of users of two machines are two.
 pub fn names(nodes: &[Node]) {
     let applied = |node: &Node| node.end.state().applied;
     let named: Vec<(&Node, Who)> =
@@ -56,11 +57,36 @@ pub fn rosters(nodes: &[Node]) {
     }
 }
 
+/// When all is quiet, all nodes have the bans that the engine has: also those that a node made while it was alone, and
+/// none that was lifted.
+pub fn bans(nodes: &[Node], engine: &Engine, banned: &[String], is_whole: bool) {
+    let bans = &engine.primary.bans;
+    for node in nodes {
+        assert_eq!(node.bans.subjects(), bans.iter().cloned().collect::<Vec<_>>(), "{}", node.name);
+    }
+    for subject in banned {
+        assert!(bans.contains(subject), "{subject} is forgotten");
+    }
+    if is_whole {
+        let placed = engine.banned.iter().filter(|subject| subject.starts_with("stay"));
+        placed.for_each(|subject| assert!(bans.contains(subject), "{subject} is forgotten"));
+        let mut lifted = engine.lifted.iter().filter(|subject| subject.starts_with("lift"));
+        assert_eq!(lifted.find(|subject| bans.contains(*subject)), None, "it was lifted");
+    }
+}
+
 /// Those in a house who are no guests.
 fn named(house: &House) -> Vec<Who> {
     let directory = house.hub.directory();
     let members = directory.sessions().filter_map(|id| directory.member(id));
-    members.filter(|member| member.name().is_some()).map(|member| Who::clone(&member.who())).collect()
+    let node = directory.node();
+    let named = members.filter(|member| member.name().is_some()).map(|member| {
+        let who = Who::clone(&member.who());
+        let is_user = who.verified && member.proof() == Proof::Kernel;
+        assert_eq!(who.name.node(), node.as_deref().filter(|_| is_user), "{who}");
+        who
+    });
+    named.collect()
 }
 
 /// When all is quiet, who asks who is there gets the same answer on all nodes, and everybody is counted.

@@ -12,8 +12,10 @@ use super::engine::{ACTS, Engine, Stored, Stream, Writer, key_of};
 use crate::chat::history::Record;
 use crate::chat::simulator::given::{Given, Givens};
 use crate::chat::simulator::random::Random;
-use crate::chat::{Act, Cursor, EngineEvent, Entry, Item, Recalled, Roster, Sequenced, Sequencer, SessionId};
-use crate::protocol::Name;
+use crate::chat::{
+    Act, ClusterBans, Cursor, EngineEvent, Entry, Item, Recalled, Roster, Sequenced, Sequencer, SessionId,
+};
+use crate::protocol::{Name, Who};
 
 /// Most lines' worth of entries that a room is opened with.
 const MOST_RECALLED: usize = 30;
@@ -55,6 +57,7 @@ enum Next {
     Again(Box<Stored>, Arc<Name>),
     Opened(Arc<Name>, Cursor, u64, Vec<Stored>),
     Roster(String, Cursor),
+    Bans(ClusterBans, Cursor),
     Event(EngineEvent),
 }
 
@@ -67,6 +70,8 @@ pub struct State {
     sent: VecDeque<Sent>,
     open: BTreeMap<String, Open>,
     acts: Option<Cursor>,
+    /// The hub has the bans.
+    has_bans: bool,
     /// The last act that was given.
     pub applied: Option<Cursor>,
     ready: VecDeque<(String, Next)>,
@@ -99,6 +104,7 @@ impl End {
             sent: VecDeque::new(),
             open: BTreeMap::new(),
             acts: None,
+            has_bans: false,
             applied: None,
             ready: VecDeque::new(),
             seen: HashMap::new(),
@@ -246,16 +252,23 @@ impl State {
     }
 
     fn pull_acts(&mut self, engine: &mut Engine, is_all: bool) {
-        let stored = engine.primary.roster.clone();
+        let (stored, bans) = (engine.primary.roster.clone(), engine.primary.bans.clone());
         let stream = engine.stream(ACTS, &Arc::new(Name::known("acts")));
+        let has_lost = self.acts.is_some_and(|at| stream.has_lost(at));
         let is_whole = |at: Cursor| !stream.has_lost(at) && !stream.is_trimmed_behind(at);
         let cursor = self.acts.filter(|at| *at == Cursor::default() || is_whole(*at)).unwrap_or_else(|| {
             let empty = || (Cursor::default(), serde_json::to_string(&Roster::default()).unwrap());
             let (cursor, roster) = stored.unwrap_or_else(empty);
             self.ready.retain(|(key, _)| key != ACTS);
             self.ready.push_back((ACTS.to_owned(), Next::Roster(roster, cursor)));
+            self.has_bans = false;
             cursor
         });
+        if !std::mem::replace(&mut self.has_bans, true) {
+            let lines = bans.iter().map(|subject| format!("ban {subject}")).collect();
+            let next = Next::Bans(ClusterBans { id: 1, lines, has_lost }, stream.last());
+            self.ready.push_back((ACTS.to_owned(), next));
+        }
         self.acts = Some(cursor);
         let most = if is_all { usize::MAX } else { self.random.between(0, 10) };
         for stored in stream.after(cursor).take(most) {
@@ -273,6 +286,15 @@ impl State {
     /// A node is gone, says this one.
     pub fn declare_gone(&mut self, node: &str) {
         self.send(ACTS.to_owned(), Item::Act(Act::Gone(node.to_owned())));
+    }
+
+    /// An operator of this node bans somebody, or lifts that; or the node brings what the cluster lacks.
+    pub fn change_bans(&mut self, changes: Vec<String>, is_brought: bool) {
+        let by = Who { id: 0, name: Name::guest(0), verified: false };
+        let (line, about) = ("/ban".to_owned(), None);
+        let ordered = || Act::Ordered { by, line, about, changes: changes.clone() };
+        let act = if is_brought { Act::Brought(changes.clone()) } else { ordered() };
+        self.send(ACTS.to_owned(), Item::Act(act));
     }
 
     /// Returns what is not as it will be.
@@ -341,6 +363,7 @@ impl State {
                 self.applied = Some(cursor);
                 Some(Sequenced::Roster { roster, cursor })
             }
+            Next::Bans(bans, cursor) => Some(Sequenced::Bans { bans: Arc::new(bans), cursor }),
             Next::Opened(name, cursor, said, last) => {
                 self.reached.insert(key.to_owned(), cursor);
                 let records: Vec<Record> = last.iter().filter_map(record).collect();
@@ -455,8 +478,8 @@ impl Sequencer for End {
         }
     }
 
-    fn store(&mut self, roster: &Roster, cursor: Cursor) {
-        self.state().stored = Some((serde_json::to_string(roster).unwrap(), cursor));
+    fn store(&mut self, roster: Roster, cursor: Cursor) {
+        self.state().stored = Some((serde_json::to_string(&roster).unwrap(), cursor));
     }
 
     fn follow(&mut self, acts_after: Cursor) {

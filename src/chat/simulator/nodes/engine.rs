@@ -1,6 +1,6 @@
 //! A model of the engine: a stream for each room and one for acts, the stored roster, and a replica that is behind.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -97,6 +97,8 @@ pub struct Data {
     pub streams: BTreeMap<String, Stream>,
     /// The roster as it was stored, and the last act in it.
     pub roster: Option<(Cursor, String)>,
+    /// The subjects of the bans.
+    pub bans: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -108,12 +110,24 @@ pub struct Engine {
     pub failovers: u64,
     /// Everything that was ever appended, also what was lost.
     pub appended: HashMap<Writer, (String, Cursor)>,
+    /// Everybody who was ever banned.
+    pub banned: BTreeSet<String>,
+    /// Everybody whose ban was ever lifted.
+    pub lifted: BTreeSet<String>,
 }
 
 impl Engine {
     pub fn new(time: Timestamp) -> Self {
         let (primary, replica) = (Data::default(), Data::default());
-        Self { primary, replica, time, failovers: 0, appended: HashMap::new() }
+        Self {
+            primary,
+            replica,
+            time,
+            failovers: 0,
+            appended: HashMap::new(),
+            banned: BTreeSet::new(),
+            lifted: BTreeSet::new(),
+        }
     }
 
     pub fn stream(&mut self, key: &str, name: &Arc<Name>) -> &mut Stream {
@@ -132,9 +146,25 @@ impl Engine {
         if stream.has_taken(writer) {
             return;
         }
+        let changes = match &item {
+            Item::Act(Act::Brought(changes) | Act::Ordered { changes, .. }) => changes.clone(),
+            _ => Vec::new(),
+        };
         stream.append(writer.clone(), item, time);
         let last = stream.last();
         self.appended.insert(writer.clone(), (key.to_owned(), last));
+        for change in changes {
+            match change.split_once(' ').unwrap() {
+                ("ban", subject) => {
+                    self.banned.insert(subject.to_owned());
+                    self.primary.bans.insert(subject.to_owned());
+                }
+                (_, subject) => {
+                    self.lifted.insert(subject.to_owned());
+                    self.primary.bans.remove(subject);
+                }
+            }
+        }
     }
 
     /// Returns whether the replica has taken an item, too.

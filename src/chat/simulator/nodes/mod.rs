@@ -5,6 +5,8 @@
 //! what people do, and what happens to nodes and engine. The `check` is what must be true when all is quiet.
 
 #[cfg(test)]
+mod bans;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod end;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use super::bans::NodeBans;
 use super::end::End;
 use super::engine::Engine;
 use crate::chat::simulator::common::Common;
 use crate::chat::simulator::given::Givens;
 use crate::chat::simulator::house::House;
-use crate::chat::{EngineEvent, Hub, Limits};
+use crate::chat::{EngineEvent, Hub, HubSnapshot, Limits};
 
 /// Members are told of an engine that has been away for so long.
 const AWAY: Duration = Duration::from_secs(1);
@@ -36,17 +37,25 @@ pub struct Node {
     gone: Vec<Arc<str>>,
     pub incarnation: u64,
     keeps: bool,
+    pub bans: NodeBans,
 }
 
 impl Node {
-    pub fn new(name: &str, limits: Limits, rooms: usize, keeps: bool, common: &mut Common) -> Self {
+    pub fn new(
+        name: &str,
+        limits: Limits,
+        rooms: usize,
+        (keeps, bans): (bool, NodeBans),
+        common: &mut Common,
+    ) -> Self {
         let (name, given) = (Arc::<str>::from(name), Givens::default());
         let end = End::new(&name, 1, keeps, given.clone(), common.random.below(1 << 30) as u64);
-        let house = House::new(limits, rooms, Box::new(end.clone()), given);
+        let mut house = House::new(limits, rooms, Box::new(end.clone()), given);
+        house.hub.administer(Box::new(bans.clone()));
         let refreshed = Some(common.now);
         let (gone, incarnation) = (Vec::new(), 1);
         let (is_up, is_paused, cut, is_away) = (true, false, None, false);
-        Self { name, house, end, is_up, is_paused, cut, is_away, refreshed, gone, incarnation, keeps }
+        Self { name, house, end, is_up, is_paused, cut, is_away, refreshed, gone, incarnation, keeps, bans }
     }
 
     /// Returns whether it does what it is there for.
@@ -73,6 +82,13 @@ impl Node {
     pub fn exchange(&mut self, engine: &mut Engine, is_all: bool, common: &mut Common) {
         if !self.runs() {
             return;
+        }
+        let brought = self.bans.take_brought();
+        if !brought.is_empty() {
+            self.end.state().change_bans(brought, true);
+        }
+        if common.random.has_luck(300) {
+            self.bans.store();
         }
         match self.cut {
             None => {
@@ -130,7 +146,8 @@ impl Node {
     pub fn hand_over(&mut self, common: &mut Common) {
         let (snapshot, mut sequencer) = self.house.stop_for_handover(common);
         self.end = self.end.next_process(Some(&sequencer.save()));
-        self.house.go_on_with(&snapshot, Box::new(self.end.clone()), |_: &mut Hub| (), common);
+        self.bans.store();
+        self.go_on_with(&snapshot, common);
     }
 
     /// The process dies at once. What it had not sent is lost; some of it may have been on its way.
@@ -141,8 +158,15 @@ impl Node {
         }
         let snapshot = self.house.crash(common);
         self.end = self.end.next_process(None);
-        self.house.go_on_with(&snapshot, Box::new(self.end.clone()), |_: &mut Hub| (), common);
+        self.go_on_with(&snapshot, common);
         self.house.end_again(common);
+    }
+
+    fn go_on_with(&mut self, snapshot: &HubSnapshot, common: &mut Common) {
+        self.bans.begin();
+        let bans = self.bans.clone();
+        let begin = |hub: &mut Hub| hub.administer(Box::new(bans));
+        self.house.go_on_with(snapshot, Box::new(self.end.clone()), begin, common);
     }
 
     /// The machine is gone, and everybody who was connected to it.
@@ -159,6 +183,7 @@ impl Node {
         ids.into_iter().for_each(|id| self.house.leave(id, common));
         self.house.settle(common);
         self.end.state().push(engine, true);
+        self.bans.store();
         self.refreshed = None;
         self.die();
     }
@@ -166,12 +191,15 @@ impl Node {
     /// It begins anew, and knows nothing.
     pub fn start(&mut self, common: &mut Common) {
         let house = &self.house;
-        let mut new = Self::new(&self.name, house.limits, house.rooms, self.keeps, common);
+        self.bans.begin();
+        let kept = (self.keeps, self.bans.clone());
+        let mut new = Self::new(&self.name, house.limits, house.rooms, kept, common);
         let seed = common.random.below(1 << 30) as u64;
         new.incarnation = self.incarnation + 1;
         let given = Givens::default();
         new.end = End::new(&self.name, new.incarnation, self.keeps, given.clone(), seed);
         new.house = House::new(house.limits, house.rooms, Box::new(new.end.clone()), given);
+        new.house.hub.administer(Box::new(self.bans.clone()));
         (new.house.ahead, new.house.heard) = (house.ahead, house.heard);
         *self = new;
     }

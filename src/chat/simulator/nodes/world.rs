@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::bans::NodeBans;
 use super::check;
 use super::engine::{ACTS, Engine};
 use super::node::Node;
@@ -25,6 +26,8 @@ pub struct World {
     plan: Plan,
     engine: Engine,
     nodes: Vec<Node>,
+    /// Who was banned at a node alone.
+    banned: Vec<String>,
 }
 
 impl World {
@@ -33,10 +36,11 @@ impl World {
         let plan = Plan::new(seed, &mut random);
         trace.borrow_mut().1.push_back(format!("{plan:?}"));
         let mut common = Common::new(random, trace);
-        let node = |name: &&str| Node::new(name, plan.limits, plan.rooms, plan.has_replicas, &mut common);
+        let kept = || (plan.has_replicas, NodeBans::default());
+        let node = |name: &&str| Node::new(name, plan.limits, plan.rooms, kept(), &mut common);
         let nodes = NODES[..plan.nodes].iter().map(node).collect();
         let engine = Engine::new(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24));
-        Self { common, plan, engine, nodes }
+        Self { common, plan, engine, nodes, banned: Vec::new() }
     }
 
     /// Returns how many lines were heard.
@@ -45,6 +49,9 @@ impl World {
             self.common.step = step;
             if !self.something_fails() {
                 self.act();
+            }
+            if self.common.random.has_luck(50) {
+                self.change_bans();
             }
             if self.common.random.has_luck(600) {
                 self.exchange(false);
@@ -88,6 +95,32 @@ impl World {
         } else {
             self.nodes[at].house.absorb(&mut self.common);
         }
+    }
+
+    /// Somebody is banned, or that is lifted: by an operator, or at a node that is not there for the others.
+    fn change_bans(&mut self) {
+        let at = self.common.random.below(self.nodes.len());
+        let (node, number) = (&self.nodes[at], self.common.step);
+        if !node.runs() {
+            if !node.is_up {
+                self.common.note(format!("{} bans alone{number}", NODES[at]));
+                node.bans.ban_alone(format!("alone{number}"));
+                self.banned.push(format!("alone{number}"));
+            }
+            return;
+        }
+        // One that was banned everywhere, and is not banned again.
+        let known = self.engine.primary.bans.iter().find(|one| one.starts_with("lift"));
+        let again = self.common.random.below(4);
+        let change = match self.common.random.below(6) {
+            0 => format!("ban stay{number}"),
+            1 => format!("ban lift{number}"),
+            2 if known.is_some() => format!("unban {}", known.unwrap()),
+            3 => format!("unban again{again}"),
+            _ => format!("ban again{again}"),
+        };
+        self.common.note(format!("{}: {change}", NODES[at]));
+        node.end.state().change_bans(vec![change], false);
     }
 
     /// Perhaps something fails, or is there again; returns whether it does.
@@ -231,6 +264,9 @@ impl World {
         self.nodes.iter().for_each(|node| node.house.check_all(false));
         check::names(&self.nodes);
         check::rosters(&self.nodes);
+        // What engines lose together with the nodes that know of it is lost.
+        let is_whole = !self.common.has_failed_over;
+        check::bans(&self.nodes, &self.engine, &self.banned, is_whole);
         self.ask_around();
     }
 
@@ -247,7 +283,7 @@ impl World {
         for (at, id) in &everybody {
             let mut text = "/who\n".to_owned();
             let (to, other) = self.common.random.pick(&everybody);
-            let may_ignore = self.nodes[to].house.people[&other].reader.may_ignore(id.0);
+            let may_ignore = self.nodes[to].house.people[&other].reader.ignored.may_hide(id.0);
             if other != *id && !may_ignore {
                 let private = self.common.private_to(id.0, other.0);
                 text += &format!("/msg #{} {private}\n", other.0);

@@ -14,7 +14,7 @@ use crate::protocol::{Notice, Reason};
 
 /// A listener, and what the configuration has for its address.
 #[derive(Debug)]
-pub struct Door {
+pub struct BoundListener {
     /// The listening socket.
     pub listener: Listener,
     /// Its entry of `listen`; one with the defaults if the configuration has none.
@@ -29,29 +29,29 @@ pub const METRICS: &str = "metrics";
 ///
 /// # Errors
 /// The first address that cannot be bound; then none is.
-pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<Door>, BindError> {
+pub fn open(loaded: &Loaded, passed: Vec<Passed>) -> Result<Vec<BoundListener>, BindError> {
     let (metrics, passed): (Vec<_>, Vec<_>) = passed.into_iter().partition(|passed| passed.name == METRICS);
     let (metrics, inherited) = (inherit(metrics), inherit(passed));
     let is_own = inherited.is_empty();
-    let mut doors =
-        if is_own { bind_all(&loaded.config)? } else { inherited_doors(inherited, &loaded.config) };
-    doors.extend(metrics.into_iter().map(|listener| {
+    let mut listeners =
+        if is_own { bind_all(&loaded.config)? } else { inherited_listeners(inherited, &loaded.config) };
+    listeners.extend(metrics.into_iter().map(|listener| {
         let listen = Listen { serve: Serve::Metrics, ..Listen::from(listener.address().clone()) };
-        Door { listener, listen }
+        BoundListener { listener, listen }
     }));
     if !is_own {
-        tell_what_is_not_used(loaded, &doors);
+        tell_what_is_not_used(loaded, &listeners);
     }
-    Ok(doors)
+    Ok(listeners)
 }
 
 /// Binds all addresses of `config`.
 ///
 /// # Errors
 /// The first that cannot be bound; then none is.
-pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
+pub fn bind_all(config: &Config) -> Result<Vec<BoundListener>, BindError> {
     let bind = |(at, listen): (usize, &Listen)| match Listener::bind(&listen.address) {
-        Ok(listener) => Ok(Door { listener, listen: listen.clone() }),
+        Ok(listener) => Ok(BoundListener { listener, listen: listen.clone() }),
         Err(error) => {
             let before = config.listen[..at].iter().map(|listen| &listen.address);
             Err(BindError::new(&listen.address, before, error))
@@ -61,13 +61,13 @@ pub fn bind_all(config: &Config) -> Result<Vec<Door>, BindError> {
 }
 
 /// Pairs passed listeners with what `config` has for the same address.
-pub fn inherited_doors(listeners: Vec<Listener>, config: &Config) -> Vec<Door> {
-    let door = |listener: Listener| {
+pub fn inherited_listeners(listeners: Vec<Listener>, config: &Config) -> Vec<BoundListener> {
+    let one = |listener: Listener| {
         let listen = listen_at(&listener, config).cloned();
         let listen = listen.unwrap_or_else(|| Listen::from(listener.address().clone()));
-        Door { listener, listen }
+        BoundListener { listener, listen }
     };
-    listeners.into_iter().map(door).collect()
+    listeners.into_iter().map(one).collect()
 }
 
 /// Returns the view and room that `config` has for the address of `socket`; the defaults if it has none.
@@ -109,9 +109,9 @@ fn inherit(passed: Vec<Passed>) -> Vec<Listener> {
 }
 
 /// Logs that `listen` is set but not used.
-fn tell_what_is_not_used(loaded: &Loaded, doors: &[Door]) {
+fn tell_what_is_not_used(loaded: &Loaded, listeners: &[BoundListener]) {
     let origin = loaded.origin("listen");
-    let is_used = |listen: &Listen| doors.iter().any(|door| listen.address.is_of(&door.listener));
+    let is_used = |listen: &Listen| listeners.iter().any(|one| listen.address.is_of(&one.listener));
     if *origin != Origin::Default && !loaded.config.listen.iter().all(is_used) {
         log::warn!(
             "{}: \"listen\" is not used, because the service manager passes the sockets; change the addresses with: systemctl edit chatd.socket",
