@@ -32,6 +32,10 @@ pub(super) fn take(
     let (node, cursor, time) = place;
     let own = directory.node();
     let (is_own, time) = (own == node, time.unwrap_or(now.wall));
+    let is_own_gone =
+        directory.following.is_live && matches!(act, Act::Gone(name) if own.as_deref() == Some(name));
+    // With their keys, which the roster is about to forget.
+    let listed = if is_own_gone { listing::all(directory) } else { Vec::new() };
     let effects = directory.roster.apply(act, &node, time);
     directory.following.cursor = cursor;
     let following = &mut directory.following;
@@ -60,9 +64,7 @@ pub(super) fn take(
         {
             woken.extend(settle(directory, now));
         }
-        Act::Gone(name) if own.as_deref() == Some(name) && directory.following.is_live => {
-            listing::return_all(directory, listing::all(directory));
-        }
+        _ if is_own_gone => listing::return_all(directory, listed),
         _ => {}
     }
     let Directory { following, roster, sequencer, .. } = directory;
@@ -460,6 +462,7 @@ mod tests {
         let mut pair = Pair::default();
         let (mut ann, mut amy) = (pair.alpha.join(), pair.alpha.join());
         let mut ben = pair.beta.join();
+        answer!(pair.alpha, ann, "/view json");
         answer!(pair.alpha, ann, "/nick ann");
         answer!(pair.alpha, amy, "/nick amy");
         answer!(pair.beta, ben, "/nick ben");
@@ -479,6 +482,8 @@ mod tests {
         assert!(ben.read_all().contains("you are amy now"));
         pair.check();
         assert_eq!(ann.member(|member| member.who().to_string()), "ann");
+        let key = pair.beta.hub().directory().roster.key(ann.id());
+        assert!(key.is_some(), "all nodes know its key again");
         assert!(
             amy.read_all()
                 .contains("-!- somebody took amy while this server was cut off: you are guest2 now")

@@ -770,6 +770,13 @@ mod tests {
         assert_eq!(root.read_all(), "/control\n");
         assert_eq!(code(&hub.answer(&mut root, "/control\n/stats")), "operating stats");
         assert_eq!(script.read_all(), "");
+        // What comes behind other lines is passed on.
+        let mut hub = TestHub::new(|limits| limits.commands = false);
+        hub.hub().administer(Box::new(Daemon::default()));
+        let (mut root, mut script) = (hub.join(), hub.join());
+        hub.say(&mut root, "hello\n");
+        hub.say(&mut root, "/control\n/drain\n");
+        assert_eq!(script.read_all(), "hello\n/control\n/drain\n");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(super) struct Following {
     pub(super) is_live: bool,
     /// While acts come again, those up to here have been carried out; all of them, if this process has not seen them.
     pub(super) known: Cursor,
+    /// It has been looked whether sessions here stand at a node that this one was before. Once for each roster: a session of
+    /// another node may have the number of one here, and two nodes must not declare each other gone for ever.
+    pub(super) has_left_earlier: bool,
     /// The bans and mutes that this process was given have what acts up to here say of them.
     pub(super) bans: Cursor,
     /// With several nodes: what sessions here have asked for, and are to be told of once.

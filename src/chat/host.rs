@@ -94,7 +94,7 @@ pub trait Host: Debug + Send {
     /// Why there cannot be such a ban: what it names is not one, it covers the operator, or there are too many.
     fn ban(&self, ban: NewBan) -> Result<Vec<String>, Notice>;
 
-    /// Returns the change that mutes a name until a time; `None` if somebody has to lift it.
+    /// Returns the changes that mute a name until a time; `None` if somebody has to lift it.
     ///
     /// # Errors
     /// There are too many mutes.

@@ -25,6 +25,7 @@ pub(super) fn replace(directory: &mut Directory, roster: Roster, cursor: Cursor)
     let all_acts = Cursor { epoch: u64::MAX, entry: u64::MAX };
     directory.following.known = if known == Cursor::default() { all_acts } else { known };
     (directory.following.cursor, directory.following.is_live) = (cursor, false);
+    directory.following.has_left_earlier = false;
     return_all(directory, sessions);
 }
 
@@ -70,6 +71,9 @@ pub(super) fn return_all(directory: &mut Directory, sessions: Vec<Listed>) {
 /// Tells all nodes that a node is gone, and returns true, if sessions that are here stand there: this node was it before it
 /// got another name.
 pub(super) fn leave_earlier(directory: &mut Directory) -> bool {
+    if std::mem::replace(&mut directory.following.has_left_earlier, true) {
+        return false;
+    }
     let own = directory.node();
     let nodes = directory.sessions().filter_map(|id| directory.roster.node_of(id));
     let earlier: BTreeSet<Arc<str>> = nodes.filter(|node| own.as_ref() != Some(node)).cloned().collect();

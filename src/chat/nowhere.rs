@@ -14,7 +14,7 @@ use super::orders;
 use super::outage;
 use super::sequencer::Item;
 use super::sink::{Signal, Sink};
-use crate::protocol::{Form, Name, Notice, View, Who};
+use crate::protocol::{Form, Name, Notice, Proof, View, Who};
 
 /// An operator comes in who wants to be in no room.
 pub(super) fn begin(
@@ -64,4 +64,12 @@ fn leave(directory: &mut Directory, id: SessionId, place: Place, now: Now) {
         directory.sequencer.submit(Item::Act(Act::Left(id)));
     }
     directory.drop_if_empty(place.room, now);
+}
+
+/// Returns the name of an operator who was here in the process before, which may have been of another node. The roster,
+/// which sees to that for all others, does not have it.
+pub(super) fn name(directory: &Directory, member: &Member) -> Option<Arc<Who>> {
+    let who = member.name().filter(|who| who.verified)?;
+    let node = directory.node().filter(|_| member.proof() == Proof::Kernel);
+    Some(Arc::new(Who { id: who.id, name: who.name.at(node.as_deref()), verified: true }))
 }

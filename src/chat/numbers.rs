@@ -25,7 +25,7 @@ pub(super) struct Numbers {
     /// Numbers below this have been noted for the case of a crash.
     noted: u64,
     /// Lines that came again: the epoch, the number of the first of them, and how many. They are not missing.
-    repeated: Vec<(u64, u64, u32)>,
+    pub(super) repeated: Vec<(u64, u64, u32)>,
 }
 
 /// What comes before an entry that is next in the order of all nodes.

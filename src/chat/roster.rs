@@ -181,9 +181,10 @@ impl Roster {
         self.seats.get(&id).is_some_and(|seat| seat.is_of(node))
     }
 
-    /// Returns whether that may be an operator of this node.
+    /// Returns whether that may be an operator of this node: no user of another machine, and no session of another node.
     fn may_order(&self, node: &Node, by: &Who) -> bool {
-        self.seats.get(&SessionId(by.id)).is_none_or(|seat| seat.is_of(node))
+        let is_own_user = by.name.node().is_none_or(|at| node.as_deref() == Some(at));
+        is_own_user && self.seats.get(&SessionId(by.id)).is_none_or(|seat| seat.is_of(node))
     }
 
     /// Gives a session a name, if that is free or the key is good. Nothing changes if it is refused.
@@ -397,6 +398,16 @@ mod tests {
 
     fn name(text: &str) -> Name {
         Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_node_orders_in_the_name_of_no_user_of_another_machine() {
+        let count = |node: Node| {
+            let by = Who { id: 9, name: Name::verified("root@alpha").unwrap(), verified: true };
+            let act = Act::Ordered { by, line: "/say hi".to_owned(), about: None, changes: Vec::new() };
+            Roster::default().apply(&act, &node, Timestamp::UNIX_EPOCH).len()
+        };
+        assert_eq!([count(node(0)), count(node(1)), count(None)], [1, 0, 0]);
     }
 
     fn listed(random: &mut Random) -> Listed {

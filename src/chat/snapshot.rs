@@ -24,6 +24,7 @@ use super::keys::LeftKey;
 use super::listing;
 use super::log::{Log, LogSnapshot};
 use super::member::{Member, Progress};
+use super::nowhere;
 use super::pending::{Pending, Wait};
 use super::presence::Presence;
 use super::reading::Reading;
@@ -84,6 +85,9 @@ pub struct RoomSnapshot {
     /// The last entry that it has taken in, with several nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// Lines that came again, and are not missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) repeated: Vec<(u64, u64, u32)>,
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
@@ -161,6 +165,7 @@ impl RoomSnapshot {
             epoch,
             said,
             cursor: None,
+            repeated: Vec::new(),
             logs: Vec::new(),
             waiting: Vec::new(),
             stamps: Vec::new(),
@@ -177,6 +182,7 @@ impl RoomSnapshot {
             epoch: room.epoch(),
             said: room.said(),
             cursor: room.numbers.cursor,
+            repeated: room.numbers.repeated.clone(),
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
             waiting: room.waiting().iter().map(|(entry, _)| entry.clone()).collect(),
             stamps: room.waiting().iter().filter_map(|(_, stamp)| *stamp).collect(),
@@ -206,6 +212,7 @@ impl RoomSnapshot {
         let epoch = if self.epoch == 0 { room.epoch() } else { self.epoch };
         room.numbers.go_on_after(self.said, epoch);
         self.cursor.filter(|_| is_cluster).into_iter().for_each(|cursor| room.numbers.open_at(cursor));
+        room.numbers.repeated.clone_from(&self.repeated);
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
             room.feeds.restore_log(*form, log);
@@ -271,7 +278,9 @@ impl MemberSnapshot {
         }
         member.begin_with(self.told);
         member.who = standing.who.map(|who| Arc::new(Who { id: id.0, ..who }));
-        if !is_nowhere {
+        if is_nowhere {
+            member.who = nowhere::name(directory, &member);
+        } else {
             listing::restore(directory, &mut member, (standing.room, standing.key, standing.is_present));
         }
         (member.times, member.is_present) = (standing.times, standing.is_present);
@@ -300,8 +309,7 @@ pub(super) fn take(
     let rooms = directory.rooms().values().map(RoomSnapshot::of).collect();
     let mut keys: Vec<LeftKey> = directory.roster.keys.left().cloned().collect();
     keys.sort_by_key(|left| (left.until, left.name.to_string()));
-    let left_rooms = directory.recall.numbers();
-    let left_rooms = left_rooms.map(|(name, epoch, said)| (name.clone(), epoch, said)).collect();
+    let left_rooms = directory.recall.numbers().map(|(name, epoch, last)| (name.clone(), epoch, last));
     HubSnapshot {
         lines: counted.0,
         skipped: counted.1,
@@ -311,7 +319,7 @@ pub(super) fn take(
         next_epoch: directory.next_epoch,
         is_archived: directory.archiving.is_some(),
         is_away: directory.cluster.is_away,
-        left_rooms,
+        left_rooms: left_rooms.collect(),
         asked: directory.following.asked.values().cloned().collect(),
         roster: directory.following.is_live.then(|| (directory.roster.clone(), directory.following.cursor)),
     }
@@ -328,9 +336,7 @@ pub(super) fn restore(
     now: Now,
     mut sink_of: impl FnMut(SessionId) -> Option<Arc<dyn Sink>>,
 ) -> Result<Vec<(SessionId, Reading)>, Damaged> {
-    for room in &snapshot.rooms {
-        room.restore(directory, now)?;
-    }
+    snapshot.rooms.iter().try_for_each(|room| room.restore(directory, now))?;
     for (name, epoch, said) in snapshot.left_rooms {
         directory.recall.put(Recalled::new(name, epoch, said), &directory.limits);
     }
@@ -385,8 +391,7 @@ fn tell_of_gone(directory: &mut Directory, standing: &Standing, now: Now) {
     if !standing.is_present {
         return;
     }
-    let id = standing.id.0;
-    let who = standing.who.clone().unwrap_or_else(|| Who::guest(id));
+    let who = standing.who.clone().unwrap_or_else(|| Who::guest(standing.id.0));
     let room = directory.room_or_new(&standing.room);
     let presence = &mut directory.room(room).presence;
     presence.left(who);

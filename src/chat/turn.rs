@@ -102,9 +102,12 @@ fn look(dispatcher: &mut Dispatcher, id: SessionId, is_hurried: bool) -> Result<
         return Ok((if input.is_telnet { Next::Telnet } else { Next::End }, 0));
     }
     let is_operator = || directory.operators.is_operator(id);
+    let has_commands = directory.limits.commands;
+    // In a pure relay, what a program of an operator passes on must not become a command.
+    let may_control = || is_operator() && (has_commands || !member.has_spoken);
     let (next, bytes) = match place.room {
         RoomId::NOWHERE => interpreter::next_nowhere(input.rest(), is_operator),
-        _ => interpreter::next(input.rest(), member.is_named(), directory.limits.commands, is_operator),
+        _ => interpreter::next(input.rest(), member.is_named(), has_commands, may_control),
     };
     let wait = match &next {
         Next::Ask(command) if command.moves() && !can_move => Some(Wait::Reader),

@@ -199,7 +199,9 @@ impl Connection {
                 Ok(Next::Late) => return Err(self.no_daemon(&format!("no answer within {:?}", self.timeout))),
                 Ok(_) => {}
                 // With no time left, chatd ends before it sends the token back.
-                Err(_) if command.starts_with("/drain") && !told.is_empty() => return Ok((told, token)),
+                Err(_) if command.starts_with("/drain") && told.iter().any(is_draining) => {
+                    return Ok((told, token));
+                }
                 Err(failure) => return Err(failure),
             }
         }
@@ -245,4 +247,8 @@ fn not_operator() -> Failure {
         exit: Exit::NotOperator,
         words: vec![Notice::NotOperator.to_string(), HOW_TO_BE_ONE.to_owned()],
     }
+}
+
+fn is_draining(told: &Told) -> bool {
+    matches!(told.notice, Some(Notice::Draining { .. }))
 }

@@ -24,6 +24,7 @@ pub use notes::Notes;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -259,13 +260,20 @@ impl CrashTable {
         self.write(&IGNORED, socket, id, list)
     }
 
-    /// Notes the secrets of TLS, in the same way as [`CrashTable::record`]. The first allocates 224 bytes. Other threads may
-    /// call `record` or `set_ignored` at the same time.
+    /// Notes the secrets of TLS, in the same way as [`CrashTable::record`], and overwrites those before. The first
+    /// allocates 224 bytes. Other threads may call `record` or `set_ignored` at the same time.
     ///
     /// # Errors
     /// Those of `record`, with [`SECRETS_BYTES`](super::tls::SECRETS_BYTES). Then the session has none.
     pub fn set_secrets(&self, socket: BorrowedFd<'_>, id: SessionId, secrets: &[u8]) -> io::Result<()> {
-        self.write(&SECRETS, socket, id, secrets)
+        self.write(&SECRETS, socket, id, secrets)?;
+        if let Some(slot) = self.slot_of(socket, id).filter(|_| !secrets.is_empty()) {
+            // The keys of what was sent before follow from the secrets before.
+            let in_force = self.slot(slot)[STATE].load(Ordering::Acquire) >> SECRETS.shift & 3;
+            let [one, two] = SECRETS.copies(slot);
+            self.wipe(if in_force == 1 { two } else { one });
+        }
+        Ok(())
     }
 
     fn write(&self, column: &Column, socket: BorrowedFd<'_>, id: SessionId, bytes: &[u8]) -> io::Result<()> {
@@ -332,14 +340,20 @@ impl CrashTable {
         self.file.words(layout::slot_at(slot))
     }
 
-    /// Frees a slot, and forgets the secrets in it. The owner is cleared first, so after a death in the middle it is free,
-    /// too.
+    /// Frees a slot, and overwrites the secrets in it. The owner is cleared first, so after a death in the middle it is
+    /// free, too. The state is cleared last, so the next session that gets the slot overwrites the secrets then.
     fn clear(&self, slot: usize) {
-        let has_secrets = self.slot(slot)[STATE].load(Ordering::Acquire) >> SECRETS.shift & 3 != 0;
-        self.slot(slot).iter().for_each(|word| word.store(0, Ordering::SeqCst));
-        for copy in SECRETS.copies(slot).into_iter().filter(|_| has_secrets) {
-            self.file.words(copy).iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        let words = self.slot(slot);
+        words[OWNER].store(0, Ordering::SeqCst);
+        if words[STATE].load(Ordering::SeqCst) >> SECRETS.shift & 3 != 0 {
+            SECRETS.copies(slot).into_iter().for_each(|copy| self.wipe(copy));
         }
+        words.iter().for_each(|word| word.store(0, Ordering::SeqCst));
+    }
+
+    /// Overwrites an entry, which has to be allocated.
+    fn wipe(&self, copy: Range<usize>) {
+        self.file.words(copy).iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     fn head(&self, word: usize) -> &AtomicU64 {
@@ -598,6 +612,8 @@ mod tests {
         }
         let words = || SECRETS.copies(slot).into_iter().flat_map(|copy| table.file.words(copy));
         assert!(words().any(|word| word.load(Ordering::Relaxed) != 0));
+        let before = u64::from_ne_bytes([b'x'; 8]);
+        assert!(words().all(|word| word.load(Ordering::Relaxed) != before), "new ones overwrite them");
         table.disown(socket.as_fd(), id);
         assert!(words().all(|word| word.load(Ordering::Relaxed) == 0));
     }

@@ -9,6 +9,7 @@ use futures::channel::mpsc::UnboundedSender;
 
 use super::connection::Connection;
 use super::crash_table::CrashTable;
+use super::numbers::is_at_random;
 use crate::chat::SessionId;
 
 /// A report for the task that stores connections.
@@ -48,6 +49,7 @@ impl Keeping {
     /// Reports a connection.
     pub fn tell(&self, keep: Keep) {
         if let Keep::Came(id, _) = &keep
+            && !is_at_random(*id)
             && let Some(table) = self.table.get()
         {
             table.reserve(*id);

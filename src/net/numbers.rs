@@ -38,6 +38,11 @@ struct Blocks {
 /// still read them as numbers of JSON.
 const FIRST_AT_RANDOM: u64 = 1 << 52;
 
+/// Returns whether a number was taken at random. It says nothing of those that are given later.
+pub(super) fn is_at_random(id: SessionId) -> bool {
+    id.0 >= FIRST_AT_RANDOM
+}
+
 /// A number for the next caller. If nobody gets it, it is the next one again.
 #[derive(Debug)]
 pub struct Number<'a> {

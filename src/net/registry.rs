@@ -77,6 +77,8 @@ struct State {
     is_shut: bool,
     /// Changes that are not stored yet.
     journal: Vec<Change>,
+    /// How many times the task has yet to put bans of the cluster in force. The journal stays until then.
+    joining: usize,
     /// Wakes the task that stores them; `None` if there is none.
     store: Option<UnboundedSender<Errand>>,
     /// The cluster whose bans are in force; `None` without one, and before it is reached.
@@ -115,6 +117,7 @@ impl Registry {
         let mut state = self.write();
         state.cluster = Some(bans.id);
         state.journal.clear();
+        state.joining += usize::from(state.store.is_some());
         state.send(Errand::Join(bans));
     }
 
@@ -170,14 +173,20 @@ impl Registry {
         !self.read().journal.is_empty()
     }
 
-    /// Takes the changes that are not stored yet.
+    /// Takes the changes that are not stored yet; none while bans of the cluster, in which they must count, are not in
+    /// force.
     pub fn take_journal(&self) -> Vec<Change> {
-        std::mem::take(&mut self.write().journal)
+        let mut state = self.write();
+        if state.joining > 0 { Vec::new() } else { std::mem::take(&mut state.journal) }
     }
 
-    /// Gives back changes that could not be stored; they come before those made since.
+    /// Gives back changes that could not be stored; they come before those made since. Bans of the cluster that came
+    /// meanwhile have them.
     pub fn put_back(&self, mut journal: Vec<Change>) {
         let mut state = self.write();
+        if state.joining > 0 {
+            return;
+        }
         journal.append(&mut state.journal);
         state.journal = journal;
     }
@@ -191,6 +200,8 @@ impl Registry {
     pub fn replace_from_cluster(&self, bans: Bans, now: Timestamp) {
         let is_shut = self.read().is_shut;
         self.put(bans, now, is_shut);
+        let mut state = self.write();
+        state.joining = state.joining.saturating_sub(1);
     }
 
     fn put(&self, mut bans: Bans, now: Timestamp, is_shut: bool) {
@@ -292,6 +303,23 @@ mod tests {
         read.ban(Ban::of("10.0.0.0/8".parse().unwrap()), NOW).unwrap();
         registry.replace(read, NOW);
         assert_eq!(subjects(&registry), ["10.0.0.0/8", "+ann"]);
+    }
+
+    #[test]
+    fn what_changes_before_the_bans_of_a_cluster_are_in_force_counts_in_them() {
+        let registry = Registry::default();
+        let (store_tx, _store_rx) = mpsc::unbounded();
+        registry.begin(store_tx);
+        registry.change(ban("+ben"), NOW).unwrap();
+        let before = registry.take_journal();
+        registry.join(Arc::new(ClusterBans { id: 7, lines: Vec::new(), has_lost: false }));
+        registry.change(ban("+ann"), NOW).unwrap();
+        // The task was storing something else.
+        registry.put_back(before);
+        assert_eq!(registry.take_journal(), []);
+        registry.replace_from_cluster(Bans::default(), NOW);
+        assert_eq!(subjects(&registry), ["+ann"]);
+        assert_eq!(registry.take_journal().len(), 1);
     }
 
     #[test]

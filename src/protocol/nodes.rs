@@ -31,6 +31,8 @@ pub struct ClusterState {
     pub retries: u64,
     /// Number of times that another engine took over, or one had lost entries.
     pub failovers: u64,
+    /// Number of orders that began a new epoch, because an engine had lost entries of theirs.
+    pub epochs: u64,
     /// Number of entries that were skipped because of what was in them.
     pub skipped: u64,
 }
@@ -80,8 +82,8 @@ impl ClusterState {
 
     /// Returns what has gone wrong so far, in words.
     pub fn troubles(&self) -> String {
-        let Self { retries, failovers, skipped, .. } = self;
-        format!("{retries} retries, {failovers} failovers, {skipped} entries skipped")
+        let Self { retries, failovers, epochs, skipped, .. } = self;
+        format!("{retries} retries, {failovers} failovers, {epochs} new epochs, {skipped} entries skipped")
     }
 
     /// Returns it in words.

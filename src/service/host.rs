@@ -213,8 +213,12 @@ impl chat::Host for Host {
 
     fn mute(&self, who: &Who, until: Option<Timestamp>, by: &Who) -> Result<Vec<String>, Notice> {
         let whom = Muted { name: who.name.clone(), verified: who.verified };
+        // It takes the place of the mute of a name that looks alike, also in the engine of a cluster.
+        let replaced = self.net.registry.look(|bans| Some(bans.mute_of(&whom)?.whom.clone()));
+        let replaced = replaced.filter(|other| *other != whom).map(Change::Unmute);
         let (by, since) = (by.name.to_string(), Some(rt::wall_clock()));
-        self.made(Change::Mute(Mute { until, by, since, ..Mute::of(whom) }.tidy()))
+        let made = self.made(Change::Mute(Mute { until, by, since, ..Mute::of(whom) }.tidy()))?;
+        Ok(replaced.iter().map(write_change).chain(made).collect())
     }
 
     fn unban(&self, subject: &str) -> Result<Vec<String>, Notice> {

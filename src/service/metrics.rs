@@ -20,7 +20,7 @@ use source::{Samples, counter, gauge, histogram, metric, resident_memory};
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Every metric, in the order in which they are shown. chatd-metrics(7) has the same table.
-pub static METRICS: [Metric; 38] = [
+pub static METRICS: [Metric; 39] = [
     metric("chatd_build_info", Kind::Gauge, "1, with the version of chatd.", &["version"], |_, samples| {
         samples.add(&[env!("CARGO_PKG_VERSION")], 1);
     }),
@@ -215,6 +215,11 @@ pub static METRICS: [Metric; 38] = [
         "chatd_cluster_failovers",
         "Times that another engine took over, or an engine had lost entries.",
         |metrics, samples| samples.of_cluster(metrics, |one| one.failovers as f64),
+    ),
+    counter(
+        "chatd_cluster_epochs",
+        "Rooms, and the order of acts, that began a new epoch: an engine had lost entries of theirs.",
+        |metrics, samples| samples.of_cluster(metrics, |one| one.epochs as f64),
     ),
     counter(
         "chatd_cluster_entries_skipped",

@@ -87,7 +87,7 @@ fn the_status_has_tls() {
 fn the_status_has_the_cluster() {
     let fake = Fake::start();
     let cluster = "\"cluster\":{\"node\":\"alpha\",\"nodes\":3,\"engine\":\"redis://192.0.2.1:6379\",\"lag_lines\":5,\
-                   \"lag_seconds\":0.25,\"retries\":1,\"failovers\":0,\"skipped\":2},\"slowest\"";
+                   \"lag_seconds\":0.25,\"retries\":1,\"failovers\":0,\"epochs\":1,\"skipped\":2},\"slowest\"";
     let left = fake.answer(&["status"], "/stats", &stats(42).replace("\"slowest\"", cluster));
     assert_eq!(
         lines(left)[7..11],
@@ -95,7 +95,7 @@ fn the_status_has_the_cluster() {
             "cluster   node alpha of 3 nodes",
             "          engine redis://192.0.2.1:6379",
             "          5 lines behind, 0.2 s waited",
-            "          1 retries, 0 failovers, 2 entries skipped",
+            "          1 retries, 0 failovers, 1 new epochs, 2 entries skipped",
         ]
     );
 }

@@ -107,6 +107,7 @@ fn cluster() -> ClusterState {
         lag_seconds: 12.5,
         retries: 1,
         failovers: 0,
+        epochs: 0,
         skipped: 0,
     }
 }

@@ -562,10 +562,11 @@ mod tests {
     fn a_client_may_have_new_keys_unless_the_kernel_cannot_take_them() {
         let chat = Chat::open(Mode::Required);
         let (mut one, mut other) = (chat.client(), chat.client());
+        let takes_new_keys = chat.net.sessions.any(|one| one.channel().is_some_and(Channel::takes_new_keys));
         for text in ["a\n", "b\n"] {
             one.get_mut().conn.refresh_traffic_keys().unwrap();
             say(&mut one, text);
-            if chat.agreed()[0].1 {
+            if chat.agreed()[0].1 && !takes_new_keys {
                 expect(
                     &mut one,
                     "-!- closing: your TLS client has new keys, which the kernel here cannot take; connect again\n",
