@@ -27,7 +27,7 @@ pub fn members_of_the_group_are_operators(machine: &Machine, _: &Packages) {
     assert_eq!(status, "0", "{said}");
     machine.run("journalctl --no-pager -u chatd | grep -F 'operator +ann' | grep -F '/log info'");
     machine.run(
-        "journalctl --no-pager -u chatd | grep -F 'ben (session' | grep -F 'is not an operator: /stats'",
+        "journalctl --no-pager -u chatd | grep -F 'ben (session' | grep -F 'is not an operator: /control'",
     );
     machine.run("userdel ann && userdel ben");
 }
