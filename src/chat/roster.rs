@@ -78,7 +78,7 @@ impl Roster {
                 let (line, changes) = (line.clone(), changes.clone());
                 vec![Effect::Ordered { by, line, about: *about, changes }]
             }
-            // The engine has these changes by now, whoever has asked for them.
+            // By now the engine has these changes, also those of a node that may not ask for them.
             Act::Brought(changes) | Act::Ordered { changes, .. } if !changes.is_empty() => {
                 vec![Effect::Brought(changes.clone())]
             }

@@ -122,7 +122,9 @@ async fn work(shared: &Shared, settings: &Settings) {
 fn log_name_held(by: u64, settings: &Settings) {
     let since = i64::try_from(by).ok().and_then(|by| jiff::Timestamp::from_microsecond(by).ok());
     let (since, node) = (since.unwrap_or_default(), &settings.node);
-    log::error!("another chatd is the node {node}: it started at {since}; give each its own name");
+    log::error!(
+        "another chatd is the node {node}: it started at {since}; give each its own name; after a kill, its name is free in 15 s"
+    );
 }
 
 /// Waits before the next try.

@@ -1,7 +1,7 @@
 //! The connection of chatctl: one question after the other, each with everything that chatd answers.
 //!
-//! [`Connection::open`] asks chatd to be in no room. From then on chatd says nothing but objects, and nothing of members but
-//! what `/watch` asks for. Each question is followed by `/sync` and a token that nobody else knows: what comes before that is
+//! [`Connection::open`] asks chatd to be in no room. From then on chatd sends objects alone, and what members say only
+//! with `/watch`. Behind each question comes `/sync` with a token that nobody else knows: what arrives before that token is
 //! the answer. No sentence is read.
 
 use std::collections::VecDeque;

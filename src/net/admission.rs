@@ -150,11 +150,12 @@ impl Net {
     }
 
     /// Returns a page of the bans in force, and how many follow, see [`super::bans::Bans::page`]; and the number of bans
-    /// and mutes.
+    /// and mutes in force.
     pub fn bans_after(&self, after: Option<&Subject>, most: usize) -> (Vec<Ban>, usize, usize) {
         self.registry.look(|bans| {
-            let (page, more) = bans.page(after, most, rt::wall_clock());
-            (page, more, bans.count())
+            let now = rt::wall_clock();
+            let (page, more) = bans.page(after, most, now);
+            (page, more, bans.count_in_force(now))
         })
     }
 

@@ -320,12 +320,17 @@ impl Bans {
         networks.chain(self.logins.range((login, Unbounded)).map(|(_, ban)| ban))
     }
 
-    /// Returns the bans in force that follow `after`: at most `most`, and how many there are behind them, those that have
-    /// ended among these.
+    /// Returns the bans in force that follow `after`: at most `most`, and how many there are behind them.
     pub fn page(&self, after: Option<&Subject>, most: usize, now: Timestamp) -> (Vec<Ban>, usize) {
-        let mut all = self.following(after);
-        let page = all.by_ref().filter(|ban| ban.holds(now)).take(most).cloned().collect();
+        let mut all = self.following(after).filter(|ban| ban.holds(now));
+        let page = all.by_ref().take(most).cloned().collect();
         (page, all.count())
+    }
+
+    /// Returns the number of bans and mutes in force. Looks at all of them.
+    pub fn count_in_force(&self, now: Timestamp) -> usize {
+        let mutes = self.mutes.values().filter(|mute| mute.holds(now));
+        self.following(None).filter(|ban| ban.holds(now)).count() + mutes.count()
     }
 
     /// Returns the number of bans and mutes, those that have ended among them.
@@ -442,7 +447,10 @@ mod tests {
         assert_eq!(page(&bans, Some("+zoe"), 1), (vec![], 0));
         bans.ban(ban("10.0.0.0/8", Some(5)), at(0)).unwrap();
         assert_eq!(page(&bans, None, 1), (owned(&all[2..3]), 3), "one has ended");
-        assert_eq!(bans.count(), 5);
+        bans.ban(ban("+ben", Some(5)), at(0)).unwrap();
+        bans.mute(mute("bob", Some(5)), at(0)).unwrap();
+        assert_eq!(page(&bans, None, 3), (owned(&all[2..5]), 0), "so has one that would follow");
+        assert_eq!((bans.count(), bans.count_in_force(at(0)), bans.count_in_force(at(10))), (6, 6, 3));
     }
 
     #[test]

@@ -37,9 +37,10 @@ use crate::rt;
 /// The name of the file in the state folder.
 const NAME: &str = "bans";
 /// What the file begins with.
-const HEAD: [&str; 2] = [
+const HEAD: [&str; 3] = [
     "# The bans and mutes of chatd, one on each line; chatd(8) explains them under Access.",
     "# To change them, edit this file, then type: systemctl reload chatd",
+    "# In a cluster a line that you remove comes back: lift it with chatctl unban or chatctl unmute.",
 ];
 /// Most bytes of comments and damaged lines that chatd keeps.
 const MAX_KEPT: usize = 1 << 20;

@@ -50,8 +50,8 @@ impl Channel {
         }
     }
 
-    /// Returns the secrets of the keys that the kernel has, once, and again after each change. Whoever goes on with the
-    /// connection needs them.
+    /// Returns the secrets of the keys that the kernel has, once, and again after each change. The next process needs
+    /// them.
     pub fn take_secrets(&self) -> Option<Vec<u8>> {
         match self {
             Self::Kernel(kernel) => kernel.take_secrets(),

@@ -43,13 +43,15 @@ fn go_on(left: &LeftSession, has_input: impl Fn(SessionId) -> bool) -> Option<Se
     if left.marks & HANDSHAKE != 0 {
         return None;
     }
-    if left.marks & FIRST_BYTE != 0 {
-        // It goes on waiting for that, and then joins.
-        return Some(SessionSnapshot { id, member: None, reading: Reading { client, ..Reading::default() } });
-    }
     let ignored = left.ignored.as_deref().unwrap_or_default();
     let standing = record.and_then(|record| Standing::decode(record, ignored));
     let standing = standing.filter(|one| one.id == id);
+    // The hub had it if it was being greeted, or had its name.
+    let has_joined = left.marks & WRITING != 0 || standing.as_ref().is_some_and(|one| one.who.is_some());
+    if left.marks & FIRST_BYTE != 0 && !has_joined {
+        // It goes on waiting for that, and then joins.
+        return Some(SessionSnapshot { id, member: None, reading: Reading { client, ..Reading::default() } });
+    }
     let standing = standing
         .unwrap_or_else(|| Standing { ignored: Standing::decode_ignored(ignored), ..Standing::plain(id) });
     let told = told(left.marks, standing.form());
@@ -78,6 +80,17 @@ fn told(marks: u64, form: Form) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_being_greeted_is_not_greeted_again() {
+        let id = SessionId(7);
+        let joined = MemberSnapshot::after_crash(Standing::plain(id), b"\n".to_vec());
+        for (marks, expected) in [(FIRST_BYTE, None), (FIRST_BYTE | WRITING, Some(joined))] {
+            let sessions = vec![LeftSession { id, marks, record: None, ignored: None, secrets: None }];
+            let handover = handover(Left { sessions, ..Left::default() }, &[id], |_| false);
+            assert_eq!(handover.hub.sessions[0].member, expected, "{marks}");
+        }
+    }
 
     #[test]
     fn what_may_be_the_rest_of_a_line_is_dropped() {
