@@ -1,13 +1,32 @@
 //! Bans: whom they cover, what those are told, and what a file of bans does that people have edited.
 
+use std::path::{Path, PathBuf};
+
 use chatd::net::bans::{Ban, Mute};
+use rustix::process::Uid;
 
 use crate::support::{Caller, Daemon, Folder, GREETING, TestServer, text, wait_until};
 
-/// The login name of the user who runs this.
+/// The user who runs this; for root, another one, whom a ban can cover.
+fn user() -> Uid {
+    let own = rustix::process::getuid();
+    if own.is_root() { Uid::from_raw(1) } else { own }
+}
+
 fn login() -> String {
-    let login = std::process::Command::new("id").arg("-un").output().unwrap();
+    let login = std::process::Command::new("id").args(["-un", &user().to_string()]).output().unwrap();
     String::from_utf8(login.stdout).unwrap().trim().to_owned()
+}
+
+/// A caller at a unix socket who is [`user`].
+fn connect_as_user(path: &Path) -> Caller {
+    let path = path.to_owned();
+    let connecting = std::thread::spawn(move || {
+        // Of this thread alone.
+        rustix::thread::set_thread_res_uid(user(), user(), user()).unwrap();
+        Caller::connect_unix(&path)
+    });
+    connecting.join().unwrap()
 }
 
 fn ban(subject: &str, reason: &str) -> Ban {
@@ -52,7 +71,7 @@ fn a_ban_closes_those_whom_it_covers_and_is_stored() {
     });
     let (mut ann, mut ben) = (server.join(), Caller::connect_from("127.0.0.2", server.address));
     ben.expect(GREETING);
-    let mut local = Caller::connect_unix(&path);
+    let mut local = connect_as_user(&path);
     local.expect(GREETING);
     let net = server.server().net();
     assert_eq!(net.ban(ban("127.0.0.2", "flood")), Ok(1));
@@ -66,9 +85,18 @@ fn a_ban_closes_those_whom_it_covers_and_is_stored() {
     assert_eq!(net.ban(Ban::of(format!("+{login}").parse().unwrap())), Ok(1));
     local.expect("-!- you are banned\n");
     local.expect_end();
-    let mut again = Caller::connect_unix(&path);
+    let mut again = connect_as_user(&path);
     again.expect("-!- you are banned\n");
     again.expect_end();
+    if rustix::process::getuid().is_root() {
+        let mut owner = Caller::connect_unix(&path);
+        owner.expect(GREETING);
+        assert_eq!(net.ban(Ban::of("+root".parse().unwrap())), Ok(0));
+        Caller::connect_unix(&path).expect(GREETING);
+        assert!(net.unban(&"+root".parse().unwrap()));
+        owner.say("/who\n");
+        owner.until(" here");
+    }
     net.mute(Mute::of("bob".parse().unwrap())).unwrap();
     let expected =
         format!("ban 127.0.0.2 until 2999-01-01T00:00:00Z by root reason flood\nban +{login}\nmute bob\n");
@@ -94,13 +122,30 @@ fn bans_survive_a_stop_and_a_kill() {
     }
 }
 
-#[test]
-fn a_ban_that_could_not_be_stored_is_stored_when_it_can() {
-    let folder = Folder::new();
+/// The same with a unix socket, at which the group of this process is the operators.
+fn start_with_operators(folder: &Folder) -> (Daemon, PathBuf) {
     let socket = folder.path("socket");
     let group = std::process::Command::new("id").arg("-gn").output().unwrap();
     let operators = format!("--operators={}", String::from_utf8(group.stdout).unwrap().trim());
-    let mut daemon = start(&folder, &["--listen", text(&socket), &operators]);
+    (start(folder, &["--listen", text(&socket), &operators]), socket)
+}
+
+#[test]
+fn an_operator_who_would_ban_themselves_is_asked_to_mean_it() {
+    let folder = Folder::new();
+    let (_daemon, socket) = start_with_operators(&folder);
+    let mut operator = connect_as_user(&socket);
+    operator.say(format!("/ban +{}\n", login()));
+    operator.until("because that covers you, too");
+    operator.say(format!("/ban --force +{}\n", login()));
+    operator.until("-!- you are banned\n");
+    operator.expect_end();
+}
+
+#[test]
+fn a_ban_that_could_not_be_stored_is_stored_when_it_can() {
+    let folder = Folder::new();
+    let (mut daemon, socket) = start_with_operators(&folder);
     let mut operator = Caller::connect_unix(&socket);
     operator.until("\n");
     // In place of the new file: root may write to any folder.

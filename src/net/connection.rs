@@ -17,9 +17,8 @@ use rustix::net::{AddressFamily, RecvFlags, Shutdown, sockopt};
 use signals::{DISMISSED, Signals, UNFLUSHED, bit};
 
 use super::crash_table::{CrashTable, WRITING};
-use super::options;
 use super::proxy::Recorded;
-use super::tls;
+use super::{login, options, tls};
 use crate::chat::sink;
 use crate::chat::{Mark, SessionId, Signal, Sink, Transport};
 use crate::protocol::{Notice, Reason};
@@ -299,13 +298,16 @@ impl Connection {
         rustix::net::getsockname(&self.io).ok().and_then(|address| SocketAddr::try_from(address).ok())
     }
 
-    /// Sets the verified name of the client. The first one counts.
+    /// Sets the verified name of the client, which bans can cover. The first one counts. Root at a unix socket gets none:
+    /// whoever owns the machine cannot be locked out.
     pub fn set_login(&self, login: &str) {
-        let _ = self.extra().login.set(login.into());
+        if !login::is_operator(self, None) {
+            let _ = self.extra().login.set(login.into());
+        }
     }
 
-    /// Returns the verified name of the client: the login name of a user of this machine, or the name in its certificate.
-    /// It may be in use with another proof, and then the session is a guest.
+    /// Returns the verified name that bans can cover: the login name of a user of this machine, or the name in the
+    /// certificate. It may be in use with another proof, and then the session is a guest.
     pub fn login(&self) -> Option<&str> {
         self.extra.get()?.login.get().map(|login| &**login)
     }

@@ -202,8 +202,7 @@ impl chat::Host for Host {
         let subject: Subject = new.subject.parse().map_err(cannot)?;
         let own = self.net.sessions.get(SessionId(new.by.id));
         let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
-        let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
-        if !new.is_forced && subject.covers(address, Some(login)) {
+        if !new.is_forced && subject.covers(address, own.as_ref().and_then(|own| own.login())) {
             return Err(Notice::from(Report::BansYourself { subject: subject.to_string() }));
         }
         let (until, reason, by) = (new.until, new.reason, new.by.name.to_string());
