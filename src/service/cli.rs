@@ -1,17 +1,13 @@
 //! The command line of `chatd`: the options as typed, and the task that they mean.
 //!
 //! `src/bin/chatd.rs` calls `Cli::parse()` and then [`Cli::task`]. Command line options and the configuration are
-//! different types: [`Cli`] is what was typed, unread, `config::Config` is what it means. The options for
-//! keys come from the table of keys. Never reads the environment itself, and never prints: it returns text.
+//! different types: [`Options`] is what was typed, unread, `config::Config` is what it means. Never reads the environment itself, and never prints: it returns text.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
+use clap::Parser;
 use jiff::Timestamp;
 
 use super::archive::export::{self, Export, Format};
-use super::config::{self, Config, ConfigError, DEFAULT_FILE, Environment, GONE, KEYS, Key, Loaded};
+use super::config::{self, ConfigError, DEFAULT_FILE, Environment, Loaded, Options};
 use super::expiry;
 use crate::rt;
 
@@ -43,9 +39,9 @@ chatd-protocol(7) for what goes over the wire.";
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "chatd", version, about = ABOUT, after_help = AFTER, max_term_width = 110)]
 pub struct Cli {
-    /// Read this configuration file, which must exist [default: /etc/chatd/chatd.toml if it exists]
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// The options of the configuration.
+    #[command(flatten)]
+    pub options: Options,
 
     /// Check the configuration, print the first mistake with a remedy, and exit
     #[arg(long)]
@@ -70,10 +66,6 @@ pub struct Cli {
     /// Print as text or as JSON [default: text]
     #[arg(long, value_name = "FORMAT", requires = "export", hide_possible_values = true)]
     pub format: Option<Format>,
-
-    /// The options for the keys of the configuration.
-    #[command(flatten)]
-    pub settings: Settings,
 }
 
 /// What to do.
@@ -94,7 +86,7 @@ impl Cli {
     /// A mistake in the configuration; `src/bin/chatd.rs` writes `chatd: ERROR` to standard error and exits with
     /// [`ConfigError::exit`].
     pub fn task(&self, env: Environment<'_>) -> Result<Task, ConfigError> {
-        let mut loaded = config::load(self, env)?;
+        let mut loaded = config::load(&self.options, env)?;
         if self.check || !self.only_prints() {
             loaded.read_certificate(env)?;
             loaded.read_password(env)?;
@@ -141,66 +133,10 @@ fn checked(loaded: &Loaded) -> String {
     }
 }
 
-/// The options for the keys of the configuration, as they were typed.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settings {
-    given: BTreeMap<&'static str, Vec<String>>,
-}
-
-impl Settings {
-    /// The values given for a key, in order; `None` if the option was not used. Only a list has more than one.
-    pub fn get(&self, key: &str) -> Option<&[String]> {
-        self.given.get(key).map(Vec::as_slice)
-    }
-}
-
-impl FromArgMatches for Settings {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut settings = Self::default();
-        settings.update_from_arg_matches(matches)?;
-        Ok(settings)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for name in KEYS.iter().map(|key| key.name).chain(GONE.map(|(name, _)| name)) {
-            if let Some(values) = matches.get_many::<String>(name) {
-                self.given.insert(name, values.cloned().collect());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Args for Settings {
-    fn augment_args(command: Command) -> Command {
-        command.args(KEYS.iter().map(option)).args(GONE.map(|(name, _)| Arg::new(name).long(name).hide(true)))
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-fn option(key: &'static Key) -> Arg {
-    let default = key.value(&Config::default());
-    let default = default.trim_matches(['[', ']']).trim_matches('"');
-    let default = if default.is_empty() { "none" } else { default };
-    let option = Arg::new(key.name)
-        .long(key.option)
-        .value_name(key.takes)
-        .help(format!("{} [default: {default}]", key.about))
-        .help_heading("Settings")
-        .action(if key.is_list() { ArgAction::Append } else { ArgAction::Set });
-    if key.is_switch() {
-        // `--raw` alone is what people type; with `=` a following word cannot be taken for its value.
-        return option.num_args(0..=1).require_equals(true).default_missing_value("true");
-    }
-    option
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::config::KEYS;
     use clap::CommandFactory;
     use clap::error::ErrorKind;
 
@@ -218,22 +154,22 @@ mod tests {
         for key in &KEYS {
             let words = [format!("--{}=x", key.option)];
             let cli = parse(&words.each_ref().map(String::as_str)).unwrap();
-            assert_eq!(cli.settings.get(key.name), Some(["x".to_owned()].as_slice()), "{}", key.name);
+            assert_eq!(cli.options.get(key.name), Some(["x".to_owned()].as_slice()), "{}", key.name);
         }
     }
 
     #[test]
     fn listen_is_repeatable_and_the_rest_is_not() {
         let cli = parse(&["--listen", "[::1]:1", "--listen=/run/x"]).unwrap();
-        assert_eq!(cli.settings.get("listen"), Some(["[::1]:1".to_owned(), "/run/x".to_owned()].as_slice()));
+        assert_eq!(cli.options.get("listen"), Some(["[::1]:1".to_owned(), "/run/x".to_owned()].as_slice()));
         assert_eq!(parse(&["--drain", "1", "--drain", "2"]).unwrap_err().kind(), ErrorKind::ArgumentConflict);
     }
 
     #[test]
     fn a_switch_needs_no_value() {
-        assert_eq!(parse(&["--raw"]).unwrap().settings.get("raw"), Some(["true".to_owned()].as_slice()));
+        assert_eq!(parse(&["--raw"]).unwrap().options.get("raw"), Some(["true".to_owned()].as_slice()));
         assert_eq!(
-            parse(&["--raw=false"]).unwrap().settings.get("raw"),
+            parse(&["--raw=false"]).unwrap().options.get("raw"),
             Some(["false".to_owned()].as_slice())
         );
         assert_eq!(parse(&["--raw", "false"]).unwrap_err().kind(), ErrorKind::UnknownArgument);
@@ -285,7 +221,7 @@ mod tests {
         let example = before.trim_end().lines().last().unwrap().replace('\'', "");
         let cli = Cli::try_parse_from(example.split_whitespace()).unwrap();
         let addresses = ["0.0.0.0:5001", "[::]:5001"].map(str::to_owned);
-        assert_eq!(cli.settings.get("listen"), Some(addresses.as_slice()), "no IPv4 comes in at [::]");
+        assert_eq!(cli.options.get("listen"), Some(addresses.as_slice()), "no IPv4 comes in at [::]");
     }
 
     #[test]

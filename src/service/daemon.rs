@@ -307,10 +307,10 @@ impl Daemon {
     /// Reads the configuration on another thread, because the disk may hang. Queues other requests meanwhile. Returns
     /// `None` if one of them is to stop.
     async fn load(&mut self, requests: &mut Requests) -> Option<Result<Loaded, ConfigError>> {
-        let cli = self.cli.clone();
+        let options = self.cli.options.clone();
         let in_force = self.expiry.certificate().cloned();
         let mut loading = Box::pin(rt::blocking(move || {
-            config::load_again(&cli, &environment, in_force.as_ref(), rt::wall_clock())
+            config::load_again(&options, &environment, in_force.as_ref(), rt::wall_clock())
         }));
         loop {
             let request = match future::select(loading, requests.next()).await {

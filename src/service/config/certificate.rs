@@ -341,11 +341,6 @@ fn authorities(source: &Source) -> Result<Vec<CertificateDer<'static>>, Problem>
     Ok(all)
 }
 
-/// Returns the name of this machine.
-pub(super) fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 /// Returns whether a file is hidden from the service by its unit.
 fn is_hidden(path: &Path) -> bool {
     ["/home", "/root", "/tmp", "/var/tmp", "/run/user"].iter().any(|hidden| path.starts_with(hidden))

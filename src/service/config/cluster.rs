@@ -4,7 +4,6 @@
 
 use toml::Value;
 
-use super::certificate::host;
 use super::value::{Setting, is_not, list, quoted};
 use crate::cluster::{Address, AddressError};
 use crate::protocol::{is_node, is_word};
@@ -121,6 +120,11 @@ impl Setting for NodeName {
     fn to_toml(&self) -> Value {
         self.0.as_str().into()
     }
+}
+
+/// Returns the name of this machine.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Returns the name that a machine gives its node.

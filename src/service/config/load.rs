@@ -1,6 +1,6 @@
 //! From default, file, environment and options to the configuration in force.
 //!
-//! Called by the server at the start and on each reload, with the same [`Cli`] and environment. The order is option,
+//! Called by the server at the start and on each reload, with the same [`Options`] and environment. The order is option,
 //! environment, file, default. It checks every source, even values that another source overrides. Reads only one
 //! file: the environment is an argument.
 
@@ -11,16 +11,15 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use toml::Value;
 
-use super::certificate::{self, Certificate, Problem};
+use super::certificate::{Certificate, Problem};
 use super::check;
+use super::cluster::host;
 use super::error::{ConfigError, Origin, variable};
 use super::file::{load_file, parse_file};
+use super::options::{DEFAULT_FILE, Options};
 use super::password::Password;
 use super::settings::{Config, GONE, KEYS, Key};
-use crate::service::cli::Cli;
 
-/// The file that is read if nothing names another; it may be missing.
-pub const DEFAULT_FILE: &str = "/etc/chatd/chatd.toml";
 /// The name of the text of [`load_text`] in messages.
 const BEFORE: &str = "(previous configuration)";
 /// The variable that names the file.
@@ -53,8 +52,8 @@ pub struct Loaded {
 /// # Errors
 /// The first mistake found, in the file first. A file named by `--config` or `CHATD_CONFIG` must exist; the default
 /// file need not.
-pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
-    load_with(cli, env, Path::new(DEFAULT_FILE))
+pub fn load(options: &Options, env: Environment<'_>) -> Result<Loaded, ConfigError> {
+    load_with(options, env, Path::new(DEFAULT_FILE))
 }
 
 /// Reads the configuration again, with its certificate and password. `in_force` is the certificate in force.
@@ -62,12 +61,12 @@ pub fn load(cli: &Cli, env: Environment<'_>) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// As [`load`] has, a mistake with the certificate, or one that does not hold now. If it is the one in force, it stays.
 pub fn load_again(
-    cli: &Cli,
+    options: &Options,
     env: Environment<'_>,
     in_force: Option<&Certificate>,
     now: Timestamp,
 ) -> Result<Loaded, ConfigError> {
-    let mut loaded = load(cli, env)?;
+    let mut loaded = load(options, env)?;
     loaded.read_certificate(env)?;
     loaded.read_password(env)?;
     if loaded.certificate.as_ref() != in_force {
@@ -90,21 +89,21 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     Ok(loaded)
 }
 
-fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
-    let (path, named_by) = file_name(cli, env, default_file);
+fn load_with(options: &Options, env: Environment<'_>, default_file: &Path) -> Result<Loaded, ConfigError> {
+    let (path, named_by) = file_name(options, env, default_file);
     let part = load_file(&path, named_by)?;
     let mut loaded = Loaded { file: part.is_some().then_some(path), ..Loaded::default() };
     let part = part.unwrap_or_default();
     for key in &KEYS {
         loaded.take(key, part.get(key.name).cloned())?;
         loaded.take(key, from_environment(key, env)?)?;
-        loaded.take(key, from_options(key, cli))?;
+        loaded.take(key, from_options(key, options))?;
     }
     loaded.check()?;
     for (key, why) in GONE {
         let file = part.gone(key).cloned();
         let environment = env(&variable(key)).map(|_| Origin::Environment);
-        let option = cli.settings.get(key).map(|_| Origin::Option);
+        let option = options.get(key).map(|_| Origin::Option);
         let problem = format!("chatd ignores this key of an earlier version: {why}; remove it");
         let warning = |origin: Origin| ConfigError::value(&origin, key, &problem).to_string();
         loaded.warnings.extend([file, environment, option].into_iter().flatten().map(warning));
@@ -112,8 +111,8 @@ fn load_with(cli: &Cli, env: Environment<'_>, default_file: &Path) -> Result<Loa
     Ok(loaded)
 }
 
-fn file_name(cli: &Cli, env: Environment<'_>, default: &Path) -> (PathBuf, Option<&'static str>) {
-    if let Some(path) = &cli.config {
+fn file_name(options: &Options, env: Environment<'_>, default: &Path) -> (PathBuf, Option<&'static str>) {
+    if let Some(path) = &options.file {
         return (path.clone(), Some("--config"));
     }
     match env(FILE_VARIABLE).filter(|path| !path.is_empty()) {
@@ -132,8 +131,8 @@ fn from_environment(key: &Key, env: Environment<'_>) -> Result<Option<(Value, Or
     Ok(Some((value, origin)))
 }
 
-fn from_options(key: &Key, cli: &Cli) -> Option<(Value, Origin)> {
-    let values = cli.settings.get(key.name)?;
+fn from_options(key: &Key, options: &Options) -> Option<(Value, Origin)> {
+    let values = options.get(key.name)?;
     let value = if key.is_list() { values.to_vec().into() } else { values.concat().into() };
     Some((value, Origin::Option))
 }
@@ -157,7 +156,7 @@ impl Loaded {
     /// The first mistake with them. One that has ended is none: see [`Loaded::ensure_certificate_holds`].
     pub fn read_certificate(&mut self, env: Environment<'_>) -> Result<(), ConfigError> {
         self.certificate = Certificate::read(&self.config, env).map_err(|problem| self.blame(problem))?;
-        let warnings = self.certificate.as_ref().map_or(Vec::new(), |one| one.warnings(&certificate::host()));
+        let warnings = self.certificate.as_ref().map_or(Vec::new(), |one| one.warnings(&host()));
         let warnings: Vec<String> = warnings.into_iter().map(|one| self.blame(one).to_string()).collect();
         self.warnings.extend(warnings);
         Ok(())
@@ -215,18 +214,46 @@ impl Loaded {
     /// Checks that the values fit together. Blames the key that is set, if only one of two is.
     fn check(&self) -> Result<(), ConfigError> {
         let blamed = if self.origins.contains_key("log_size") { "log_size" } else { "max_line" };
-        check::log(&self.config)
+        let Config { log_size, max_line, .. } = self.config;
+        check::log(log_size, max_line)
             .map_err(|problem| ConfigError::value(self.origin(blamed), blamed, problem))?;
-        check::cluster(&self.config)
+        check_cluster(&self.config)
             .map_err(|(key, problem)| ConfigError::value(self.origin(key), key, problem))
     }
+}
+
+/// Checks the keys of a cluster.
+///
+/// # Errors
+/// The key to blame, and the mistake with a remedy.
+fn check_cluster(config: &Config) -> Result<(), (&'static str, String)> {
+    let has_user = config.cluster_user.name().is_some();
+    let has_password = config.cluster_password_file.is_some();
+    if !config.is_clustered() {
+        let nothing = "does nothing without an engine; set cluster as well";
+        return match (has_user, has_password) {
+            (true, _) => Err(("cluster_user", nothing.to_owned())),
+            (_, true) => Err(("cluster_password_file", nothing.to_owned())),
+            _ => Ok(()),
+        };
+    }
+    if has_user && !has_password {
+        return Err(("cluster_user", "has no password; set cluster_password_file as well".to_owned()));
+    }
+    if config.raw {
+        return Err((
+            "raw",
+            "nodes of a cluster take clean lines alone; leave raw or cluster out".to_owned(),
+        ));
+    }
+    config.node.name().map(drop).map_err(|problem| ("cluster", problem))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::Address;
-    use crate::service::config::text;
+    use crate::service::config::{Material, text};
 
     #[test]
     fn what_is_in_force_is_read_again_as_it_is() {
@@ -242,9 +269,14 @@ mod tests {
     use crate::service::config::Listen;
     use crate::service::scratch::Scratch;
     use crate::service::{Exit, config};
-    use clap::Parser;
+    use clap::{Args, Command, FromArgMatches};
     use std::os::unix::ffi::OsStringExt;
     use std::time::Duration;
+
+    fn typed(options: &[&str]) -> Options {
+        let command = Options::augment_args(Command::new("chatd").no_binary_name(true));
+        Options::from_arg_matches(&command.try_get_matches_from(options).unwrap()).unwrap()
+    }
 
     /// Loads with options, variables and a default file of this text; `None` for no file.
     fn load_from(options: &[&str], env: &[(&str, &str)], text: Option<&str>) -> Result<Loaded, ConfigError> {
@@ -253,9 +285,8 @@ mod tests {
         if let Some(text) = text {
             std::fs::write(&file, text).unwrap();
         }
-        let cli = Cli::try_parse_from([&["chatd"], options].concat()).unwrap();
         let look_up = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        load_with(&cli, &look_up, &file)
+        load_with(&typed(options), &look_up, &file)
     }
 
     fn refusal(options: &[&str], env: &[(&str, &str)], text: &str) -> (String, Exit) {
@@ -414,7 +445,7 @@ mod tests {
     #[test]
     fn a_variable_that_is_not_utf8_is_refused() {
         let look_up = |name: &str| (name == "CHATD_GREETING").then(|| OsString::from_vec(vec![0xff]));
-        let error = load_with(&Cli::default(), &look_up, Path::new("/nonexistent")).unwrap_err();
+        let error = load_with(&Options::default(), &look_up, Path::new("/nonexistent")).unwrap_err();
         assert_eq!(error.to_string(), "CHATD_GREETING: bytes that are not UTF-8; write UTF-8");
     }
 
@@ -468,8 +499,8 @@ mod tests {
             let file = |name: &str| folder.file(name).display().to_string();
             let options =
                 [format!("--tls-cert={}", file("cert.pem")), format!("--tls-key={}", file("key.pem"))];
-            let cli = Cli::try_parse_from(["chatd".to_owned()].into_iter().chain(options)).unwrap();
-            load_again(&cli, &|_| None, in_force, now.parse().unwrap()).map_err(|error| error.to_string())
+            let options = typed(&options.each_ref().map(String::as_str));
+            load_again(&options, &|_| None, in_force, now.parse().unwrap()).map_err(|error| error.to_string())
         };
         let (before, after) = ("2029-12-31T00:00:00Z", "2030-01-01T00:00:00Z");
         assert_eq!(again(&folder, None, before).unwrap().certificate, Some(first.clone()));
@@ -503,5 +534,56 @@ mod tests {
         for key in &KEYS {
             assert!(matches!(loaded.origin(key.name), Origin::File { .. }), "{}", key.name);
         }
+    }
+
+    /// A configuration with these values.
+    fn with(values: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        for (name, value) in values {
+            let key = KEYS.iter().find(|key| key.name == *name).unwrap();
+            key.set(&mut config, &(*value).into()).unwrap();
+        }
+        config
+    }
+
+    #[test]
+    fn the_keys_of_a_cluster_fit_together() {
+        let engine = ("cluster", "redis+unix:///run/redis/redis.sock");
+        let (node, user) = (("node", "alpha"), ("cluster_user", "chat"));
+        let password = ("cluster_password_file", "credential:chatd.redis");
+        for good in [
+            [].as_slice(),
+            &[node],
+            &[engine, node],
+            // It waits for a replica that is not there yet: that is for the engine to say.
+            &[engine, node, ("replicas", "1")],
+            &[engine, node, password],
+            &[engine, node, user, password],
+        ] {
+            assert_eq!(check_cluster(&with(good)), Ok(()), "{good:?}");
+        }
+        for (bad, key, problem) in [
+            ([user].as_slice(), "cluster_user", "does nothing without an engine; set cluster as well"),
+            (&[password], "cluster_password_file", "does nothing without an engine; set cluster as well"),
+            (&[engine, node, user], "cluster_user", "has no password; set cluster_password_file as well"),
+            (
+                &[engine, node, ("raw", "true")],
+                "raw",
+                "nodes of a cluster take clean lines alone; leave raw or cluster out",
+            ),
+        ] {
+            assert_eq!(check_cluster(&with(bad)), Err((key, problem.to_owned())), "{bad:?}");
+        }
+        assert_eq!(Config::default().cluster_password_file, Material::None);
+    }
+
+    #[test]
+    fn a_reload_does_not_make_lines_raw_in_a_cluster_that_stays() {
+        let old = with(&[("cluster", "redis://192.0.2.1:6379"), ("node", "alpha")]);
+        // Each is right by itself, and the cluster stays until a restart.
+        let new = with(&[("raw", "true"), ("node", "alpha")]);
+        assert_eq!((check_cluster(&old), check_cluster(&new)), (Ok(()), Ok(())));
+        assert_eq!(old.reloaded(&new), old);
+        assert_eq!(old.fixed_changes(&new), ["raw", "cluster"]);
     }
 }

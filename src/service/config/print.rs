@@ -4,7 +4,8 @@
 //! control character of a path.
 
 use super::error::Origin;
-use super::load::{DEFAULT_FILE, Loaded};
+use super::load::Loaded;
+use super::options::DEFAULT_FILE;
 use super::settings::{Config, KEYS};
 
 /// What is true of an option, but not of a key in a file.
