@@ -47,17 +47,23 @@ fn counters() -> String {
     fs::read_to_string("/proc/net/tls_stat").unwrap()
 }
 
+fn count(name: &str) -> u64 {
+    let table = counters();
+    let number = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    number.trim().parse().unwrap()
+}
+
 /// The kernel takes new keys in the place of others.
 pub fn takes_new_keys() -> bool {
     counters().contains("RekeyOk")
 }
 
+/// How often the kernel has taken new keys: for what it decrypts, and for what it encrypts.
+pub fn new_keys() -> (u64, u64) {
+    (count("TlsRxRekeyOk"), count("TlsTxRekeyOk"))
+}
+
 /// How many sockets the kernel encrypts for, and for how many it decrypts.
 pub fn sessions_in_kernel() -> (u64, u64) {
-    let table = counters();
-    let count = |name: &str| {
-        let line = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().parse().unwrap()
-    };
     (count("TlsCurrTxSw"), count("TlsCurrRxSw"))
 }
