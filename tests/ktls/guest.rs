@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -29,6 +31,9 @@ const MODULES: [&str; 16] = [
 /// Descriptors that a process may have: both ends of each connection, the service manager's and the client's.
 const DESCRIPTORS: u64 = 8192;
 
+/// How often the kernel is woken.
+const BEAT: Duration = Duration::from_millis(200);
+
 /// Loads what TLS takes, of the modules in `folder`.
 pub fn prepare(folder: &Path) {
     for name in MODULES {
@@ -38,6 +43,12 @@ pub fn prepare(folder: &Path) {
             println!("{}: {error}", path.display());
         }
     }
+    // user-mode-linux 7.2 now and then sleeps for a minute though something is to be done. A timer ends that.
+    thread::spawn(|| {
+        loop {
+            thread::sleep(BEAT);
+        }
+    });
     let limit = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
     setrlimit(Resource::Nofile, limit).unwrap();
 }
