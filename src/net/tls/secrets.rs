@@ -9,7 +9,7 @@ use rustls::crypto::ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256
 use rustls::crypto::tls13::{Hkdf, OkmBlock};
 use zeroize::Zeroizing;
 
-/// The longest [`Secrets::bytes`].
+/// The most that the crash table has of secrets for a session, in bytes.
 pub const SECRETS_BYTES: usize = 104;
 /// The longest secret of one side, in bytes.
 const LONGEST: usize = 48;
