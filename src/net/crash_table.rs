@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, getrlimit};
+use zeroize::Zeroizing;
 
 use crate::chat::Mark;
 use crate::chat::SessionId;
@@ -79,7 +80,7 @@ pub struct LeftSession {
     /// The list of sessions that it ignores, if there is one.
     pub ignored: Option<Vec<u8>>,
     /// The secrets of TLS, if there are any.
-    pub secrets: Option<Vec<u8>>,
+    pub secrets: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// The table; see the module.
@@ -261,7 +262,7 @@ impl CrashTable {
     }
 
     /// Notes the secrets of TLS, in the same way as [`CrashTable::record`], and overwrites those before. The first
-    /// allocates 224 bytes. Other threads may call `record` or `set_ignored` at the same time.
+    /// allocates 240 bytes. Other threads may call `record` or `set_ignored` at the same time.
     ///
     /// # Errors
     /// Those of `record`, with [`SECRETS_BYTES`](super::tls::SECRETS_BYTES). Then the session has none.
@@ -309,7 +310,7 @@ impl CrashTable {
             marks: reading | writing,
             record: self.bytes_in(&RECORD, slot, owner),
             ignored: self.bytes_in(&IGNORED, slot, owner),
-            secrets: self.bytes_in(&SECRETS, slot, owner),
+            secrets: self.bytes_in(&SECRETS, slot, owner).map(Zeroizing::new),
         })
     }
 
@@ -321,7 +322,9 @@ impl CrashTable {
             2 => Some(two),
             _ => None,
         };
-        let entry = copy.and_then(|copy| load(&self.file.read(copy).ok()?)).filter(|(id, _)| *id == owner);
+        let entry = copy
+            .and_then(|copy| load(&Zeroizing::new(self.file.read(copy).ok()?)))
+            .filter(|(id, _)| *id == owner);
         if entry.is_none() {
             // If it is damaged, it may not be allocated. The next write does that.
             state.fetch_and(!(3 << column.shift), Ordering::AcqRel);
@@ -465,7 +468,7 @@ mod tests {
         table.reserve(third);
         table.set_attempts(2);
         let full = left(2, 0, &"x".repeat(RECORD_BYTES), &"y".repeat(IGNORED_BYTES));
-        let full = LeftSession { secrets: Some(vec![b'z'; SECRETS_BYTES]), ..full };
+        let full = LeftSession { secrets: Some(vec![b'z'; SECRETS_BYTES].into()), ..full };
         let all = [left(1, WRITING, "ann in lobby", "eve"), full, left(3, WRITING, "", "")];
         assert_eq!(left_by(&table), all);
         let (_, left) = next_process(&table);
@@ -608,7 +611,7 @@ mod tests {
         let slot = table.slot_of(socket.as_fd(), id).unwrap();
         for secrets in [[b'x'; SECRETS_BYTES], [b'y'; SECRETS_BYTES]] {
             table.set_secrets(socket.as_fd(), id, &secrets).unwrap();
-            assert_eq!(left_by(&table)[0].secrets.as_deref(), Some(&secrets[..]));
+            assert_eq!(left_by(&table)[0].secrets.as_ref().map(|all| all.as_slice()), Some(&secrets[..]));
         }
         let words = || SECRETS.copies(slot).into_iter().flat_map(|copy| table.file.words(copy));
         assert!(words().any(|word| word.load(Ordering::Relaxed) != 0));

@@ -338,7 +338,9 @@ impl Session {
         };
         let next_line = self.limiter.as_ref().and_then(|limiter| limiter.next);
         let next = self.deadlines.next(&self.net.settings(), waits);
-        let deadlines = [next, next_line, self.half_record.until(), self.net.drain_until()];
+        let looks = self.phase == Phase::Lingering || self.phase == Phase::Open && self.can_take_in();
+        let next_look = self.half_record.until().filter(|_| looks);
+        let deadlines = [next, next_line, next_look, self.net.drain_until()];
         if let Some(when) = deadlines.into_iter().flatten().min() {
             // One that rings too early is set again then; that is cheaper than moving it each time.
             if self.alarm.is_none_or(|set| when < set) {
@@ -746,6 +748,23 @@ mod tests {
         }
         assert!(session.intake.framer.has_unfinished());
         assert_eq!(count.0.load(Ordering::Relaxed), 0, "it does not wake itself");
+    }
+
+    #[test]
+    fn half_a_record_sets_no_alarm_when_nobody_looks_or_text_has_come() {
+        let mut passage = Passage::greeted(settings());
+        let session = &mut passage.session;
+        (0..2).for_each(|_| session.half_record.note(7, || rt::now() - HOUR));
+        for (phase, is_waiting) in [(Phase::Open, true), (Phase::Ended, false)] {
+            (session.phase, session.is_waiting, session.alarm) = (phase, is_waiting, None);
+            session.set_alarm();
+            assert!(session.alarm.is_none_or(|when| when > rt::now()));
+        }
+        (session.phase, session.is_waiting) = (Phase::Open, false);
+        assert!(session.half_record.until().is_some());
+        passage.say("text\n");
+        passage.expect_said("text\n");
+        assert!(passage.session.half_record.until().is_none());
     }
 
     #[test]

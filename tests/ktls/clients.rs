@@ -25,6 +25,10 @@ pub const CIPHERS: [(&str, SupportedCipherSuite); 6] = [
     ("TLS 1.2 with ChaCha20-Poly1305", cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
 ];
 
+/// Looks at the daemon, one after the other, that find it asleep: it may look at a part of a record a few times a second.
+/// There is one processor, so one that spins is always ready to run.
+pub const LOOKS: u32 = 5;
+
 /// The daemon, which speaks TLS, and what plays its service manager.
 pub struct Service {
     pub manager: Manager,
@@ -102,7 +106,14 @@ impl Service {
         self.manager.restart(&mut self.daemon, &options.each_ref().map(String::as_str));
     }
 
-    /// Kills the daemon when so many connections are kept.
+    /// Kills the daemon when so many connections are kept, and it sends nothing: a client gets no empty line.
+    #[track_caller]
+    pub fn kill_at_rest(&mut self, sessions: u32) {
+        self.daemon.wait_until_asleep(LOOKS);
+        self.kill(sessions);
+    }
+
+    /// Kills the daemon at any moment when so many connections are kept.
     #[track_caller]
     pub fn kill(&mut self, sessions: u32) {
         self.manager.kill(&mut self.daemon, sessions.into());

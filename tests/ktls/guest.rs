@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -29,6 +31,9 @@ const MODULES: [&str; 16] = [
 /// Descriptors that a process may have: both ends of each connection, the service manager's and the client's.
 const DESCRIPTORS: u64 = 8192;
 
+/// How often the kernel is woken.
+const BEAT: Duration = Duration::from_millis(200);
+
 /// Loads what TLS takes, of the modules in `folder`.
 pub fn prepare(folder: &Path) {
     for name in MODULES {
@@ -38,6 +43,12 @@ pub fn prepare(folder: &Path) {
             println!("{}: {error}", path.display());
         }
     }
+    // user-mode-linux 7.2 now and then sleeps for a minute though something is to be done. A timer ends that.
+    thread::spawn(|| {
+        loop {
+            thread::sleep(BEAT);
+        }
+    });
     let limit = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
     setrlimit(Resource::Nofile, limit).unwrap();
 }
@@ -47,17 +58,23 @@ fn counters() -> String {
     fs::read_to_string("/proc/net/tls_stat").unwrap()
 }
 
+fn count(name: &str) -> u64 {
+    let table = counters();
+    let number = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    number.trim().parse().unwrap()
+}
+
 /// The kernel takes new keys in the place of others.
 pub fn takes_new_keys() -> bool {
     counters().contains("RekeyOk")
 }
 
+/// How often the kernel has taken new keys: for what it decrypts, and for what it encrypts.
+pub fn new_keys() -> (u64, u64) {
+    (count("TlsRxRekeyOk"), count("TlsTxRekeyOk"))
+}
+
 /// How many sockets the kernel encrypts for, and for how many it decrypts.
 pub fn sessions_in_kernel() -> (u64, u64) {
-    let table = counters();
-    let count = |name: &str| {
-        let line = table.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().parse().unwrap()
-    };
     (count("TlsCurrTxSw"), count("TlsCurrRxSw"))
 }

@@ -1,4 +1,4 @@
-//! The kernel: Debian's user-mode-linux, a program that has this machine's files and nothing else of it.
+//! The kernels: Debian's user-mode-linux, a program that has this machine's files and nothing else of it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -6,11 +6,34 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the package is unpacked: it stays there for the next time.
+/// Where the packages are unpacked, a folder for each suite: they stay there for the next time.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ktls");
-const PACKAGE: &str = "user-mode-linux";
-/// The variable with the folder of another such package, unpacked: the same checks with another kernel.
+/// The suites of Debian whose kernels are booted: the oldest that chatd is for, and one that takes new keys.
+const SUITES: &str = "bookworm testing";
+/// The variable with other suites.
 const OTHER: &str = "CHATD_KTLS";
+/// Fetches the kernel of `suite` into the folder that it runs in, and leaves the machine's own lists alone. Its signature
+/// counts, and not how old the list is. The kernel may need a newer C library than the machine has, so it gets its own.
+const FETCH: &str = r#"
+    rm -rf "$suite"; mkdir -p "$suite/apt/lists/partial" "$suite/apt/archives/partial"; cd "$suite"
+    key=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$key] http://deb.debian.org/debian $suite main" >apt/list
+    get() {
+        apt-get -q -o "Dir::Etc::SourceList=$PWD/apt/list" -o Dir::Etc::SourceParts=- -o "Dir::State=$PWD/apt" \
+            -o "Dir::Cache=$PWD/apt" -o Dir::State::Status=/dev/null -o APT::Sandbox::User=root \
+            -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false "$@"
+    }
+    get update
+    get download user-mode-linux libc6
+    dpkg-deb --fsys-tarfile user-mode-linux_*.deb | tar -x --wildcards ./usr/bin/linux.uml \
+        '*/kernel/crypto' '*/kernel/lib/crypto' '*/kernel/net/tls'
+    dpkg-deb -x libc6_*.deb libc
+    find libc -type f '(' -name libc.so.6 -o -name ld-linux-x86-64.so.2 ')' -exec mv '{}' . ';'
+    LC_ALL=C sed -i 's|/lib64/ld-linux-x86-64.so.2\x00|./ld-linux-x86-64.so.2\x00\x00\x00\x00\x00\x00|' usr/bin/linux.uml
+    mv usr/lib/uml/modules/* modules
+    rm -rf apt libc *.deb
+    mv usr/bin/linux.uml linux
+"#;
 /// Memory of the machine, in MiB.
 const MEMORY: u32 = 1024;
 /// No run takes that long unless it hangs, in seconds.
@@ -20,11 +43,8 @@ pub const BOOTED: &str = "the kernel has booted";
 /// The word for what runs inside; the folder with the kernel's modules comes next.
 pub const INSIDE: &str = "inside";
 
-/// A kernel to boot.
-pub struct Kernel {
-    program: PathBuf,
-    modules: PathBuf,
-}
+/// A kernel to boot: the folder with all that it takes.
+pub struct Kernel(PathBuf);
 
 /// How a run has ended.
 pub enum End {
@@ -36,43 +56,42 @@ pub enum End {
     NotBooted(String),
 }
 
+/// The suites whose kernels are booted.
+pub fn suites() -> Vec<String> {
+    let suites = std::env::var(OTHER).unwrap_or_else(|_| SUITES.to_owned());
+    suites.split_whitespace().map(str::to_owned).collect()
+}
+
 impl Kernel {
     /// Fetches it, if it is not here.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn fetch() -> Result<Self, String> {
+    pub fn fetch(suite: &str) -> Result<Self, String> {
         if !cfg!(target_arch = "x86_64") {
-            return Err(format!("there is no {PACKAGE} for this kind of processor"));
+            return Err("Debian has none for this kind of processor".to_owned());
         }
-        let other = std::env::var_os(OTHER).map(PathBuf::from);
-        let files = other.unwrap_or_else(|| Path::new(FOLDER).join("files"));
-        let program = files.join("usr/bin/linux.uml");
-        if !program.exists() {
-            fs::create_dir_all(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;
-            let script = format!(
-                "cd {FOLDER} && rm -rf *.deb files && \
-                 {{ apt-get download -q {PACKAGE} || {{ apt-get update -q && apt-get download -q {PACKAGE}; }}; }} && \
-                 dpkg-deb -x {PACKAGE}_*.deb files && rm {PACKAGE}_*.deb"
-            );
-            let output = Command::new("sh").args(["-c", &script]).output();
-            let output = output.map_err(|error| format!("sh: {error}"))?;
+        fs::create_dir_all(FOLDER).map_err(|error| format!("{FOLDER}: {error}"))?;
+        let folder = Path::new(FOLDER).join(suite);
+        if !folder.join("linux").exists() {
+            let mut command = Command::new("sh");
+            command.args(["-ec", FETCH]).env("suite", suite).current_dir(FOLDER);
+            let output = command.output().map_err(|error| format!("sh: {error}"))?;
             if !output.status.success() {
                 let why = String::from_utf8_lossy(&output.stderr).into_owned();
-                return Err(format!("{PACKAGE} cannot be downloaded: {}", why.trim()));
+                return Err(format!("it cannot be downloaded: {}", why.trim()));
             }
         }
-        let modules = files.join("usr/lib/uml/modules");
-        let release = fs::read_dir(&modules).ok().and_then(|mut releases| releases.next()?.ok());
-        let release = release.ok_or_else(|| format!("{} has no modules", modules.display()))?;
-        Ok(Self { program, modules: release.path() })
+        Ok(Self(folder))
     }
 
     /// Boots it, and has it run this program inside, with these words. Its output is shown as it comes.
     pub fn run(&self, words: &[String]) -> End {
         let init = self.init(words);
         let mut command = Command::new("timeout");
-        command.args(["-k", "5", &LONGEST.to_string()]).arg(&self.program);
+        command
+            .args(["-k", "5", &LONGEST.to_string(), "env", "LD_LIBRARY_PATH=.", "./linux"])
+            .current_dir(&self.0);
         command.args([&format!("mem={MEMORY}M"), "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"]);
         command.arg(format!("init={}", init.display()));
         command.args(["quiet", "loglevel=3", "con=null", "con0=null,fd:1", "ssl=null"]);
@@ -95,7 +114,7 @@ impl Kernel {
         match result {
             Some(counts) => End::Finished(counts),
             None if has_booted => End::Broken,
-            None => End::NotBooted(format!("{status}: {}", said.join("\n"))),
+            None => End::NotBooted(format!("{status}: {}", said.first().map_or("", String::as_str))),
         }
     }
 
@@ -114,7 +133,7 @@ impl Kernel {
              echo o >/proc/sysrq-trigger\n\
              sleep 60\n",
             program.display(),
-            self.modules.display(),
+            self.0.join("modules").display(),
             quoted.join(" ")
         );
         fs::write(&path, script).unwrap();

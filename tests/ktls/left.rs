@@ -3,19 +3,26 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use chatd::net::crash_table::CrashTable;
 use chatd::net::parcel::Parcel;
 use chatd::net::tls::Channel;
 use chatd::net::tls::kernel::{Left, left_in};
 
 use crate::clients::{CIPHERS, Service};
-use crate::guest::takes_new_keys;
-use crate::support::Caller;
+use crate::guest::{new_keys, takes_new_keys};
+use crate::support::{Caller, wait_until};
 
 /// How many of [`CIPHERS`] may have new keys: those of TLS 1.3.
 const NEW: usize = 3;
 
-/// Receives what has come on each connection that is kept, and does nothing with it: as a process that dies then.
-fn receive_and_die(service: &Service) {
+/// Receives what has come on each connection that is kept, and does nothing with it: as a process that dies then. It sets
+/// new keys before, if it `has_secrets`.
+fn receive_and_die(service: &Service, has_secrets: bool) {
+    let (_, left) = CrashTable::take_over(kept(service, "table")).unwrap();
+    let secrets_of = |id| {
+        let session = left.sessions.iter().find(|session| session.id == id).filter(|_| has_secrets)?;
+        session.secrets.as_ref().map(|secrets| secrets.as_slice())
+    };
     for parcel in parcels(service) {
         let mut messages = Vec::new();
         while let message = parcel.take().unwrap()
@@ -24,9 +31,9 @@ fn receive_and_die(service: &Service) {
             messages.push(message);
         }
         for message in messages {
-            for (_, socket) in &message {
-                if let Left::Keys(keys) = left_in(socket, None) {
-                    // The end of the input, or an error: new keys are not known here.
+            for (id, socket) in &message {
+                if let Left::Keys(keys) = left_in(socket, secrets_of(*id)) {
+                    // The end of the input, or an error: there is no text.
                     let received = Channel::Kernel(keys).receive(socket.as_fd(), &mut [0; 99]);
                     assert!(received.is_ok_and(|count| count == 0) || takes_new_keys());
                 }
@@ -37,23 +44,46 @@ fn receive_and_die(service: &Service) {
     }
 }
 
-fn parcels(service: &Service) -> Vec<Parcel> {
+/// A descriptor that the service manager keeps.
+fn kept(service: &Service, name: &str) -> OwnedFd {
     service.manager.kept(|kept| {
-        let fd = |name: String| -> OwnedFd {
-            let (_, fd) = kept.iter().find(|(other, _)| *other == name).unwrap();
-            fd.try_clone().unwrap()
-        };
-        let names = kept.iter().filter_map(|(name, _)| name.strip_suffix("-in"));
-        names
-            .map(|name| Parcel { inlet: fd(format!("{name}-in")), outlet: fd(format!("{name}-out")) })
-            .collect()
+        let (_, fd) = kept.iter().find(|(other, _)| other == name).unwrap();
+        fd.try_clone().unwrap()
     })
+}
+
+fn parcels(service: &Service) -> Vec<Parcel> {
+    let names: Vec<String> = service.manager.kept(|kept| {
+        kept.iter().filter_map(|(name, _)| name.strip_suffix("-in").map(str::to_owned)).collect()
+    });
+    let fd = |name: &str, end| kept(service, &format!("{name}-{end}"));
+    names.iter().map(|name| Parcel { inlet: fd(name, "in"), outlet: fd(name, "out") }).collect()
 }
 
 /// Has new keys, and wants chatd to have some, too.
 fn renew(caller: &mut Caller) {
     caller.wire().tls().refresh_traffic_keys().unwrap();
     caller.wire().flush().unwrap();
+}
+
+/// What a client has asked for before a restart and a crash is owed to it after that.
+pub fn new_keys_are_owed_after_a_crash() {
+    let mut service = Service::start();
+    let mut ear = service.join_plain();
+    let mut callers: Vec<Caller> = (0..NEW).map(|cipher| service.join(cipher)).collect();
+    if !takes_new_keys() {
+        return;
+    }
+    let before = new_keys();
+    callers.iter_mut().for_each(renew);
+    wait_until("chatd has their keys", || new_keys().0 == before.0 + NEW as u64);
+    service.kill_at_rest(NEW as u32 + 1);
+    service.start_again();
+    service.restart();
+    assert_eq!(new_keys().1, before.1, "nothing has been sent");
+    ear.say("heard\n");
+    callers.iter_mut().for_each(|caller| caller.expect("heard\n"));
+    assert_eq!(new_keys().1, before.1 + NEW as u64);
 }
 
 /// Linux 6.14 and later take new keys, whatever happens to chatd. Others cannot.
@@ -72,20 +102,22 @@ pub fn new_keys_are_taken_or_end_the_connection() {
         return;
     }
     let all = NEW as u32 + 1;
-    for round in 0..5 {
-        if round == 4 {
-            service.kill(all);
+    for round in 0..7 {
+        if matches!(round, 4 | 5) {
+            service.kill_at_rest(all);
         }
-        callers.iter_mut().for_each(renew);
+        // A process may take several at once before it notes any.
+        let updates = if round == 5 { 3 } else { 1 };
+        (0..updates).for_each(|_| callers.iter_mut().for_each(renew));
         match round {
-            0 | 1 => {}
+            0 | 1 | 6 => {}
             2 => service.restart(),
             3 => {
-                service.kill(all);
+                service.kill_at_rest(all);
                 service.start_again();
             }
             _ => {
-                receive_and_die(&service);
+                receive_and_die(&service, round == 5);
                 service.start_again();
             }
         }
@@ -119,12 +151,12 @@ pub fn new_keys_are_taken_or_end_the_connection() {
 pub fn the_end_of_the_input_outlives_a_kill() {
     let mut service = Service::start();
     let mut callers: Vec<Caller> = (0..CIPHERS.len()).map(|cipher| service.join(cipher)).collect();
-    service.kill(CIPHERS.len() as u32);
+    service.kill_at_rest(CIPHERS.len() as u32);
     for caller in &mut callers {
         caller.wire().tls().send_close_notify();
         caller.wire().flush().unwrap();
     }
-    receive_and_die(&service);
+    receive_and_die(&service, false);
     service.start_again();
     callers.iter_mut().for_each(Caller::expect_end);
 }

@@ -10,9 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use memmap2::MmapRaw;
+use memmap2::{Advice, MmapRaw};
 use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals};
 use rustix::io::retry_on_intr;
+use zeroize::Zeroizing;
 
 use super::layout::ENTRY_HEAD;
 
@@ -37,6 +38,8 @@ impl WordFile {
             file.set_len(length)?;
         }
         let map = MmapRaw::map_raw(&file)?;
+        // It has secrets of TLS.
+        map.advise(Advice::DontDump)?;
         Ok(Self { file, map })
     }
 
@@ -88,7 +91,7 @@ impl AsFd for WordFile {
 /// # Errors
 /// `UnexpectedEof` if the file is shorter, otherwise the kernel's.
 pub(super) fn read(file: &File, range: Range<usize>) -> io::Result<Vec<u64>> {
-    let mut bytes = vec![0; 8 * range.len()];
+    let mut bytes = Zeroizing::new(vec![0; 8 * range.len()]);
     file.read_exact_at(&mut bytes, 8 * range.start as u64)?;
     Ok(bytes.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
 }
@@ -109,8 +112,10 @@ pub(super) fn store(entry: &[AtomicU64], number: u64, bytes: &[u8]) {
 /// Returns the number and the bytes of an entry; `None` if there is none, or if it is damaged.
 pub(super) fn load(entry: &[u64]) -> Option<(u64, Vec<u8>)> {
     let bytes = entry[ENTRY_HEAD..].iter().flat_map(|word| word.to_ne_bytes());
-    let bytes: Vec<u8> = bytes.take(entry[1] as u32 as usize).collect();
-    (!bytes.is_empty() && entry[1] == check(&bytes)).then_some((entry[0], bytes))
+    // It may be a secret: no copy is left behind by one that grows.
+    let mut all = Vec::with_capacity(8 * entry.len());
+    all.extend(bytes.take(entry[1] as u32 as usize));
+    (!all.is_empty() && entry[1] == check(&all)).then_some((entry[0], all))
 }
 
 /// Returns the length and the CRC-32.

@@ -45,9 +45,9 @@ impl Session {
         let limit = if is_slow { CROWDED_READ_BYTES } else { READ_BYTES };
         let received = self.receive(limit, false);
         self.more_to_read = received == Some(limit) || self.connection.has_received();
-        if received.is_none() {
-            self.half_record.note(self.connection.half_record(), rt::now);
-        }
+        // After text, none is known: otherwise its alarm would be set again and again.
+        let half = if received.is_none() { self.connection.half_record() } else { 0 };
+        self.half_record.note(half, rt::now);
         Ok(true)
     }
 

@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use zeroize::Zeroizing;
+
 use super::Agreed;
 use super::kernel::Kernel;
 use super::user::User;
@@ -52,7 +54,7 @@ impl Channel {
 
     /// Returns the secrets of the keys that the kernel has, once, and again after each change. The next process needs
     /// them.
-    pub fn take_secrets(&self) -> Option<Vec<u8>> {
+    pub fn take_secrets(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Self::Kernel(kernel) => kernel.take_secrets(),
             Self::User(_) => None,

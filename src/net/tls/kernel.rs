@@ -16,15 +16,16 @@ use nix::sys::socket::sockopt::TcpUlp;
 use nix::sys::socket::{TlsGetRecordType, setsockopt};
 use rustix::net::Shutdown;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
+use zeroize::Zeroizing;
 
 use super::Agreed;
 use super::alert::HANDSHAKE_RECORD;
-use super::secrets::{Secrets, Side};
+use super::secrets::{MOST_BEHIND, Secrets, Side};
 use super::socket::{self, Cipher, option, receive_record, send_record, takes_more};
 use crate::chat::sink;
 
-/// How many records that are no text are taken at once.
-const RECORDS_IN_A_ROW: usize = 8;
+/// How many records that are no text are taken at once. Each may have new keys, and they are noted behind all.
+const RECORDS_IN_A_ROW: usize = MOST_BEHIND;
 
 /// The type of an alert record, and the alerts that chatd sends: level and description (RFC 8446, 6).
 const ALERT: u8 = 21;
@@ -178,7 +179,9 @@ pub fn left_in(socket: impl AsFd, secrets: Option<&[u8]>) -> Left {
         return Left::Half;
     }
     let version = if is_new { "1.3" } else { "1.2" };
-    let kernel = Kernel::new(Agreed { version, cipher, name: None }, secrets.map(Secrets::read));
+    let (secrets, owes) = secrets.map(Secrets::read).unzip();
+    let kernel = Kernel::new(Agreed { version, cipher, name: None }, secrets);
+    kernel.owes_keys.store(owes == Some(true), Ordering::Relaxed);
     kernel.has_new_secrets.store(false, Ordering::Relaxed);
     Left::Keys(kernel)
 }
@@ -291,12 +294,12 @@ impl Kernel {
         self.secrets.is_some()
     }
 
-    pub(super) fn take_secrets(&self) -> Option<Vec<u8>> {
+    pub(super) fn take_secrets(&self) -> Option<Zeroizing<Vec<u8>>> {
         if !self.has_new_secrets.swap(false, Ordering::Relaxed) {
             return None;
         }
         let secrets = self.secrets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(secrets.bytes())
+        Some(secrets.bytes(self.owes_keys.load(Ordering::Relaxed)))
     }
 
     pub(super) fn send(&self, socket: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {

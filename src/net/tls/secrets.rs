@@ -7,9 +7,16 @@ use std::fmt;
 use rustls::KeyLog;
 use rustls::crypto::ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
 use rustls::crypto::tls13::{Hkdf, OkmBlock};
+use zeroize::Zeroizing;
 
-/// The longest secrets of both sides, in bytes.
-pub const SECRETS_BYTES: usize = 96;
+/// The most that the crash table has of secrets for a session, in bytes.
+pub const SECRETS_BYTES: usize = 104;
+/// The longest secret of one side, in bytes.
+const LONGEST: usize = 48;
+/// What follows the secrets in [`Secrets::bytes`]: whether this side owes new keys.
+const OWES: usize = 8;
+/// How many times in a row a process may have renewed a key before it notes that: the next one finds the key.
+pub(super) const MOST_BEHIND: usize = 8;
 /// The length of a nonce.
 const IV_BYTES: usize = 12;
 /// What the log of keys calls the secrets of the client and the server.
@@ -32,7 +39,7 @@ pub(super) struct Secrets([OkmBlock; 2]);
 
 /// A key, and what goes into the nonce of each record.
 pub(super) struct Key {
-    pub(super) key: Vec<u8>,
+    pub(super) key: Zeroizing<Vec<u8>>,
     pub(super) iv: [u8; IV_BYTES],
 }
 
@@ -62,42 +69,44 @@ impl Secrets {
     }
 
     /// Reads what [`Secrets::bytes`] has given.
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    pub(super) fn read(bytes: &[u8]) -> (Self, bool) {
         let bytes = &bytes[..bytes.len().min(SECRETS_BYTES)];
-        let (client, server) = bytes.split_at(bytes.len() / 2);
-        Self([client, server].map(OkmBlock::new))
+        let (secrets, owes) = bytes.split_at(bytes.len().saturating_sub(OWES));
+        let (client, server) = secrets.split_at(secrets.len() / 2);
+        (Self([client, server].map(OkmBlock::new)), owes.first() == Some(&1))
     }
 
-    /// Returns both secrets in one piece.
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.0.each_ref().map(AsRef::as_ref).concat()
+    /// Returns both secrets, and whether this side owes new keys, in one piece.
+    pub(super) fn bytes(&self, owes: bool) -> Zeroizing<Vec<u8>> {
+        let [client, server] = self.0.each_ref().map(AsRef::as_ref);
+        Zeroizing::new([client, server, &[u8::from(owes); OWES]].concat())
     }
 
     /// Goes on to the secret after the one whose key is in use. Returns its key; `None` if that key is not known here.
     ///
-    /// If the process before has died after it had set a key and before it had noted that, this one goes on from there.
+    /// If the process before has died after it had set keys and before it had noted that, this one goes on from there.
     pub(super) fn renew(&mut self, side: Side, in_use: &[u8]) -> Option<Key> {
         let mut secret = self.0[side as usize].clone();
-        if self.key(&secret, in_use.len())?.key != in_use {
+        for _ in 0..=MOST_BEHIND {
+            let is_in_use = self.key(&secret, in_use.len())?.key[..] == *in_use;
             secret = self.next(&secret)?;
-            if self.key(&secret, in_use.len())?.key != in_use {
-                return None;
+            if is_in_use {
+                let key = self.key(&secret, in_use.len());
+                self.0[side as usize] = secret;
+                return key;
             }
         }
-        let next = self.next(&secret)?;
-        let key = self.key(&next, in_use.len());
-        self.0[side as usize] = next;
-        key
+        None
     }
 
     fn next(&self, secret: &OkmBlock) -> Option<OkmBlock> {
-        let mut next = [0; SECRETS_BYTES / 2];
+        let mut next = Zeroizing::new([0; LONGEST]);
         let next = &mut next[..secret.as_ref().len()];
         self.expand(secret, b"traffic upd", next).map(|()| OkmBlock::new(next))
     }
 
     fn key(&self, secret: &OkmBlock, length: usize) -> Option<Key> {
-        let mut key = Key { key: vec![0; length], iv: [0; IV_BYTES] };
+        let mut key = Key { key: vec![0; length].into(), iv: [0; IV_BYTES] };
         self.expand(secret, b"key", &mut key.key)?;
         self.expand(secret, b"iv", &mut key.iv)?;
         Some(key)
@@ -134,7 +143,7 @@ mod tests {
     use super::*;
 
     /// The secret number `n` of one side, and the key of another number.
-    fn key(secrets: &Secrets, number: usize) -> Vec<u8> {
+    fn key(secrets: &Secrets, number: usize) -> Zeroizing<Vec<u8>> {
         let mut secret = secrets.0[0].clone();
         for _ in 0..number {
             secret = secrets.next(&secret).unwrap();
@@ -145,16 +154,18 @@ mod tests {
     #[test]
     fn the_key_in_use_says_which_one_is_next() {
         for length in [64, 96] {
-            let bytes: Vec<u8> = (0..length).collect();
-            let keys: Vec<Vec<u8>> = (0..4).map(|number| key(&Secrets::read(&bytes), number)).collect();
-            for (in_use, next) in [(0, Some(1)), (1, Some(2)), (2, None)] {
-                let mut secrets = Secrets::read(&bytes);
+            let bytes: Vec<u8> = (0..length).chain([1; OWES]).collect();
+            let keys: Vec<_> =
+                (0..MOST_BEHIND + 2).map(|number| key(&Secrets::read(&bytes).0, number)).collect();
+            for in_use in 0..keys.len() {
+                let (mut secrets, owes) = Secrets::read(&bytes);
+                let next = keys.get(in_use + 1);
                 let renewed = secrets.renew(Side::Client, &keys[in_use]).map(|key| key.key);
-                assert_eq!(renewed, next.map(|next| keys[next].clone()));
-                assert_eq!(secrets.bytes() == bytes, next.is_none(), "{in_use}");
+                assert_eq!(renewed.as_ref(), next);
+                assert_eq!(*secrets.bytes(owes) == bytes, next.is_none(), "{in_use}");
             }
         }
-        let mut short = Secrets::read(&[1; 7]);
+        let (mut short, _) = Secrets::read(&[1; 7]);
         assert!(short.renew(Side::Server, &[0; 16]).is_none());
     }
 
@@ -165,9 +176,10 @@ mod tests {
             (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
         };
         let secret = hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643");
-        let secrets = Secrets::read(&secret.repeat(2));
+        let (secrets, owes) = Secrets::read(&[&secret.repeat(2)[..], &[0; OWES]].concat());
+        assert!(!owes);
         let key = secrets.key(&OkmBlock::new(&secret), 16).unwrap();
-        assert_eq!(key.key, hex("9f02283b6c9c07efc26bb9f2ac92e356"));
+        assert_eq!(*key.key, hex("9f02283b6c9c07efc26bb9f2ac92e356"));
         assert_eq!(key.iv.to_vec(), hex("cf782b88dd83549aadf1e984"));
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::sockopt::{TcpTlsRx, TcpTlsTx, TlsCryptoInfo};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TlsGetRecordType, recvmsg, setsockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::ProtocolVersion;
+use zeroize::Zeroizing;
 
 use super::secrets::Side;
 
@@ -61,16 +62,16 @@ pub(super) fn set_key(
 }
 
 /// Returns the key of one side that the kernel has.
-pub(super) fn key_in_use(socket: BorrowedFd<'_>, side: Side, cipher: Cipher) -> Option<Vec<u8>> {
+pub(super) fn key_in_use(socket: BorrowedFd<'_>, side: Side, cipher: Cipher) -> Option<Zeroizing<Vec<u8>>> {
     let name = match side {
         Side::Client => libc::TLS_RX,
         Side::Server => libc::TLS_TX,
     };
     // It gives all or nothing. Behind the key is the number of a record, and with GCM the salt before that.
-    let mut all = [0; 64];
+    let mut all = Zeroizing::new([0; 64]);
     let tail = if cipher == Cipher::Chacha20Poly1305 { 8 } else { 12 };
     option(socket, libc::SOL_TLS, name, &mut all[..cipher.key_at().end + tail])?;
-    Some(all[cipher.key_at()].to_vec())
+    Some(all[cipher.key_at()].to_vec().into())
 }
 
 /// Returns the keys of one direction as the kernel takes them, with the number of the next record.

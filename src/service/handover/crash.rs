@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use zeroize::Zeroizing;
+
 use super::Handover;
 use crate::chat::{HubSnapshot, MemberSnapshot, Reading, SessionId, SessionSnapshot, Standing};
 use crate::net::crash_table::{FIRST_BYTE, HANDSHAKE, Left, LeftSession, READING, RECEIVING, WRITING};
@@ -27,7 +29,7 @@ pub(super) fn silent(left: &Left) -> HashSet<SessionId> {
 }
 
 /// Returns from what new keys of TLS follow, of each session that may have some.
-pub(super) fn secrets(left: &Left) -> HashMap<SessionId, Vec<u8>> {
+pub(super) fn secrets(left: &Left) -> HashMap<SessionId, Zeroizing<Vec<u8>>> {
     left.sessions.iter().filter_map(|session| Some((session.id, session.secrets.clone()?))).collect()
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use zeroize::Zeroizing;
 
 use super::keeper::{Keeper, Slot};
 use super::{Handover, STATE, Stored, Survived, TABLE, crash, incarnation};
@@ -43,7 +44,7 @@ pub struct TakenOver {
     /// Sessions in a handshake of TLS, or with keys that have ended with the process: plain text would be wrong there.
     silent: HashSet<SessionId>,
     /// From what new keys of TLS follow.
-    secrets: HashMap<SessionId, Vec<u8>>,
+    secrets: HashMap<SessionId, Zeroizing<Vec<u8>>>,
     /// Names that the service manager must forget.
     odd: Vec<String>,
     survived: Survived,
@@ -183,7 +184,7 @@ impl TakenOver {
     }
 
     fn connect(&mut self, id: SessionId, socket: OwnedFd) {
-        let tls = kernel::left_in(&socket, self.secrets.get(&id).map(Vec::as_slice));
+        let tls = kernel::left_in(&socket, self.secrets.get(&id).map(|secrets| secrets.as_slice()));
         match Connection::new(socket, id, Some(Arc::clone(&self.table))) {
             Ok(connection) => {
                 match tls {

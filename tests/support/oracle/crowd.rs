@@ -254,6 +254,7 @@ impl Crowd {
         session.wire = None;
         session.ear.check_end(&mut self.tally);
         self.tally.disconnected += 1;
+        println!("{} was disconnected: {why}", session.ear);
         self.tally.fault(|| format!("{} was disconnected: {why}", session.ear));
     }
 
