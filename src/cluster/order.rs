@@ -259,12 +259,12 @@ impl Order {
 
     /// Takes in an entry of the stream.
     pub fn take(&mut self, fetched: Fetched, node: &Arc<str>, incarnation: u64) {
-        let Fetched { cursor, node: writer, count, time, seq, lines, content } = fetched;
+        let Fetched { cursor, node: writer, count, is_again, time, seq, lines, content } = fetched;
         self.pass(cursor, node);
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        if self.is_seen(&writer, count) {
+        if self.is_seen(&writer, count, is_again) {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
         }
@@ -277,7 +277,7 @@ impl Order {
                 let sequenced = Sequenced::Act { act, node: Some(writer), cursor, time: Some(time) };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
-            (Some((.., true)), _) => self.repeated(Stamp { cursor, seq, time }, lines),
+            (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
             (Some((first, parts, _)), Content::Entry(entry)) if parts > 1 => {
                 let stamp = Stamp { cursor, seq, time };
                 self.take_part(Partial { first, entry, stamp }, count.1 + 1 == first + parts);
@@ -328,10 +328,11 @@ impl Order {
         }
     }
 
-    /// Remembers an entry. Returns whether it has come before.
-    fn is_seen(&mut self, writer: &Arc<str>, count: (u64, u64)) -> bool {
+    /// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever
+    /// counter somebody has written into the stream in the name of that node.
+    fn is_seen(&mut self, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
         let last = self.seen.entry(Arc::clone(writer)).or_default();
-        let is_seen = last.0 == count.0 && count.1 <= last.1;
+        let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
         if !is_seen {
             *last = count;
         }
@@ -403,12 +404,13 @@ mod tests {
     use crate::chat::{Act, Item};
     use jiff::Timestamp;
 
-    /// An act of alpha, as it is read.
+    /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {
             cursor: Cursor { epoch: 1, entry: counter },
             node: "alpha".into(),
             count: (7, counter),
+            is_again: true,
             time: Timestamp::UNIX_EPOCH,
             seq: 1,
             lines: 0,

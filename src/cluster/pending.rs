@@ -33,7 +33,7 @@ pub struct Pending {
     pub item: Arc<Item>,
     /// It has been sent to the engine that we talk to.
     pub is_sent: bool,
-    /// It has been sent to an engine.
+    /// It has been sent to an engine, perhaps by the process before.
     pub was_sent: bool,
     /// Where it is.
     pub place: Option<Place>,
