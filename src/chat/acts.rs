@@ -22,11 +22,12 @@ use super::roster::Effect;
 use super::sequencer::{Cursor, Item};
 use crate::protocol::{Name, Notice, Who};
 
-/// An act has its place. Returns the sessions that have waited for that.
+/// An act has its place, or has it again. Returns the sessions that have waited for that.
 pub(super) fn take(
     directory: &mut Directory,
     act: &Act,
     place: (Node, Cursor, Option<Timestamp>),
+    is_again: bool,
     now: Now,
 ) -> Vec<SessionId> {
     let (node, cursor, time) = place;
@@ -43,7 +44,7 @@ pub(super) fn take(
     let is_awaited = |id: &SessionId| is_own && (is_live || following.asked.get(id) == Some(act));
     let asked = act.asked_by().filter(is_awaited);
     asked.and_then(|id| following.asked.remove(&id));
-    let is_past = !is_live && cursor <= following.known;
+    let is_past = is_again || (!is_live && cursor <= following.known);
     let is_known = own.is_some() && cursor <= following.bans;
     let (is_answered, mut waits_on, mut woken) = (!effects.is_empty(), false, Vec::new());
     for effect in effects {

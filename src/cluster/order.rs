@@ -14,6 +14,12 @@ const MAX_QUEUE: usize = 1 << 20;
 /// What an entry takes besides its text, in bytes.
 const OVERHEAD: usize = 256;
 
+/// Most nodes whose last entry is remembered: somebody may make up any number of them.
+const MAX_WRITERS: usize = 4096;
+
+/// The incarnation of each node, and the counter of the last entry of it that has been read.
+type Last = HashMap<Arc<str>, (u64, u64)>;
+
 /// What has to be done before an order is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Opening {
@@ -93,8 +99,11 @@ pub struct Order {
     bytes: usize,
     was_full: bool,
     partial: Option<Partial>,
-    /// The incarnation and the last counter of each node that has been read: what it has sent again has no later one.
-    seen: HashMap<Arc<str>, (u64, u64)>,
+    /// What a node sends again, and has no later counter than here, has been read before.
+    seen: Last,
+    /// The same, also from before an older roster was recalled: then an act counts again, but what it has a node do once is
+    /// done.
+    ever_seen: Last,
 }
 
 impl Order {
@@ -264,7 +273,8 @@ impl Order {
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        if self.is_seen(&writer, count, is_again) {
+        let was_given = is_seen(&mut self.ever_seen, &writer, count, is_again);
+        if is_seen(&mut self.seen, &writer, count, is_again) {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
         }
@@ -274,7 +284,8 @@ impl Order {
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
-                let sequenced = Sequenced::Act { act, node: Some(writer), cursor, time: Some(time) };
+                let sequenced =
+                    Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again: was_given };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
             (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
@@ -326,17 +337,6 @@ impl Order {
         if let (Some(Partial { entry, stamp, .. }), Some(room)) = (self.partial.take(), self.name.clone()) {
             self.push(Sequenced::Entry { room, entry, stamp: Some(stamp) });
         }
-    }
-
-    /// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever
-    /// counter somebody has written into the stream in the name of that node.
-    fn is_seen(&mut self, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
-        let last = self.seen.entry(Arc::clone(writer)).or_default();
-        let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
-        if !is_seen {
-            *last = count;
-        }
-        is_seen
     }
 
     /// The next entry that is there is at `cursor`: those of this node before that will not be read, since they were
@@ -398,6 +398,20 @@ impl Order {
     }
 }
 
+/// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever counter
+/// somebody has written into the stream in the name of that node.
+fn is_seen(seen: &mut Last, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
+    if seen.len() >= MAX_WRITERS && !seen.contains_key(writer) {
+        seen.clear();
+    }
+    let last = seen.entry(Arc::clone(writer)).or_default();
+    let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
+    if !is_seen {
+        *last = count;
+    }
+    is_seen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,7 +464,8 @@ mod tests {
             for counter in 1..3 {
                 acts.take(act(counter), &node, 7);
                 let given = acts.next(keeps).map(|given| given.sequenced);
-                assert!(matches!(given, Some(Sequenced::Act { .. })), "{node} {keeps} {counter}: {given:?}");
+                let is_again = matches!(given, Some(Sequenced::Act { is_again: true, .. }));
+                assert!(is_again, "{node} {keeps} {counter}: {given:?}");
             }
         }
     }

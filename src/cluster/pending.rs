@@ -79,7 +79,7 @@ impl Pending {
             }
             Item::Act(act) => {
                 let node = Some(Arc::clone(node));
-                Sequenced::Act { act: act.clone(), node, cursor, time: Some(time) }
+                Sequenced::Act { act: act.clone(), node, cursor, time: Some(time), is_again: false }
             }
         }
     }
