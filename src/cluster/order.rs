@@ -1,10 +1,11 @@
 //! An order: of the entries of a room, or of all acts. What waits to be appended to its stream, and what has been read
 //! from it for the hub.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::pending::{Pending, Place, nowhere};
+use super::seen::Seen;
 use super::wire::{Content, Fetched};
 use crate::chat::{Cursor, Entry, Sequenced, SessionId, Stamp};
 use crate::protocol::Name;
@@ -13,12 +14,6 @@ use crate::protocol::Name;
 const MAX_QUEUE: usize = 1 << 20;
 /// What an entry takes besides its text, in bytes.
 const OVERHEAD: usize = 256;
-
-/// Most nodes whose last entry is remembered: somebody may make up any number of them.
-const MAX_WRITERS: usize = 4096;
-
-/// The incarnation of each node, and the counter of the last entry of it that has been read.
-type Last = HashMap<Arc<str>, (u64, u64)>;
 
 /// What has to be done before an order is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,10 +95,10 @@ pub struct Order {
     was_full: bool,
     partial: Option<Partial>,
     /// What a node sends again, and has no later counter than here, has been read before.
-    seen: Last,
+    seen: Seen,
     /// The same, also from before an older roster was recalled: then an act counts again, but what it has a node do once is
     /// done.
-    ever_seen: Last,
+    ever_seen: Seen,
 }
 
 impl Order {
@@ -148,7 +143,7 @@ impl Order {
         self.queue.clear();
         self.wants_bans = self.name.is_none();
         // What is read again has not come a second time.
-        self.seen.clear();
+        self.seen = Seen::default();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -273,8 +268,8 @@ impl Order {
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        let was_given = is_seen(&mut self.ever_seen, &writer, count, is_again);
-        if is_seen(&mut self.seen, &writer, count, is_again) {
+        let was_given = self.ever_seen.note(&writer, count, is_again);
+        if self.seen.note(&writer, count, is_again) {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
         }
@@ -396,20 +391,6 @@ impl Order {
             .for_each(|one| one.is_safe = true);
         self.pending.retain(|one| !(one.is_given && one.is_safe));
     }
-}
-
-/// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever counter
-/// somebody has written into the stream in the name of that node.
-fn is_seen(seen: &mut Last, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
-    if seen.len() >= MAX_WRITERS && !seen.contains_key(writer) {
-        seen.clear();
-    }
-    let last = seen.entry(Arc::clone(writer)).or_default();
-    let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
-    if !is_seen {
-        *last = count;
-    }
-    is_seen
 }
 
 #[cfg(test)]

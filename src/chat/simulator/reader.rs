@@ -342,7 +342,6 @@ impl Reader {
             || text.contains(" while this server was cut off: you are ")
         {
             self.is_named = false;
-            self.may_have_back |= text.contains(" while this server was cut off: ");
         } else {
             self.answer(text, order);
         }

@@ -243,6 +243,10 @@ impl World {
                 .map(|node| (Arc::clone(&node.name), node.is_expired(&self.common)))
                 .collect();
             self.nodes.iter_mut().for_each(|node| node.look_for_others(&fates));
+            for (node, (_, is_expired)) in self.nodes.iter_mut().zip(fates) {
+                let people = node.house.people.values_mut().filter(|_| is_expired);
+                people.for_each(|person| person.reader.may_have_back = true);
+            }
             self.exchange(is_all);
         }
     }
