@@ -14,8 +14,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a Debian has beyond its essential packages, here: the manual is for systemd-analyze verify, nc for the test of the
-/// package.
-const INCLUDED: &str = "--include=systemd,systemd-sysv,dbus,rsyslog,man-db,netcat-openbsd";
+/// package, the last two for several nodes.
+const INCLUDED: &str =
+    "--include=systemd,systemd-sysv,dbus,rsyslog,man-db,netcat-openbsd,redis-server,redis-sentinel";
 
 /// Most lines of what a command says that are shown.
 const SHOWN_LINES: usize = 40;

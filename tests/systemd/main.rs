@@ -1,8 +1,8 @@
 //! chatd as a service: boots Debian with a real systemd in a container, installs the package with apt, and goes
 //! through what an administrator does with it.
 //!
-//! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc, telnet
-//! and openssl. Prints what it does and what it sees; with words, only what has one of them in its name.
+//! `cargo test --test systemd [RELEASE...] [WORD...]`, as root, with systemd-nspawn, mmdebstrap, strace, nc, telnet,
+//! ip and openssl. Prints what it does and what it sees; with words, only what has one of them in its name.
 //! `cargo test --release --test systemd -- --long` has the crowds that take minutes, instead. Each release (bookworm, trixie) has a machine
 //! of its own with a network of its own, so nothing here meets a chatd on this machine. A check may rely on those
 //! before it only for the package being there; it leaves the machine as it found it.
@@ -16,6 +16,7 @@
 mod caller;
 #[path = "../support/checks.rs"]
 mod checks;
+mod cluster;
 mod crowds;
 mod handover;
 mod machine;
@@ -96,6 +97,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("members of the group are operators", operators::members_of_the_group_are_operators),
     ("bans and mutes outlive restarts and stops", operators::bans_and_mutes_outlive_restarts_and_stops),
     ("a drain ends the service and its sockets", operators::a_drain_ends_the_service_and_its_sockets),
+    ("two nodes behind the proxies of systemd", cluster::two_nodes_behind_the_proxies),
     ("the test of the package passes", operators::the_test_of_the_package_passes),
     ("stop closes everybody and keeps nothing", handover::stop_closes_everybody),
     ("an upgrade and a downgrade refuse nobody", package::upgrade_and_downgrade),
@@ -157,7 +159,8 @@ fn what_is_missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root can boot a container".to_owned());
     }
-    let tools = ["systemd-nspawn", "mmdebstrap", "nsenter", "strace", "nc", "telnet", "openssl", "cargo-deb"];
+    let tools =
+        ["systemd-nspawn", "mmdebstrap", "nsenter", "strace", "nc", "telnet", "openssl", "ip", "cargo-deb"];
     let is_there = |tool: &str| Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
     let missing = tools.into_iter().find(|tool| !is_there(tool).is_ok_and(|found| found.status.success()));
     missing.map(|tool| format!("{tool} is missing"))
