@@ -164,7 +164,7 @@ const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static s
 /// Several nodes at one engine, beside chatd alone.
 const fn shared(name: &'static str, nodes: usize, run: Run, rows: Rows) -> Case {
     let setup = Setup { nodes, ..Setup::PLAIN };
-    Case { setup, base: Base::Plain, ..plain(name, run, rows) }
+    Case { setup, base: Base::Alone(nodes), ..plain(name, run, rows) }
 }
 
 /// With TLS, in user space where the kernel has none.
