@@ -184,7 +184,7 @@ impl<'a> Keeper<'a> {
                 let state = &mut *self.shared.lock();
                 state.numbers_above = state.numbers_above.max(last);
                 state.blocks.push_back(last - BLOCK + 1);
-                state.wants_blocks.drain(..).for_each(std::task::Waker::wake);
+                state.wake_for_numbers();
             }
         }
         Ok(())

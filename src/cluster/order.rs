@@ -163,6 +163,11 @@ impl Order {
         self.is_open && !self.is_held && self.opening == Opening::Done && !self.was_full
     }
 
+    /// Returns whether it is about to be opened.
+    pub fn is_opening(&self) -> bool {
+        self.opening != Opening::Done && !self.is_refused
+    }
+
     /// Returns whether what waits may be sent.
     pub fn is_writable(&self) -> bool {
         !self.is_refused && self.opening == Opening::Done

@@ -93,7 +93,7 @@ impl Reader<'_> {
         state.errands.reader_is_stale = false;
         let mut tasks = Vec::new();
         for (key, order) in &state.orders {
-            if order.opening != Opening::Done && !order.is_refused {
+            if order.is_opening() {
                 tasks.push(Task {
                     key: Arc::clone(key),
                     name: order.name.clone(),
@@ -109,6 +109,9 @@ impl Reader<'_> {
             }
         }
         state.errands.reader_is_blocked = tasks.is_empty();
+        if tasks.is_empty() {
+            state.wake_for_numbers();
+        }
         let is_read = state.orders.iter().filter(|(_, order)| order.is_read());
         (tasks, is_read.map(|(key, order)| (Arc::clone(key), order.read)).collect())
     }

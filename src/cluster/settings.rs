@@ -24,6 +24,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of a node called alpha, with no engine.
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        Self {
+            addresses: Vec::new(),
+            prefix: "chatd".to_owned(),
+            node: "alpha".to_owned(),
+            replicas: 0,
+            user: None,
+            password: None,
+            raw: false,
+        }
+    }
+
     /// Returns the key of what all rooms and nodes share.
     pub(super) fn shared_key(&self, name: &str) -> String {
         format!("{}:{name}", self.prefix)

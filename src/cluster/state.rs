@@ -357,13 +357,18 @@ impl State {
         self.wakers.keeper.take().into_iter().for_each(Waker::wake);
     }
 
+    /// Wakes those who wait for numbers of sessions.
+    pub fn wake_for_numbers(&mut self) {
+        self.wants_blocks.drain(..).for_each(Waker::wake);
+    }
+
     /// Wakes all tasks: they are to end, or have ended.
     pub fn wake_all(&mut self) {
         self.wake_hub();
         self.wake_writer();
         self.wake_keeper();
         self.wakers.end.take().into_iter().for_each(Waker::wake);
-        self.wants_blocks.drain(..).for_each(Waker::wake);
+        self.wake_for_numbers();
         self.wants_end.drain(..).for_each(Waker::wake);
     }
 
@@ -388,15 +393,7 @@ mod tests {
     /// It would say each second that the engine is away, and that it answers again.
     #[test]
     fn an_engine_that_refuses_the_name_stays_away() {
-        let settings = Settings {
-            addresses: Vec::new(),
-            prefix: "chatd".to_owned(),
-            node: "alpha".to_owned(),
-            replicas: 0,
-            user: None,
-            password: None,
-            raw: false,
-        };
+        let settings = Settings::for_tests();
         let shared = Shared::new(&settings, Identity { incarnation: 7, replaces: 0 });
         let state = &mut *shared.lock();
         state.health.is_away = true;
