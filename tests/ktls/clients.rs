@@ -33,6 +33,8 @@ pub const LOOKS: u32 = 5;
 pub struct Service {
     pub manager: Manager,
     pub daemon: Daemon,
+    /// What the process before has logged.
+    log_before: Vec<String>,
     folder: Folder,
     roots: Arc<RootCertStore>,
 }
@@ -53,13 +55,13 @@ impl Service {
         let keys = [("tls_cert", certificate), ("tls_key", key)];
         let content: String =
             keys.iter().filter(|_| tls).map(|(key, path)| format!("{key} = \"{}\"\n", text(path))).collect();
-        folder.write("chatd.toml", format!("{content}max_per_ip = 2000\n"));
+        folder.write("chatd.toml", format!("{content}log_level = \"debug\"\nmax_per_ip = 2000\n"));
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         manager.replace("chatd.socket", UnixListener::bind(folder.path("chat.sock")).unwrap());
         let config = folder.path("chatd.toml");
         let daemon = manager.start("", &["--config", text(&config)]);
-        Self { manager, daemon, folder, roots: Arc::new(roots) }
+        Self { manager, daemon, log_before: Vec::new(), folder, roots: Arc::new(roots) }
     }
 
     /// What the daemon is started with.
@@ -123,6 +125,18 @@ impl Service {
     #[track_caller]
     pub fn start_again(&mut self) {
         let options = self.options();
-        self.daemon = self.manager.start("", &options.each_ref().map(String::as_str));
+        let next = self.manager.start("", &options.each_ref().map(String::as_str));
+        self.log_before = std::mem::take(&mut self.daemon.log);
+        self.daemon = next;
+    }
+}
+
+impl Drop for Service {
+    /// Says what has been logged around a failure.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.daemon.hear_log();
+            println!("the process before: {:#?}\nthe last one: {:#?}", self.log_before, self.daemon.log);
+        }
     }
 }

@@ -4,7 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
 
 /// Where the packages are unpacked, a folder for each suite: they stay there for the next time.
 const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/ktls");
@@ -36,8 +41,10 @@ const FETCH: &str = r#"
 "#;
 /// Memory of the machine, in MiB.
 const MEMORY: u32 = 1024;
-/// No run takes that long unless it hangs, in seconds.
-const LONGEST: u32 = 1500;
+/// No run takes that long unless it hangs.
+const LONGEST: Duration = Duration::from_secs(1500);
+/// A kernel that does not boot may say nothing, and not end either: it has so long for each line. It takes 2 seconds.
+const BOOT: Duration = Duration::from_secs(20);
 /// What the guest says first: from then on what goes wrong is no reason to leave anything out.
 pub const BOOTED: &str = "the kernel has booted";
 /// The word for what runs inside; the folder with the kernel's modules comes next.
@@ -90,7 +97,7 @@ impl Kernel {
         let init = self.init(words);
         let mut command = Command::new("timeout");
         command
-            .args(["-k", "5", &LONGEST.to_string(), "env", "LD_LIBRARY_PATH=.", "./linux"])
+            .args(["-k", "1", &LONGEST.as_secs().to_string(), "env", "LD_LIBRARY_PATH=.", "./linux"])
             .current_dir(&self.0);
         command.args([&format!("mem={MEMORY}M"), "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"]);
         command.arg(format!("init={}", init.display()));
@@ -100,9 +107,19 @@ impl Kernel {
             Ok(child) => child,
             Err(error) => return End::NotBooted(format!("timeout: {error}")),
         };
+        let lines = lines_of(child.stdout.take().unwrap());
         let (mut has_booted, mut said, mut result) = (false, Vec::new(), None);
-        for line in BufReader::new(child.stdout.take().unwrap()).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+        loop {
+            let line = match lines.recv_timeout(if has_booted { LONGEST } else { BOOT }) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    // timeout(1) passes it on, and ends the kernel if that does not do it.
+                    rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+                    said.push(format!("it said nothing for {BOOT:?}"));
+                    continue;
+                }
+            };
             has_booted |= line == BOOTED;
             match line.strip_prefix("test result: ") {
                 Some(counts) => result = Some(counts.to_owned()),
@@ -114,7 +131,7 @@ impl Kernel {
         match result {
             Some(counts) => End::Finished(counts),
             None if has_booted => End::Broken,
-            None => End::NotBooted(format!("{status}: {}", said.first().map_or("", String::as_str))),
+            None => End::NotBooted(why_not(status, &said)),
         }
     }
 
@@ -140,4 +157,26 @@ impl Kernel {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
+}
+
+/// The lines that it says.
+fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (lines_tx, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(output).split(b'\n').map_while(Result::ok);
+        let texts = lines.map(|line| String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned());
+        texts.for_each(|text| lines_tx.send(text).unwrap_or_default());
+    });
+    lines
+}
+
+/// Why a kernel has not booted, in one line, from what it has said.
+fn why_not(status: ExitStatus, said: &[String]) -> String {
+    let panic = said.iter().find(|line| line.contains("panic"));
+    let last = panic.or_else(|| said.iter().rfind(|line| !line.is_empty()));
+    let last = last.map_or("it said nothing", String::as_str);
+    let has_amx = fs::read_to_string("/proc/cpuinfo").is_ok_and(|flags| flags.contains("amx_tile"));
+    let perhaps =
+        if has_amx { "; it may be that a kernel before Linux 6.13 cannot save AMX here" } else { "" };
+    format!("{last} ({status}){perhaps}")
 }

@@ -1,12 +1,14 @@
 //! What a kill leaves in the socket of a connection: new keys (KeyUpdate), and the end of the input.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use chatd::chat::SessionId;
 use chatd::net::crash_table::CrashTable;
 use chatd::net::parcel::Parcel;
 use chatd::net::tls::Channel;
 use chatd::net::tls::kernel::{Left, left_in};
+use nix::libc;
 
 use crate::clients::{CIPHERS, Service};
 use crate::guest::{new_keys, takes_new_keys};
@@ -23,6 +25,17 @@ fn receive_and_die(service: &Service, has_secrets: bool) {
         let session = left.sessions.iter().find(|session| session.id == id).filter(|_| has_secrets)?;
         session.secrets.as_ref().map(|secrets| secrets.as_slice())
     };
+    for_each_kept(service, |id, socket| {
+        if let Left::Keys(keys) = left_in(socket, secrets_of(id)) {
+            // The end of the input, or an error: there is no text.
+            let received = Channel::Kernel(keys).receive(socket.as_fd(), &mut [0; 99]);
+            assert!(received.is_ok_and(|count| count == 0) || takes_new_keys());
+        }
+    });
+}
+
+/// Does something with each connection that is kept.
+fn for_each_kept(service: &Service, job: impl Fn(SessionId, &OwnedFd)) {
     for parcel in parcels(service) {
         let mut messages = Vec::new();
         while let message = parcel.take().unwrap()
@@ -31,13 +44,7 @@ fn receive_and_die(service: &Service, has_secrets: bool) {
             messages.push(message);
         }
         for message in messages {
-            for (id, socket) in &message {
-                if let Left::Keys(keys) = left_in(socket, secrets_of(*id)) {
-                    // The end of the input, or an error: there is no text.
-                    let received = Channel::Kernel(keys).receive(socket.as_fd(), &mut [0; 99]);
-                    assert!(received.is_ok_and(|count| count == 0) || takes_new_keys());
-                }
-            }
+            message.iter().for_each(|(id, socket)| job(*id, socket));
             let again: Vec<_> = message.iter().map(|(id, socket)| (*id, socket.as_fd())).collect();
             parcel.put(&again).unwrap();
         }
@@ -145,6 +152,32 @@ pub fn new_keys_are_taken_or_end_the_connection() {
     let _ = restless.wire().read_to_end(&mut Vec::new());
     ear.say("after\n");
     callers.iter_mut().for_each(|caller| caller.expect("after\n"));
+}
+
+/// A process that is killed while it receives a record cannot be given the text any more. With TLS 1.2 the kernel decrypts
+/// right into its memory, and takes the record for a damaged one if it cannot.
+pub fn a_record_that_was_being_received_outlives_a_kill() {
+    let mut service = Service::start();
+    let mut ear = service.join_plain();
+    let mut callers: Vec<Caller> = (0..CIPHERS.len()).map(|cipher| service.join(cipher)).collect();
+    service.kill_at_rest(CIPHERS.len() as u32 + 1);
+    callers.iter_mut().for_each(|caller| caller.say("heard\n"));
+    for_each_kept(&service, |_, socket| receive_nowhere(socket));
+    service.start_again();
+    callers.iter().for_each(|_| ear.expect("heard\n"));
+    ear.say("here\n");
+    for mut caller in callers {
+        let others = "heard\n".repeat(CIPHERS.len() - 1);
+        caller.expect(others + "here\n");
+    }
+}
+
+/// Receives into memory that is not there.
+#[allow(unsafe_code)]
+fn receive_nowhere(socket: &OwnedFd) {
+    // SAFETY: the kernel looks whether there is memory before it writes to it.
+    let received = unsafe { libc::recv(socket.as_raw_fd(), std::ptr::null_mut(), 99, libc::MSG_DONTWAIT) };
+    assert_eq!(received, -1);
 }
 
 /// A client that has ended its input, and keeps its connection open.

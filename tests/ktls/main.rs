@@ -7,8 +7,8 @@
 //! so take some of these at a time: `-- --long "fifty kills with TLS 1.2"`.
 //!
 //! All is done twice: in the kernel of Debian 12, and in one that takes new keys. `CHATD_KTLS` has the names of other
-//! suites of Debian: `CHATD_KTLS="trixie testing"`. A kernel before Linux 6.13 does not boot on a processor with AMX. If
-//! one of them cannot be booted, that is said; in CI it is a failure if none can.
+//! suites of Debian: `CHATD_KTLS="trixie testing"`. If one of them cannot be booted, that is said; in CI it is a
+//! failure if none can. A kernel before Linux 6.13 may not boot on a processor with AMX.
 
 // A failed expectation is a failed check.
 #![allow(clippy::unwrap_used)]
@@ -49,6 +49,10 @@ const CHECKS: &[(&str, fn())] = &[
     ("new keys are taken or end the connection", left::new_keys_are_taken_or_end_the_connection),
     ("new keys are owed after a crash", left::new_keys_are_owed_after_a_crash),
     ("the end of the input outlives a kill", left::the_end_of_the_input_outlives_a_kill),
+    (
+        "a record that was being received outlives a kill",
+        left::a_record_that_was_being_received_outlives_a_kill,
+    ),
     ("broken records end one connection", records::broken_records_end_one_connection),
     ("a stop ends with close_notify", records::a_stop_ends_with_close_notify),
     ("restarts disconnect nobody and lose nothing", crowds::restarts),

@@ -127,6 +127,13 @@ impl Daemon {
         }
     }
 
+    // Not all say it.
+    #[allow(dead_code)]
+    /// Reads what it has logged so far.
+    pub fn hear_log(&mut self) {
+        self.log.extend(self.lines.try_iter());
+    }
+
     /// Waits until it has ended, and reads the rest of its log.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {

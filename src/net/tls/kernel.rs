@@ -15,6 +15,7 @@ use nix::libc;
 use nix::sys::socket::sockopt::TcpUlp;
 use nix::sys::socket::{TlsGetRecordType, setsockopt};
 use rustix::net::Shutdown;
+use rustix::net::sockopt::socket_error;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 use zeroize::Zeroizing;
 
@@ -178,6 +179,9 @@ pub fn left_in(socket: impl AsFd, secrets: Option<&[u8]>) -> Left {
     if !has_keys {
         return Left::Half;
     }
+    // If that process was killed while it received, the kernel may not have reached its memory, and says EBADMSG. The
+    // record is still there. One that is really damaged, or a connection that has failed, gives an error again.
+    let _ = socket_error(socket);
     let version = if is_new { "1.3" } else { "1.2" };
     let (secrets, owes) = secrets.map(Secrets::read).unzip();
     let kernel = Kernel::new(Agreed { version, cipher, name: None }, secrets);

@@ -251,10 +251,10 @@ impl Crowd {
 
     fn disconnect(&mut self, place: usize, why: &str) {
         let session = &mut self.sessions[place];
-        session.wire = None;
+        let from = session.wire.take().and_then(|wire| wire.stream().local_addr().ok());
         session.ear.check_end(&mut self.tally);
         self.tally.disconnected += 1;
-        println!("{} was disconnected: {why}", session.ear);
+        println!("{} from {from:?} was disconnected: {why}", session.ear);
         self.tally.fault(|| format!("{} was disconnected: {why}", session.ear));
     }
 
