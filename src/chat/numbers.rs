@@ -26,6 +26,9 @@ pub(super) struct Numbers {
     noted: u64,
     /// Lines that came again: the epoch, the number of the first of them, and how many. They are not missing.
     pub(super) repeated: Vec<(u64, u64, u32)>,
+    /// Entries that were taken in and are not the next ones behind the last of their epoch: only before these can lines be
+    /// missing.
+    pub(super) jumps: Vec<Cursor>,
 }
 
 /// What comes before an entry that is next in the order of all nodes.
@@ -39,7 +42,15 @@ pub(super) struct Before {
 
 impl Numbers {
     pub(super) fn new(said: u64, epoch: u64) -> Self {
-        Self { epoch, said, cursor: None, reached: None, noted: said, repeated: Vec::new() }
+        Self {
+            epoch,
+            said,
+            cursor: None,
+            reached: None,
+            noted: said,
+            repeated: Vec::new(),
+            jumps: Vec::new(),
+        }
     }
 
     /// Goes on counting where another process has stopped.
@@ -54,11 +65,12 @@ impl Numbers {
 
     /// An entry with this place is to be taken in. Returns whether it is new: not one that was taken in before.
     pub(super) fn take(&mut self, cursor: Cursor) -> bool {
-        let is_new = self.cursor.is_some_and(|last| last < cursor);
-        if is_new {
-            self.cursor = Some(cursor);
+        let Some(last) = self.cursor.filter(|last| *last < cursor) else { return false };
+        self.cursor = Some(cursor);
+        if last.epoch == cursor.epoch && !cursor.is_next_to(last) {
+            self.jumps.push(cursor);
         }
-        is_new
+        true
     }
 
     /// Lines have come again, with these numbers.
@@ -74,9 +86,11 @@ impl Numbers {
         let is_between = |one: &&(u64, u64, u32)| one.0 == epoch && (self.said + 1..=said).contains(&one.1);
         let repeated = self.repeated.iter().filter(is_between).map(|one| u64::from(one.2)).sum();
         self.repeated.retain(|one| one.0 > epoch || (one.0 == epoch && one.1 > said));
+        let has_jumped = self.jumps.iter().any(|jump| *jump <= stamp.cursor);
+        self.jumps.retain(|jump| *jump > stamp.cursor);
+        let is_missing = has_jumped && epoch == self.epoch;
         let missing = said.saturating_sub(self.said).saturating_sub(repeated);
-        let before =
-            Before { missing: if epoch == self.epoch { missing } else { 0 }, is_back: said < self.said };
+        let before = Before { missing: if is_missing { missing } else { 0 }, is_back: said < self.said };
         (self.epoch, self.said) = (epoch, said);
         before
     }
@@ -108,9 +122,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_counted_within_an_epoch_alone() {
         let mut numbers = Numbers::new(7, 1);
+        numbers.open_at(Cursor { epoch: 1, entry: 0 });
+        let entries = [(1, 1), (1, 3), (2, 1), (3, 1)];
+        assert!(entries.into_iter().all(|(epoch, entry)| numbers.take(Cursor { epoch, entry })));
         let before = |missing, is_back| Before { missing, is_back };
         assert_eq!(numbers.go_to(&stamp(1, 1, 8), 0), before(0, false));
-        assert_eq!(numbers.go_to(&stamp(1, 2, 12), 0), before(4, false));
+        assert_eq!(numbers.go_to(&stamp(1, 3, 12), 0), before(4, false));
         assert_eq!(numbers.go_to(&stamp(2, 1, 90), 0), before(0, false), "another epoch");
         assert_eq!(numbers.go_to(&stamp(3, 1, 1), 0), before(0, true));
         assert_eq!((numbers.epoch, numbers.said), (3, 0));
@@ -122,6 +139,16 @@ mod tests {
         );
     }
 
+    /// The next process goes on with the next entry after a crash amid one, and somebody may have made the number up.
+    #[test]
+    fn nothing_is_missing_before_the_next_entry() {
+        let mut numbers = Numbers::new(7, 1);
+        numbers.open_at(Cursor { epoch: 1, entry: 1 });
+        numbers.take(Cursor { epoch: 1, entry: 2 });
+        assert_eq!(numbers.go_to(&stamp(1, 2, 12), 0), Before::default());
+        assert_eq!(numbers.said, 11);
+    }
+
     #[test]
     fn what_has_come_again_is_not_missing() {
         let mut numbers = Numbers::new(7, 1);
@@ -129,10 +156,12 @@ mod tests {
         numbers.repeat(&stamp(1, 2, 8), 3);
         numbers.repeat(&stamp(1, 2, 8), 3);
         numbers.repeat(&stamp(1, 3, 11), 2);
-        numbers.repeat(&stamp(1, 5, 20), 1);
-        assert_eq!(numbers.go_to(&stamp(1, 4, 14), 0).missing, 1, "13 alone");
-        assert_eq!(numbers.go_to(&stamp(1, 6, 21), 0).missing, 6, "14 to 19");
-        assert!(numbers.repeated.is_empty());
+        assert!(numbers.take(Cursor { epoch: 1, entry: 5 }));
+        numbers.repeat(&stamp(1, 7, 20), 1);
+        assert!(numbers.take(Cursor { epoch: 1, entry: 8 }));
+        assert_eq!(numbers.go_to(&stamp(1, 5, 14), 0).missing, 1, "13 alone");
+        assert_eq!(numbers.go_to(&stamp(1, 8, 21), 0).missing, 6, "14 to 19");
+        assert!(numbers.repeated.is_empty() && numbers.jumps.is_empty());
     }
 
     #[test]

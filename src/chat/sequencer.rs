@@ -80,7 +80,7 @@ pub enum Sequenced {
         stamp: Option<Stamp>,
     },
     /// An entry has come again, because another engine has taken over: nobody is given it twice, and its numbers are not
-    /// missing.
+    /// missing. Or it breaks a rule, and has no lines.
     Repeated {
         /// Its room.
         room: Arc<Name>,

@@ -88,6 +88,9 @@ pub struct RoomSnapshot {
     /// Lines that came again, and are not missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) repeated: Vec<(u64, u64, u32)>,
+    /// Entries before which others are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) jumps: Vec<Cursor>,
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
@@ -166,6 +169,7 @@ impl RoomSnapshot {
             said,
             cursor: None,
             repeated: Vec::new(),
+            jumps: Vec::new(),
             logs: Vec::new(),
             waiting: Vec::new(),
             stamps: Vec::new(),
@@ -183,6 +187,7 @@ impl RoomSnapshot {
             said: room.said(),
             cursor: room.numbers.cursor,
             repeated: room.numbers.repeated.clone(),
+            jumps: room.numbers.jumps.clone(),
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
             waiting: room.waiting().iter().map(|(entry, _)| entry.clone()).collect(),
             stamps: room.waiting().iter().filter_map(|(_, stamp)| *stamp).collect(),
@@ -213,6 +218,7 @@ impl RoomSnapshot {
         room.numbers.go_on_after(self.said, epoch);
         self.cursor.filter(|_| is_cluster).into_iter().for_each(|cursor| room.numbers.open_at(cursor));
         room.numbers.repeated.clone_from(&self.repeated);
+        room.numbers.jumps.clone_from(&self.jumps);
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
             room.feeds.restore_log(*form, log);

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::pending::{Pending, Place, nowhere};
 use super::seen::Seen;
 use super::wire::{Content, Fetched};
@@ -263,6 +265,8 @@ impl Order {
         self.pass(cursor, node);
         self.read = cursor;
         self.writer = None;
+        // Members are not told that lines are missing: it has none.
+        self.repeated(Stamp { cursor, seq: self.seq + 1, time: Timestamp::UNIX_EPOCH }, 0);
         self.settle();
     }
 
@@ -303,7 +307,7 @@ impl Order {
         self.settle();
     }
 
-    /// Lines have come again: the hub is told that they are not missing.
+    /// Lines have come again, or an entry is skipped: the hub is told that nothing is missing.
     fn repeated(&mut self, stamp: Stamp, lines: u32) {
         if let Some(room) = self.name.clone() {
             self.push(Sequenced::Repeated { room, stamp, lines });
@@ -402,8 +406,6 @@ impl Order {
 mod tests {
     use super::*;
     use crate::chat::{Act, Item};
-    use jiff::Timestamp;
-
     /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {

@@ -209,6 +209,21 @@ fn a_counter_that_somebody_made_up_silences_nobody() {
     }
 }
 
+/// Members are told of missing lines only where the stream lacks entries.
+#[test]
+fn a_number_that_somebody_made_up_has_nobody_told_of_missing_lines() {
+    let server = Server::start();
+    let mut alpha = Node::in_room(&server, "alpha", "main");
+    let main = key("main");
+    alpha.say("main", 1, "before");
+    add(&server, &main, &[("s", "1000000")]);
+    add(&server, &main, &[("d", "null"), ("s", "2000000"), ("l", "1000")]);
+    add(&server, &main, &[("s", "3000000")]);
+    alpha.say("main", 1, "after");
+    alpha.hear(4);
+    assert_eq!((alpha.gaps, alpha.handle.state().skipped), (0, 1));
+}
+
 /// Returns the counter that comes next in the main room.
 fn said_next(alpha: &Node, server: &Server) -> u64 {
     let last = server.ask(&["HGET", &format!("{}:state", key("main")), "w:alpha"]);

@@ -39,6 +39,8 @@ pub struct Node {
     /// The bans of the cluster, each time they came.
     pub bans: Vec<Arc<ClusterBans>>,
     pub cursor: Cursor,
+    /// How often entries were missing: members would be told of it.
+    pub gaps: usize,
 }
 
 pub fn settings(servers: &[&Server], node: &str) -> Settings {
@@ -93,6 +95,7 @@ impl Node {
             rosters: 0,
             bans: Vec::new(),
             cursor: Cursor::default(),
+            gaps: 0,
         }
     }
 
@@ -150,7 +153,7 @@ impl Node {
                     let (Entry::Said { from, text, .. }, text_of) = (&entry, entry.text()) else { continue };
                     assert_eq!(text, text_of);
                     let text = String::from_utf8(text.clone()).unwrap();
-                    self.cursor = stamp.cursor;
+                    self.go_to(stamp.cursor);
                     let heard = Heard {
                         cursor: stamp.cursor,
                         seq: stamp.seq,
@@ -166,12 +169,17 @@ impl Node {
                 Sequenced::Opened { room, cursor } => {
                     self.opened.push((room.name().as_str().to_owned(), room.said(), cursor));
                 }
-                Sequenced::Repeated { stamp, .. } => self.cursor = stamp.cursor,
+                Sequenced::Repeated { stamp, .. } => self.go_to(stamp.cursor),
                 Sequenced::Roster { .. } => self.rosters += 1,
                 Sequenced::Bans { bans, .. } => self.bans.push(bans),
                 Sequenced::Engine(event) => self.events.push(event),
             }
         }
+    }
+
+    fn go_to(&mut self, cursor: Cursor) {
+        let before = std::mem::replace(&mut self.cursor, cursor);
+        self.gaps += usize::from(cursor != Cursor { entry: before.entry + 1, ..before });
     }
 
     /// Takes what comes until there are so many lines; returns their texts.

@@ -110,13 +110,6 @@ impl Order {
         self.rooms.iter().map(|room| room.units.len()).collect()
     }
 
-    /// How many units the last entry of a room has. After a crash members may be told that they have missed them.
-    pub fn last_units(&self, room: usize) -> usize {
-        let entries = &self.rooms[room].entries;
-        let before = entries.len().checked_sub(2).map_or(0, |at| entries[at].2);
-        entries.last().map_or(0, |(.., len)| len - before)
-    }
-
     /// The number of the last line that was given in a room.
     pub fn last_line(&self, room: usize) -> Option<u64> {
         self.rooms[room].last.map(|(_, seq)| seq)

@@ -60,8 +60,7 @@ impl Person {
     /// The hub is gone.
     pub fn crash(&mut self, standing: &Standing, order: &Order, floor: &[u64], step: usize) {
         let (room, lengths) = (order.room(standing.room.as_str()), order.lengths());
-        let most_missed = order.last_units(room);
-        self.reader.crash(standing, room, lengths[room], most_missed);
+        self.reader.crash(standing, room, lengths[room]);
         let ignored: Vec<u64> = standing.ignored.iter().map(|id| id.0).collect();
         self.reader.ignored.after_crash(&ignored, step);
         self.reader.floor = floor.to_vec();

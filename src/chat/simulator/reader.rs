@@ -106,16 +106,15 @@ impl Reader {
         }
     }
 
-    /// The hub is gone, and another one knows who it is: its reading goes on at `place`. It may be told that it has missed
-    /// up to so many lines.
-    pub fn crash(&mut self, standing: &Standing, room: usize, place: usize, most_missed: usize) {
+    /// The hub is gone, and another one knows who it is: its reading goes on at `place`.
+    pub fn crash(&mut self, standing: &Standing, room: usize, place: usize) {
         let is_named = standing.who.as_ref().is_some_and(|who| !who.name.is_guest());
         let Standing { view, times, .. } = *standing;
         (self.room, self.view, self.times, self.is_named) = (room, view, times, is_named);
         self.is_cut = !self.partial.is_empty();
         self.wants_crash = view != View::Plain;
         self.knows_of_archive = false;
-        self.places = [(place, (0, most_missed as i64))].into();
+        self.places = [(place, (0, 0))].into();
         self.late_names.extend(self.moves.drain(..).filter_map(|window| window.name));
         (self.last, self.base) = ((0, None), None);
     }
