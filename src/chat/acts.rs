@@ -22,11 +22,12 @@ use super::roster::Effect;
 use super::sequencer::{Cursor, Item};
 use crate::protocol::{Name, Notice, Who};
 
-/// An act has its place. Returns the sessions that have waited for that.
+/// An act has its place, or has it again. Returns the sessions that have waited for that.
 pub(super) fn take(
     directory: &mut Directory,
     act: &Act,
     place: (Node, Cursor, Option<Timestamp>),
+    is_again: bool,
     now: Now,
 ) -> Vec<SessionId> {
     let (node, cursor, time) = place;
@@ -43,7 +44,7 @@ pub(super) fn take(
     let is_awaited = |id: &SessionId| is_own && (is_live || following.asked.get(id) == Some(act));
     let asked = act.asked_by().filter(is_awaited);
     asked.and_then(|id| following.asked.remove(&id));
-    let is_past = !is_live && cursor <= following.known;
+    let is_past = is_again || (!is_live && cursor <= following.known);
     let is_known = own.is_some() && cursor <= following.bans;
     let (is_answered, mut waits_on, mut woken) = (!effects.is_empty(), false, Vec::new());
     for effect in effects {
@@ -81,9 +82,8 @@ fn carry_out(
     (is_past, is_known): (bool, bool),
     (time, now): (Timestamp, Now),
 ) -> bool {
-    let is_told = |directory: &Directory, id| {
-        directory.member(id).is_some() && (is_live(directory) || asked == Some(id))
-    };
+    let is_told =
+        |directory: &Directory, id| is_here(directory, id) && (is_live(directory) || asked == Some(id));
     if let Effect::Named(id, _) | Effect::Arrived(id, None) = &effect
         && (is_live(directory) || asked == Some(*id))
     {
@@ -155,6 +155,12 @@ fn give_way(directory: &mut Directory, id: SessionId) {
     }
 }
 
+/// Returns whether that is a session here. After a partition one of another node may have its number.
+fn is_here(directory: &Directory, id: SessionId) -> bool {
+    let node = directory.roster.node_of(id);
+    directory.member(id).is_some() && (node.is_none() || node == directory.node().as_ref())
+}
+
 fn is_live(directory: &Directory) -> bool {
     directory.following.is_live || directory.node().is_none()
 }
@@ -175,7 +181,8 @@ fn settle(directory: &mut Directory, now: Now) -> Vec<SessionId> {
     let (ids, mut woken): (Vec<SessionId>, _) = (directory.sessions().collect(), Vec::new());
     for id in ids {
         let Some(member) = directory.member(id).filter(|_| directory.roster.has(id)) else { continue };
-        let (before, after) = (member.name().cloned(), directory.roster.name_of(id).cloned());
+        let after = directory.roster.name_of(id).filter(|_| is_here(directory, id)).cloned();
+        let before = member.name().cloned();
         let mut waits_on = false;
         match (before, after) {
             (Some(before), None) => {
@@ -586,6 +593,37 @@ mod tests {
             answer!(pair.beta, ben, "/nick ann").contains("you are ann now"),
             "alpha has nobody any more"
         );
+    }
+
+    /// After a partition two nodes may have a session of one number.
+    #[test]
+    fn a_session_gets_no_name_of_one_with_its_number_on_another_node() {
+        for has_name in [false, true] {
+            let mut pair = Pair::default();
+            let mut ann = pair.alpha.join();
+            if has_name {
+                answer!(pair.alpha, ann, "/nick ann");
+            }
+            pair.settle();
+            let (id, room, name) = (ann.id(), Name::known("main"), Some(Name::known("eve")));
+            let claimed = super::super::act::Claim {
+                id,
+                room: room.clone(),
+                name: Name::known("zoe"),
+                key: None,
+                new_key: None,
+            };
+            let listed =
+                super::super::act::Listed { id, room, name, proof: None, key: None, is_present: true };
+            pair.order.put("beta", Act::Gone("alpha".into()));
+            pair.order.put("beta", Act::Arrived(listed));
+            pair.order.put("beta", Act::Claimed(claimed));
+            pair.settle();
+            let heard = ann.read_all();
+            assert!(!heard.contains("you are zoe") && !heard.contains("you are eve"), "{heard}");
+            assert_eq!(who(&ann), Name::guest(id.0).to_string(), "{heard}");
+            assert_eq!(heard.contains("somebody took ann"), has_name, "{heard}");
+        }
     }
 
     #[test]

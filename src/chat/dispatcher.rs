@@ -303,8 +303,8 @@ impl Dispatcher {
                     let id = opening::opened(&mut self.directory, *room, cursor, now, &mut placed);
                     self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
                 }
-                Sequenced::Act { act, node, cursor, time } => {
-                    let woken = acts::take(&mut self.directory, &act, (node, cursor, time), now);
+                Sequenced::Act { act, node, cursor, time, is_again } => {
+                    let woken = acts::take(&mut self.directory, &act, (node, cursor, time), is_again, now);
                     woken.into_iter().for_each(|id| self.wake_placed(id));
                 }
                 Sequenced::Roster { roster, cursor } => {

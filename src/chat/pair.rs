@@ -121,7 +121,9 @@ impl Sequencer for Node {
             let cursor = Cursor { epoch: 1, entry: self.at as u64 };
             let time = Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(self.at as i64));
             match item {
-                Item::Act(act) => return Some(Sequenced::Act { act, node: Some(node), cursor, time }),
+                Item::Act(act) => {
+                    return Some(Sequenced::Act { act, node: Some(node), cursor, time, is_again: false });
+                }
                 Item::Entry(room, entry) if self.at > self.since => {
                     let seq = queue.said(&room, self.at - 1) + 1;
                     let stamp = Some(Stamp { cursor, seq, time: Timestamp::UNIX_EPOCH });

@@ -152,7 +152,13 @@ impl Sequencer for Script {
                 // Acts have their place at once.
                 state.acts += 1;
                 let (node, cursor) = (Some(Arc::clone(&self.node)), at(1, state.acts));
-                state.given.push_back(Sequenced::Act { act, node, cursor, time: Some(time(cursor)) });
+                state.given.push_back(Sequenced::Act {
+                    act,
+                    node,
+                    cursor,
+                    time: Some(time(cursor)),
+                    is_again: false,
+                });
             }
         }
     }

@@ -99,6 +99,8 @@ pub enum Sequenced {
         cursor: Cursor,
         /// When the engine took it; the same for all nodes.
         time: Option<Timestamp>,
+        /// It was given back before, and its node sent it again because the engine has lost it.
+        is_again: bool,
     },
     /// A room that was opened without a cursor: how it stands, and its last lines. What comes next follows that.
     Opened {
@@ -202,7 +204,10 @@ impl Sequencer for Local {
     fn next(&mut self) -> Option<Sequenced> {
         self.0.pop_front().map(|item| match item {
             Item::Entry(room, entry) => Sequenced::Entry { room, entry, stamp: None },
-            Item::Act(act) => Sequenced::Act { act, node: None, cursor: Cursor::default(), time: None },
+            Item::Act(act) => {
+                let (node, cursor, time) = (None, Cursor::default(), None);
+                Sequenced::Act { act, node, cursor, time, is_again: false }
+            }
         })
     }
 

@@ -1,6 +1,7 @@
 -- Appends entries to an order. Entries that are there already are left out, so a retry is harmless.
 -- KEYS: the stream, its state, the node; for acts also the bans. ARGV: node, incarnation, name, seconds to live, most
--- entries, the time as bans have it; then for each entry: counter, number of lines, head, text.
+-- entries, the time as bans have it, the last counter that was perhaps sent before; then for each entry: counter, number
+-- of lines, head, text.
 -- Returns: epoch, number of the last entry, number of the last line, entries left out, entries appended, time.
 local function number(text)
     local n = tonumber(text)
@@ -9,7 +10,7 @@ local function number(text)
 end
 local function text(n) return string.format('%.0f', n) end
 
-local node, incarnation = ARGV[1], number(ARGV[2])
+local node, incarnation, again = ARGV[1], number(ARGV[2]), number(ARGV[7])
 -- A process that did not run for a while may have lost its name, before the other one has written here. Of the wrong
 -- type, the key of the node stops nobody.
 local holder = redis.pcall('GET', KEYS[3])
@@ -30,7 +31,7 @@ local function add(counter, lines, head, body)
     for _ = 1, 2 do
         local done = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], text(epoch) .. '-' .. text(entry + 1),
             'v', '1', 'n', node, 'c', text(incarnation) .. '-' .. counter, 't', text(now),
-            's', text(seq + 1), 'l', lines, 'd', head, 'x', body)
+            's', text(seq + 1), 'l', lines, 'r', number(counter) <= again and '1' or '0', 'd', head, 'x', body)
         failed = type(done) == 'table' and done.err and done
         if not failed or not string.find(done.err, 'equal or smaller', 1, true) then return failed end
         local info = redis.call('XINFO', 'STREAM', KEYS[1])
@@ -67,7 +68,7 @@ local function change(head)
 end
 
 local left_out, appended = 0, 0
-for i = 7, #ARGV, 4 do
+for i = 8, #ARGV, 4 do
     local counter = number(ARGV[i])
     if counter <= last then
         left_out = left_out + 1

@@ -5,7 +5,7 @@
 //!
 //! * `link` has the task: it finds the `engine`, over one `connection` each for `writer`, `reader` and `keeper`, and makes
 //!   them again when one is lost. `resp` has the protocol, and `tls` says which engines are trusted.
-//! * `state` is what the hub and the task share: for each `order` what is `pending`, and what has been read.
+//! * `state` is what the hub and the task share: for each `order` what is `pending`, and what has been read (`seen`).
 //! * `stored` fetches the roster and the bans.
 //! * `wire` makes fields of entries and acts, and checks what it reads. `skipped` tells of what it refuses.
 //! * The scripts run in the engine: `append.lua` gives entries their places, and is harmless when repeated.
@@ -33,6 +33,7 @@ mod order;
 mod pending;
 mod reader;
 mod resp;
+mod seen;
 mod settings;
 mod skipped;
 mod state;

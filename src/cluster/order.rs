@@ -1,10 +1,11 @@
 //! An order: of the entries of a room, or of all acts. What waits to be appended to its stream, and what has been read
 //! from it for the hub.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::pending::{Pending, Place, nowhere};
+use super::seen::Seen;
 use super::wire::{Content, Fetched};
 use crate::chat::{Cursor, Entry, Sequenced, SessionId, Stamp};
 use crate::protocol::Name;
@@ -93,8 +94,11 @@ pub struct Order {
     bytes: usize,
     was_full: bool,
     partial: Option<Partial>,
-    /// The incarnation and the last counter of each node that has been read: what it has sent again has no later one.
-    seen: HashMap<Arc<str>, (u64, u64)>,
+    /// What a node sends again, and has no later counter than here, has been read before.
+    seen: Seen,
+    /// The same, also from before an older roster was recalled: then an act counts again, but what it has a node do once is
+    /// done.
+    ever_seen: Seen,
 }
 
 impl Order {
@@ -139,7 +143,7 @@ impl Order {
         self.queue.clear();
         self.wants_bans = self.name.is_none();
         // What is read again has not come a second time.
-        self.seen.clear();
+        self.seen = Seen::default();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -259,12 +263,13 @@ impl Order {
 
     /// Takes in an entry of the stream.
     pub fn take(&mut self, fetched: Fetched, node: &Arc<str>, incarnation: u64) {
-        let Fetched { cursor, node: writer, count, time, seq, lines, content } = fetched;
+        let Fetched { cursor, node: writer, count, is_again, time, seq, lines, content } = fetched;
         self.pass(cursor, node);
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        if self.is_seen(&writer, count) {
+        let was_given = self.ever_seen.note(&writer, count, is_again);
+        if self.seen.note(&writer, count, is_again) {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
         }
@@ -274,10 +279,11 @@ impl Order {
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
-                let sequenced = Sequenced::Act { act, node: Some(writer), cursor, time: Some(time) };
+                let sequenced =
+                    Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again: was_given };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
-            (Some((.., true)), _) => self.repeated(Stamp { cursor, seq, time }, lines),
+            (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
             (Some((first, parts, _)), Content::Entry(entry)) if parts > 1 => {
                 let stamp = Stamp { cursor, seq, time };
                 self.take_part(Partial { first, entry, stamp }, count.1 + 1 == first + parts);
@@ -326,16 +332,6 @@ impl Order {
         if let (Some(Partial { entry, stamp, .. }), Some(room)) = (self.partial.take(), self.name.clone()) {
             self.push(Sequenced::Entry { room, entry, stamp: Some(stamp) });
         }
-    }
-
-    /// Remembers an entry. Returns whether it has come before.
-    fn is_seen(&mut self, writer: &Arc<str>, count: (u64, u64)) -> bool {
-        let last = self.seen.entry(Arc::clone(writer)).or_default();
-        let is_seen = last.0 == count.0 && count.1 <= last.1;
-        if !is_seen {
-            *last = count;
-        }
-        is_seen
     }
 
     /// The next entry that is there is at `cursor`: those of this node before that will not be read, since they were
@@ -403,12 +399,13 @@ mod tests {
     use crate::chat::{Act, Item};
     use jiff::Timestamp;
 
-    /// An act of alpha, as it is read.
+    /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {
             cursor: Cursor { epoch: 1, entry: counter },
             node: "alpha".into(),
             count: (7, counter),
+            is_again: true,
             time: Timestamp::UNIX_EPOCH,
             seq: 1,
             lines: 0,
@@ -448,7 +445,8 @@ mod tests {
             for counter in 1..3 {
                 acts.take(act(counter), &node, 7);
                 let given = acts.next(keeps).map(|given| given.sequenced);
-                assert!(matches!(given, Some(Sequenced::Act { .. })), "{node} {keeps} {counter}: {given:?}");
+                let is_again = matches!(given, Some(Sequenced::Act { is_again: true, .. }));
+                assert!(is_again, "{node} {keeps} {counter}: {given:?}");
             }
         }
     }

@@ -33,7 +33,7 @@ pub struct Pending {
     pub item: Arc<Item>,
     /// It has been sent to the engine that we talk to.
     pub is_sent: bool,
-    /// It has been sent to an engine.
+    /// It has been sent to an engine, perhaps by the process before.
     pub was_sent: bool,
     /// Where it is.
     pub place: Option<Place>,
@@ -79,7 +79,7 @@ impl Pending {
             }
             Item::Act(act) => {
                 let node = Some(Arc::clone(node));
-                Sequenced::Act { act: act.clone(), node, cursor, time: Some(time) }
+                Sequenced::Act { act: act.clone(), node, cursor, time: Some(time), is_again: false }
             }
         }
     }

@@ -74,7 +74,7 @@ pub(super) fn restore(shared: &Shared, saved: &[u8]) {
             What::Entry(room, entry) => Item::Entry(Arc::new(room), entry),
             What::Act(act) => Item::Act(act),
         };
-        Pending { is_given, ..Pending::new(first, parts, item) }
+        Pending { is_given, was_sent: true, ..Pending::new(first, parts, item) }
     });
     state.restore(saved.counter, items);
 }

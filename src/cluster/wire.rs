@@ -112,6 +112,8 @@ pub struct Fetched {
     pub node: Arc<str>,
     /// Its incarnation and the counter of the entry.
     pub count: (u64, u64),
+    /// The node may have sent it before.
+    pub is_again: bool,
     /// When the engine took it.
     pub time: Timestamp,
     /// The number of its first line, or of the next line if it has none.
@@ -164,6 +166,7 @@ struct Fields<'a> {
     version: Option<u64>,
     node: Option<&'a str>,
     count: Option<(u64, u64)>,
+    is_again: bool,
     time: Option<Timestamp>,
     seq: Option<u64>,
     lines: Option<u32>,
@@ -186,6 +189,7 @@ impl<'a> Fields<'a> {
                         Some((incarnation.parse().ok()?, counter.parse().ok()?))
                     });
                 }
+                Some(b"r") => read.is_again = value.bytes() == Some(b"1"),
                 Some(b"t") => {
                     let micros = sound(value).and_then(|micros| i64::try_from(micros).ok());
                     read.time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
@@ -250,7 +254,7 @@ impl Reader {
                 name
             }
         };
-        Ok(Fetched { cursor, node, count, time, seq, lines, content })
+        Ok(Fetched { cursor, node, count, is_again: fields.is_again, time, seq, lines, content })
     }
 
     fn entry(&mut self, head: &[u8], text: &[u8], lines: u32) -> Result<Entry, Bad> {

@@ -61,6 +61,8 @@ struct Batch {
     name: String,
     /// The counter of the first part, and the item.
     items: Vec<(u64, Arc<Item>)>,
+    /// The last counter that was perhaps sent before; 0 if none.
+    again: u64,
 }
 
 /// Appends what waits, for as long as the connection lives.
@@ -104,13 +106,15 @@ fn collect(state: &mut State) -> Vec<Batch> {
     while let Some(key) = state.take_due() {
         let Some(order) = state.orders.get_mut(&*key).filter(|order| order.is_writable()) else { continue };
         let from = order.pending.partition_point(|one| one.is_sent);
-        let mut batch = Batch { key: Arc::clone(&key), name: String::new(), items: Vec::new() };
+        let mut batch = Batch { key: Arc::clone(&key), name: String::new(), items: Vec::new(), again: 0 };
         batch.name = order.name.as_ref().map_or(String::new(), |name| name.as_str().to_owned());
         for one in order.pending.range_mut(from..) {
             if items >= MAX_ITEMS || bytes >= MAX_BYTES {
                 break;
             }
-            retries += u64::from(one.was_sent);
+            if one.was_sent {
+                (retries, batch.again) = (retries + 1, one.first + one.parts - 1);
+            }
             (one.is_sent, one.was_sent) = (true, true);
             bytes += if let Item::Entry(_, entry) = &*one.item { entry.text().len() } else { 0 };
             items += 1;
@@ -142,7 +146,7 @@ fn add_append(
     let count: usize = parts.iter().map(|(_, parts)| parts.len()).sum();
     let (stream, node) = (settings.stream_key(&batch.key), settings.node_key(&settings.node));
     let is_act = batch.key.is_empty();
-    commands.begin(12 + usize::from(is_act) + 4 * count);
+    commands.begin(13 + usize::from(is_act) + 4 * count);
     let keys = if is_act { "4" } else { "3" };
     for part in ["EVALSHA", script, keys, &stream, &format!("{stream}:state"), &node] {
         commands.part(part.as_bytes());
@@ -152,7 +156,8 @@ fn add_append(
     }
     let now = if is_act { rt::wall_clock().to_string() } else { String::new() };
     let most = if is_act { MAX_ACTS } else { MAX_ENTRIES };
-    for part in [settings.node.as_str(), incarnation, &batch.name, LIFETIME, most, &now] {
+    let again = batch.again.to_string();
+    for part in [settings.node.as_str(), incarnation, &batch.name, LIFETIME, most, &now, &again] {
         commands.part(part.as_bytes());
     }
     for (counter, part) in parts.iter().flat_map(|(first, parts)| (*first..).zip(parts)) {

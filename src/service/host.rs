@@ -199,7 +199,7 @@ impl chat::Host for Host {
 
     fn ban(&self, new: NewBan) -> Result<Vec<String>, Notice> {
         let cannot = |reason| Notice::from(Report::CannotBan { reason });
-        let subject: Subject = new.subject.parse().map_err(cannot)?;
+        let subject = read_subject(&new.subject, self.cluster.is_some()).map_err(cannot)?;
         let own = self.net.sessions.get(SessionId(new.by.id));
         let address = own.as_ref().and_then(|own| own.from()).map(|from| from.ip());
         let login = own.as_ref().and_then(|own| own.login()).unwrap_or(new.by.name.as_str());
@@ -321,9 +321,34 @@ fn seconds_now() -> u64 {
     u64::try_from(rt::wall_clock().as_second()).unwrap_or(0)
 }
 
+/// Reads whom a ban is to cover. Without a cluster no name has a node, so one with a node covers nobody.
+fn read_subject(text: &str, is_in_cluster: bool) -> Result<Subject, String> {
+    let subject = text.parse()?;
+    match text.split_once('@') {
+        Some((name, _)) if !is_in_cluster => {
+            Err(format!("{text} covers nobody: this chatd is in no cluster; write {name}"))
+        }
+        _ => Ok(subject),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_with_a_node_is_banned_in_a_cluster_alone() {
+        for (text, is_in_cluster, is_read) in [
+            ("+ann", false, true),
+            ("192.0.2.1", false, true),
+            ("+ann@alpha", true, true),
+            ("+ann@alpha", false, false),
+        ] {
+            assert_eq!(read_subject(text, is_in_cluster).is_ok(), is_read, "{text} {is_in_cluster}");
+        }
+        let refusal = read_subject("+ann@alpha", false).unwrap_err();
+        assert_eq!(refusal, "+ann@alpha covers nobody: this chatd is in no cluster; write +ann");
+    }
 
     #[test]
     fn each_user_is_logged_once_a_minute_and_not_too_many_of_them() {

@@ -8,8 +8,9 @@ use crate::node::Node;
 use crate::redis::{Server, key};
 
 /// The fields of an entry as a node writes it.
-const GOOD: [(&str, &str); 8] = [
+const GOOD: [(&str, &str); 9] = [
     ("v", "1"),
+    ("r", "0"),
     ("n", "gamma"),
     ("c", "7-1"),
     ("t", "1764366000000000"),
@@ -166,6 +167,55 @@ fn bad_acts_are_skipped() {
     alpha.until(|node| node.acts.len() == 2);
     assert_eq!(alpha.acts[1].0, Act::Left(SessionId(3)));
     assert_eq!(alpha.handle.state().skipped, bad.len() as u64 + 1);
+}
+
+/// What a node says for the first time has not come before, whatever somebody has written in its name.
+#[test]
+fn a_counter_that_somebody_made_up_silences_nobody() {
+    let server = Server::start();
+    let [mut alpha, mut beta] = crate::faults::pair(&server);
+    let mut said = 0;
+    let mut say = |alpha: &mut Node, beta: &mut Node| {
+        said += 1;
+        alpha.say("main", 1, &format!("line {said}"));
+        alpha.stream.submit(Item::Act(Act::Left(SessionId(said))));
+        for node in [alpha, beta] {
+            node.until(|node| node.texts().contains(&format!("line {said}")));
+            node.until(|node| node.acts.iter().any(|(act, _)| *act == Act::Left(SessionId(said))));
+        }
+    };
+    say(&mut alpha, &mut beta);
+    let incarnation = alpha.handle.identity().incarnation;
+    for counter in [said_next(&alpha, &server), 1 << 53, u64::MAX] {
+        for again in ["0", "1"] {
+            let count = format!("{incarnation}-{counter}");
+            let forged = [("n", "alpha"), ("c", count.as_str()), ("r", again)];
+            add(&server, &key("main"), &forged);
+            let act = [("d", r#"{"Left":2}"#), ("l", "0"), ("x", "")];
+            add(&server, "chatd:acts", &[&forged[..], &act].concat());
+            say(&mut alpha, &mut beta);
+        }
+    }
+    // What is sent again, when the engine is back, is not taken for something that came before, either.
+    server.pause(true);
+    alpha.say("main", 1, "meanwhile");
+    crate::faults::has_heard(&mut alpha, chatd::chat::EngineEvent::Away);
+    alpha.until_state(|state| state.address.is_none());
+    server.pause(false);
+    for node in [&mut alpha, &mut beta] {
+        node.until(|node| node.texts().contains(&"meanwhile".to_owned()));
+        let own = node.texts().into_iter().filter(|text| text != "by hand").count();
+        assert_eq!(own, 8, "each once: {:?}", node.texts());
+    }
+}
+
+/// Returns the counter that comes next in the main room.
+fn said_next(alpha: &Node, server: &Server) -> u64 {
+    let last = server.ask(&["HGET", &format!("{}:state", key("main")), "w:alpha"]);
+    let last = last.trim_matches('"').split(' ').nth(1).and_then(|last| last.parse::<u64>().ok());
+    assert!(alpha.stream.is_settled());
+    // An act comes first.
+    last.unwrap() + 2
 }
 
 #[test]

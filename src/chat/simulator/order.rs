@@ -185,7 +185,7 @@ impl Order {
         let kept = room.entries.iter().take_while(|(cursor, ..)| *cursor <= to).count();
         room.entries.truncate(kept);
         let Some((cursor, seq, len)) = room.entries.last().copied() else { return };
-        room.last = Some((cursor, seq));
+        (room.last, room.repeated) = (Some((cursor, seq)), 0);
         room.said = room.units.get(len).map_or(room.said, |unit| unit.said);
         room.units.truncate(len);
         self.by_text.retain(|_, (of, place)| *of != at || *place < len);

@@ -98,7 +98,10 @@ impl Sequencer for Engine {
                 queues.given.push(Given::Entry { room: name, entry: entry.clone(), stamp: None });
                 Sequenced::Entry { room, entry, stamp: None }
             }
-            Item::Act(act) => Sequenced::Act { act, node: None, cursor: Cursor::default(), time: None },
+            Item::Act(act) => {
+                let (node, cursor, time) = (None, Cursor::default(), None);
+                Sequenced::Act { act, node, cursor, time, is_again: false }
+            }
         })
     }
 

@@ -336,9 +336,6 @@ impl State {
                 self.sent.retain(|sent| !sent.is_given);
             }
         }
-        if key == ACTS {
-            return false;
-        }
         let number = (*incarnation, *counter);
         let last = self.seen.entry((key.to_owned(), Arc::clone(node))).or_default();
         let is_again = *last >= number;
@@ -377,7 +374,8 @@ impl State {
                 Some(Sequenced::Entry { room: name, entry, stamp: Some(stored.stamp) })
             }
             Next::Item(stored, name) => {
-                if self.note_given(key, &stored.writer) {
+                let is_again = self.note_given(key, &stored.writer);
+                if is_again && key != ACTS {
                     let Item::Entry(_, entry) = stored.item else { return None };
                     let lines = if let Entry::Said { lines, .. } = entry { lines } else { 0 };
                     let (room, stamp) = (name.as_str().to_owned(), stored.stamp);
@@ -399,7 +397,7 @@ impl State {
                     Item::Act(act) => {
                         self.applied = Some(stamp.cursor);
                         let (node, cursor, time) = (Some(writer.0), stamp.cursor, Some(stamp.time));
-                        Sequenced::Act { act, node, cursor, time }
+                        Sequenced::Act { act, node, cursor, time, is_again }
                     }
                 })
             }

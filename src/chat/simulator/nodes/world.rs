@@ -180,6 +180,8 @@ impl World {
             let ahead = SignedDuration::from_millis(random.between(0, 20_000) as i64 - 10_000);
             self.common.note(format!("another engine takes over, ahead by {ahead:?}"));
             self.common.has_failed_over = true;
+            let people = self.nodes.iter_mut().flat_map(|node| node.house.people.values_mut());
+            people.for_each(|person| person.reader.may_have_back = true);
             let house = &self.nodes[self.common.random.below(self.nodes.len())].house;
             let seen = |key: &str| check::seen(house, key);
             self.engine.fail_over(seen, ahead);
@@ -241,6 +243,10 @@ impl World {
                 .map(|node| (Arc::clone(&node.name), node.is_expired(&self.common)))
                 .collect();
             self.nodes.iter_mut().for_each(|node| node.look_for_others(&fates));
+            for (node, (_, is_expired)) in self.nodes.iter_mut().zip(fates) {
+                let people = node.house.people.values_mut().filter(|_| is_expired);
+                people.for_each(|person| person.reader.may_have_back = true);
+            }
             self.exchange(is_all);
         }
     }

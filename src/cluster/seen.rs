@@ -1,0 +1,28 @@
+//! Seen: the last entry of each node that has been read. After a failover nodes send again what may be lost, and what has
+//! been read before is not given twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most nodes whose last entry is remembered: somebody may make up any number of them.
+const MAX_WRITERS: usize = 4096;
+
+/// The incarnation of each node, and the counter of its last entry that has been read.
+#[derive(Debug, Default)]
+pub struct Seen(HashMap<Arc<str>, (u64, u64)>);
+
+impl Seen {
+    /// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever
+    /// counter somebody has written into the stream in the name of that node.
+    pub fn note(&mut self, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
+        if self.0.len() >= MAX_WRITERS && !self.0.contains_key(writer) {
+            self.0.clear();
+        }
+        let last = self.0.entry(Arc::clone(writer)).or_default();
+        let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
+        if !is_seen {
+            *last = count;
+        }
+        is_seen
+    }
+}
