@@ -15,7 +15,7 @@ local node, incarnation, again = ARGV[1], number(ARGV[2]), number(ARGV[7])
 -- type, the key of the node stops nobody.
 local holder = redis.pcall('GET', KEYS[3])
 if type(holder) == 'string' and holder ~= ARGV[2] then return redis.error_reply('FENCED ' .. text(number(holder))) end
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'entry', 'w:' .. node)
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'entry', 'w:' .. node, 'run')
 local epoch, seq, entry = number(state[1]), number(state[2]), number(state[3])
 local before, last = string.match(state[4] or '', '^(%d+) (%d+)$')
 before, last = number(before), number(last)
@@ -23,11 +23,13 @@ if before > incarnation then return redis.error_reply('FENCED ' .. text(before))
 if before < incarnation then last = 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-if epoch == 0 then epoch, entry = now, 0 end
+-- What another engine had, and this one has lost, others may have seen: nobody takes it for what comes.
+local begins = epoch == 0 or (state[5] or run) ~= run
 
 -- If somebody else has added to the stream, it goes on behind that.
 local function add(counter, lines, head, body)
     local failed
+    if begins then epoch, entry, begins = math.max(now, epoch + 1), 0, false end
     for _ = 1, 2 do
         local done = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], text(epoch) .. '-' .. text(entry + 1),
             'v', '1', 'n', node, 'c', text(incarnation) .. '-' .. counter, 't', text(now),
@@ -81,7 +83,7 @@ for i = 8, #ARGV, 4 do
     end
 end
 if appended > 0 then
-    redis.call('HSET', KEYS[2], 'epoch', text(epoch), 'seq', text(seq), 'entry', text(entry),
+    redis.call('HSET', KEYS[2], 'epoch', text(epoch), 'seq', text(seq), 'entry', text(entry), 'run', run,
         'w:' .. node, text(incarnation) .. ' ' .. text(last))
     redis.call('HSETNX', KEYS[2], 'name', ARGV[3])
     redis.call('HSETNX', KEYS[2], 'born', text(epoch))

@@ -46,12 +46,12 @@ pub struct Engine {
 pub async fn connect(settings: &Settings, index: usize) -> Result<Engine, Trouble> {
     let address = &settings.addresses[index];
     let mut writer = log_in(settings, address).await?;
-    let version = version(&mut writer).await?;
+    let (version, run) = version(&mut writer).await?;
     expect_primary(&mut writer).await?;
     let acts = last_act(&mut writer, settings).await?;
     let scripts = Scripts {
-        append: load(&mut writer, include_str!("append.lua")).await?,
-        open: load(&mut writer, include_str!("open.lua")).await?,
+        append: load(&mut writer, &format!("{run}{}", include_str!("append.lua"))).await?,
+        open: load(&mut writer, &format!("{run}{}", include_str!("open.lua"))).await?,
         bans: load(&mut writer, include_str!("bans.lua")).await?,
         store: load(&mut writer, include_str!("store.lua")).await?,
         claim: load(&mut writer, include_str!("claim.lua")).await?,
@@ -82,8 +82,9 @@ pub async fn log_in(settings: &Settings, address: &Address) -> Result<Connection
     Ok(connection)
 }
 
-/// Returns the name and the version of the engine.
-async fn version(connection: &mut Connection) -> Result<String, Trouble> {
+/// Returns the name and the version of the engine, and what a script begins with that has to know which run of which
+/// engine it is in: so it is in no other one.
+async fn version(connection: &mut Connection) -> Result<(String, String), Trouble> {
     let reply = connection.ask(&[b"INFO", b"server"]).await?;
     let info = String::from_utf8_lossy(reply.bytes().unwrap_or_default());
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
@@ -93,10 +94,12 @@ async fn version(connection: &mut Connection) -> Result<String, Trouble> {
     if major.is_none_or(|major| major < OLDEST) {
         return Err(Trouble::Unfit(format!("it is version {redis}; chatd needs Redis 7.0 or Valkey")));
     }
-    Ok(match field("valkey_version:").filter(is_number) {
+    let version = match field("valkey_version:").filter(is_number) {
         Some(valkey) => format!("valkey {valkey}"),
         None => format!("redis {redis}"),
-    })
+    };
+    let is_run = |run: &&str| run.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Ok((version, format!("local run = '{}'\n", field("run_id:").filter(is_run).unwrap_or_default())))
 }
 
 async fn expect_primary(connection: &mut Connection) -> Result<(), Trouble> {

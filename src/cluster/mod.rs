@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `chatd:room:KEY` | stream: the entries of the rooms whose names have that key |
 //! | `chatd:acts` | stream: the acts |
-//! | `...:state` | hash beside each stream: epoch, last line, last entry, the last counter of each writer |
+//! | `...:state` | hash beside each stream: epoch, last line, last entry, the run of the engine, the last counter of each writer |
 //! | `chatd:roster` | hash: the roster, and the last act in it |
 //! | `chatd:bans` | hash: each ban and mute as a line of the file of bans, and `id`, which tells them from others |
 //! | `chatd:nodes` | hash: what each node says of itself |

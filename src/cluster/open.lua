@@ -1,4 +1,5 @@
--- Opens an order: makes it if it is new, and begins an epoch if entries are lost that the caller has seen.
+-- Opens an order: makes it if it is new. Begins an epoch if entries are lost that the caller has seen, and whenever another
+-- engine has taken over, or this one has started again: what others have seen and it has lost, nobody takes for what comes.
 -- KEYS: the stream, its state. ARGV: epoch and number of the last entry that the caller has seen (0 0 if none), number of
 -- its last line, the fields n and c of that entry with a space between them (empty if not known), seconds to live.
 -- Returns: epoch, number of the last entry, number of the last line, whether entries are lost.
@@ -14,7 +15,7 @@ local function id_of(id)
     return number(first), number(second)
 end
 
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'entry', 'born')
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'entry', 'born', 'run')
 local epoch, seq, entry = number(state[1]), number(state[2]), number(state[3])
 local seen_epoch, seen_entry, seen_seq = number(ARGV[1]), number(ARGV[2]), number(ARGV[3])
 local is_new, lost = epoch == 0, false
@@ -53,15 +54,13 @@ if seen_epoch > 0 then
         end
     end
 end
-if is_new then
+if is_new or (state[5] or run) ~= run or (lost and seen_epoch >= epoch) then
     local time = redis.call('TIME')
-    epoch = math.max(time[1] * 1000000 + time[2], top_epoch + 1, seen_epoch + 1)
-    seq, entry = seen_seq, 0
-    redis.call('HSET', KEYS[2], 'born', text(epoch))
-elseif lost and seen_epoch >= epoch then
-    epoch, seq, entry = seen_epoch + 1, math.max(seq, seen_seq), 0
+    epoch = math.max(time[1] * 1000000 + time[2], epoch + 1, seen_epoch + 1)
+    seq, entry = math.max(seq, seen_seq), 0
+    if is_new then redis.call('HSET', KEYS[2], 'born', text(epoch)) end
 end
-redis.call('HSET', KEYS[2], 'epoch', text(epoch), 'seq', text(seq), 'entry', text(entry))
+redis.call('HSET', KEYS[2], 'epoch', text(epoch), 'seq', text(seq), 'entry', text(entry), 'run', run)
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
 return { text(epoch), text(entry), text(seq), lost and 1 or 0 }

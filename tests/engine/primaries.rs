@@ -6,6 +6,7 @@ use chatd::cluster::Settings;
 use crate::faults::has_heard;
 use crate::node::{Node, settings};
 use crate::redis::{Server, key};
+use crate::support::wait_until;
 
 #[test]
 fn the_primary_is_found_and_a_replica_that_takes_over_has_what_was_said() {
@@ -87,4 +88,38 @@ fn an_old_primary_that_comes_back_as_one_is_left_alone() {
     let failovers = nodes.each_ref().map(|node| node.handle.state().failovers);
     assert_eq!(failovers, [1, 1], "{:?}", nodes.each_ref().map(|node| &node.events));
     assert_eq!(primary.number(&["XLEN", &key("main")]), 0);
+}
+
+/// What the engine has lost, alpha has read. Beta, which has not, is there first, and says more than that in its place: in
+/// a room that it has open, or that nobody has opened at this engine.
+#[test]
+fn what_is_said_in_the_place_of_what_is_lost_is_heard() {
+    for opens in [true, false] {
+        let [mut primary, replica] = Server::start_pair();
+        let way = primary.socket().with_file_name("way");
+        let later = format!("redis+unix://{}", way.display());
+        let mut of_alpha = settings(&[&primary], "alpha");
+        of_alpha.addresses.push(later.parse().unwrap());
+        let mut alpha = Node::start_with(of_alpha, None);
+        alpha.open("main");
+        alpha.say("main", 1, "before");
+        alpha.hear(1);
+        wait_until("the replica has it", || replica.number(&["XLEN", &key("main")]) == 1);
+        replica.promote();
+        (0..3).for_each(|number| alpha.say("main", 1, &format!("lost {number}")));
+        alpha.hear(4);
+        primary.kill();
+        let mut beta = Node::start(&replica, "beta");
+        if opens {
+            beta.open("main");
+        }
+        (0..5).for_each(|number| beta.say("main", 2, &format!("new {number}")));
+        beta.until(|node| node.woken.len() == 5);
+        std::os::unix::fs::symlink(replica.socket(), &way).unwrap();
+        let new: Vec<String> = (0..5).map(|number| format!("new {number}")).collect();
+        assert_eq!(alpha.hear(9)[4..], new);
+        has_heard(&mut alpha, EngineEvent::Failover);
+        assert!(alpha.lines[4].cursor.epoch > alpha.lines[3].cursor.epoch);
+        assert!(!opens || alpha.lines[4..] == beta.lines, "with the same numbers");
+    }
 }
