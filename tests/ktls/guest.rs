@@ -43,7 +43,8 @@ pub fn prepare(folder: &Path) {
             println!("{}: {error}", path.display());
         }
     }
-    // user-mode-linux 7.2 now and then sleeps for a minute though something is to be done. A timer ends that.
+    // user-mode-linux 7.2 was seen to sleep for a minute though something was to be done: with a timer it never was. It
+    // is in this process alone, so it wakes the kernel, and does not wake chatd.
     thread::spawn(|| {
         loop {
             thread::sleep(BEAT);
