@@ -294,7 +294,7 @@ mod tests {
         assert_eq!((ann.read_all(), ben.read_all()), (heard.clone(), heard));
         assert_eq!(hub.hub().traffic().skipped.load(Relaxed), 10);
         // Who has read all is told with the next line.
-        script.say("main", at(7, 12), 52, "d\n");
+        script.say("main", at(7, 13), 52, "d\n");
         hub.settle();
         assert_eq!(ann.read_all(), format!("{}d\n", skipped("3 lines")));
     }

@@ -85,12 +85,9 @@ pub struct RoomSnapshot {
     /// The last entry that it has taken in, with several nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
-    /// Lines that came again, and are not missing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) repeated: Vec<(u64, u64, u32)>,
-    /// Entries before which others are missing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) jumps: Vec<Cursor>,
+    /// Lines that came again, and are not missing; entries before which others are missing.
+    #[serde(default)]
+    pub(super) gaps: (Vec<(u64, u64, u32)>, Vec<Cursor>),
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
@@ -168,8 +165,7 @@ impl RoomSnapshot {
             epoch,
             said,
             cursor: None,
-            repeated: Vec::new(),
-            jumps: Vec::new(),
+            gaps: Default::default(),
             logs: Vec::new(),
             waiting: Vec::new(),
             stamps: Vec::new(),
@@ -186,8 +182,7 @@ impl RoomSnapshot {
             epoch: room.epoch(),
             said: room.said(),
             cursor: room.numbers.cursor,
-            repeated: room.numbers.repeated.clone(),
-            jumps: room.numbers.jumps.clone(),
+            gaps: (room.numbers.repeated.clone(), room.numbers.jumps.clone()),
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
             waiting: room.waiting().iter().map(|(entry, _)| entry.clone()).collect(),
             stamps: room.waiting().iter().filter_map(|(_, stamp)| *stamp).collect(),
@@ -217,8 +212,7 @@ impl RoomSnapshot {
         let epoch = if self.epoch == 0 { room.epoch() } else { self.epoch };
         room.numbers.go_on_after(self.said, epoch);
         self.cursor.filter(|_| is_cluster).into_iter().for_each(|cursor| room.numbers.open_at(cursor));
-        room.numbers.repeated.clone_from(&self.repeated);
-        room.numbers.jumps.clone_from(&self.jumps);
+        (room.numbers.repeated, room.numbers.jumps) = self.gaps.clone();
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
             room.feeds.restore_log(*form, log);

@@ -87,6 +87,8 @@ pub struct Order {
     pub is_logged: bool,
     /// The writer has been told that something waits.
     pub is_due: bool,
+    /// The last act that counts in the bans that the hub has. If the engine has lost that, it has lost bans.
+    pub bans_at: Cursor,
     /// The hub wants the bans of the cluster before the next act.
     pub wants_bans: bool,
     /// The engine has lost acts that this node has seen, and the hub has not been told.
@@ -143,7 +145,7 @@ impl Order {
     pub fn reset(&mut self) {
         self.generation += 1;
         self.queue.clear();
-        self.wants_bans = self.name.is_none();
+        (self.wants_bans, self.bans_at) = (self.name.is_none(), Cursor::default());
         // What is read again has not come a second time.
         self.seen = Seen::default();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
@@ -265,7 +267,6 @@ impl Order {
         self.pass(cursor, node);
         self.read = cursor;
         self.writer = None;
-        // Members are not told that lines are missing: it has none.
         self.repeated(Stamp { cursor, seq: self.seq + 1, time: Timestamp::UNIX_EPOCH }, 0);
         self.settle();
     }

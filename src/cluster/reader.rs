@@ -41,6 +41,8 @@ struct Task {
     opening: Opening,
     generation: u64,
     read: Cursor,
+    /// The last entry that the engine must have.
+    seen: Cursor,
     seq: u64,
     wants_bans: bool,
     /// The fields `n` and `c` of the last entry that was read; empty if not known.
@@ -100,11 +102,16 @@ impl Reader<'_> {
                     opening: order.opening,
                     generation: order.generation,
                     read: order.read,
+                    seen: order.read.max(order.bans_at),
                     seq: order.seq,
                     wants_bans: order.wants_bans,
-                    writer: order.writer.as_ref().map_or(String::new(), |(node, (incarnation, counter))| {
-                        format!("{node} {incarnation}-{counter}")
-                    }),
+                    writer: order
+                        .writer
+                        .as_ref()
+                        .filter(|_| order.bans_at <= order.read)
+                        .map_or(String::new(), |(node, (incarnation, counter))| {
+                            format!("{node} {incarnation}-{counter}")
+                        }),
                 });
             }
         }
@@ -173,7 +180,7 @@ impl Reader<'_> {
         if task.key.is_empty() && task.wants_bans {
             self.recall_acts(task).await?;
         } else {
-            let standing = self.ask(&task.key, task.read, task.seq, &task.writer).await?;
+            let standing = self.ask(&task.key, task.seen, task.seq, &task.writer).await?;
             let mut recalled = None;
             if let (Opening::Recall, Some(name)) = (task.opening, &task.name) {
                 let mut room = Recalled::new(Name::clone(name), standing.last.epoch, standing.seq);
@@ -279,7 +286,7 @@ impl Reader<'_> {
         } else {
             (task.read, Roster::default())
         };
-        let standing = self.ask(ACTS, cursor, 0, &task.writer).await?;
+        let standing = self.ask(ACTS, if is_recall { cursor } else { task.seen }, 0, &task.writer).await?;
         // Behind the roster: the acts up to then are those of the roster, and some that follow.
         let bans = stored::bans(self.connection, &self.scripts.bans, self.settings).await?;
         if !is_recall {
@@ -298,6 +305,7 @@ impl Reader<'_> {
         }
         order.wants_bans = false;
         if let Some((bans, cursor)) = bans {
+            order.bans_at = cursor;
             let bans = Arc::new(ClusterBans { has_lost: std::mem::take(&mut order.has_lost), ..bans });
             order.push(Sequenced::Bans { bans, cursor });
         }

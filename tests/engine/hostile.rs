@@ -216,6 +216,7 @@ fn a_number_that_somebody_made_up_has_nobody_told_of_missing_lines() {
     let mut alpha = Node::in_room(&server, "alpha", "main");
     let main = key("main");
     alpha.say("main", 1, "before");
+    alpha.hear(1);
     add(&server, &main, &[("s", "1000000")]);
     add(&server, &main, &[("d", "null"), ("s", "2000000"), ("l", "1000")]);
     add(&server, &main, &[("s", "3000000")]);

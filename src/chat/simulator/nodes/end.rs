@@ -72,6 +72,8 @@ pub struct State {
     acts: Option<Cursor>,
     /// The hub has the bans.
     has_bans: bool,
+    /// The last act that counts in them.
+    bans_at: Cursor,
     /// The last act that was given.
     pub applied: Option<Cursor>,
     ready: VecDeque<(String, Next)>,
@@ -105,6 +107,7 @@ impl End {
             open: BTreeMap::new(),
             acts: None,
             has_bans: false,
+            bans_at: Cursor::default(),
             applied: None,
             ready: VecDeque::new(),
             seen: HashMap::new(),
@@ -254,19 +257,23 @@ impl State {
     fn pull_acts(&mut self, engine: &mut Engine, is_all: bool) {
         let (stored, bans) = (engine.primary.roster.clone(), engine.primary.bans.clone());
         let stream = engine.stream(ACTS, &Arc::new(Name::known("acts")));
-        let has_lost = self.acts.is_some_and(|at| stream.has_lost(at));
-        let is_whole = |at: Cursor| !stream.has_lost(at) && !stream.is_trimmed_behind(at);
-        let cursor = self.acts.filter(|at| *at == Cursor::default() || is_whole(*at)).unwrap_or_else(|| {
-            let empty = || (Cursor::default(), serde_json::to_string(&Roster::default()).unwrap());
-            let (cursor, roster) = stored.unwrap_or_else(empty);
-            self.ready.retain(|(key, _)| key != ACTS);
-            self.ready.push_back((ACTS.to_owned(), Next::Roster(roster, cursor)));
-            self.has_bans = false;
-            cursor
-        });
+        let has_lost = self.acts.is_some_and(|at| stream.has_lost(at.max(self.bans_at)));
+        let is_whole = |at: Cursor| !has_lost && !stream.is_trimmed_behind(at);
+        let cursor = self
+            .acts
+            .filter(|at| (*at == Cursor::default() && !has_lost) || is_whole(*at))
+            .unwrap_or_else(|| {
+                let empty = || (Cursor::default(), serde_json::to_string(&Roster::default()).unwrap());
+                let (cursor, roster) = stored.unwrap_or_else(empty);
+                self.ready.retain(|(key, _)| key != ACTS);
+                self.ready.push_back((ACTS.to_owned(), Next::Roster(roster, cursor)));
+                self.has_bans = false;
+                cursor
+            });
         if !std::mem::replace(&mut self.has_bans, true) {
             let lines = bans.iter().map(|subject| format!("ban {subject}")).collect();
-            let next = Next::Bans(ClusterBans { id: 1, lines, has_lost }, stream.last());
+            self.bans_at = stream.last();
+            let next = Next::Bans(ClusterBans { id: 1, lines, has_lost }, self.bans_at);
             self.ready.push_back((ACTS.to_owned(), next));
         }
         self.acts = Some(cursor);
