@@ -181,6 +181,13 @@ impl Tally {
                     losses[at].lines += 1;
                     losses[at].heard += u64::from(is_heard(sender, counter));
                     losses[at].reach = losses[at].reach.max(self.crashes[at].from.saturating_sub(time));
+                    let Crash { from, is_failover, .. } = self.crashes[at];
+                    if is_failover {
+                        let Losers { sessions, nodes } = losers;
+                        println!(
+                            "line {counter} of {sender} is lost, due at {time}, failover from {from}: to {sessions}, nodes {nodes:#b}"
+                        );
+                    }
                 }
                 None => self.fault(|| {
                     let Losers { sessions, nodes } = losers;
