@@ -11,6 +11,16 @@ const NUMBERS_AT_ONCE: u64 = 4096;
 /// Largest number that is believed of an engine: behind it there is space to count on.
 const MOST: u64 = u64::MAX / 2;
 
+/// Lines that came again, and jumps, as the next process gets them: see [`Numbers`].
+pub(super) type Gaps = (Vec<(u64, u64, u32)>, Vec<Cursor>);
+
+pub(super) fn has_no_gap(gaps: &Gaps) -> bool {
+    gaps.0.is_empty() && gaps.1.is_empty()
+}
+
+/// Most jumps that are remembered: before the next line they are one.
+const MAX_JUMPS: usize = 1000;
+
 /// The numbers of a room.
 #[derive(Debug)]
 pub(super) struct Numbers {
@@ -67,7 +77,8 @@ impl Numbers {
     pub(super) fn take(&mut self, cursor: Cursor) -> bool {
         let Some(last) = self.cursor.filter(|last| *last < cursor) else { return false };
         self.cursor = Some(cursor);
-        if last.epoch == cursor.epoch && !cursor.is_next_to(last) {
+        let is_first = last.epoch < cursor.epoch && cursor.entry == 1;
+        if !cursor.is_next_to(last) && !is_first && self.jumps.len() < MAX_JUMPS {
             self.jumps.push(cursor);
         }
         true
@@ -88,9 +99,8 @@ impl Numbers {
         self.repeated.retain(|one| one.0 > epoch || (one.0 == epoch && one.1 > said));
         let has_jumped = self.jumps.iter().any(|jump| *jump <= stamp.cursor);
         self.jumps.retain(|jump| *jump > stamp.cursor);
-        let is_missing = has_jumped && epoch == self.epoch;
         let missing = said.saturating_sub(self.said).saturating_sub(repeated);
-        let before = Before { missing: if is_missing { missing } else { 0 }, is_back: said < self.said };
+        let before = Before { missing: if has_jumped { missing } else { 0 }, is_back: said < self.said };
         (self.epoch, self.said) = (epoch, said);
         before
     }
@@ -120,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_counted_within_an_epoch_alone() {
+    fn what_is_missing_is_counted() {
         let mut numbers = Numbers::new(7, 1);
         numbers.open_at(Cursor { epoch: 1, entry: 0 });
-        let entries = [(1, 1), (1, 3), (2, 1), (3, 1)];
+        let entries = [(1, 1), (1, 3), (2, 1), (3, 1), (4, 7)];
         assert!(entries.into_iter().all(|(epoch, entry)| numbers.take(Cursor { epoch, entry })));
         let before = |missing, is_back| Before { missing, is_back };
         assert_eq!(numbers.go_to(&stamp(1, 1, 8), 0), before(0, false));
@@ -131,6 +141,7 @@ mod tests {
         assert_eq!(numbers.go_to(&stamp(2, 1, 90), 0), before(0, false), "another epoch");
         assert_eq!(numbers.go_to(&stamp(3, 1, 1), 0), before(0, true));
         assert_eq!((numbers.epoch, numbers.said), (3, 0));
+        assert_eq!(numbers.go_to(&stamp(4, 7, 6), 0), before(5, false), "the first of an epoch were trimmed");
         numbers.said = 2;
         assert_eq!(
             numbers.go_to(&stamp(3, 1, 1), 2),

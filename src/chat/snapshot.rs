@@ -86,8 +86,8 @@ pub struct RoomSnapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
     /// Lines that came again, and are not missing; entries before which others are missing.
-    #[serde(default)]
-    pub(super) gaps: (Vec<(u64, u64, u32)>, Vec<Cursor>),
+    #[serde(default, skip_serializing_if = "super::numbers::has_no_gap")]
+    pub(super) gaps: super::numbers::Gaps,
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,

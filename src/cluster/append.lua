@@ -23,7 +23,7 @@ if before > incarnation then return redis.error_reply('FENCED ' .. text(before))
 if before < incarnation then last = 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
--- What another engine had, and this one has lost, others may have seen: nobody takes it for what comes.
+-- Other nodes may have read entries that this engine lost. In a new epoch, new ones are not taken for them.
 local begins = epoch == 0 or (state[5] or run) ~= run
 
 -- If somebody else has added to the stream, it goes on behind that.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::future;
 
 use super::keeper::BLOCK;
-use super::order::Order;
 use super::pending::Pending;
 use super::settings::Identity;
 use super::state::{Ending, Shared};
@@ -55,14 +54,15 @@ impl Handle {
         self.0.lock().sessions = sessions;
     }
 
-    /// Returns a block of numbers that no other node has, all above `last`. Waits until the engine gives one, and until
-    /// all rooms are open that the hub wants: who is greeted after a start hears what is said from then on.
+    /// Returns a block of numbers that no other node has, all above `last`. Waits until the engine gives one, and after
+    /// a start until the main room is open: who is greeted hears what is said from then on.
     pub async fn numbers(&self, last: u64) -> Range<u64> {
         let first = poll_fn(|cx| {
             let state = &mut *self.0.lock();
             state.numbers_above = state.numbers_above.max(last);
-            let is_opening = state.orders.values().any(Order::is_opening);
-            while !is_opening && let Some(first) = state.blocks.pop_front() {
+            while state.has_opened
+                && let Some(first) = state.blocks.pop_front()
+            {
                 state.wake_keeper();
                 if first > last {
                     return Poll::Ready(first);
@@ -115,24 +115,16 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::order::Opening;
-    use crate::cluster::state::ACTS;
     use crate::cluster::{Identity, Settings};
     use futures::FutureExt;
 
     #[test]
-    fn who_comes_waits_until_the_rooms_are_open() {
+    fn after_a_start_who_comes_waits_until_the_rooms_are_open() {
         let shared = Arc::new(Shared::new(&Settings::for_tests(), Identity { incarnation: 7, replaces: 0 }));
         let handle = Handle::new(Arc::clone(&shared));
         shared.lock().blocks.push_back(1);
         assert_eq!(handle.numbers(0).now_or_never(), None);
-        shared.lock().orders.get_mut(ACTS).unwrap().opening = Opening::Done;
+        shared.lock().has_opened = true;
         assert_eq!(handle.numbers(0).now_or_never(), Some(1..1 + BLOCK));
-        // One that the engine refuses is for nobody to wait for.
-        shared.lock().blocks.push_back(100);
-        let mut order = Order::of_room(None);
-        (order.opening, order.is_refused) = (Opening::Recall, true);
-        shared.lock().orders.insert("x".into(), order);
-        assert_eq!(handle.numbers(0).now_or_never(), Some(100..100 + BLOCK));
     }
 }

@@ -1,5 +1,5 @@
 -- Opens an order: makes it if it is new. Begins an epoch if entries are lost that the caller has seen, and whenever another
--- engine has taken over, or this one has started again: what others have seen and it has lost, nobody takes for what comes.
+-- engine has taken over, or this one has started again: other nodes may have read entries that it lost.
 -- KEYS: the stream, its state. ARGV: epoch and number of the last entry that the caller has seen (0 0 if none), number of
 -- its last line, the fields n and c of that entry with a space between them (empty if not known), seconds to live.
 -- Returns: epoch, number of the last entry, number of the last line, whether entries are lost.
@@ -43,8 +43,11 @@ if seen_epoch > 0 then
         elseif not found and seen_epoch < epoch then
             -- Another node has begun an epoch: the one before has ended, here or after that entry.
             local last = redis.call('XREVRANGE', KEYS[1], text(seen_epoch), text(seen_epoch), 'COUNT', 1)[1]
+            local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
             local _, last_entry = id_of(last and last[1] or '0-0')
-            lost = last_entry < seen_entry
+            local _, first_entry = id_of(first and first[1] or '0-1')
+            -- Perhaps all of that epoch was trimmed, and more.
+            lost = last_entry < seen_entry and (last or first_entry == 1)
         elseif not found then
             local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
             if first then

@@ -100,8 +100,8 @@ pub struct Order {
     partial: Option<Partial>,
     /// What a node sends again, and has no later counter than here, has been read before.
     seen: Seen,
-    /// The same, also from before an older roster was recalled: then an act counts again, but what it has a node do once is
-    /// done.
+    /// Of acts, also what was read before an older roster was recalled: then an act counts again, but what it has a node do
+    /// once is done.
     ever_seen: Seen,
 }
 
@@ -165,11 +165,6 @@ impl Order {
     /// Returns whether it is read.
     pub fn is_read(&self) -> bool {
         self.is_open && !self.is_held && self.opening == Opening::Done && !self.was_full
-    }
-
-    /// Returns whether it is about to be opened.
-    pub fn is_opening(&self) -> bool {
-        self.opening != Opening::Done && !self.is_refused
     }
 
     /// Returns whether what waits may be sent.
@@ -278,7 +273,6 @@ impl Order {
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        let was_given = self.ever_seen.note(&writer, count, is_again);
         if self.seen.note(&writer, count, is_again) {
             self.repeated(Stamp { cursor, seq, time }, lines);
             return self.settle();
@@ -289,8 +283,9 @@ impl Order {
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
+                let is_again = self.ever_seen.pass(&writer, count) && is_again;
                 let sequenced =
-                    Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again: was_given };
+                    Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
             (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),

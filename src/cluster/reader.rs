@@ -95,7 +95,7 @@ impl Reader<'_> {
         state.errands.reader_is_stale = false;
         let mut tasks = Vec::new();
         for (key, order) in &state.orders {
-            if order.is_opening() {
+            if order.opening != Opening::Done && !order.is_refused {
                 tasks.push(Task {
                     key: Arc::clone(key),
                     name: order.name.clone(),
@@ -116,7 +116,7 @@ impl Reader<'_> {
             }
         }
         state.errands.reader_is_blocked = tasks.is_empty();
-        if tasks.is_empty() {
+        if tasks.is_empty() && !std::mem::replace(&mut state.has_opened, true) {
             state.wake_for_numbers();
         }
         let is_read = state.orders.iter().filter(|(_, order)| order.is_read());

@@ -15,14 +15,28 @@ impl Seen {
     /// Remembers an entry. Returns whether it has come before. What its node sends for the first time has not, whatever
     /// counter somebody has written into the stream in the name of that node.
     pub fn note(&mut self, writer: &Arc<str>, count: (u64, u64), is_again: bool) -> bool {
-        if self.0.len() >= MAX_WRITERS && !self.0.contains_key(writer) {
-            self.0.clear();
-        }
-        let last = self.0.entry(Arc::clone(writer)).or_default();
+        let last = self.last(writer);
         let is_seen = is_again && last.0 == count.0 && count.1 <= last.1;
         if !is_seen {
             *last = count;
         }
         is_seen
+    }
+
+    /// Remembers the last counter of each node, whatever is read again. Returns whether the entry is not behind it.
+    pub fn pass(&mut self, writer: &Arc<str>, count: (u64, u64)) -> bool {
+        let last = self.last(writer);
+        let is_passed = last.0 == count.0 && count.1 <= last.1;
+        if !is_passed {
+            *last = count;
+        }
+        is_passed
+    }
+
+    fn last(&mut self, writer: &Arc<str>) -> &mut (u64, u64) {
+        if self.0.len() >= MAX_WRITERS && !self.0.contains_key(writer) {
+            self.0.clear();
+        }
+        self.0.entry(Arc::clone(writer)).or_default()
     }
 }

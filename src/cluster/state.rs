@@ -85,6 +85,8 @@ pub struct State {
     /// A number of a session that is taken for sure.
     pub numbers_above: u64,
     pub wants_blocks: Vec<Waker>,
+    /// Everything that the hub wanted has been open once.
+    pub has_opened: bool,
     pub ending: Option<Ending>,
     pub has_ended: bool,
     pub wants_end: Vec<Waker>,
@@ -116,6 +118,7 @@ impl Shared {
             blocks: VecDeque::new(),
             numbers_above: 0,
             wants_blocks: Vec::new(),
+            has_opened: false,
             ending: None,
             has_ended: false,
             wants_end: Vec::new(),

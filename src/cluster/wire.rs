@@ -177,7 +177,8 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads them. What is not text has at most so many bytes.
     fn read(fields: &[Value<'a>], most: usize) -> Self {
-        let mut read = Self::default();
+        // Nodes of before do not say it.
+        let mut read = Self { is_again: true, ..Self::default() };
         let sound = |value: &Value<'_>| value.number().filter(|number| *number <= MAX_NUMBER);
         for [name, value] in fields.as_chunks().0 {
             match name.bytes() {
@@ -189,7 +190,7 @@ impl<'a> Fields<'a> {
                         Some((incarnation.parse().ok()?, counter.parse().ok()?))
                     });
                 }
-                Some(b"r") => read.is_again = value.bytes() == Some(b"1"),
+                Some(b"r") => read.is_again = value.bytes() != Some(b"0"),
                 Some(b"t") => {
                     let micros = sound(value).and_then(|micros| i64::try_from(micros).ok());
                     read.time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());

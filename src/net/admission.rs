@@ -228,18 +228,18 @@ mod tests {
     fn a_ban_closes_those_whom_it_covers_and_lets_no_more_in() {
         let net = Net::new(settings(), Arc::default());
         let [one, two] = ["192.0.2.1", "198.51.100.1"].map(|from| begin(&net, from.len() as u64, Some(from)));
-        let local = begin(&net, 77, None);
-        local.set_login("ann");
+        let ann = begin(&net, 77, Some("203.0.113.1"));
+        ann.set_login("ann");
         assert_eq!(net.ban(ban("192.0.2.0/24", "flood")), Ok(1));
         assert_eq!(one.dismissal().map(Notice::to_string).as_deref(), Some("you are banned: flood"));
         assert!(one.take_signals().has_dismissal());
-        assert_eq!((two.dismissal(), local.dismissal()), (None, None));
+        assert_eq!((two.dismissal(), ann.dismissal()), (None, None));
         // It is closed already.
         assert_eq!(net.ban(ban("192.0.2.0/24", "again")), Ok(0));
         assert!(matches!(admit(&net, "192.0.2.9"), Err(Notice::Banned { .. })));
         assert_eq!(admit(&net, "198.51.100.2"), Ok(()));
         assert_eq!(net.ban(ban("+ann", "")), Ok(1));
-        assert!(local.dismissal().is_some());
+        assert!(ann.dismissal().is_some());
         assert_eq!(net.bans().len(), 2);
         assert!(net.unban(&"192.0.2.0/24".parse().unwrap()) && !net.unban(&"192.0.2.0/24".parse().unwrap()));
         assert_eq!(admit(&net, "192.0.2.9"), Ok(()));

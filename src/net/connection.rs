@@ -301,7 +301,7 @@ impl Connection {
     /// Sets the verified name of the client, which bans can cover. The first one counts. Root at a unix socket gets none:
     /// whoever owns the machine cannot be locked out.
     pub fn set_login(&self, login: &str) {
-        if !login::is_operator(self, None) {
+        if self.from().is_some() || !login::is_operator(self, None) {
             let _ = self.extra().login.set(login.into());
         }
     }

@@ -20,9 +20,11 @@ const OTHER: &str = "CHATD_KTLS";
 /// Fetches the kernel of `suite` into the folder that it runs in, and leaves the machine's own lists alone. Its signature
 /// counts, and not how old the list is. The kernel may need a newer C library than the machine has, so it gets its own.
 const FETCH: &str = r#"
+    case $suite in *[!a-z0-9-]*|'') echo "no suite of Debian: $suite"; exit 1 ;; esac
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Created-By: Packages' | head -n 1)
     rm -rf "$suite"; mkdir -p "$suite/apt/lists/partial" "$suite/apt/archives/partial"; cd "$suite"
     key=/usr/share/keyrings/debian-archive-keyring.gpg
-    echo "deb [signed-by=$key] http://deb.debian.org/debian $suite main" >apt/list
+    echo "deb [signed-by=$key] $mirror $suite main" >apt/list
     get() {
         apt-get -q -o "Dir::Etc::SourceList=$PWD/apt/list" -o Dir::Etc::SourceParts=- -o "Dir::State=$PWD/apt" \
             -o "Dir::Cache=$PWD/apt" -o Dir::State::Status=/dev/null -o APT::Sandbox::User=root \

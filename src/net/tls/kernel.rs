@@ -180,7 +180,7 @@ pub fn left_in(socket: impl AsFd, secrets: Option<&[u8]>) -> Left {
         return Left::Half;
     }
     // If that process was killed while it received, the kernel may not have reached its memory, and says EBADMSG. The
-    // record is still there. One that is really damaged, or a connection that has failed, gives an error again.
+    // record is still there, and one that is really damaged gives that again. One whose peer is gone is read to its end.
     let _ = socket_error(socket);
     let version = if is_new { "1.3" } else { "1.2" };
     let (secrets, owes) = secrets.map(Secrets::read).unzip();
