@@ -1,32 +1,15 @@
 //! Bans: whom they cover, what those are told, and what a file of bans does that people have edited.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chatd::net::bans::{Ban, Mute};
-use rustix::process::Uid;
 
 use crate::support::{Caller, Daemon, Folder, GREETING, TestServer, text, wait_until};
 
-/// The user who runs this; for root, another one, whom a ban can cover.
-fn user() -> Uid {
-    let own = rustix::process::getuid();
-    if own.is_root() { Uid::from_raw(1) } else { own }
-}
-
+/// The name of [`Caller::user`].
 fn login() -> String {
-    let login = std::process::Command::new("id").args(["-un", &user().to_string()]).output().unwrap();
+    let login = std::process::Command::new("id").args(["-un", &Caller::user().to_string()]).output().unwrap();
     String::from_utf8(login.stdout).unwrap().trim().to_owned()
-}
-
-/// A caller at a unix socket who is [`user`].
-fn connect_as_user(path: &Path) -> Caller {
-    let path = path.to_owned();
-    let connecting = std::thread::spawn(move || {
-        // Of this thread alone.
-        rustix::thread::set_thread_res_uid(user(), user(), user()).unwrap();
-        Caller::connect_unix(&path)
-    });
-    connecting.join().unwrap()
 }
 
 fn ban(subject: &str, reason: &str) -> Ban {
@@ -71,7 +54,7 @@ fn a_ban_closes_those_whom_it_covers_and_is_stored() {
     });
     let (mut ann, mut ben) = (server.join(), Caller::connect_from("127.0.0.2", server.address));
     ben.expect(GREETING);
-    let mut local = connect_as_user(&path);
+    let mut local = Caller::connect_unix_as_user(&path);
     local.expect(GREETING);
     let net = server.server().net();
     assert_eq!(net.ban(ban("127.0.0.2", "flood")), Ok(1));
@@ -85,7 +68,7 @@ fn a_ban_closes_those_whom_it_covers_and_is_stored() {
     assert_eq!(net.ban(Ban::of(format!("+{login}").parse().unwrap())), Ok(1));
     local.expect("-!- you are banned\n");
     local.expect_end();
-    let mut again = connect_as_user(&path);
+    let mut again = Caller::connect_unix_as_user(&path);
     again.expect("-!- you are banned\n");
     again.expect_end();
     if rustix::process::getuid().is_root() {
@@ -134,7 +117,7 @@ fn start_with_operators(folder: &Folder) -> (Daemon, PathBuf) {
 fn an_operator_who_would_ban_themselves_is_asked_to_mean_it() {
     let folder = Folder::new();
     let (_daemon, socket) = start_with_operators(&folder);
-    let mut operator = connect_as_user(&socket);
+    let mut operator = Caller::connect_unix_as_user(&socket);
     operator.say(format!("/ban +{}\n", login()));
     operator.until("because that covers you, too");
     operator.say(format!("/ban --force +{}\n", login()));

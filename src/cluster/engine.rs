@@ -82,8 +82,7 @@ pub async fn log_in(settings: &Settings, address: &Address) -> Result<Connection
     Ok(connection)
 }
 
-/// Returns the name and the version of the engine, and what a script begins with that has to know which run of which
-/// engine it is in: so it is in no other one.
+/// Returns the name and the version of the engine, and a first line for scripts that names this run of it.
 async fn version(connection: &mut Connection) -> Result<(String, String), Trouble> {
     let reply = connection.ask(&[b"INFO", b"server"]).await?;
     let info = String::from_utf8_lossy(reply.bytes().unwrap_or_default());

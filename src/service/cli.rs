@@ -1,7 +1,8 @@
 //! The command line of `chatd`: the options as typed, and the task that they mean.
 //!
 //! `src/bin/chatd.rs` calls `Cli::parse()` and then [`Cli::task`]. Command line options and the configuration are
-//! different types: [`Options`] is what was typed, unread, `config::Config` is what it means. Never reads the environment itself, and never prints: it returns text.
+//! different types: [`Options`] is what was typed, unread, `config::Config` is what it means. Never reads the environment
+//! itself, and never prints: it returns text.
 
 use clap::Parser;
 use jiff::Timestamp;

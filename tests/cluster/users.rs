@@ -30,7 +30,7 @@ impl Machine {
 
     /// Somebody comes over its unix socket, who sees objects.
     fn join(&self) -> Caller {
-        let mut caller = Caller::connect_unix(&self.folder.path("chat.sock"));
+        let mut caller = Caller::connect_unix_as_user(&self.folder.path("chat.sock"));
         caller.expect(GREETING);
         caller.say("/view json\n");
         object(&mut caller, |object| object["code"] == "viewed");
@@ -42,16 +42,16 @@ impl Machine {
 fn begin(manager: &Manager, folder: &Folder, redis: &Server, node: Option<&str>) -> Daemon {
     let cluster = node.map(|node| format!("cluster = {:?}\nnode = {node:?}\n", redis.address()));
     let file = folder.write("chatd.toml", cluster.unwrap_or_default());
-    let (operators, socket) = (format!("--operators={}", id("-gn")), folder.path("chat.sock"));
+    let (operators, socket) = (format!("--operators={}", id(&["-gn"])), folder.path("chat.sock"));
     let options = ["--config", text(&file), "--listen", text(&socket), operators.as_str()];
     let mut daemon = manager.start("", &options);
     daemon.wait_for_log(&format!("listening on {}", text(&socket)));
     daemon
 }
 
-/// What id(1) says of the user who runs this.
-fn id(option: &str) -> String {
-    let output = std::process::Command::new("id").arg(option).output().unwrap();
+/// What id(1) says of the user who runs this, or of another one.
+fn id(options: &[&str]) -> String {
+    let output = std::process::Command::new("id").args(options).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -66,7 +66,7 @@ fn called(caller: &mut Caller) -> (Value, Value) {
 
 pub fn users_of_two_machines_are_two() {
     let redis = Server::start();
-    let login = id("-un");
+    let login = id(&["-un", &Caller::user().to_string()]);
     let at = |node: &str| (Value::from(format!("{login}@{node}")), Value::from(node));
     let mut alpha = Machine::start(&redis, None);
     let mut ann = alpha.join();
@@ -102,7 +102,7 @@ pub fn users_of_two_machines_are_two() {
     object(&mut ann, |object| object["code"] == "banned");
     ann.expect_end();
     object(&mut ben, |object| object["type"] == "synced");
-    let mut refused = Caller::connect_unix(&alpha.folder.path("chat.sock"));
+    let mut refused = Caller::connect_unix_as_user(&alpha.folder.path("chat.sock"));
     assert!(String::from_utf8(refused.rest()).unwrap().contains("you are banned"));
     assert_eq!(called(&mut beta.join()), at("beta"), "it is banned at one machine alone");
     ben.say(format!("/unban +{login}@alpha\n"));

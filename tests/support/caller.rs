@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::process::Uid;
 use rustls::client::ClientConfig;
 
 use super::wire::Wire;
@@ -67,6 +68,23 @@ impl Caller {
         let stream = UnixStream::connect(path).unwrap();
         // The two kinds are one for all that is done here.
         Self::on(OwnedFd::from(stream).into())
+    }
+
+    /// The user who runs this; for root, whom no ban covers, another one.
+    pub fn user() -> Uid {
+        let own = rustix::process::getuid();
+        if own.is_root() { Uid::from_raw(1) } else { own }
+    }
+
+    /// Somebody who is [`Caller::user`].
+    pub fn connect_unix_as_user(path: &Path) -> Self {
+        let path = path.to_owned();
+        let connecting = std::thread::spawn(move || {
+            // Of this thread alone.
+            rustix::thread::set_thread_res_uid(Self::user(), Self::user(), Self::user()).unwrap();
+            Self::connect_unix(&path)
+        });
+        connecting.join().unwrap()
     }
 
     /// Somebody who speaks TLS, from the first thing said or expected on.
