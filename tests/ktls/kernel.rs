@@ -20,8 +20,8 @@ const OTHER: &str = "CHATD_KTLS";
 /// Fetches the kernel of `suite` into the folder that it runs in, and leaves the machine's own lists alone. Its signature
 /// counts, and not how old the list is. The kernel may need a newer C library than the machine has, so it gets its own.
 const FETCH: &str = r#"
-    case $suite in *[!a-z0-9-]*|'') echo "no suite of Debian: $suite"; exit 1 ;; esac
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Created-By: Packages' | head -n 1)
+    case $suite in *[!a-z0-9-]*|'') echo "no suite of Debian: $suite" >&2; exit 1 ;; esac
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 'Created-By: Packages' | head -n 1)
     rm -rf "$suite"; mkdir -p "$suite/apt/lists/partial" "$suite/apt/archives/partial"; cd "$suite"
     key=/usr/share/keyrings/debian-archive-keyring.gpg
     echo "deb [signed-by=$key] $mirror $suite main" >apt/list
