@@ -40,3 +40,19 @@ impl Seen {
         self.0.entry(Arc::clone(writer)).or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_again_makes_nothing_new_of_what_comes_again() {
+        let (mut ever, alpha) = (Seen::default(), Arc::from("alpha"));
+        for counter in 1..=5 {
+            assert!(!ever.pass(&alpha, (7, counter)));
+        }
+        // The roster that was stored is behind these, and the last one is sent again.
+        assert!((3..=5).all(|counter| ever.pass(&alpha, (7, counter))));
+        assert!(!ever.pass(&alpha, (7, 6)) && !ever.pass(&alpha, (8, 1)));
+    }
+}
