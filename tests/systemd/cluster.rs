@@ -108,7 +108,9 @@ pub fn two_nodes_behind_the_proxies(machine: &Machine, _: &Packages) {
     machine.wait_until("Sentinel knows the replica", knows);
     let failover =
         PAGE.lines().filter_map(|line| line.strip_prefix(".Ql ")).find(|line| line.starts_with(ask));
-    machine.run(failover.unwrap().trim_end_matches(" ,"));
+    let failover = failover.unwrap().trim_end_matches(" ,");
+    // Sentinel may not have asked the replica yet how it is.
+    machine.wait_until("Sentinel begins", || machine.try_run(failover).trim() == "OK");
     let address = "redis+unix:///run/chatd-engine/192.0.2.2.sock";
     machine.wait_until("it has found the other", || machine.try_run("chatctl nodes").contains(address));
     Nodes::talk(&mut callers, "after the failover");
