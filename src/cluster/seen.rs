@@ -23,7 +23,8 @@ impl Seen {
         is_seen
     }
 
-    /// Remembers the last counter of each node, whatever is read again. Returns whether the entry is not behind it.
+    /// Remembers the highest counter of each node, also when older entries are read again. Returns whether this one is not
+    /// higher.
     pub fn pass(&mut self, writer: &Arc<str>, count: (u64, u64)) -> bool {
         let last = self.last(writer);
         let is_passed = last.0 == count.0 && count.1 <= last.1;

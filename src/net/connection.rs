@@ -299,7 +299,7 @@ impl Connection {
     }
 
     /// Sets the verified name of the client, which bans can cover. The first one counts. Root at a unix socket gets none:
-    /// whoever owns the machine cannot be locked out.
+    /// no ban locks out the owner of the machine.
     pub fn set_login(&self, login: &str) {
         if self.from().is_some() || !login::is_operator(self, None) {
             let _ = self.extra().login.set(login.into());
