@@ -278,7 +278,8 @@ impl Order {
             return self.settle();
         }
         let own = self.at(count.1).filter(|_| writer == *node && count.0 == incarnation);
-        let own = own.map(|at| &self.pending[at]);
+        // What has not been sent has not come back: somebody made its counter up.
+        let own = own.map(|at| &self.pending[at]).filter(|one| one.was_sent);
         let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
@@ -428,6 +429,15 @@ mod tests {
         assert!(is_given(3000));
     }
 
+    #[test]
+    fn what_waits_to_be_sent_is_not_taken_for_sent_because_somebody_made_its_counter_up() {
+        let (mut acts, alpha) = (Order::of_acts(), Arc::from("alpha"));
+        let item = Item::Act(Act::Gone("gamma".to_owned()));
+        acts.pending.push_back(Pending::new(5, 1, item));
+        acts.take(Fetched { is_again: false, ..act(5) }, &alpha, 7);
+        assert!(acts.next(false).is_some() && acts.pending.len() == 1);
+    }
+
     /// Otherwise this node would make another roster of them than those that have not read them before.
     #[test]
     fn after_a_stored_roster_acts_count_again_also_those_of_this_node() {
@@ -436,7 +446,7 @@ mod tests {
             let node = Arc::from(node);
             for counter in 1..3 {
                 let item = Item::Act(Act::Gone("beta".to_owned()));
-                acts.pending.push_back(Pending::new(counter, 1, item));
+                acts.pending.push_back(Pending { was_sent: true, ..Pending::new(counter, 1, item) });
                 acts.take(act(counter), &node, 7);
                 assert!(acts.next(keeps).is_some());
             }
