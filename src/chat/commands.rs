@@ -294,8 +294,7 @@ fn last(directory: &mut Directory, from: SessionId, recall: Recall) -> Option<No
             History { lines, pattern: pattern.map(Into::into), ..envelope }
         }
         Recall::Since { seq, epoch } => {
-            let since =
-                if epoch.is_none_or(|epoch| epoch == room.epoch()) { seq.min(room.said()) } else { 0 };
+            let since = room.numbers.last_known(seq, epoch.unwrap_or(room.epoch()));
             let (lines, more) = room.history.since(since, name, form, is_shown, &mut shown);
             let missing = (first_kept - 1).saturating_sub(since);
             History { lines, missing, more, since: Some(since), ..envelope }

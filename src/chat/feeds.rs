@@ -6,7 +6,11 @@ use super::feed::Feed;
 use super::id::SessionId;
 use super::log::Log;
 use super::member::Member;
-use crate::protocol::{Form, Scene};
+use crate::protocol::{Form, Name, Object, Scene, View};
+
+/// How much may be owed to a member that does not read, in bytes, before it is not told of more epochs: somebody may make
+/// any number of them.
+const MAX_OWED: usize = 64 << 10;
 
 /// The feeds of a room.
 #[derive(Debug)]
@@ -99,6 +103,17 @@ impl Feeds {
             if let Some(feed) = feed {
                 feed.wait(len);
             }
+        }
+    }
+
+    /// The next line has another epoch, and `seq` is the number of the one before: programs are told, but for those that
+    /// are owed much already.
+    pub(super) fn begin_epoch(&mut self, room: &Name, epoch: u64, seq: u64) {
+        let object = Object::Epoch { room: room.as_str().into(), epoch, seq };
+        for feed in self.iter_mut().filter(|feed| feed.form().view() == View::Json) {
+            let takes_it = |member: &&Member| member.owed_bytes() < MAX_OWED;
+            let ids: Vec<SessionId> = feed.members().filter(takes_it).map(|member| member.id).collect();
+            ids.into_iter().for_each(|id| feed.owe(id, |form, out| form.object(&object, out)));
         }
     }
 

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::archive::{Archive, Archiving};
 use super::archiving;
 use super::arrival;
+use super::damaged::Damaged;
 use super::delivery::Delivered;
 #[cfg(test)]
 use super::directory::Directory;
@@ -34,7 +35,7 @@ use super::recall::Recalled;
 use super::room::Room;
 use super::sequencer::Sequencer;
 use super::sink::{Signal, Sink};
-use super::snapshot::{self, Damaged, HubSnapshot};
+use super::snapshot::{self, HubSnapshot};
 use super::traffic::Traffic;
 use super::turn::{self, Step};
 use crate::protocol::{Notice, Reason, View};

@@ -20,8 +20,8 @@
 //!   `activity` counts who says how much.
 //! * The `archive` is the seam to what stores lines for good, `recall` has the rooms that nobody is in, and `archiving`
 //!   tells members of it.
-//! * With several nodes, `opening` has the sequencer open rooms, `numbers` has those that the engine gives, `nodes` what
-//!   waits for that, and `outage` tells members how the engine is. `noted` is what a crash leaves of the rooms.
+//! * With several nodes, `opening` has the sequencer open rooms, `numbers` has those that the engine gives, `epochs`
+//!   those of engines before it, `nodes` what waits for that, and `outage` tells members how the engine is. `noted` is what a crash leaves of the rooms.
 //! * [`snapshot`] is what the next process takes over.
 //!
 //! Nothing here knows about paths, signals or where connections come from, and only the broker waits for anything.
@@ -35,10 +35,12 @@ mod arrival;
 pub mod broker;
 mod commands;
 mod control;
+mod damaged;
 pub mod delivery;
 mod directory;
 mod dispatcher;
 mod entry;
+mod epochs;
 mod feed;
 mod feeds;
 mod flow;
@@ -96,6 +98,7 @@ pub mod version_1;
 pub use act::{Act, Claim, Listed};
 pub use archive::{Archive, Archived};
 pub use broker::Broker;
+pub use damaged::Damaged;
 pub use entry::Entry;
 pub use histogram::Histogram;
 pub use host::{ClusterBans, Host, NewBan, Use};
@@ -111,6 +114,6 @@ pub use recall::Recalled;
 pub use roster::Roster;
 pub use sequencer::{Cursor, EngineEvent, Item, Local, Sequenced, Sequencer, Stamp};
 pub use sink::{Mark, Signal, Sink, Transport};
-pub use snapshot::{Damaged, HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot};
+pub use snapshot::{HubSnapshot, MemberSnapshot, RoomSnapshot, SessionSnapshot};
 pub use standing::Standing;
 pub use traffic::Traffic;

@@ -3,6 +3,7 @@
 //! A room of one process counts its lines itself. With several nodes, each entry brings its place, and the room has its
 //! numbers from that.
 
+use super::epochs::Epochs;
 use super::sequencer::{Cursor, Stamp};
 
 /// Line numbers that one note covers. After a crash, a room goes on with the first number that no note covers.
@@ -39,6 +40,8 @@ pub(super) struct Numbers {
     /// Entries that were taken in and are not the next ones behind the last of their epoch: only before these can lines be
     /// missing.
     pub(super) jumps: Vec<Cursor>,
+    /// The epochs before this one.
+    pub(super) past: Epochs,
 }
 
 /// What comes before an entry that is next in the order of all nodes.
@@ -48,6 +51,8 @@ pub(super) struct Before {
     pub(super) missing: u64,
     /// The numbers go back, so the lines before have other ones.
     pub(super) is_back: bool,
+    /// Another epoch begins.
+    pub(super) begins: bool,
 }
 
 impl Numbers {
@@ -60,6 +65,7 @@ impl Numbers {
             noted: said,
             repeated: Vec::new(),
             jumps: Vec::new(),
+            past: Epochs::default(),
         }
     }
 
@@ -100,9 +106,20 @@ impl Numbers {
         let has_jumped = self.jumps.iter().any(|jump| *jump <= stamp.cursor);
         self.jumps.retain(|jump| *jump > stamp.cursor);
         let missing = said.saturating_sub(self.said).saturating_sub(repeated);
-        let before = Before { missing: if has_jumped { missing } else { 0 }, is_back: said < self.said };
+        let (is_back, begins) = (said < self.said, epoch != self.epoch);
+        if begins {
+            self.past.push(self.epoch, self.said);
+            self.past.go_on_after(said);
+        }
         (self.epoch, self.said) = (epoch, said);
-        before
+        Before { missing: if has_jumped { missing } else { 0 }, is_back, begins }
+    }
+
+    /// Returns the number of the last line that somebody has who has those up to `seq` of an epoch; 0 if nothing is known
+    /// of it.
+    pub(super) fn last_known(&self, seq: u64, epoch: u64) -> u64 {
+        let last = if epoch == self.epoch { Some(self.said) } else { self.past.last(epoch) };
+        seq.min(last.unwrap_or(0))
     }
 
     /// Returns the epoch for the note of the room.
@@ -135,19 +152,38 @@ mod tests {
         numbers.open_at(Cursor { epoch: 1, entry: 0 });
         let entries = [(1, 1), (1, 3), (2, 1), (3, 1), (4, 7)];
         assert!(entries.into_iter().all(|(epoch, entry)| numbers.take(Cursor { epoch, entry })));
-        let before = |missing, is_back| Before { missing, is_back };
-        assert_eq!(numbers.go_to(&stamp(1, 1, 8), 0), before(0, false));
-        assert_eq!(numbers.go_to(&stamp(1, 3, 12), 0), before(4, false));
-        assert_eq!(numbers.go_to(&stamp(2, 1, 90), 0), before(0, false), "another epoch");
-        assert_eq!(numbers.go_to(&stamp(3, 1, 1), 0), before(0, true));
+        let before = |missing, is_back, begins| Before { missing, is_back, begins };
+        assert_eq!(numbers.go_to(&stamp(1, 1, 8), 0), before(0, false, false));
+        assert_eq!(numbers.go_to(&stamp(1, 3, 12), 0), before(4, false, false));
+        assert_eq!(numbers.go_to(&stamp(2, 1, 90), 0), before(0, false, true), "another epoch");
+        assert_eq!(numbers.go_to(&stamp(3, 1, 1), 0), before(0, true, true));
         assert_eq!((numbers.epoch, numbers.said), (3, 0));
-        assert_eq!(numbers.go_to(&stamp(4, 7, 6), 0), before(5, false), "the first of an epoch were trimmed");
-        numbers.said = 2;
         assert_eq!(
-            numbers.go_to(&stamp(3, 1, 1), 2),
-            before(0, false),
-            "its first two lines are in the logs"
+            numbers.go_to(&stamp(4, 7, 6), 0),
+            before(5, false, true),
+            "the first of an epoch were trimmed"
         );
+        numbers.said = 2;
+        let before_rest = numbers.go_to(&stamp(4, 1, 1), 2);
+        assert_eq!(before_rest, before(0, false, false), "its first two lines are in the logs");
+    }
+
+    #[test]
+    fn numbers_of_epochs_before_count_as_far_as_later_ones_went_on_from_them() {
+        let mut numbers = Numbers::new(0, 1);
+        let mut go_to = |epoch, seq| {
+            numbers.go_to(&stamp(epoch, 1, seq), 0);
+            numbers.said = seq + 9;
+            [1, 2, 3, 9].map(|epoch| numbers.last_known(25, epoch))
+        };
+        assert_eq!(go_to(1, 1), [10, 0, 0, 0]);
+        assert_eq!(go_to(2, 14), [10, 23, 0, 0]);
+        assert_eq!(go_to(3, 22), [10, 21, 25, 0], "22 and 23 were lost, and are others now");
+        assert_eq!(go_to(4, 6), [5, 5, 5, 0]);
+        for epoch in 5..100 {
+            go_to(epoch, 6);
+        }
+        assert_eq!([82, 83].map(|epoch| numbers.past.last(epoch)), [None, Some(5)]);
     }
 
     /// The next process goes on with the next entry after a crash amid one, and somebody may have made the number up.

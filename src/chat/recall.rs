@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use memchr::memchr;
 
 use super::entry::Entry;
+use super::epochs::Epochs;
 use super::history::{History, Record};
 use super::limits::Limits;
 use super::room_names::RoomNames;
@@ -24,6 +25,8 @@ const PART_OF_MEMORY: usize = 8;
 pub struct Recalled {
     pub(super) name: Name,
     pub(super) epoch: u64,
+    /// Epochs before.
+    pub(super) past: Epochs,
     /// The number of its last line.
     pub(super) said: u64,
     /// No number above this has been given to a line; less than `said` if nothing else is known.
@@ -36,7 +39,7 @@ pub struct Recalled {
 impl Recalled {
     /// Returns a room without lines, in which the last line had the number `said`.
     pub fn new(name: Name, epoch: u64, said: u64) -> Self {
-        Self { name, epoch, said, reserved: 0, records: Vec::new(), last_session: 0 }
+        Self { name, epoch, past: Epochs::default(), said, reserved: 0, records: Vec::new(), last_session: 0 }
     }
 
     /// Returns its name.
@@ -109,9 +112,13 @@ impl Recalled {
         true
     }
 
-    /// Adds what was said behind the lines that it has, as the engine has it. Ignores all that is not lines.
-    pub fn push_entry(&mut self, entry: Entry, seq: u64, time: Timestamp) {
+    /// Adds what was said behind the lines that it has, as the engine has it, in this or an earlier epoch. Ignores all that
+    /// is not lines.
+    pub fn push_entry(&mut self, entry: Entry, epoch: u64, seq: u64, time: Timestamp) {
         let Entry::Said { kind, who, text, lines, .. } = entry else { return };
+        if epoch != self.epoch {
+            self.past.push(epoch, seq - 1 + u64::from(lines));
+        }
         self.records.push(Record { kind, who, time, seq, lines: lines as usize, text });
     }
 

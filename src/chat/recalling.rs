@@ -9,6 +9,7 @@ use super::sequencer::Cursor;
 pub(super) fn recalled(room: &mut Room) -> Recalled {
     let mut recalled = Recalled::new((**room.name()).clone(), room.epoch(), room.said());
     (recalled.reserved, recalled.records) = (room.said(), room.history.take());
+    recalled.past = std::mem::take(&mut room.numbers.past);
     recalled
 }
 
@@ -28,6 +29,7 @@ pub(super) fn go_on(room: &mut Room, mut recalled: Recalled, limits: &Limits) {
         room.history = recalled.history(limits);
     }
     room.numbers.go_on_after(room.said().max(recalled.said), recalled.epoch);
+    room.numbers.past = recalled.past;
 }
 
 /// Has a room go on as the engine has it, behind `cursor`, unless it is further. Members are told of the lines that they
@@ -57,6 +59,12 @@ pub(super) fn open_at(
     room.history = opened.history(limits);
     room.numbers.go_on_after(opened.said, opened.epoch);
     room.numbers.open_at(cursor);
+    if !is_same {
+        room.numbers.past = opened.past;
+    }
+    if before.is_some() && !is_same {
+        room.feeds.begin_epoch(&room.name, opened.epoch, opened.said);
+    }
     placed.is_further = true;
     // What was announced before is in what the room has now.
     room.presence.forget_placing();

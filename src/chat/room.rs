@@ -350,6 +350,9 @@ impl Room {
         if before.is_back {
             drop(self.history.take());
         }
+        if before.begins {
+            self.feeds.begin_epoch(&self.name, self.numbers.epoch, self.numbers.said);
+        }
         self.miss(before.missing, placed);
     }
 

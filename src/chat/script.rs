@@ -318,6 +318,28 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_told_of_another_epoch_and_go_on_over_it() {
+        let (mut hub, script) = cluster();
+        let mut people = [viewing(&mut hub, View::Json)];
+        script.say("main", at(7, 4), 41, "a\nb\n");
+        script.say("main", at(8, 1), 43, "c\n");
+        script.say("main", at(8, 2), 44, "d\n");
+        hub.settle();
+        let heard = people[0].read_all();
+        let kinds: Vec<&str> = heard.lines().map(|line| line.split('"').nth(3).unwrap()).collect();
+        assert_eq!(kinds, ["message", "message", "epoch", "message", "message"]);
+        assert!(heard.contains("{\"type\":\"epoch\",\"room\":\"main\",\"epoch\":8,\"seq\":42}\n"), "{heard}");
+        let known = [("41 7", 41), ("42 7", 42), ("99 7", 42), ("43 8", 43), ("43 6", 0)];
+        for _ in 0..2 {
+            for (place, since) in known {
+                let answer = hub.answer(&mut people[0], &format!("/last since {place}"));
+                assert!(answer.contains(&format!("\"since\":{since}}}")), "{place}: {answer}");
+            }
+            hub.move_on(&mut people);
+        }
+    }
+
+    #[test]
     fn who_waits_for_a_line_that_is_lost_goes_on() {
         let (mut hub, script) = cluster();
         let (mut ann, mut ben) = (hub.join(), hub.join());

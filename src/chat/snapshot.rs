@@ -5,7 +5,6 @@
 //! sinks: these come from the descriptor store. A snapshot may be of another version, or damaged, so restoring checks
 //! everything that the hub relies on.
 
-use std::fmt;
 use std::iter;
 use std::sync::Arc;
 
@@ -14,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::act::Act;
 use super::activity::Activity;
 use super::commands::MOST_IGNORED;
+use super::damaged::Damaged;
 use super::directory::{Directory, Place};
 use super::entry::Entry;
+use super::epochs::Epochs;
 use super::feed::Feed;
 use super::flow::Flow;
 use super::history;
@@ -88,6 +89,9 @@ pub struct RoomSnapshot {
     /// Lines that came again, and are not missing; entries before which others are missing.
     #[serde(default, skip_serializing_if = "super::numbers::has_no_gap")]
     pub(super) gaps: super::numbers::Gaps,
+    /// Epochs before, with several nodes.
+    #[serde(default, skip_serializing_if = "Epochs::is_empty")]
+    pub(super) past: Epochs,
     /// What some member has yet to get, in each form.
     pub(super) logs: Vec<(Form, LogSnapshot)>,
     pub(super) waiting: Vec<Entry>,
@@ -128,18 +132,6 @@ pub struct MemberSnapshot {
     pub(super) watched: Option<Watched>,
 }
 
-/// A snapshot is damaged: what is wrong with it, for the log file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damaged(pub &'static str);
-
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Damaged {}
-
 impl HubSnapshot {
     /// Returns a snapshot with the rooms and keys in the notes that outlived a crash, in any order. Ignores notes about
     /// something else, and all but the last of several rooms with the same name.
@@ -166,6 +158,7 @@ impl RoomSnapshot {
             said,
             cursor: None,
             gaps: Default::default(),
+            past: Epochs::default(),
             logs: Vec::new(),
             waiting: Vec::new(),
             stamps: Vec::new(),
@@ -178,17 +171,16 @@ impl RoomSnapshot {
     fn of(room: &Room) -> Self {
         let (joined, left) = room.presence.untold();
         Self {
-            name: Name::clone(room.name()),
-            epoch: room.epoch(),
-            said: room.said(),
             cursor: room.numbers.cursor,
             gaps: (room.numbers.repeated.clone(), room.numbers.jumps.clone()),
+            past: room.numbers.past.clone(),
             logs: room.feeds().filter_map(Feed::snapshot).collect(),
             waiting: room.waiting().iter().map(|(entry, _)| entry.clone()).collect(),
             stamps: room.waiting().iter().filter_map(|(_, stamp)| *stamp).collect(),
             history: room.history.iter().cloned().collect(),
             joined: joined.to_vec(),
             left: left.to_vec(),
+            ..Self::without_lines(Name::clone(room.name()), room.epoch(), room.said())
         }
     }
 
@@ -213,6 +205,7 @@ impl RoomSnapshot {
         room.numbers.go_on_after(self.said, epoch);
         self.cursor.filter(|_| is_cluster).into_iter().for_each(|cursor| room.numbers.open_at(cursor));
         (room.numbers.repeated, room.numbers.jumps) = self.gaps.clone();
+        room.numbers.past.clone_from(&self.past);
         for (form, log) in &self.logs {
             let log = Log::restore(log, log_size).ok_or(Damaged("a log is not in order"))?;
             room.feeds.restore_log(*form, log);

@@ -64,6 +64,7 @@ impl Look {
             Object::Join(_) | Object::Leave(_) | Object::Rename(_) if self.view == View::Plain => {
                 return None;
             }
+            Object::Epoch { .. } if self.view != View::Json => return None,
             Object::Join(change) => (self.change(change, "joined"), false, false),
             Object::Leave(change) => (self.change(change, "left"), false, false),
             Object::Rename(change) => (self.change(change, "is now"), false, false),

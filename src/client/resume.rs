@@ -190,7 +190,10 @@ impl Resume {
         }
         if *epoch != history.epoch {
             *epoch = history.epoch;
-            (self.shown, self.base, self.catch_up.counts.is_anew) = (0, 0, true);
+            (self.shown, self.base) = (history.since.unwrap_or(0), 0);
+            self.catch_up.counts.is_anew = self.shown == 0;
+        }
+        if self.catch_up.counts.is_anew {
             // Its numbers say nothing of what you have said before.
             self.own.drain(..self.own.len().saturating_sub(1));
         }
@@ -221,6 +224,8 @@ impl Resume {
                 None => self.catch_up.keep(text, false),
                 Some(false) => {}
             },
+            Object::Epoch { room, epoch, seq } if is_ready => return self.go_on(room, *epoch, *seq),
+            Object::Epoch { .. } => self.catch_up.keep(text, false),
             // Nobody can ask for it again.
             Object::Private { .. } if !is_ready => self.catch_up.keep(text, false),
             Object::History(history) if history.since.is_some() && !is_ready => self.begin(history),
@@ -228,6 +233,14 @@ impl Resume {
             _ => return true,
         }
         false
+    }
+
+    /// A room goes on with another epoch. Returns whether it is the one where you are, and that is new.
+    fn go_on(&mut self, room: &str, epoch: u64, seq: u64) -> bool {
+        let is_new = |(place, before): &&mut (String, u64)| place == room && *before != epoch;
+        let Some((_, before)) = self.place.as_mut().filter(is_new) else { return false };
+        (*before, self.shown, self.base) = (epoch, seq, 0);
+        true
     }
 
     /// Notes a line. Returns whether it is new: one of the room that was shown before is not.
@@ -342,6 +355,30 @@ mod tests {
         }
         assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 1 2"));
         assert!(you.settle().0.is_anew);
+    }
+
+    #[test]
+    fn a_room_that_goes_on_with_another_epoch_is_shown_from_where_it_does() {
+        let mut you = Resume::new(None, None);
+        you.synced(&synced(7, "guest7", "main", 1, 40));
+        you.settle();
+        let epoch = |room: &'static str, epoch, seq| Object::Epoch { room: room.into(), epoch, seq };
+        let mut hear = |object, is_ready| you.hear(&object, "a line", is_ready, &mut Vec::new());
+        let said = |seq| Object::Message(line("main", seq, 3));
+        assert!(hear(said(44), true) && hear(epoch("main", 2, 42), true), "two lines are lost");
+        assert!(hear(said(43), true) && hear(said(44), true) && !hear(said(44), true));
+        assert!(!hear(epoch("ops", 9, 7), true) && !hear(said(44), true), "another room");
+        assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 44 2"));
+        // Meanwhile it has gone on with a third one. What came before the answer is in it.
+        let answer = History { epoch: 3, lines: 1, since: Some(43), ..History::default() };
+        let answer = Object::History(History { room: "main".into(), ..answer });
+        let mut hear = |object, is_ready| you.hear(&object, "a line", is_ready, &mut Vec::new());
+        assert!(!hear(epoch("main", 3, 43), false) && !hear(answer, false) && !hear(said(44), false));
+        assert!(!hear(Object::HistoryEnd, false));
+        let (missed, lines, held) = you.settle();
+        assert_eq!((missed.is_anew, lines.len(), held.len()), (false, 1, 1));
+        let mut hear = |object, is_ready| you.hear(&object, "a line", is_ready, &mut Vec::new());
+        assert!(!hear(epoch("main", 3, 43), true) && !hear(said(44), true) && hear(said(45), true));
     }
 
     #[test]

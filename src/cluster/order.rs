@@ -100,8 +100,7 @@ pub struct Order {
     partial: Option<Partial>,
     /// What a node sends again, and has no later counter than here, has been read before.
     seen: Seen,
-    /// Of acts, also what was read before an older roster was recalled: then an act counts again, but what it has a node do
-    /// once is done.
+    /// Of acts, also what was read before an older roster was recalled: what an act has a node do once is done.
     ever_seen: Seen,
 }
 

@@ -263,7 +263,7 @@ impl Reader<'_> {
                     && seq <= room.said()
                 {
                     (lines, bytes) = (lines + more as usize, bytes + entry.text().len());
-                    records.push((entry, seq, time));
+                    records.push((entry, at.epoch, seq, time));
                 }
             }
             if reply.parts().is_empty() {
@@ -272,9 +272,10 @@ impl Reader<'_> {
         }
         // A new epoch may count from less.
         let mut before = u64::MAX;
-        let is_in_order = |one: &(_, u64, Timestamp)| std::mem::replace(&mut before, one.1) >= one.1;
+        let is_in_order = |one: &(_, _, u64, Timestamp)| std::mem::replace(&mut before, one.2) >= one.2;
         let records: Vec<_> = records.into_iter().take_while(is_in_order).collect();
-        records.into_iter().rev().for_each(|(entry, seq, time)| room.push_entry(entry, seq, time));
+        let records = records.into_iter().rev();
+        records.for_each(|(entry, epoch, seq, time)| room.push_entry(entry, epoch, seq, time));
         Ok(())
     }
 

@@ -80,6 +80,15 @@ pub enum Object<'a> {
         /// The number of the last line in the room; 0 if there is none.
         seq: u64,
     },
+    /// The lines of the room that follow have another epoch: an engine has taken over. Only in a cluster.
+    Epoch {
+        /// The name of the room.
+        room: Cow<'a, str>,
+        /// The epoch.
+        epoch: u64,
+        /// The number of the last line before them.
+        seq: u64,
+    },
     /// Answer to `/last`. The lines follow, and then [`Object::HistoryEnd`].
     History(History<'a>),
     /// The lines of `/last` are complete.

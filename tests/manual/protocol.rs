@@ -296,6 +296,7 @@ fn objects() -> Vec<serde_json::Value> {
     notices().iter().for_each(|(_, notice)| form.notice(notice, &mut out));
     form.notice(&Notice::Named { name: "ann".to_owned(), key: Some(Key(7)) }, &mut out);
     sentences().iter().for_each(|object| form.object(object, &mut out));
+    form.object(&Object::Epoch { room: "main".into(), epoch: 2, seq: 41 }, &mut out);
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -61,6 +61,8 @@ pub struct Reader {
     pub heard: usize,
     pub skipped: u64,
     knows_of_archive: bool,
+    /// The last epoch of each room that it was told of.
+    epochs: BTreeMap<String, u64>,
     /// What it was told when it asked who is there.
     pub who: Option<String>,
     /// The last lines that it read, for the one who looks into a failure.
@@ -101,6 +103,7 @@ impl Reader {
             heard: 0,
             skipped: 0,
             knows_of_archive: false,
+            epochs: BTreeMap::new(),
             who: None,
             recent: VecDeque::new(),
         }
@@ -192,6 +195,11 @@ impl Reader {
                 assert!(!self.wants_crash, "not told of the crash: {line:?}");
                 self.last = (object["lines"].as_u64().unwrap() as usize, None);
                 return;
+            }
+            "epoch" => {
+                let before = self.epochs.insert(text("room"), object["epoch"].as_u64().unwrap());
+                assert!(!self.wants_crash, "not told of the crash: {line:?}");
+                return assert!(before <= object["epoch"].as_u64(), "it goes back: {line:?}");
             }
             "history_end" => return assert_eq!(self.last.0, 0, "/last shows less than it says"),
             "synced" => return assert!(!self.wants_crash, "not told of the crash: {line:?}"),
