@@ -35,8 +35,9 @@ pub fn a_killed_node_is_gone_once() {
     nodes[1].join_as("ann");
 }
 
+/// Also if the engine was away meanwhile, and each room has another epoch.
 pub fn chatc_goes_on_at_the_next_node() {
-    let redis = Server::start();
+    let mut redis = Server::start();
     let mut nodes = three(&[redis.address()], "");
     let mut ben = nodes[2].join_as("ben");
     let addresses = [nodes[0].address().to_string(), nodes[1].address().to_string()];
@@ -56,14 +57,26 @@ pub fn chatc_goes_on_at_the_next_node() {
     while heard.is_empty() {
         heard.extend(said_in(&lines.recv_timeout(PATIENCE).expect("it listens")));
     }
-    nodes[0].lose();
-    for number in 0..100 {
-        ben.say(format!("after {number}\n"));
+    redis.kill();
+    redis.start_again();
+    let mut is_told = false;
+    for (word, is_lost) in [("between", false), ("after", true)] {
+        if is_lost {
+            nodes[0].lose();
+        }
+        for number in 0..100 {
+            ben.say(format!("{word} {number}\n"));
+        }
+        let last = format!("{word} 99");
+        while heard.last() != Some(&last) {
+            let line = lines.recv_timeout(PATIENCE).expect("it goes on");
+            is_told |= line.starts_with("{\"type\":\"epoch\"");
+            heard.extend(said_in(&line));
+        }
     }
-    while heard.last().is_none_or(|last| last != "after 99") {
-        heard.extend(said_in(&lines.recv_timeout(PATIENCE).expect("it goes on")));
-    }
-    let said = ["before", "after"].iter().flat_map(|word| (0..100).map(move |n| format!("{word} {n}")));
+    assert!(is_told, "the room has another epoch");
+    let said =
+        ["before", "between", "after"].iter().flat_map(|word| (0..100).map(move |n| format!("{word} {n}")));
     assert_eq!(heard, said.collect::<Vec<_>>());
     ben.say("/who\n");
     let who = object(&mut ben, |object| object["code"] == "who");
@@ -74,6 +87,6 @@ pub fn chatc_goes_on_at_the_next_node() {
 
 /// What ben has said in a line of chatc; `None` if that is about something else.
 fn said_in(line: &str) -> Option<String> {
-    let at = line.find("before ").or_else(|| line.find("after "))?;
+    let at = ["before ", "between ", "after "].iter().find_map(|word| line.find(word))?;
     Some(line[at..].chars().take_while(|c| c.is_alphanumeric() || *c == ' ').collect())
 }
