@@ -59,10 +59,9 @@ use crate::rt;
 /// has returned: then this is the same node, and `identity` does not count.
 pub fn start(settings: Settings, saved: Option<&[u8]>, identity: Identity) -> (Stream, Handle) {
     let shared = Arc::new(state::Shared::new(&settings, identity));
-    if let Some(saved) = saved.filter(|saved| !saved.is_empty()) {
-        stream::restore(&shared, saved);
-    }
-    let stream = Stream::new(Arc::clone(&shared));
+    let saved = saved.filter(|saved| !saved.is_empty());
+    let known = saved.map(|saved| stream::restore(&shared, saved)).unwrap_or_default();
+    let stream = Stream::new(Arc::clone(&shared), known);
     let handle = Handle::new(Arc::clone(&shared));
     rt::spawn(link::run(shared, settings));
     (stream, handle)

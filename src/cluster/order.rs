@@ -98,10 +98,7 @@ pub struct Order {
     bytes: usize,
     was_full: bool,
     partial: Option<Partial>,
-    /// What a node sends again, and has no later counter than here, has been read before.
-    seen: Seen,
-    /// Of acts, also what was read before an older roster was recalled: what an act has a node do once is done.
-    ever_seen: Seen,
+    pub seen: Seen,
 }
 
 impl Order {
@@ -145,8 +142,7 @@ impl Order {
         self.generation += 1;
         self.queue.clear();
         (self.wants_bans, self.bans_at) = (self.name.is_none(), Cursor::default());
-        // What is read again has not come a second time.
-        self.seen = Seen::default();
+        self.seen.read_again();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -191,7 +187,7 @@ impl Order {
             Sequenced::Entry { entry: Entry::Said { lines, .. }, .. } => u64::from(*lines),
             _ => 1,
         };
-        self.queue.iter().map(lines).sum()
+        self.queue.iter().map(lines).sum::<u64>() + u64::from(self.partial.is_some())
     }
 
     /// Returns the next thing for the hub. With `keeps`, an item stays until enough replicas have it.
@@ -283,7 +279,7 @@ impl Order {
         match (own, content) {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
-                let is_again = self.ever_seen.pass(&writer, count) && is_again;
+                let is_again = self.seen.pass(&writer, count) && is_again;
                 let sequenced =
                     Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again };
                 self.push_own(sequenced, own.map(|(first, ..)| first));

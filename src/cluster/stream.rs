@@ -1,5 +1,6 @@
 //! The stream: the sequencer that the hub has, when the engine gives the order.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::order::Order;
 use super::pending::Pending;
+use super::seen::Seen;
 use super::settings::Identity;
 use super::state::{ACTS, Shared, key_of};
 use crate::chat::{Act, Cursor, Entry, Item, Roster, Sequenced, Sequencer, SessionId};
@@ -17,7 +19,11 @@ use crate::protocol::Name;
 pub struct Stream {
     shared: Arc<Shared>,
     node: Arc<str>,
+    known: Known,
 }
+
+/// What the process before has read of each order: nodes may send it again.
+pub type Known = HashMap<String, Seen>;
 
 /// How many counters are left out at a handover: this process may use some until it ends, for nodes that are gone. The
 /// engine would drop what the next one gives the same counters.
@@ -30,6 +36,8 @@ struct Saved {
     /// The last counter that was used.
     counter: u64,
     items: Vec<SavedItem>,
+    #[serde(default)]
+    known: Known,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,20 +57,19 @@ enum What {
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, known: Known) -> Self {
         let node = Arc::clone(&shared.lock().node);
-        Self { shared, node }
+        Self { shared, node, known }
     }
 }
 
-/// Goes on as the process did that has saved this.
-pub(super) fn restore(shared: &Shared, saved: &[u8]) {
+/// Goes on as the process did that has saved this. Returns what that has read.
+pub(super) fn restore(shared: &Shared, saved: &[u8]) -> Known {
     let saved: Saved = match ciborium::from_reader(saved) {
         Ok(saved) => saved,
         Err(error) => {
-            return log::error!(
-                "what was said last may be lost: the state of the engine cannot be read: {error}"
-            );
+            log::error!("what was said last may be lost: the state of the engine cannot be read: {error}");
+            return Known::new();
         }
     };
     let mut state = shared.lock();
@@ -77,6 +84,7 @@ pub(super) fn restore(shared: &Shared, saved: &[u8]) {
         Pending { is_given, was_sent: true, ..Pending::new(first, parts, item) }
     });
     state.restore(saved.counter, items);
+    saved.known
 }
 
 impl Sequencer for Stream {
@@ -109,6 +117,8 @@ impl Sequencer for Stream {
         let order = state.orders.entry(key_of(room).into()).or_insert_with(|| Order::of_room(None));
         order.name = Some(Arc::clone(room));
         order.open(after);
+        let known = self.known.remove(key_of(room)).filter(|_| after.is_some());
+        known.into_iter().for_each(|seen| order.seen = seen);
         state.reader_is_stale();
     }
 
@@ -140,6 +150,7 @@ impl Sequencer for Stream {
         let state = &mut *self.shared.lock();
         if let Some(acts) = state.orders.get_mut(ACTS) {
             acts.open(Some(acts_after));
+            self.known.remove(ACTS).into_iter().for_each(|seen| acts.seen = seen);
         }
         state.reader_is_stale();
     }
@@ -157,7 +168,10 @@ impl Sequencer for Stream {
             what: what(&one.item),
         });
         let (incarnation, counter) = (state.identity.incarnation, state.counter() + LEFT_OUT);
-        let saved = Saved { incarnation, counter, items: items.collect() };
+        // What the hub does not have is read again.
+        let given = state.orders.iter().filter(|(_, order)| order.waiting() == 0);
+        let known = given.map(|(key, order)| (key.to_string(), order.seen.clone())).collect();
+        let saved = Saved { incarnation, counter, items: items.collect(), known };
         let mut bytes = Vec::new();
         // Writing to memory cannot fail.
         let _ = ciborium::into_writer(&saved, &mut bytes);

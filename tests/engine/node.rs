@@ -29,6 +29,8 @@ pub struct Node {
     /// What has come and has not been looked at: lines, acts with their nodes.
     pub lines: Vec<Heard>,
     pub acts: Vec<(Act, String)>,
+    /// Whether each act had come before.
+    pub again: Vec<bool>,
     pub events: Vec<EngineEvent>,
     /// Rooms that were opened: name, last line, last entry.
     pub opened: Vec<(String, u64, Cursor)>,
@@ -88,6 +90,7 @@ impl Node {
             handle,
             lines: Vec::new(),
             acts: Vec::new(),
+            again: Vec::new(),
             events: Vec::new(),
             opened: Vec::new(),
             woken: Vec::new(),
@@ -162,8 +165,9 @@ impl Node {
                     };
                     self.lines.push(heard);
                 }
-                Sequenced::Act { act, node, cursor, .. } => {
+                Sequenced::Act { act, node, cursor, is_again, .. } => {
                     self.last_act = cursor;
+                    self.again.push(is_again);
                     self.acts.push((act, node.as_deref().unwrap_or_default().to_owned()));
                 }
                 Sequenced::Opened { room, cursor } => {

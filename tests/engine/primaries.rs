@@ -52,6 +52,34 @@ fn the_primary_is_found_and_a_replica_that_takes_over_has_what_was_said() {
 }
 
 #[test]
+fn what_is_sent_again_is_known_to_a_process_that_has_taken_over() {
+    let [mut primary, replica] = Server::start_pair();
+    let settings = |node| settings(&[&replica, &primary], node);
+    let mut alpha = Node::start_with(Settings { replicas: 1, ..settings("alpha") }, None);
+    let mut beta = Node::start_with(settings("beta"), None);
+    alpha.open("main");
+    beta.open("main");
+    // It does not get what follows, and goes on without it.
+    replica.promote();
+    (0..50).for_each(|number| alpha.say("main", 1, &format!("lost {number}")));
+    alpha.stream.submit(Item::Act(Act::Left(SessionId(1))));
+    beta.hear(50);
+    beta.until(|node| node.acts.len() == 1);
+    let (cursor, last_act) = (beta.cursor, beta.last_act);
+    let saved = beta.hand_over();
+    let mut beta = Node::start_with(settings("beta"), Some(&saved));
+    beta.stream.open(&crate::node::room("main"), Some(cursor));
+    beta.stream.follow(last_act);
+    primary.kill();
+    has_heard(&mut beta, EngineEvent::Failover);
+    alpha.say("main", 1, "after");
+    assert_eq!(beta.hear(1), ["after"]);
+    // The act counts again, behind a roster that was stored before it, and is done once.
+    beta.until(|node| !node.acts.is_empty());
+    assert_eq!(beta.again, [true]);
+}
+
+#[test]
 fn an_old_primary_that_comes_back_as_one_is_left_alone() {
     let [mut primary, replica] = Server::start_pair();
     let start = |name| {

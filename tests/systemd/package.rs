@@ -20,12 +20,17 @@ pub struct Packages {
 impl Packages {
     pub fn build() -> Self {
         println!("\n== packaging/build-deb");
-        let version = env!("CARGO_PKG_VERSION");
-        let newer = build(&format!("{version}-2"));
+        let (packages, version) = (Self::built(), env!("CARGO_PKG_VERSION"));
         // Out of the way of those who install what packaging/build-deb has built.
-        let elsewhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("newer.deb");
-        std::fs::rename(newer, &elsewhere).unwrap();
-        Self { current: build(&format!("{version}-1")), newer: elsewhere }
+        std::fs::rename(build(&format!("{version}-2")), &packages.newer).unwrap();
+        std::fs::copy(build(&format!("{version}-1")), &packages.current).unwrap();
+        packages
+    }
+
+    /// Those that were built.
+    pub fn built() -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        Self { current: folder.join("current.deb"), newer: folder.join("newer.deb") }
     }
 }
 
