@@ -21,6 +21,18 @@ const INCLUDED: &str =
 /// Most lines of what a command says that are shown.
 const SHOWN_LINES: usize = 40;
 
+/// Moves this process, and those that it starts, into control groups of their own: two machines in the same ones would
+/// take the processes of the other for those of their units.
+pub fn enter_groups(release: &str) {
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"].map(Path::new) {
+        if root.join("cgroup.procs").exists() {
+            let group = root.join(format!("chatd-{release}"));
+            fs::create_dir_all(&group).unwrap();
+            fs::write(group.join("cgroup.procs"), "0").unwrap();
+        }
+    }
+}
+
 /// A machine that runs; it ends, and its file system is removed, when this is dropped.
 pub struct Machine {
     nspawn: Child,

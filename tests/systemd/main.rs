@@ -141,6 +141,7 @@ fn main() -> ExitCode {
     if !checks.words.is_empty() {
         checks.words.push(INSTALLING.0.to_owned());
     }
+    machine::enter_groups(release);
     // In a thread of its own, which goes into the network of the machine.
     let check_all = || check_all(release, &packages, &mut checks);
     let has_ended = std::thread::scope(|scope| scope.spawn(check_all).join()).is_ok();
