@@ -334,6 +334,12 @@ impl State {
         self.sent.push_back(Sent { counter, key, item, is_stored: false, is_given: false });
     }
 
+    /// Returns whether an item was sent from here, and has not been given.
+    fn is_awaited(&self, (node, incarnation, counter): &Writer) -> bool {
+        let is_own = *node == self.node && *incarnation == self.incarnation;
+        is_own && self.sent.iter().any(|sent| sent.counter == *counter && !sent.is_given)
+    }
+
     /// Notes that an item is given. Returns whether it was given before.
     fn note_given(&mut self, key: &str, (node, incarnation, counter): &Writer) -> bool {
         if *node == self.node && *incarnation == self.incarnation {
@@ -381,6 +387,7 @@ impl State {
                 Some(Sequenced::Entry { room: name, entry, stamp: Some(stored.stamp) })
             }
             Next::Item(stored, name) => {
+                let is_awaited = self.is_awaited(&stored.writer);
                 let is_again = self.note_given(key, &stored.writer);
                 if is_again && key != ACTS {
                     let Item::Entry(_, entry) = stored.item else { return None };
@@ -404,7 +411,7 @@ impl State {
                     Item::Act(act) => {
                         self.applied = Some(stamp.cursor);
                         let (node, cursor, time) = (Some(writer.0), stamp.cursor, Some(stamp.time));
-                        Sequenced::Act { act, node, cursor, time, is_again }
+                        Sequenced::Act { act, node, cursor, time, is_again, is_awaited }
                     }
                 })
             }
