@@ -27,7 +27,7 @@ pub(super) fn take(
     directory: &mut Directory,
     act: &Act,
     place: (Node, Cursor, Option<Timestamp>),
-    is_again: bool,
+    (is_again, is_awaited): (bool, bool),
     now: Now,
 ) -> Vec<SessionId> {
     let (node, cursor, time) = place;
@@ -39,13 +39,9 @@ pub(super) fn take(
     let listed = if is_own_gone { listing::all(directory) } else { Vec::new() };
     let effects = directory.roster.apply(act, &node, time);
     directory.following.cursor = cursor;
-    let following = &mut directory.following;
-    let is_live = following.is_live || own.is_none();
-    let is_awaited = |id: &SessionId| is_own && (is_live || following.asked.get(id) == Some(act));
-    let asked = act.asked_by().filter(is_awaited);
-    asked.and_then(|id| following.asked.remove(&id));
-    let is_past = is_again || (!is_live && cursor <= following.known);
-    let is_known = own.is_some() && cursor <= following.bans;
+    let asked = act.asked_by().filter(|_| is_awaited);
+    let is_past = is_again || (!is_live(directory) && cursor <= directory.following.known);
+    let is_known = own.is_some() && cursor <= directory.following.bans;
     let (is_answered, mut waits_on, mut woken) = (!effects.is_empty(), false, Vec::new());
     for effect in effects {
         let other = node.as_deref().filter(|_| !is_own);
@@ -94,7 +90,9 @@ fn carry_out(
         Effect::Arrived(id, refusal) if is_told(directory, id) => {
             arrival::settle(directory, id, refusal, now);
         }
-        Effect::Deposed(id, notice) if is_told(directory, id) => depose(directory, id, &notice),
+        Effect::Deposed(id, notice) if is_told(directory, id) || directory.following.told.contains(&id) => {
+            depose(directory, id, &notice);
+        }
         Effect::Notify(id, notice) if is_told(directory, id) => directory.notify(id, &notice),
         Effect::Brought(changes) => {
             let answer = orders::change(directory, &changes, is_known);
@@ -140,6 +138,10 @@ fn depose(directory: &mut Directory, id: SessionId, notice: &Notice) {
 /// A session has a name. Those here that were called alike, and that nobody else knows of, since this node was declared
 /// gone, have lost theirs now, and not only when they are known again.
 fn give_way(directory: &mut Directory, id: SessionId) {
+    if !is_live(directory) {
+        // It knows its name, so it hears of it if that is lost.
+        directory.following.told.insert(id);
+    }
     let Some(who) = directory.roster.name_of(id).cloned() else { return };
     let alike: Vec<SessionId> = directory.following.returning.holders(&who.name).collect();
     for other in alike.into_iter().filter(|other| *other != id) {
@@ -178,6 +180,7 @@ fn announce(directory: &mut Directory, room: Name, who: &[Who]) {
 fn settle(directory: &mut Directory, now: Now) -> Vec<SessionId> {
     (directory.following.awaited, directory.following.is_live) = (None, true);
     directory.following.returning = Names::default();
+    directory.following.told.clear();
     let (ids, mut woken): (Vec<SessionId>, _) = (directory.sessions().collect(), Vec::new());
     for id in ids {
         let Some(member) = directory.member(id).filter(|_| directory.roster.has(id)) else { continue };
@@ -545,6 +548,42 @@ mod tests {
         pair.restart_alpha(&mut [], None);
         pair.check();
         assert_eq!(answer!(pair.beta, ben, "/nick ann").matches("\"code\":\"named\"").count(), 1);
+    }
+
+    /// What was lost by the engine is replayed from a roster before it.
+    #[test]
+    fn while_acts_come_again_an_answer_is_that_of_the_last_question() {
+        let mut pair = Pair::default();
+        let mut ann = pair.alpha.join();
+        answer!(pair.alpha, ann, "/nick ann");
+        answer!(pair.alpha, ann, "/nick bob");
+        pair.order.hold();
+        pair.alpha.ask(&mut ann, "/nick ann");
+        pair.order.recall();
+        pair.settle();
+        assert_eq!(ann.read_all(), "", "the first one has been answered");
+        pair.order.release();
+        pair.check();
+        assert_eq!(ann.read_all(), "-!- you are ann now; /help says what else there is\n");
+    }
+
+    #[test]
+    fn a_name_that_is_got_and_lost_while_acts_come_again_is_lost_at_once() {
+        let mut pair = Pair::default();
+        let mut zoe = pair.alpha.join();
+        pair.settle();
+        pair.order.hold();
+        pair.alpha.say(&mut zoe, "/nick zoe\n");
+        let verified = pair.alpha.arrive_with_certificate(Ok("zoe"));
+        pair.order.hold();
+        pair.order.recall();
+        pair.settle();
+        assert_eq!([who(&zoe), who(&verified)], ["guest1", "+zoe"]);
+        let heard = zoe.read_all();
+        assert!(heard.contains("you are zoe now") && heard.contains("you are guest1 now"), "{heard}");
+        pair.order.release();
+        pair.check();
+        assert!(!zoe.read_all().contains("you are"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::opening;
 use super::outage;
 use super::overheard;
 use super::pending::{End, Pending, Wait};
+use super::sequencer::Item;
 use super::sink::{Signal, Sink};
 use crate::protocol::{Form, Name, Notice, View};
 
@@ -57,7 +58,7 @@ fn list(directory: &mut Directory, id: SessionId, verified: Option<Name>) {
     {
         listed.proof = verified.as_ref().and_then(|_| Some(directory.member(id)?.proof()));
         listed.name = verified;
-        directory.submit_asked(id, Act::Arrived(listed));
+        directory.sequencer.submit(Item::Act(Act::Arrived(listed)));
     }
 }
 

@@ -413,6 +413,20 @@ mod tests {
         assert_eq!(hub.answer(&mut root, "/kick"), "-!- usage: /kick NAME|#ID [REASON]\n");
     }
 
+    /// Its connection is about to be closed, and what it is owed would only use memory.
+    #[test]
+    fn one_who_has_been_sent_all_is_owed_nothing_more() {
+        let (mut hub, _, mut root) = hub();
+        let mut ann = hub.join_as("ann");
+        hub.end(&ann);
+        hub.settle();
+        assert!(ann.is_done());
+        ann.read_all();
+        hub.say(&mut root, "/say hello\n");
+        hub.settle();
+        assert_eq!((ann.member(|member| member.owed_bytes()), ann.read_all().as_str()), (0, ""));
+    }
+
     #[test]
     fn one_who_is_kicked_is_told_why_and_gets_nothing_else() {
         let (mut hub, daemon, mut root) = hub();

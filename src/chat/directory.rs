@@ -259,7 +259,6 @@ impl Directory {
     /// A session is gone.
     pub(super) fn leave(&mut self, id: SessionId, now: Now) -> Option<Box<Member>> {
         let place = self.places.remove(&id)?;
-        self.following.asked.remove(&id);
         if self.operators.watched_by(id).is_some() {
             self.operators.watch(id, None);
             self.note_watches();
@@ -335,14 +334,6 @@ impl Directory {
     /// Has an act of a session put in order. Its input waits until the act has its place.
     pub(super) fn ask(&mut self, id: SessionId, act: Act) {
         self.wait_for_place(id);
-        self.submit_asked(id, act);
-    }
-
-    /// Has an act put in order of which a session is told once.
-    pub(super) fn submit_asked(&mut self, id: SessionId, act: Act) {
-        if self.node().is_some() {
-            self.following.asked.insert(id, act.clone());
-        }
         self.sequencer.submit(Item::Act(act));
     }
 

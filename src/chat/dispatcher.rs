@@ -244,9 +244,7 @@ impl Dispatcher {
         let has_changed = std::mem::replace(&mut room.is_held, is_waiting) != is_waiting;
         let due = room.next_tick();
         if due != room.due {
-            if let Some(before) = room.due {
-                self.due.remove(&(before, id));
-            }
+            room.due.into_iter().for_each(|before| _ = self.due.remove(&(before, id)));
             self.due.extend(due.map(|due| (due, id)));
             room.due = due;
         }
@@ -303,8 +301,9 @@ impl Dispatcher {
                     let id = opening::opened(&mut self.directory, *room, cursor, now, &mut placed);
                     self.placed(id.unwrap_or(RoomId::MAIN), placed, now);
                 }
-                Sequenced::Act { act, node, cursor, time, is_again } => {
-                    let woken = acts::take(&mut self.directory, &act, (node, cursor, time), is_again, now);
+                Sequenced::Act { act, node, cursor, time, is_again, is_awaited } => {
+                    let (place, is) = ((node, cursor, time), (is_again, is_awaited));
+                    let woken = acts::take(&mut self.directory, &act, place, is, now);
                     woken.into_iter().for_each(|id| self.wake_placed(id));
                 }
                 Sequenced::Roster { roster, cursor } => {

@@ -1,8 +1,7 @@
 //! Following: how far this node follows the acts.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use super::act::Act;
 use super::id::SessionId;
 use super::names::Names;
 use super::roster::Roster;
@@ -32,8 +31,8 @@ pub(super) struct Following {
     pub(super) has_left_earlier: bool,
     /// The bans and mutes that this process was given have what acts up to here say of them.
     pub(super) bans: Cursor,
-    /// With several nodes: what sessions here have asked for, and are to be told of once.
-    pub(super) asked: HashMap<SessionId, Act>,
+    /// Sessions here that have got a name while acts came again. If they lose it, they are told at once.
+    pub(super) told: HashSet<SessionId>,
 }
 
 impl Following {

@@ -26,6 +26,7 @@ pub(super) fn replace(directory: &mut Directory, roster: Roster, cursor: Cursor)
     directory.following.known = if known == Cursor::default() { all_acts } else { known };
     (directory.following.cursor, directory.following.is_live) = (cursor, false);
     directory.following.has_left_earlier = false;
+    directory.following.told.clear();
     return_all(directory, sessions);
 }
 

@@ -255,7 +255,7 @@ impl Member {
 
     /// Owes it bytes behind all that was said so far: whole lines, or telnet's answers.
     pub(super) fn owe(&mut self, log: &Log, bytes: &[u8]) {
-        if self.is_broken || bytes.is_empty() {
+        if self.is_broken || self.life == Life::Done || bytes.is_empty() {
             return;
         }
         let at = self.stop(log);

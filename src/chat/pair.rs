@@ -19,6 +19,8 @@ struct Queue {
     items: Vec<(Arc<str>, Item)>,
     /// Nodes get nothing from here on.
     end: Option<usize>,
+    /// How often acts have come again.
+    recalls: usize,
     /// The roster as it was stored last, and how many times it was.
     stored: Option<(Roster, Cursor)>,
     times: usize,
@@ -35,9 +37,10 @@ struct Node {
     order: Order,
     /// How many items it has given, or passed by.
     at: usize,
-    /// Lines before this were for an earlier process.
+    /// Items up to here were given, or were for an earlier process.
     since: usize,
     has_roster: bool,
+    recalls: usize,
     /// Rooms that it has been asked to open.
     opening: Vec<Arc<Name>>,
 }
@@ -62,6 +65,7 @@ impl Order {
             at: 0,
             since,
             has_roster: false,
+            recalls: 0,
             opening: Vec::new(),
         })
     }
@@ -74,6 +78,11 @@ impl Order {
 
     pub fn release(&self) {
         self.0.lock().unwrap().end = None;
+    }
+
+    /// Has all nodes go on with the stored roster, and the acts behind that come again.
+    pub fn recall(&self) {
+        self.0.lock().unwrap().recalls += 1;
     }
 
     /// Has an act come from a node.
@@ -105,7 +114,8 @@ impl Sequencer for Node {
 
     fn next(&mut self) -> Option<Sequenced> {
         let queue = self.order.0.lock().unwrap();
-        if !std::mem::replace(&mut self.has_roster, true) {
+        let recalls = std::mem::replace(&mut self.recalls, queue.recalls);
+        if !std::mem::replace(&mut self.has_roster, true) || recalls != queue.recalls {
             let (roster, cursor) = queue.stored.clone().unwrap_or_default();
             self.at = cursor.entry as usize;
             return Some(Sequenced::Roster { roster: Box::new(roster), cursor });
@@ -118,13 +128,23 @@ impl Sequencer for Node {
         while self.at < queue.end.unwrap_or(queue.items.len()) {
             let (node, item) = queue.items[self.at].clone();
             self.at += 1;
+            let is_new = self.at > self.since;
+            self.since = self.since.max(self.at);
             let cursor = Cursor { epoch: 1, entry: self.at as u64 };
             let time = Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(self.at as i64));
             match item {
                 Item::Act(act) => {
-                    return Some(Sequenced::Act { act, node: Some(node), cursor, time, is_again: false });
+                    let (is_again, is_awaited) = (false, is_new && node == self.name);
+                    return Some(Sequenced::Act {
+                        act,
+                        node: Some(node),
+                        cursor,
+                        time,
+                        is_again,
+                        is_awaited,
+                    });
                 }
-                Item::Entry(room, entry) if self.at > self.since => {
+                Item::Entry(room, entry) if is_new => {
                     let seq = queue.said(&room, self.at - 1) + 1;
                     let stamp = Some(Stamp { cursor, seq, time: Timestamp::UNIX_EPOCH });
                     return Some(Sequenced::Entry { room, entry, stamp });

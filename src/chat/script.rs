@@ -158,6 +158,7 @@ impl Sequencer for Script {
                     cursor,
                     time: Some(time(cursor)),
                     is_again: false,
+                    is_awaited: true,
                 });
             }
         }

@@ -101,6 +101,8 @@ pub enum Sequenced {
         time: Option<Timestamp>,
         /// It was given back before, and its node sent it again because the engine has lost it.
         is_again: bool,
+        /// This process submitted it, or the one before a handover, and it comes back for the first time.
+        is_awaited: bool,
     },
     /// A room that was opened without a cursor: how it stands, and its last lines. What comes next follows that.
     Opened {
@@ -206,7 +208,7 @@ impl Sequencer for Local {
             Item::Entry(room, entry) => Sequenced::Entry { room, entry, stamp: None },
             Item::Act(act) => {
                 let (node, cursor, time) = (None, Cursor::default(), None);
-                Sequenced::Act { act, node, cursor, time, is_again: false }
+                Sequenced::Act { act, node, cursor, time, is_again: false, is_awaited: true }
             }
         })
     }

@@ -68,9 +68,6 @@ pub struct HubSnapshot {
     /// The roster of several nodes, and the last act in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roster: Option<(Roster, Cursor)>,
-    /// With several nodes: what sessions have asked for, and have not been told of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub asked: Vec<Act>,
 }
 
 /// A room without its members.
@@ -313,7 +310,6 @@ pub(super) fn take(
         is_archived: directory.archiving.is_some(),
         is_away: directory.cluster.is_away,
         left_rooms: left_rooms.collect(),
-        asked: directory.following.asked.values().cloned().collect(),
         roster: directory.following.is_live.then(|| (directory.roster.clone(), directory.following.cursor)),
     }
 }
@@ -352,8 +348,6 @@ pub(super) fn restore(
         }
         readings.push((id, reading));
     }
-    let asked = snapshot.asked.into_iter().filter_map(|act| Some((act.asked_by()?, act)));
-    directory.following.asked.extend(asked);
     snapshot.roster.into_iter().for_each(|followed| listing::go_on(directory, followed));
     directory.note_watches();
     restore_waiting(directory, snapshot.rooms, now);

@@ -91,7 +91,7 @@ pub struct Order {
     pub bans_at: Cursor,
     /// The hub wants the bans of the cluster before the next act.
     pub wants_bans: bool,
-    /// The engine has lost acts that this node has seen, and the hub has not been told.
+    /// The engine has lost acts that this node has seen, and the hub has not been told with the bans.
     pub has_lost: bool,
     pub pending: VecDeque<Pending>,
     queue: VecDeque<Queued>,
@@ -197,10 +197,9 @@ impl Order {
         }
         let Queued { sequenced, own, bytes } = self.queue.pop_front()?;
         self.bytes -= bytes;
+        self.has_lost &= !matches!(sequenced, Sequenced::Bans { .. });
         let mut asked_by = None;
-        if let Some(first) = own
-            && let Some(at) = self.at(first)
-        {
+        if let Some(at) = own.and_then(|first| self.at(first)) {
             if !std::mem::replace(&mut self.pending[at].is_given, true) {
                 asked_by = self.pending[at].item.asked_by();
             }
@@ -209,9 +208,7 @@ impl Order {
             }
         }
         let makes_room = self.was_full && self.bytes < MAX_QUEUE / 2;
-        if makes_room {
-            self.was_full = false;
-        }
+        self.was_full &= !makes_room;
         Some(Given { sequenced, makes_room, asked_by })
     }
 
@@ -280,8 +277,9 @@ impl Order {
             // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
                 let is_again = self.seen.pass(&writer, count) && is_again;
-                let sequenced =
-                    Sequenced::Act { act, node: Some(writer), cursor, time: Some(time), is_again };
+                let is_awaited = own.is_some_and(|(.., is_done)| !is_done);
+                let (node, time) = (Some(writer), Some(time));
+                let sequenced = Sequenced::Act { act, node, cursor, time, is_again, is_awaited };
                 self.push_own(sequenced, own.map(|(first, ..)| first));
             }
             (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
@@ -397,7 +395,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Act, Item};
+    use crate::chat::{Act, ClusterBans, Item};
     /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {
@@ -424,6 +422,20 @@ mod tests {
         assert!(is_given(3000));
     }
 
+    /// Otherwise it would take the bans that are lost for lifted.
+    #[test]
+    fn a_hub_that_did_not_get_the_bans_after_a_loss_is_told_of_it_with_the_next_ones() {
+        let (mut acts, cursor) = (Order::of_acts(), Cursor::default());
+        for is_taken in [false, true] {
+            acts.has_lost = true;
+            let bans = Arc::new(ClusterBans { id: 7, lines: Vec::new(), has_lost: true });
+            acts.push(Sequenced::Bans { bans, cursor });
+            assert!(!is_taken || acts.next(false).is_some());
+            acts.reset();
+            assert_eq!(acts.has_lost, !is_taken);
+        }
+    }
+
     #[test]
     fn what_waits_to_be_sent_is_not_taken_for_sent_because_somebody_made_its_counter_up() {
         let (mut acts, alpha) = (Order::of_acts(), Arc::from("alpha"));
@@ -443,7 +455,9 @@ mod tests {
                 let item = Item::Act(Act::Gone("beta".to_owned()));
                 acts.pending.push_back(Pending { was_sent: true, ..Pending::new(counter, 1, item) });
                 acts.take(act(counter), &node, 7);
-                assert!(acts.next(keeps).is_some());
+                let given = acts.next(keeps).map(|given| given.sequenced);
+                let Some(Sequenced::Act { is_awaited, .. }) = given else { panic!("{given:?}") };
+                assert_eq!(is_awaited, &*node == "alpha");
             }
             // The engine has lost some, and the roster was stored before these.
             acts.disconnected();
@@ -453,7 +467,8 @@ mod tests {
             for counter in 1..3 {
                 acts.take(act(counter), &node, 7);
                 let given = acts.next(keeps).map(|given| given.sequenced);
-                let is_again = matches!(given, Some(Sequenced::Act { is_again: true, .. }));
+                let is_again =
+                    matches!(given, Some(Sequenced::Act { is_again: true, is_awaited: false, .. }));
                 assert!(is_again, "{node} {keeps} {counter}: {given:?}");
             }
         }

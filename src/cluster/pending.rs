@@ -78,8 +78,8 @@ impl Pending {
                 Sequenced::Entry { room: Arc::clone(room), entry: entry.clone(), stamp }
             }
             Item::Act(act) => {
-                let node = Some(Arc::clone(node));
-                Sequenced::Act { act: act.clone(), node, cursor, time: Some(time), is_again: false }
+                let (act, node, time) = (act.clone(), Some(Arc::clone(node)), Some(time));
+                Sequenced::Act { act, node, cursor, time, is_again: false, is_awaited: true }
             }
         }
     }

@@ -307,7 +307,7 @@ impl Reader<'_> {
         order.wants_bans = false;
         if let Some((bans, cursor)) = bans {
             order.bans_at = cursor;
-            let bans = Arc::new(ClusterBans { has_lost: std::mem::take(&mut order.has_lost), ..bans });
+            let bans = Arc::new(ClusterBans { has_lost: order.has_lost, ..bans });
             order.push(Sequenced::Bans { bans, cursor });
         }
         order.settle();

@@ -14,7 +14,7 @@ const KEY: &str = "/etc/chatd/tls/key.pem";
 
 /// Makes a certificate and its key for the machine, readable for root and `group`. Returns a copy of the certificate.
 fn renew(machine: &Machine, group: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = machine.path("/root");
     let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);

@@ -16,6 +16,8 @@ pub enum Given {
     Opened { room: String, said: u64, cursor: Cursor, records: Vec<Record> },
     /// An entry has its place, which the hub was not shown: it is trimmed.
     Passed(Entry),
+    /// Acts come again that the engine has lost, or all nodes have heard that this one is gone.
+    Unsettled,
 }
 
 /// All that was given and has not been looked at.

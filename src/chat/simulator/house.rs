@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::common::Common;
-use super::given::Givens;
+use super::given::{Given, Givens};
 use super::order::Order;
 use super::person::{Pace, Person};
 use super::reader::Reader;
@@ -43,6 +43,8 @@ pub struct House {
     /// By how much its wall clock is ahead.
     pub ahead: SignedDuration,
     given: Givens,
+    /// Members may get a name back that they asked for, until all nodes know again who is here.
+    is_unsettled: bool,
     /// What is certainly in the logs.
     pub appended: Vec<usize>,
     pub heard: usize,
@@ -65,6 +67,7 @@ impl House {
             is_patience: false,
             ahead: SignedDuration::ZERO,
             given,
+            is_unsettled: false,
             appended: vec![0; ROOMS.len()],
             heard: 0,
             skipped: 0,
@@ -105,6 +108,12 @@ impl House {
         self.absorb(common);
     }
 
+    /// Returns whether all nodes know who is here.
+    pub fn is_settled(&self) -> bool {
+        let following = &self.hub.directory().following;
+        following.is_live && following.awaited.is_none()
+    }
+
     /// Looks at what has come of it: what was given back, taken in and sent.
     pub fn absorb(&mut self, common: &mut Common) {
         self.fetch_given(common);
@@ -114,6 +123,7 @@ impl House {
         }
         let mut slow = Vec::new();
         for person in self.people.values_mut() {
+            person.reader.may_have_back |= self.is_unsettled;
             let (taken, is_outstanding, is_slow) = person
                 .socket
                 .with(|state| (std::mem::take(&mut state.taken), state.is_outstanding, state.is_slow));
@@ -132,6 +142,11 @@ impl House {
                 person.acknowledged(&lengths, &self.order);
             }
             slow.extend(is_slow.then_some(person.id));
+        }
+        self.is_unsettled &= !self.is_settled();
+        for person in self.people.values_mut() {
+            let is_owed = || self.hub.directory().member(person.id).is_some_and(|one| one.owed_bytes() > 0);
+            person.reader.may_have_back &= self.is_unsettled || is_owed();
         }
         for id in slow {
             common.note(format!("#{} is closed for reading nothing", id.0));
@@ -205,6 +220,7 @@ impl House {
     /// What was given back has its place in the order of its room.
     fn fetch_given(&mut self, common: &Common) {
         for given in self.given.take() {
+            self.is_unsettled |= matches!(given, Given::Unsettled);
             self.order.add(given, common.step, |who| common.may_be_called(who));
         }
     }
@@ -259,6 +275,7 @@ impl House {
                 let name = line.strip_prefix("/nick ").map(str::to_owned);
                 if let Some(name) = &name {
                     common.names.get_mut(&id.0).unwrap().insert(name.to_owned());
+                    person.reader.asked.insert(name.to_owned());
                     person.called = name.starts_with('u').then(|| name.to_owned());
                 }
                 let input = person.input + 1;
@@ -450,6 +467,8 @@ impl House {
         ciborium::into_writer(&read, &mut again).unwrap();
         assert!(again == bytes, "what is written is read again");
         let people = &self.people;
+        // The next process says again who has been sent all.
+        people.values().for_each(|person| person.socket.with(|state| state.is_done = false));
         let sink_of = |id| people.get(&id).map(|person| Arc::clone(&person.socket) as Arc<dyn Sink>);
         let now = self.time(common);
         let (hub, _) = Hub::restore(self.limits, sequencer, read, now, sink_of).unwrap();

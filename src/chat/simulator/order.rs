@@ -63,10 +63,24 @@ struct Room {
     said: u64,
     /// The last entry, and the number of the last line, if the sequencer numbers them.
     last: Option<(Cursor, u64)>,
-    /// How many lines were given before that have come again since then.
+    /// How many lines were given before that have come again since then, in the epoch of the last entry.
     repeated: u64,
+    /// Since then an entry was not the next one of the stream: what is between was not given.
+    has_jumped: bool,
     /// Each entry, if it has a place: that, the number of its last line, and how many units there are with it.
     entries: Vec<(Cursor, u64, usize)>,
+}
+
+impl Room {
+    /// An entry is given, perhaps again.
+    fn pass(&mut self, cursor: Cursor) {
+        let Some((last, seq)) = self.last else { return };
+        assert!(cursor > last, "given again, or too late: {cursor:?}, after {last:?}");
+        let is_same = cursor.epoch == last.epoch;
+        self.has_jumped |= cursor.entry != if is_same { last.entry + 1 } else { 1 };
+        self.repeated = if is_same { self.repeated } else { 0 };
+        self.last = Some((cursor, seq));
+    }
 }
 
 /// The order of every room.
@@ -88,6 +102,7 @@ impl Order {
             said: 0,
             last: None,
             repeated: 0,
+            has_jumped: false,
             entries: Vec::new(),
         };
         Self { rooms: names.iter().map(room).collect(), ..Self::default() }
@@ -148,12 +163,13 @@ impl Order {
             Given::Repeated { room, stamp, lines } => {
                 let at = self.room(&room);
                 let room = &mut self.rooms[at];
-                let is_same = room.last.is_some_and(|(last, _)| last.epoch == stamp.cursor.epoch);
-                room.repeated += if is_same { u64::from(lines) } else { 0 };
+                room.pass(stamp.cursor);
+                let is_later = room.last.is_some_and(|(_, seq)| stamp.seq > seq);
+                room.repeated += if is_later { u64::from(lines) } else { 0 };
             }
             Given::Opened { room, said, cursor, records } => {
                 let room = self.room(&room);
-                self.rooms[room].repeated = 0;
+                (self.rooms[room].repeated, self.rooms[room].has_jumped) = (0, false);
                 self.rooms[room].last = Some((cursor, said));
                 self.note_end(room);
                 records.iter().for_each(|record| self.add_older(room, cursor.epoch, record));
@@ -163,6 +179,7 @@ impl Order {
                     self.passed.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
                 }
             }
+            Given::Unsettled => {}
         }
     }
 
@@ -177,8 +194,8 @@ impl Order {
         let room = &mut self.rooms[at];
         let kept = room.entries.iter().take_while(|(cursor, ..)| *cursor <= to).count();
         room.entries.truncate(kept);
-        let Some((cursor, seq, len)) = room.entries.last().copied() else { return };
-        (room.last, room.repeated) = (Some((cursor, seq)), 0);
+        let Some((_, seq, len)) = room.entries.last().copied() else { return };
+        (room.last, room.repeated, room.has_jumped) = (Some((to, seq)), 0, false);
         room.said = room.units.get(len).map_or(room.said, |unit| unit.said);
         room.units.truncate(len);
         self.by_text.retain(|_, (of, place)| *of != at || *place < len);
@@ -187,11 +204,9 @@ impl Order {
     /// The lines before this one that were not given.
     fn skip(&mut self, room: usize, stamp: Stamp, step: usize) {
         let room = &mut self.rooms[room];
-        if let Some((cursor, seq)) = room.last {
-            assert!(stamp.cursor > cursor, "given again, or too late: {stamp:?}, after {cursor:?}");
-            let is_same = cursor.epoch == stamp.cursor.epoch;
-            let missing = if is_same { stamp.seq - 1 - seq - room.repeated } else { 0 };
-            for _ in 0..missing {
+        room.pass(stamp.cursor);
+        if let Some((_, seq)) = room.last.filter(|_| room.has_jumped) {
+            for _ in 0..(stamp.seq - 1).saturating_sub(seq + room.repeated) {
                 let who = Who { id: 0, name: crate::protocol::Name::guest(0), verified: false };
                 let (what, told) = (What::Skipped, String::new());
                 let said = room.said;
@@ -199,7 +214,7 @@ impl Order {
                 room.units.push(unit);
             }
         }
-        (room.last, room.repeated) = (Some((stamp.cursor, stamp.seq - 1)), 0);
+        (room.last, room.repeated, room.has_jumped) = (Some((stamp.cursor, stamp.seq - 1)), 0, false);
     }
 
     fn add_older(&mut self, room: usize, epoch: u64, record: &Record) {

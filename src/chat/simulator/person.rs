@@ -68,7 +68,6 @@ impl Person {
         self.ended = None;
         self.socket.with(|state| {
             state.is_outstanding = false;
-            state.is_done = false;
             state.is_full = false;
         });
     }

@@ -46,9 +46,9 @@ pub struct Reader {
     pub moves: VecDeque<Window>,
     /// Names that it asked for before a crash: it may still get them.
     late_names: Vec<String>,
-    /// Names that it had.
-    had: HashSet<String>,
-    /// An engine that has lost acts, or a node that was declared gone, may give it one of those back.
+    /// Names that it asked for.
+    pub asked: HashSet<String>,
+    /// It may be given one of those: an engine has lost acts, or its node was declared gone, and that is not over.
     pub may_have_back: bool,
     /// So many lines of `/last` are still to come; the last of them.
     last: (usize, Option<(u64, u64)>),
@@ -92,7 +92,7 @@ impl Reader {
             places: (start.0..=start.1).map(|place| (place, (0, 0))).collect(),
             moves: VecDeque::new(),
             late_names: Vec::new(),
-            had: HashSet::new(),
+            asked: HashSet::new(),
             may_have_back: false,
             last: (0, None),
             ignored: Ignored::default(),
@@ -366,12 +366,11 @@ impl Reader {
             text.strip_prefix("you are ").and_then(|text| text.split_once(" now; /help"))
         {
             let next = self.moves.front().and_then(|window| window.name.as_deref());
-            let is_back = self.may_have_back && self.had.contains(name);
+            let is_back = self.may_have_back && self.asked.contains(name);
             if next != Some(name) && (self.is_late(name) || is_back) {
                 let (low, name) = (vec![0; order.lengths().len()], Some(name.to_owned()));
                 self.moves.push_front(Window { low, high: None, input: 0, name });
             }
-            self.had.insert(name.to_owned());
             let is_first = !std::mem::replace(&mut self.is_named, true) && self.view == View::Plain;
             self.relocate(self.room, if is_first { View::Names } else { self.view }, order);
         } else if matches!(text, "times are shown" | "times will be shown after /view names") {

@@ -100,7 +100,7 @@ impl Sequencer for Engine {
             }
             Item::Act(act) => {
                 let (node, cursor, time) = (None, Cursor::default(), None);
-                Sequenced::Act { act, node, cursor, time, is_again: false }
+                Sequenced::Act { act, node, cursor, time, is_again: false, is_awaited: true }
             }
         })
     }

@@ -53,6 +53,13 @@ impl NodeBans {
         std::mem::take(&mut self.state().brought)
     }
 
+    /// Returns who is banned here, as the cluster is known to have it.
+    pub fn known(&self) -> Vec<String> {
+        let state = self.state();
+        let known = state.in_force.iter().filter(|(_, known)| known.is_some() && **known == state.cluster);
+        known.map(|(subject, _)| subject.clone()).collect()
+    }
+
     pub fn subjects(&self) -> Vec<String> {
         self.state().in_force.keys().cloned().collect()
     }

@@ -83,6 +83,8 @@ pub struct State {
     /// Keeps what it has until the replica has it.
     keeps: bool,
     failovers: u64,
+    /// The engine has lost acts that the hub has seen, and the hub has not heard of it.
+    has_lost_acts: bool,
     /// The rooms that were opened, and after what.
     pub opened: Vec<(String, Option<Cursor>)>,
     /// How far the hub is in each room.
@@ -114,6 +116,7 @@ impl End {
             given,
             keeps,
             failovers: 0,
+            has_lost_acts: false,
             opened: Vec::new(),
             reached: BTreeMap::new(),
             stored: None,
@@ -129,6 +132,7 @@ impl End {
         let end = Self::new(&old.node, old.incarnation, old.keeps, old.given.clone(), seed);
         let mut state = end.state();
         (state.seen, state.failovers) = (old.seen.clone(), old.failovers);
+        state.has_lost_acts = old.has_lost_acts;
         match saved {
             Some(saved) => {
                 let (incarnation, counter, written): (u64, u64, Vec<Written>) =
@@ -257,7 +261,9 @@ impl State {
     fn pull_acts(&mut self, engine: &mut Engine, is_all: bool) {
         let (stored, bans) = (engine.primary.roster.clone(), engine.primary.bans.clone());
         let stream = engine.stream(ACTS, &Arc::new(Name::known("acts")));
+        let tells_of_loss = |(_, next): &(String, Next)| matches!(next, Next::Bans(bans, _) if bans.has_lost);
         let has_lost = self.acts.is_some_and(|at| stream.has_lost(at.max(self.bans_at)));
+        let is_untold = self.ready.iter().any(tells_of_loss);
         let is_whole = |at: Cursor| !has_lost && !stream.is_trimmed_behind(at);
         let cursor = self
             .acts
@@ -273,7 +279,8 @@ impl State {
         if !std::mem::replace(&mut self.has_bans, true) {
             let lines = bans.iter().map(|subject| format!("ban {subject}")).collect();
             self.bans_at = stream.last();
-            let next = Next::Bans(ClusterBans { id: 1, lines, has_lost }, self.bans_at);
+            let bans = ClusterBans { id: 1, lines, has_lost: has_lost || is_untold };
+            let next = Next::Bans(bans, self.bans_at);
             self.ready.push_back((ACTS.to_owned(), next));
         }
         self.acts = Some(cursor);
@@ -288,6 +295,12 @@ impl State {
     /// Has the hub told how the engine is doing.
     pub fn tell(&mut self, event: EngineEvent) {
         self.ready.push_back((String::new(), Next::Event(event)));
+    }
+
+    /// Another engine has taken over.
+    pub fn note_failover(&mut self, engine: &Engine) {
+        let acts = engine.primary.streams.get(ACTS);
+        self.has_lost_acts |= acts.zip(self.applied).is_some_and(|(acts, at)| acts.has_lost(at));
     }
 
     /// A node is gone, says this one.
@@ -334,6 +347,12 @@ impl State {
         self.sent.push_back(Sent { counter, key, item, is_stored: false, is_given: false });
     }
 
+    /// Returns whether an item was sent from here, and has not been given.
+    fn is_awaited(&self, (node, incarnation, counter): &Writer) -> bool {
+        let is_own = *node == self.node && *incarnation == self.incarnation;
+        is_own && self.sent.iter().any(|sent| sent.counter == *counter && !sent.is_given)
+    }
+
     /// Notes that an item is given. Returns whether it was given before.
     fn note_given(&mut self, key: &str, (node, incarnation, counter): &Writer) -> bool {
         if *node == self.node && *incarnation == self.incarnation {
@@ -365,6 +384,9 @@ impl State {
             Next::Roster(roster, cursor) => {
                 let roster = Box::new(serde_json::from_str(&roster).unwrap());
                 self.applied = Some(cursor);
+                if std::mem::take(&mut self.has_lost_acts) {
+                    self.given.push(Given::Unsettled);
+                }
                 Some(Sequenced::Roster { roster, cursor })
             }
             Next::Bans(bans, cursor) => Some(Sequenced::Bans { bans: Arc::new(bans), cursor }),
@@ -381,6 +403,7 @@ impl State {
                 Some(Sequenced::Entry { room: name, entry, stamp: Some(stored.stamp) })
             }
             Next::Item(stored, name) => {
+                let is_awaited = self.is_awaited(&stored.writer);
                 let is_again = self.note_given(key, &stored.writer);
                 if is_again && key != ACTS {
                     let Item::Entry(_, entry) = stored.item else { return None };
@@ -403,8 +426,11 @@ impl State {
                     }
                     Item::Act(act) => {
                         self.applied = Some(stamp.cursor);
+                        if matches!(&act, Act::Gone(node) if **node == *self.node) {
+                            self.given.push(Given::Unsettled);
+                        }
                         let (node, cursor, time) = (Some(writer.0), stamp.cursor, Some(stamp.time));
-                        Sequenced::Act { act, node, cursor, time, is_again }
+                        Sequenced::Act { act, node, cursor, time, is_again, is_awaited }
                     }
                 })
             }

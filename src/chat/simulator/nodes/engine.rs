@@ -114,6 +114,8 @@ pub struct Engine {
     pub banned: BTreeSet<String>,
     /// Everybody whose ban was ever lifted.
     pub lifted: BTreeSet<String>,
+    /// Whose ban may be forgotten: an engine has lost it together with the nodes that knew of it.
+    pub forgotten: BTreeSet<String>,
 }
 
 impl Engine {
@@ -127,6 +129,7 @@ impl Engine {
             appended: HashMap::new(),
             banned: BTreeSet::new(),
             lifted: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
         }
     }
 

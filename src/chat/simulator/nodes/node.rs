@@ -152,6 +152,7 @@ impl Node {
 
     /// The process dies at once. What it had not sent is lost; some of it may have been on its way.
     pub fn crash(&mut self, engine: &mut Engine, common: &mut Common) {
+        self.forget_bans(engine);
         self.house.absorb(common);
         if !self.is_cut() && common.random.has_luck(500) {
             self.end.state().push(engine, false);
@@ -169,8 +170,15 @@ impl Node {
         self.house.go_on_with(snapshot, Box::new(self.end.clone()), begin, common);
     }
 
+    /// What the engine has lost, and this node has not told it yet, may be forgotten.
+    fn forget_bans(&self, engine: &mut Engine) {
+        let known = self.bans.known().into_iter();
+        engine.forgotten.extend(known.filter(|whom| !engine.primary.bans.contains(whom)).collect::<Vec<_>>());
+    }
+
     /// The machine is gone, and everybody who was connected to it.
-    pub fn die(&mut self) {
+    pub fn die(&mut self, engine: &mut Engine) {
+        self.forget_bans(engine);
         (self.is_up, self.is_paused) = (false, false);
         let ids: Vec<_> = self.house.people.keys().copied().collect();
         ids.into_iter().for_each(|id| self.house.forget(id));
@@ -183,9 +191,13 @@ impl Node {
         ids.into_iter().for_each(|id| self.house.leave(id, common));
         self.house.settle(common);
         self.end.state().push(engine, true);
+        if self.keeps {
+            // It waits for that.
+            engine.replicate();
+        }
         self.bans.store();
         self.refreshed = None;
-        self.die();
+        self.die(engine);
     }
 
     /// It begins anew, and knows nothing.

@@ -1,5 +1,6 @@
 //! A world of several nodes: one run, from a seed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,7 +141,7 @@ impl World {
             check::opened(node, &before, true);
         } else if node.is_up && common.random.has_luck(plan.deaths) {
             common.note(format!("{name} dies"));
-            node.die();
+            node.die(engine);
         } else if node.runs() && !node.is_cut() && common.random.has_luck(plan.stops) {
             common.note(format!("{name} stops"));
             node.stop(engine, common);
@@ -180,11 +181,15 @@ impl World {
             let ahead = SignedDuration::from_millis(random.between(0, 20_000) as i64 - 10_000);
             self.common.note(format!("another engine takes over, ahead by {ahead:?}"));
             self.common.has_failed_over = true;
-            let people = self.nodes.iter_mut().flat_map(|node| node.house.people.values_mut());
-            people.for_each(|person| person.reader.may_have_back = true);
             let house = &self.nodes[self.common.random.below(self.nodes.len())].house;
             let seen = |key: &str| check::seen(house, key);
+            let before = self.engine.primary.bans.clone();
             self.engine.fail_over(seen, ahead);
+            let up = self.nodes.iter().filter(|node| node.is_up);
+            let known: BTreeSet<String> = up.flat_map(|node| node.bans.known()).collect();
+            let lost = before.difference(&self.engine.primary.bans).filter(|whom| !known.contains(*whom));
+            self.engine.forgotten.extend(lost.cloned());
+            self.nodes.iter().for_each(|node| node.end.state().note_failover(&self.engine));
         } else if random.has_luck(self.plan.trims) {
             let key =
                 if random.has_luck(300) { ACTS.to_owned() } else { format!("room:{}", random.pick(&ROOMS)) };
@@ -243,10 +248,6 @@ impl World {
                 .map(|node| (Arc::clone(&node.name), node.is_expired(&self.common)))
                 .collect();
             self.nodes.iter_mut().for_each(|node| node.look_for_others(&fates));
-            for (node, (_, is_expired)) in self.nodes.iter_mut().zip(fates) {
-                let people = node.house.people.values_mut().filter(|_| is_expired);
-                people.for_each(|person| person.reader.may_have_back = true);
-            }
             self.exchange(is_all);
         }
     }
@@ -270,7 +271,7 @@ impl World {
         self.nodes.iter().for_each(|node| node.house.check_all(false));
         check::names(&self.nodes);
         check::rosters(&self.nodes);
-        // What engines lose together with the nodes that know of it is lost.
+        // A ban that was lifted may come back after a failover.
         let is_whole = !self.common.has_failed_over;
         check::bans(&self.nodes, &self.engine, &self.banned, is_whole);
         self.ask_around();
