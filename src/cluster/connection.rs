@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::ClientConnection;
 
 use super::address::Address;
-use super::resp::{Commands, Malformed, NIL, Scanned, Scanner, Value, read};
+use super::resp::{Commands, MAX_IDLE, Malformed, NIL, Scanned, Scanner, Value, read};
 use super::tls;
 use crate::rt::{BlockingJobs, Io};
 
@@ -21,8 +21,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 const READ: usize = 64 << 10;
 /// Most bytes of a string in a reply, unless more is asked for: a node may list all its sessions in one.
 const LONGEST: usize = 64 << 20;
-/// A buffer that has grown beyond this is given back.
-const MAX_IDLE: usize = 1 << 20;
 
 /// Why a connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq)]

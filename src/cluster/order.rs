@@ -299,6 +299,7 @@ impl Order {
 
     /// Lines have come again, or an entry is skipped: the hub is told that nothing is missing.
     fn repeated(&mut self, stamp: Stamp, lines: u32) {
+        self.flush();
         if let Some(room) = self.name.clone() {
             self.push(Sequenced::Repeated { room, stamp, lines });
         }
@@ -396,6 +397,7 @@ impl Order {
 mod tests {
     use super::*;
     use crate::chat::{Act, ClusterBans, Item};
+    use crate::protocol::{Kind, Who};
     /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {
@@ -434,6 +436,35 @@ mod tests {
             acts.reset();
             assert_eq!(acts.has_lost, !is_taken);
         }
+    }
+
+    #[test]
+    fn what_is_skipped_between_two_parts_comes_between_them() {
+        let (mut order, alpha) = (Order::of_room(Some(Arc::new(Name::known("main")))), Arc::from("alpha"));
+        (order.is_open, order.opening) = (true, Opening::Done);
+        let (from, who, lines, done) = (SessionId(7), Arc::new(Who::guest(7)), 1, (0, 0));
+        let said =
+            |text: Vec<u8>| Entry::Said { kind: Kind::Message, from, who: who.clone(), text, lines, done };
+        let item = Item::Entry(Arc::new(Name::known("main")), said(b"a\nb\n".to_vec()));
+        order.pending.push_back(Pending { was_sent: true, ..Pending::new(1, 2, item) });
+        let part = |counter, entry, text: &str| Fetched {
+            cursor: Cursor { epoch: 1, entry },
+            seq: entry,
+            lines: 1,
+            content: Content::Entry(said(text.as_bytes().to_vec())),
+            ..act(counter)
+        };
+        order.take(part(1, 1, "a\n"), &alpha, 7);
+        order.skip(Cursor { epoch: 1, entry: 2 }, &alpha);
+        order.take(part(2, 3, "b\n"), &alpha, 7);
+        let mut heard = Vec::new();
+        while let Some(given) = order.next(false) {
+            heard.push(match given.sequenced {
+                Sequenced::Entry { entry, .. } => String::from_utf8(entry.text().to_vec()).unwrap(),
+                _ => "-".to_owned(),
+            });
+        }
+        assert_eq!(heard, ["a\n", "-", "b\n"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! too long is thrown away while it comes, and no reply takes more memory than a bound. The crate allocates whatever the
 //! engine sends, and each field of each entry by itself. It would also bring an executor beside `rt`.
 
-use memchr::memmem;
+use memchr::memchr_iter;
 
 /// Most bytes of one string in a reply: the limit of the engine itself.
 const MAX_BULK: usize = 512 << 20;
@@ -16,6 +16,9 @@ const MAX_FULL: usize = 128 << 20;
 const MAX_BEHIND: usize = 64 << 10;
 /// Most bytes of a reply, without the longest string that is wanted.
 const MAX_REPLY: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+
+/// A buffer that has grown beyond this is given back, in bytes.
+pub const MAX_IDLE: usize = 1 << 20;
 
 /// Commands to be sent in one go.
 #[derive(Debug, Default)]
@@ -58,6 +61,13 @@ impl Commands {
     /// Returns how many commands there are.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Forgets them. Up to [`MAX_IDLE`] bytes stay allocated.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(MAX_IDLE);
+        self.count = 0;
     }
 
     /// Returns the bytes.
@@ -180,7 +190,8 @@ impl Scanner {
 /// Returns the first byte, the rest of the line at `at`, and where the next line begins.
 fn line(bytes: &[u8], at: usize) -> Option<(u8, &[u8], usize)> {
     let rest = bytes.get(at..)?;
-    let end = memmem::find(&rest[..rest.len().min(64 << 10)], b"\r\n")?;
+    let is_end = |at: &usize| rest.get(at + 1) == Some(&b'\n');
+    let end = memchr_iter(b'\r', &rest[..rest.len().min(64 << 10)]).find(is_end)?;
     let (kind, line) = rest[..end].split_first().unwrap_or((&0, &[]));
     Some((*kind, line, at + end + 2))
 }

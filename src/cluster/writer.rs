@@ -72,7 +72,7 @@ pub async fn write(
     shared: &Shared,
     settings: &Settings,
 ) -> Result<Infallible, Trouble> {
-    let mut is_unsafe = settings.replicas > 0;
+    let (mut is_unsafe, mut commands) = (settings.replicas > 0, Commands::default());
     loop {
         let next = poll_fn(|cx| {
             let mut state = shared.lock();
@@ -91,7 +91,8 @@ pub async fn write(
         } else {
             next.await
         };
-        is_unsafe = send(connection, &batches, scripts, shared, settings).await?;
+        commands.clear();
+        is_unsafe = send(connection, &mut commands, &batches, scripts, shared, settings).await?;
     }
 }
 
@@ -173,20 +174,20 @@ fn add_append(
 /// Sends batches, and notes what the engine says. Returns whether replicas do not have everything yet.
 async fn send(
     connection: &mut Connection,
+    commands: &mut Commands,
     batches: &[Batch],
     scripts: &Scripts,
     shared: &Shared,
     settings: &Settings,
 ) -> Result<bool, Trouble> {
     let incarnation = shared.lock().identity.incarnation.to_string();
-    let mut commands = Commands::default();
-    let append = |batch| add_append(&mut commands, batch, &scripts.append, &incarnation, settings);
+    let append = |batch| add_append(commands, batch, &scripts.append, &incarnation, settings);
     let lines: Vec<_> = batches.iter().map(append).collect();
     if settings.replicas > 0 {
         commands.add(&[b"WAIT", settings.replicas.to_string().as_bytes(), WAIT.as_bytes()]);
     }
     shared.lock().health.waits[CONNECTION] = Some(0);
-    connection.send(&commands).await?;
+    connection.send(commands).await?;
     for (batch, lines) in batches.iter().zip(&lines) {
         let reply = connection.receive().await?;
         let mut state = shared.lock();
