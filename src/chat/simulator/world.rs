@@ -68,15 +68,16 @@ impl World {
         let engine = Engine::new(plan.is_late);
         let mut house = House::new(limits, plan.rooms, Box::new(engine.clone()), engine.given());
         house.is_patience = plan.is_patience;
+        let common = Common::new(random, trace);
         Self {
-            common: Common::new(random, trace),
+            appended_bytes: VecDeque::from([(common.now, 0)]),
+            common,
             plan,
             house,
             engine,
             shelf: Shelf::default(),
             has_crashed: false,
             waited: VecDeque::new(),
-            appended_bytes: VecDeque::new(),
         }
     }
 
