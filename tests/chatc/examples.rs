@@ -18,8 +18,9 @@ fn the_bot_has_five_lines_and_answers() {
     let address = server.address.to_string();
     let mut ann = server.join();
     ann.say("/nick ann\n");
+    ann.until("-!- you are ann now; /help says what else there is\n");
     let _bot = Process::start(&["--listen", "--nick", "bot", "--exec", &example("bot"), &address]);
-    ann.until("-!- bot joined (2 here)\n");
+    crate::listen::until_there(&mut ann, "bot");
     ann.say("bot: hello\n$(bot: hello)\n");
     ann.expect("<bot> ann: hello\n");
     ann.say("bot: time\n");
