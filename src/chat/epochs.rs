@@ -16,6 +16,13 @@ impl Epochs {
         self.0.is_empty()
     }
 
+    /// If there are none, they are those.
+    pub(super) fn or(&mut self, others: Self) {
+        if self.is_empty() {
+            *self = others;
+        }
+    }
+
     /// An epoch has lines up to the number `last`. Lines of an epoch after it follow, or more of this one.
     pub(super) fn push(&mut self, epoch: u64, last: u64) {
         self.0.pop_if(|(before, _)| *before == epoch);

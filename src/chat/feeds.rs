@@ -10,7 +10,7 @@ use crate::protocol::{Form, Name, Object, Scene, View};
 
 /// How much may be owed to a member that does not read, in bytes, before it is not told of more epochs: somebody may make
 /// any number of them.
-const MAX_OWED: usize = 64 << 10;
+const MAX_OWED: usize = 128 << 10;
 
 /// The feeds of a room.
 #[derive(Debug)]

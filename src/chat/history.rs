@@ -180,6 +180,19 @@ impl History {
         std::mem::take(&mut self.records).into()
     }
 
+    /// Drops the lines after number `seq`.
+    pub(super) fn cut_after(&mut self, seq: u64) {
+        for mut record in self.take() {
+            let kept = (seq + 1).saturating_sub(record.seq).min(record.lines as u64) as usize;
+            let end = kept.checked_sub(1).and_then(|last| memchr_iter(b'\n', &record.text).nth(last));
+            if let Some(end) = end {
+                record.text.truncate(end + 1);
+                record.lines = kept;
+                self.push(record);
+            }
+        }
+    }
+
     /// Returns all records, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
         self.records.iter()

@@ -102,6 +102,7 @@ impl Numbers {
         let (epoch, said) = (stamp.cursor.epoch, stamp.seq.clamp(1, MOST) - 1 + u64::from(done));
         let is_between = |one: &&(u64, u64, u32)| one.0 == epoch && (self.said + 1..=said).contains(&one.1);
         let repeated = self.repeated.iter().filter(is_between).map(|one| u64::from(one.2)).sum();
+        let first_again = self.repeated.iter().filter(|one| one.0 == epoch).map(|one| one.1).min();
         self.repeated.retain(|one| one.0 > epoch || (one.0 == epoch && one.1 > said));
         let has_jumped = self.jumps.iter().any(|jump| *jump <= stamp.cursor);
         self.jumps.retain(|jump| *jump > stamp.cursor);
@@ -109,16 +110,18 @@ impl Numbers {
         let (is_back, begins) = (said < self.said, epoch != self.epoch);
         if begins {
             self.past.push(self.epoch, self.said);
-            self.past.go_on_after(said);
+            // What has come again has other numbers now.
+            self.past.go_on_after(first_again.map_or(said, |first| said.min(first.saturating_sub(1))));
         }
         (self.epoch, self.said) = (epoch, said);
         Before { missing: if has_jumped { missing } else { 0 }, is_back, begins }
     }
 
     /// Returns the number of the last line that somebody has who has those up to `seq` of an epoch; 0 if nothing is known
-    /// of it.
+    /// of it. Another node may be in a later epoch, and knows the lines of this one.
     pub(super) fn last_known(&self, seq: u64, epoch: u64) -> u64 {
-        let last = if epoch == self.epoch { Some(self.said) } else { self.past.last(epoch) };
+        let is_ahead = self.cursor.is_some() && epoch > self.epoch;
+        let last = if epoch == self.epoch || is_ahead { Some(self.said) } else { self.past.last(epoch) };
         seq.min(last.unwrap_or(0))
     }
 
@@ -178,12 +181,21 @@ mod tests {
         };
         assert_eq!(go_to(1, 1), [10, 0, 0, 0]);
         assert_eq!(go_to(2, 14), [10, 23, 0, 0]);
-        assert_eq!(go_to(3, 22), [10, 21, 25, 0], "22 and 23 were lost, and are others now");
+        numbers.repeated.push((3, 22, 2));
+        let mut go_to = |epoch, seq| {
+            numbers.go_to(&stamp(epoch, 1, seq), 0);
+            numbers.said = seq + 9;
+            [1, 2, 3, 9].map(|epoch| numbers.last_known(25, epoch))
+        };
+        assert_eq!(go_to(3, 24), [10, 21, 25, 0], "22 and 23 were lost, and have come again");
         assert_eq!(go_to(4, 6), [5, 5, 5, 0]);
         for epoch in 5..100 {
             go_to(epoch, 6);
         }
         assert_eq!([82, 83].map(|epoch| numbers.past.last(epoch)), [None, Some(5)]);
+        assert_eq!(numbers.last_known(7, 200), 0);
+        numbers.open_at(Cursor { epoch: 99, entry: 1 });
+        assert_eq!(numbers.last_known(7, 200), 7, "another node is ahead");
     }
 
     /// The next process goes on with the next entry after a crash amid one, and somebody may have made the number up.

@@ -1,5 +1,6 @@
 //! How a room becomes one that is recalled later, and goes on as one that was.
 
+use super::epochs::Epochs;
 use super::limits::Limits;
 use super::recall::Recalled;
 use super::room::{Placed, Room};
@@ -29,7 +30,7 @@ pub(super) fn go_on(room: &mut Room, mut recalled: Recalled, limits: &Limits) {
         room.history = recalled.history(limits);
     }
     room.numbers.go_on_after(room.said().max(recalled.said), recalled.epoch);
-    room.numbers.past = recalled.past;
+    room.numbers.past.or(recalled.past);
 }
 
 /// Has a room go on as the engine has it, behind `cursor`, unless it is further. Members are told of the lines that they
@@ -60,8 +61,9 @@ pub(super) fn open_at(
     room.numbers.go_on_after(opened.said, opened.epoch);
     room.numbers.open_at(cursor);
     if !is_same {
-        room.numbers.past = opened.past;
+        room.numbers.past = Epochs::default();
     }
+    room.numbers.past.or(opened.past);
     if before.is_some() && !is_same {
         room.feeds.begin_epoch(&room.name, opened.epoch, opened.said);
     }

@@ -348,7 +348,7 @@ impl Room {
     fn go_to(&mut self, stamp: &Stamp, done: u32, placed: &mut Placed) {
         let before = self.numbers.go_to(stamp, done);
         if before.is_back {
-            drop(self.history.take());
+            self.history.cut_after(self.numbers.said);
         }
         if before.begins {
             self.feeds.begin_epoch(&self.name, self.numbers.epoch, self.numbers.said);

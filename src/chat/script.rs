@@ -337,7 +337,16 @@ mod tests {
                 assert!(answer.contains(&format!("\"since\":{since}}}")), "{place}: {answer}");
             }
             hub.move_on(&mut people);
+            // The archive knows nothing of epochs before.
+            hub.hub().recall(vec![recalled("main", at(8, 2), 44, "d")]);
         }
+        // Two lines are lost, and others have their numbers.
+        script.say("main", at(9, 1), 43, "e\n");
+        hub.settle();
+        let last = hub.answer(&mut people[0], "/last since 0 9");
+        let texts: Vec<&str> =
+            last.split("\"text\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(texts, ["before", "a", "b", "e"]);
     }
 
     #[test]

@@ -96,8 +96,25 @@ impl Resume {
             self.enter(self.latest.0);
             self.base = self.latest.1;
         }
-        let CatchUp { counts, lines, held, .. } = std::mem::take(&mut self.catch_up);
+        let CatchUp { counts, lines, mut held, .. } = std::mem::take(&mut self.catch_up);
+        self.drop_older(&mut held);
         (counts, lines, held)
+    }
+
+    /// Drops what came meanwhile of the room in an older epoch than that of the answer: its numbers are others there, and
+    /// the answer has what was not lost.
+    fn drop_older(&self, held: &mut Vec<String>) {
+        let Some((place, epoch)) = &self.place else { return };
+        let begins = |line: &String| matches!(read(line), Object::Epoch { room, epoch: its, .. } if room == *place && its == *epoch);
+        let Some(begin) = held.iter().position(begins) else { return };
+        let is_its = |line: &String| match read(line) {
+            Object::Message(line) | Object::Emote(line) => line.room == *place,
+            Object::Epoch { room, .. } => room == *place,
+            _ => false,
+        };
+        let later = held.split_off(begin);
+        held.retain(|line| !is_its(line));
+        held.extend(later);
     }
 
     /// Notes what an answer says of your name and your room.
@@ -188,10 +205,12 @@ impl Resume {
         if !is_here {
             return;
         }
-        if *epoch != history.epoch {
+        let since = history.since.unwrap_or(0);
+        // A node that is behind tells of the later epoch, and has its lines, when it gets there.
+        if *epoch < history.epoch || (*epoch > history.epoch && since == 0) {
             *epoch = history.epoch;
-            (self.shown, self.base) = (history.since.unwrap_or(0), 0);
-            self.catch_up.counts.is_anew = self.shown == 0;
+            (self.shown, self.base) = (since, 0);
+            self.catch_up.counts.is_anew = since == 0;
         }
         if self.catch_up.counts.is_anew {
             // Its numbers say nothing of what you have said before.
@@ -268,6 +287,11 @@ impl CatchUp {
             if was_missed { &mut self.lines } else { &mut self.held }.push(line.to_owned());
         }
     }
+}
+
+/// A later version may say something else.
+fn read(line: &str) -> Object<'_> {
+    serde_json::from_str(line).unwrap_or(Object::Unknown)
 }
 
 /// Whether the room shows `shown` where somebody has typed `typed`.
@@ -379,6 +403,42 @@ mod tests {
         assert_eq!((missed.is_anew, lines.len(), held.len()), (false, 1, 1));
         let mut hear = |object, is_ready| you.hear(&object, "a line", is_ready, &mut Vec::new());
         assert!(!hear(epoch("main", 3, 43), true) && !hear(said(44), true) && hear(said(45), true));
+    }
+
+    /// Lines that the engine lost came meanwhile, and their numbers are those of others now.
+    #[test]
+    fn what_came_before_the_epoch_of_the_answer_hides_nothing_that_comes_after() {
+        let mut you = Resume::new(None, None);
+        you.synced(&synced(7, "guest7", "main", 7, 44));
+        you.settle();
+        you.begin_anew();
+        assert_eq!(you.ask_for_missed().as_deref(), Some("/last since 44 7"));
+        let said = |seq| serde_json::to_string(&Object::Message(line("main", seq, 3))).unwrap();
+        let begins = |epoch| format!("{{\"type\":\"epoch\",\"room\":\"main\",\"epoch\":{epoch},\"seq\":44}}");
+        let answer = |epoch, since| {
+            let answer =
+                History { room: "main".into(), epoch, lines: 1, since: Some(since), ..History::default() };
+            serde_json::to_string(&Object::History(answer)).unwrap()
+        };
+        let end = "{\"type\":\"history_end\"}".to_owned();
+        let hear = |you: &mut Resume, text: &str, is_ready| {
+            you.hear(&serde_json::from_str(text).unwrap(), text, is_ready, &mut Vec::new())
+        };
+        for text in [said(45), said(46), begins(8), said(45), answer(8, 44), said(45), end] {
+            assert!(!hear(&mut you, &text, false));
+        }
+        let (missed, lines, held) = you.settle();
+        assert_eq!((missed.is_anew, lines.len(), &held[..]), (false, 1, &[begins(8), said(45)][..]));
+        let shown: Vec<bool> = held.iter().map(|text| hear(&mut you, text, true)).collect();
+        assert!(shown == [false, false] && hear(&mut you, &said(46), true));
+        // At a node that is behind, it is as before, until that is there.
+        you.begin_anew();
+        for text in [answer(7, 44), begins(8)] {
+            assert!(!hear(&mut you, &text, false));
+        }
+        let (missed, _, held) = you.settle();
+        assert!(!missed.is_anew && held == [begins(8)] && !hear(&mut you, &held[0], true));
+        assert!(!hear(&mut you, &said(46), true) && hear(&mut you, &said(47), true));
     }
 
     #[test]

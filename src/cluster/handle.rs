@@ -90,7 +90,8 @@ impl Handle {
         future::select(Box::pin(self.ended()), Box::pin(rt::sleep(most))).await;
         {
             let state = &mut *self.0.lock();
-            state.ending = Some(Ending::HandOver);
+            let leaves = ending == Ending::Leave && state.is_settled();
+            state.ending = Some(if leaves { Ending::LeaveNow } else { Ending::HandOver });
             state.wake_all();
         }
         future::select(Box::pin(self.ended()), Box::pin(rt::sleep(AT_ONCE))).await;

@@ -235,7 +235,7 @@ async fn session(mut engine: Engine, shared: &Shared, settings: &Settings) -> Re
         Either::Right((Either::Left(_), _)) => return Err(Trouble::Lost(NO_ANSWER.to_owned())),
         Either::Right((Either::Right(_), _)) => {}
     }
-    if shared.lock().ending == Some(Ending::Leave) {
+    if shared.lock().ending != Some(Ending::HandOver) {
         leave(&settings.addresses[index], &scripts.leave, shared, settings).await?;
     }
     Ok(())
@@ -260,7 +260,7 @@ async fn end(shared: &Shared) {
         let mut state = shared.lock();
         let is_at_end = match state.ending {
             None => false,
-            Some(Ending::HandOver) => true,
+            Some(Ending::HandOver | Ending::LeaveNow) => true,
             Some(Ending::Leave) => state.pending().all(|one| one.is_safe),
         };
         state.register_end(cx);
@@ -270,7 +270,7 @@ async fn end(shared: &Shared) {
 }
 
 fn is_at_end(shared: &Shared) -> bool {
-    shared.lock().ending == Some(Ending::HandOver)
+    matches!(shared.lock().ending, Some(Ending::HandOver | Ending::LeaveNow))
 }
 
 /// Gives the name of the node up, on a connection of its own: the others may be in the middle of a reply.

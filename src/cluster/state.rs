@@ -53,8 +53,10 @@ pub struct Errands {
 pub enum Ending {
     /// The next process goes on as the same node.
     HandOver,
-    /// The node leaves the cluster, once the engine has what was said.
+    /// The node leaves the cluster, once the engine and its replicas have what was said.
     Leave,
+    /// It leaves at once: replicas do not answer.
+    LeaveNow,
 }
 
 /// What is shared.

@@ -91,8 +91,8 @@ pub async fn write(
         } else {
             next.await
         };
-        commands.clear();
         is_unsafe = send(connection, &mut commands, &batches, scripts, shared, settings).await?;
+        commands.clear();
     }
 }
 
