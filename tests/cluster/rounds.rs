@@ -16,8 +16,12 @@ const AHEAD: u64 = 50;
 /// How many lines each session hears from one thing that happens to the next.
 const BETWEEN: u64 = 100;
 /// What is told of the engine, in `names` and `json`: that it is away, that it is back, and a failover.
-const NEWS: &[&str] =
-    &["chatd has lost touch with ", "chatd is in touch with ", "the cluster had a failure: "];
+const NEWS: &[&str] = &[
+    "chatd has lost touch with ",
+    "chatd is in touch with ",
+    "the cluster had a failure: ",
+    "the room has another epoch",
+];
 
 /// Only what has the value of this variable in its name happens.
 const ONLY: &str = "CHATD_TEST_HAPPENING";

@@ -82,6 +82,9 @@ pub enum View {
     Json,
 }
 
+/// What a program is told when another engine goes on with the room, as if it were a sentence.
+const EPOCH: &[u8] = b"the room has another epoch";
+
 /// A line, as it is shown in some view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown<'a> {
@@ -137,6 +140,9 @@ fn names(line: &[u8]) -> Option<Shown<'_>> {
 }
 
 fn json(line: &[u8]) -> Option<Shown<'_>> {
+    if line.starts_with(b"{\"type\":\"epoch\",") {
+        return Some(Shown::Notice(EPOCH));
+    }
     let line = line.strip_suffix(b"\"}")?;
     if line.starts_with(b"{\"type\":\"notice\",") {
         let text = b",\"text\":\"";
