@@ -1,12 +1,11 @@
-//! The epochs that a room had before, as far as its numbers went on from them: whoever has the lines up to a number of one
-//! of them need not get these again. Pure.
+//! The earlier epochs of a room. A member that has lines of one of them need not get these again. Pure.
 
 use serde::{Deserialize, Serialize};
 
-/// Most epochs that are remembered: whoever comes back after more gets the whole history.
+/// Most epochs that are remembered. A member that comes back after more gets the whole history.
 const MOST: usize = 16;
 
-/// Epochs, the oldest first, each with the number of its last line that no later one has used again.
+/// Epochs, the oldest first, each with the number of a line. Up to there, later epochs have the same lines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Epochs(Vec<(u64, u64)>);
 

@@ -21,7 +21,8 @@
 //! * The `archive` is the seam to what stores lines for good, `recall` has the rooms that nobody is in, and `archiving`
 //!   tells members of it.
 //! * With several nodes, `opening` has the sequencer open rooms, `numbers` has those that the engine gives, `epochs`
-//!   those of engines before it, `nodes` what waits for that, and `outage` tells members how the engine is. `noted` is what a crash leaves of the rooms.
+//!   how far earlier ones count, `nodes` what waits for that, and `outage` tells members how the engine is. `noted` is
+//!   what a crash leaves of the rooms.
 //! * [`snapshot`] is what the next process takes over.
 //!
 //! Nothing here knows about paths, signals or where connections come from, and only the broker waits for anything.

@@ -174,23 +174,18 @@ mod tests {
     #[test]
     fn numbers_of_epochs_before_count_as_far_as_later_ones_went_on_from_them() {
         let mut numbers = Numbers::new(0, 1);
-        let mut go_to = |epoch, seq| {
+        let go_to = |numbers: &mut Numbers, epoch, seq| {
             numbers.go_to(&stamp(epoch, 1, seq), 0);
             numbers.said = seq + 9;
             [1, 2, 3, 9].map(|epoch| numbers.last_known(25, epoch))
         };
-        assert_eq!(go_to(1, 1), [10, 0, 0, 0]);
-        assert_eq!(go_to(2, 14), [10, 23, 0, 0]);
+        assert_eq!(go_to(&mut numbers, 1, 1), [10, 0, 0, 0]);
+        assert_eq!(go_to(&mut numbers, 2, 14), [10, 23, 0, 0]);
         numbers.repeated.push((3, 22, 2));
-        let mut go_to = |epoch, seq| {
-            numbers.go_to(&stamp(epoch, 1, seq), 0);
-            numbers.said = seq + 9;
-            [1, 2, 3, 9].map(|epoch| numbers.last_known(25, epoch))
-        };
-        assert_eq!(go_to(3, 24), [10, 21, 25, 0], "22 and 23 were lost, and have come again");
-        assert_eq!(go_to(4, 6), [5, 5, 5, 0]);
+        assert_eq!(go_to(&mut numbers, 3, 24), [10, 21, 25, 0], "22 and 23 were lost, and have come again");
+        assert_eq!(go_to(&mut numbers, 4, 6), [5, 5, 5, 0]);
         for epoch in 5..100 {
-            go_to(epoch, 6);
+            go_to(&mut numbers, epoch, 6);
         }
         assert_eq!([82, 83].map(|epoch| numbers.past.last(epoch)), [None, Some(5)]);
         assert_eq!(numbers.last_known(7, 200), 0);

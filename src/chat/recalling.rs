@@ -62,11 +62,9 @@ pub(super) fn open_at(
     room.numbers.open_at(cursor);
     if !is_same {
         room.numbers.past = Epochs::default();
-    }
-    room.numbers.past.or(opened.past);
-    if before.is_some() && !is_same {
         room.feeds.begin_epoch(&room.name, opened.epoch, opened.said);
     }
+    room.numbers.past.or(opened.past);
     placed.is_further = true;
     // What was announced before is in what the room has now.
     room.presence.forget_placing();

@@ -318,6 +318,17 @@ mod tests {
         assert!(last.contains("anew") && !last.contains("before"), "the numbers went back: {last}");
     }
 
+    /// Their rooms had numbers of their own before a restart into a cluster.
+    #[test]
+    fn programs_that_are_there_when_a_room_opens_are_told_its_epoch() {
+        let script = Script::new();
+        let mut hub = TestHub::among_several(&script, |_| {});
+        let mut eve = viewing(&mut hub, View::Json);
+        script.open("main", at(7, 3), 40);
+        hub.settle();
+        assert_eq!(eve.read_all(), "{\"type\":\"epoch\",\"room\":\"main\",\"epoch\":7,\"seq\":40}\n");
+    }
+
     #[test]
     fn programs_are_told_of_another_epoch_and_go_on_over_it() {
         let (mut hub, script) = cluster();

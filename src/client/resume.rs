@@ -42,6 +42,8 @@ pub struct Resume {
     place: Option<(String, u64)>,
     /// The number of the last line that was shown there.
     shown: u64,
+    /// A later epoch than that of the node, and the number of the last line of it that was shown.
+    ahead: Option<(u64, u64)>,
     /// The number of the last line that was said there before you came.
     base: u64,
     /// Epoch and last number of the room where you are.
@@ -146,7 +148,7 @@ impl Resume {
 
     fn enter(&mut self, epoch: u64) {
         self.place = Some((self.room.clone(), epoch));
-        (self.shown, self.base) = (0, 0);
+        (self.shown, self.base, self.ahead) = (0, 0, None);
     }
 
     /// Somebody else has the name: it is asked for again later.
@@ -206,8 +208,9 @@ impl Resume {
             return;
         }
         let since = history.since.unwrap_or(0);
-        // A node that is behind tells of the later epoch, and has its lines, when it gets there.
-        if *epoch < history.epoch || (*epoch > history.epoch && since == 0) {
+        if *epoch != history.epoch {
+            // A node that is behind tells of the later epoch, and has its lines, when it gets there.
+            self.ahead = (*epoch > history.epoch).then_some((*epoch, self.shown.max(self.base)));
             *epoch = history.epoch;
             (self.shown, self.base) = (since, 0);
             self.catch_up.counts.is_anew = since == 0;
@@ -258,7 +261,8 @@ impl Resume {
     fn go_on(&mut self, room: &str, epoch: u64, seq: u64) -> bool {
         let is_new = |(place, before): &&mut (String, u64)| place == room && *before != epoch;
         let Some((_, before)) = self.place.as_mut().filter(is_new) else { return false };
-        (*before, self.shown, self.base) = (epoch, seq, 0);
+        let ahead = self.ahead.take().filter(|(ahead, _)| *ahead == epoch);
+        (*before, self.shown, self.base) = (epoch, ahead.map_or(seq, |(_, shown)| shown.max(seq)), 0);
         true
     }
 
@@ -437,7 +441,7 @@ mod tests {
             assert!(!hear(&mut you, &text, false));
         }
         let (missed, _, held) = you.settle();
-        assert!(!missed.is_anew && held == [begins(8)] && !hear(&mut you, &held[0], true));
+        assert!(!missed.is_anew && held == [begins(8)] && hear(&mut you, &held[0], true));
         assert!(!hear(&mut you, &said(46), true) && hear(&mut you, &said(47), true));
     }
 
