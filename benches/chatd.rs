@@ -113,8 +113,8 @@ fn intro(args: &Args) -> String {
         "Linux {}, {cpus} CPUs, --rounds {}; each number is the median, each ratio the median (min..max) of the \
          pairs.\nLines are 64 bytes unless the case says otherwise; CPU is the server's, for one line to one receiver.\n\
          The base is the floor. For a view it is chatd with everybody in plain; amid something, and with 10,000 rooms,\n\
-         it is chatd without that; for 10 beside 100 receivers it is chatd with 100. With TLS the floor speaks it, too,\n\
-         with rustls in user space.\n\
+         it is chatd without that; for 10 beside 100 receivers it is chatd with 100. For nodes it is as many chatd side by side,\n\
+         without an engine. With TLS the floor speaks it, too, with rustls in user space.\n\
          A growth is how many times as much a delivery costs as with fewer receivers. More sockets cost the kernel more,\n\
          so its base is the floor's growth. A line in json is three times as long, and at full load most of its cost is\n\
          what the kernel does with the bytes. The rows for a byte show what chatd adds.",

@@ -12,7 +12,7 @@ use crate::foreign::{self, Foreign};
 use crate::measure::{float, peak_rss, percentile};
 use crate::restart;
 use crate::runs;
-use crate::server::{Server, Setup, Who};
+use crate::server::{Server, Servers, Setup, Who};
 use crate::table::{Row, Target, Unit};
 
 /// What is run.
@@ -70,8 +70,9 @@ pub(crate) enum Base {
     Calm,
     /// Chatd, with so many receivers and as many deliveries.
     Crowd(usize),
-    /// Chatd without an engine, with the receivers of one of so many nodes and the same lines.
-    Alone(usize),
+    /// As many chatd as there are nodes, side by side without an engine: each has the receivers of a node, and the same
+    /// lines.
+    Apart(usize),
     /// The floor, and of both how many times as much a delivery costs as with so many receivers.
     Growth(usize),
     Nothing,
@@ -158,7 +159,10 @@ impl Case {
             Base::Floor | Base::Growth(_) => (Who::Floor { tls: self.setup.tls }, self.run, self.amid),
             Base::Plain => (set_up(server, Setup::PLAIN), self.run, self.amid),
             Base::Crowd(listeners) => (same, self.run.to(listeners), self.amid),
-            Base::Alone(nodes) => (set_up(server, Setup::PLAIN), self.run.of_one(nodes), self.amid),
+            Base::Apart(nodes) => {
+                let setup = Setup { servers: Servers::Apart(nodes), ..self.setup };
+                (set_up(server, setup), self.run, self.amid)
+            }
             Base::Calm => (same, self.run, Amid::Calm),
         })
     }
@@ -205,14 +209,6 @@ impl Run {
             Self::FullLoad { listeners, lines } => {
                 Self::FullLoad { listeners: few, lines: lines * listeners as u64 / few as u64 }
             }
-            other => other,
-        }
-    }
-
-    /// The same number of lines, to the receivers of one of so many nodes.
-    fn of_one(self, nodes: usize) -> Self {
-        match self {
-            Self::FullLoad { listeners, lines } => Self::FullLoad { listeners: listeners / nodes, lines },
             other => other,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::amid::Amid;
 use crate::case::{Base, Case, Others, Rounds, Run};
-use crate::server::{LINE, Setup, Shown};
+use crate::server::{LINE, Servers, Setup, Shown};
 use crate::table::{Target, Unit};
 
 /// As many sessions as a process with 20,000 descriptors can have with room to spare, and as many as
@@ -161,10 +161,10 @@ const fn disturbed(name: &'static str, amid: Amid, options: &'static [&'static s
     Case { setup, base: Base::Calm, amid, ..plain(name, run, DISTURBED) }
 }
 
-/// Several nodes at one engine, beside chatd alone.
+/// Several nodes at one engine.
 const fn shared(name: &'static str, nodes: usize, run: Run, rows: Rows) -> Case {
-    let setup = Setup { nodes, ..Setup::PLAIN };
-    Case { setup, base: Base::Alone(nodes), ..plain(name, run, rows) }
+    let setup = Setup { servers: Servers::Nodes(nodes), ..Setup::PLAIN };
+    Case { setup, base: Base::Apart(nodes), ..plain(name, run, rows) }
 }
 
 /// With TLS, in user space where the kernel has none.
@@ -276,6 +276,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         rounds: Rounds::Twice,
         others: Others::Redis,
+        base: Base::Plain,
         ..shared(
             "2 nodes, 500 lines/s, 100",
             2,
@@ -283,9 +284,9 @@ pub(crate) const CASES: &[Case] = &[
             SHARED_PACED,
         )
     },
-    shared("2 nodes, full load, 100", 2, Run::FullLoad { listeners: 100, lines: 100_000 }, SHARED_FULL),
+    shared("2 nodes, full load, 200", 2, Run::FullLoad { listeners: 200, lines: 200_000 }, SHARED_FULL),
     shared("2 nodes, full load, 2", 2, Run::FullLoad { listeners: 2, lines: 1_000_000 }, SHARED_FAST),
-    shared("3 nodes, full load, 9,000", 3, Run::FullLoad { listeners: 9_000, lines: 2_000 }, SHARED_FULL),
+    shared("3 nodes, full load, 9,000", 3, Run::FullLoad { listeners: 9_000, lines: 16_000 }, SHARED_FULL),
     restart("restart, 10 connections", 10),
     restart("restart, 100 connections", 100),
     restart("restart, 1,000 connections", 1_000),

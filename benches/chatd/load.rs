@@ -1,6 +1,7 @@
 //! The load: a crowd of connections in one thread, as cheap as it can be.
 //!
-//! A crowd is some listeners and one speaker, which is the last of its connections. All of it is one
+//! A crowd is some listeners and a speaker, which is the last of its connections; with several servers that have nothing
+//! to do with each other, the last are a speaker at each of them. All of it is one
 //! level-triggered epoll(7); whatever arrives is received into one buffer and only counted, so that the
 //! crowd is seldom what a measurement waits for. Nothing here knows what is measured.
 
@@ -46,6 +47,8 @@ pub(crate) struct Crowd {
     pub(crate) refused: usize,
     /// Whoever is greeted goes.
     leaves: bool,
+    /// How many of the connections are listeners.
+    listeners: usize,
 }
 
 /// Lets this process have as many descriptors as it may.
@@ -56,12 +59,14 @@ pub(crate) fn raise_descriptors() -> io::Result<()> {
 }
 
 impl Crowd {
-    /// Connects so many listeners and one speaker, and fails if one of them is refused.
+    /// Connects so many listeners and a speaker, or one at each server, and fails if one of them is refused.
     pub(crate) fn gather(server: &Server, listeners: usize) -> io::Result<Self> {
         let mut crowd = Self::call(server, listeners)?;
-        crowd.connect(server.address, server.client())?;
-        crowd.say(listeners, server.wire.speaker_join)?;
-        crowd.greet(listeners..listeners + 1, server.wire.speaker_greeting.as_deref())?;
+        for address in server.speakers() {
+            crowd.connect(address, server.client())?;
+            crowd.say(crowd.speaker(), server.wire.speaker_join)?;
+        }
+        crowd.greet(crowd.speakers(), server.wire.speaker_greeting.as_deref())?;
         crowd.begin()?;
         Ok(crowd)
     }
@@ -134,6 +139,7 @@ impl Crowd {
             buffer: vec![0; BUFFER],
             refused: 0,
             leaves: false,
+            listeners,
         })
     }
 
@@ -253,7 +259,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// The connection that only speaks.
+    /// The connections that only speak.
+    pub(crate) fn speakers(&self) -> std::ops::Range<usize> {
+        self.listeners..self.sockets.len()
+    }
+
+    /// The last of them.
     pub(crate) fn speaker(&self) -> usize {
         self.sockets.len() - 1
     }
@@ -266,7 +277,7 @@ impl Crowd {
     /// How many lines all the listeners have heard. Looks at all of them only when the slowest has moved.
     pub(crate) fn least(&mut self) -> u64 {
         if self.heard[self.slowest.0] != self.slowest.1 {
-            let listeners = self.heard[..self.speaker()].iter().copied().enumerate();
+            let listeners = self.heard[..self.listeners].iter().copied().enumerate();
             self.slowest = listeners.min_by_key(|(_, heard)| *heard).unwrap_or((0, 0));
         }
         in_lines(self.count, self.slowest.1)

@@ -84,29 +84,30 @@ impl Speech {
     }
 }
 
-/// One speaks as fast as the slowest listener hears.
+/// One speaks as fast as the slowest listener hears, or one at each server.
 pub(crate) fn full_load(server: &Server, listeners: usize, lines: u64, amid: Amid) -> io::Result<Cost> {
     let mut crowd = Crowd::gather(server, listeners)?;
     let disturbance = amid.begin(server)?;
-    let mut speech = Speech::new(server);
+    let mut speeches: Vec<Speech> = crowd.speakers().map(|_| Speech::new(server)).collect();
     let warm = amid.warm_up().max(WARM_UP.min(lines / 10));
-    stream(&mut crowd, &mut speech, warm)?;
+    stream(&mut crowd, &mut speeches, warm)?;
     let meter = Meter::start(server, &crowd)?;
-    stream(&mut crowd, &mut speech, warm + lines)?;
+    stream(&mut crowd, &mut speeches, warm + lines)?;
     let cost = meter.stop(&crowd, lines * listeners as u64)?;
     crowd.check(0..listeners, warm + lines)?;
     disturbance.end()?;
     Ok(cost)
 }
 
-fn stream(crowd: &mut Crowd, speech: &mut Speech, lines: u64) -> io::Result<()> {
+fn stream(crowd: &mut Crowd, speeches: &mut [Speech], lines: u64) -> io::Result<()> {
     loop {
         let heard = crowd.least();
         if heard >= lines {
             return Ok(());
         }
-        let speaker = crowd.speaker();
-        speech.go_on(crowd, speaker, lines.min(heard + WINDOW))?;
+        for (speaker, speech) in crowd.speakers().zip(&mut *speeches) {
+            speech.go_on(crowd, speaker, lines.min(heard + WINDOW))?;
+        }
         crowd.expect(|_, _, _| {})?;
     }
 }

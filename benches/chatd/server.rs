@@ -70,8 +70,18 @@ pub(crate) struct Setup {
     pub(crate) archives: bool,
     /// All speak TLS.
     pub(crate) tls: bool,
-    /// So many nodes at one engine, among which those who connect are divided; 0 if it is alone.
-    pub(crate) nodes: usize,
+    /// How many there are. Those who connect are divided among them.
+    pub(crate) servers: Servers,
+}
+
+/// How many chatd there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Servers {
+    One,
+    /// So many nodes at one engine.
+    Nodes(usize),
+    /// So many without an engine, so each has its own speaker.
+    Apart(usize),
 }
 
 impl Setup {
@@ -80,7 +90,15 @@ impl Setup {
 
     /// As shipped, but for how lines are shown.
     pub(crate) const fn showing(shown: Shown) -> Self {
-        Self { shown, options: &[], keeps: false, metrics: false, archives: false, tls: false, nodes: 0 }
+        Self {
+            shown,
+            options: &[],
+            keeps: false,
+            metrics: false,
+            archives: false,
+            tls: false,
+            servers: Servers::One,
+        }
     }
 }
 
@@ -229,7 +247,13 @@ impl Who {
                 server.identity = identity;
                 Ok(server)
             }
-            Self::Chatd(path, setup) if setup.nodes > 0 => {
+            Self::Chatd(path, setup @ Setup { servers: Servers::Apart(count), .. }) => {
+                let one = Self::Chatd(path.clone(), Setup { servers: Servers::One, ..*setup });
+                let mut server = one.start(line)?;
+                server.others = (1..*count).map(|_| one.start(line)).collect::<io::Result<_>>()?;
+                Ok(server)
+            }
+            Self::Chatd(path, setup @ Setup { servers: Servers::Nodes(count), .. }) => {
                 let engine = Engine::start()?;
                 let node = |number| {
                     let mut command = Command::new(path);
@@ -238,7 +262,7 @@ impl Who {
                     named(&mut command, Wire::shown(setup.shown, line))
                 };
                 let mut server = node(0)?;
-                server.others = (1..setup.nodes).map(node).collect::<io::Result<_>>()?;
+                server.others = (1..*count).map(node).collect::<io::Result<_>>()?;
                 server.engine = Some(engine);
                 Ok(server)
             }
@@ -321,6 +345,11 @@ impl Server {
     /// Where those who connect come in, in turn.
     pub(crate) fn addresses(&self) -> Vec<SocketAddrV4> {
         std::iter::once(self).chain(&self.others).map(|server| server.address).collect()
+    }
+
+    /// Where speakers come in: what one says at a node is heard at all of them.
+    pub(crate) fn speakers(&self) -> Vec<SocketAddrV4> {
+        if self.engine.is_some() { vec![self.address] } else { self.addresses() }
     }
 
     /// CPU time of it, or of all nodes together without the engine, in nanoseconds.
