@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::pending::{Pending, Place, nowhere};
-use super::seen::Seen;
+use super::seen::{Seen, Writer};
 use super::wire::{Content, Fetched};
 use crate::chat::{Cursor, Entry, Sequenced, SessionId, Stamp};
 use crate::protocol::Name;
@@ -35,6 +35,8 @@ struct Queued {
     sequenced: Sequenced,
     /// The counter of the item of this node that it is.
     own: Option<u64>,
+    /// Who wrote it, if it was read.
+    writer: Option<Writer>,
     bytes: usize,
 }
 
@@ -44,6 +46,7 @@ struct Partial {
     first: u64,
     entry: Entry,
     stamp: Stamp,
+    writer: Writer,
 }
 
 /// What the hub gets.
@@ -142,7 +145,6 @@ impl Order {
         self.generation += 1;
         self.queue.clear();
         (self.wants_bans, self.bans_at) = (self.name.is_none(), Cursor::default());
-        self.seen.read_again();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -195,8 +197,9 @@ impl Order {
         if self.is_held {
             return None;
         }
-        let Queued { sequenced, own, bytes } = self.queue.pop_front()?;
+        let Queued { sequenced, own, writer, bytes } = self.queue.pop_front()?;
         self.bytes -= bytes;
+        let sequenced = self.seen.look(sequenced, writer, own.is_some());
         self.has_lost &= !matches!(sequenced, Sequenced::Bans { .. });
         let mut asked_by = None;
         if let Some(at) = own.and_then(|first| self.at(first)) {
@@ -220,10 +223,10 @@ impl Order {
 
     /// Puts something behind what waits for the hub.
     pub fn push(&mut self, sequenced: Sequenced) {
-        self.push_own(sequenced, None);
+        self.put(sequenced, None, None);
     }
 
-    fn push_own(&mut self, sequenced: Sequenced, own: Option<u64>) {
+    fn put(&mut self, sequenced: Sequenced, own: Option<u64>, writer: Option<Writer>) {
         let text = match &sequenced {
             Sequenced::Entry { entry: Entry::Said { text, .. }, .. } => text.len(),
             _ => 0,
@@ -233,7 +236,7 @@ impl Order {
         if let Some(at) = own.and_then(|first| self.at(first)) {
             self.pending[at].is_queued = true;
         }
-        self.queue.push_back(Queued { sequenced, own, bytes: text + OVERHEAD });
+        self.queue.push_back(Queued { sequenced, own, writer, bytes: text + OVERHEAD });
     }
 
     /// The item got its place, and will not be read.
@@ -243,7 +246,7 @@ impl Order {
             return;
         }
         match self.pending[at].item.asked_by() {
-            Some(session) => self.push_own(nowhere(session), Some(first)),
+            Some(session) => self.put(nowhere(session), Some(first), None),
             None if self.pending[at].is_safe => _ = self.pending.remove(at),
             None => self.pending[at].is_given = true,
         }
@@ -265,33 +268,28 @@ impl Order {
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
         self.writer = Some((Arc::clone(&writer), count));
-        if self.seen.note(&writer, count, is_again) {
-            self.repeated(Stamp { cursor, seq, time }, lines);
-            return self.settle();
-        }
         let own = self.at(count.1).filter(|_| writer == *node && count.0 == incarnation);
+        let writer = Writer { node: writer, count, is_again };
         // What has not been sent has not come back: somebody made its counter up.
         let own = own.map(|at| &self.pending[at]).filter(|one| one.was_sent);
         let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
         match (own, content) {
-            // After a roster that was stored before it, it counts again, as it does for the other nodes.
             (own, Content::Act(act)) => {
-                let is_again = self.seen.pass(&writer, count) && is_again;
                 let is_awaited = own.is_some_and(|(.., is_done)| !is_done);
-                let (node, time) = (Some(writer), Some(time));
+                let (node, time) = (Some(Arc::clone(&writer.node)), Some(time));
                 let sequenced = Sequenced::Act { act, node, cursor, time, is_again, is_awaited };
-                self.push_own(sequenced, own.map(|(first, ..)| first));
+                self.put(sequenced, own.map(|(first, ..)| first), Some(writer));
             }
             (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
             (Some((first, parts, _)), Content::Entry(entry)) if parts > 1 => {
                 let stamp = Stamp { cursor, seq, time };
-                self.take_part(Partial { first, entry, stamp }, count.1 + 1 == first + parts);
+                self.take_part(Partial { first, entry, stamp, writer }, count.1 + 1 == first + parts);
             }
             (own, Content::Entry(entry)) => {
                 self.flush();
                 let Some(room) = self.name.clone() else { return };
                 let stamp = Some(Stamp { cursor, seq, time });
-                self.push_own(Sequenced::Entry { room, entry, stamp }, own.map(|(first, ..)| first));
+                self.put(Sequenced::Entry { room, entry, stamp }, own.map(|(first, ..)| first), Some(writer));
             }
         }
         self.settle();
@@ -322,15 +320,16 @@ impl Order {
         if !is_last {
             self.partial = Some(part);
         } else if let Some(room) = self.name.clone() {
-            let Partial { first, entry, stamp } = part;
-            self.push_own(Sequenced::Entry { room, entry, stamp: Some(stamp) }, Some(first));
+            let Partial { first, entry, stamp, writer } = part;
+            self.put(Sequenced::Entry { room, entry, stamp: Some(stamp) }, Some(first), Some(writer));
         }
     }
 
     /// Others have come between the parts of an item: what has come goes to the hub.
     fn flush(&mut self) {
-        if let (Some(Partial { entry, stamp, .. }), Some(room)) = (self.partial.take(), self.name.clone()) {
-            self.push(Sequenced::Entry { room, entry, stamp: Some(stamp) });
+        if let (Some(partial), Some(room)) = (self.partial.take(), self.name.clone()) {
+            let Partial { entry, stamp, writer, .. } = partial;
+            self.put(Sequenced::Entry { room, entry, stamp: Some(stamp) }, None, Some(writer));
         }
     }
 
@@ -349,7 +348,7 @@ impl Order {
         }
         for (first, sequenced) in gone {
             self.flush();
-            self.push_own(sequenced, Some(first));
+            self.put(sequenced, Some(first), None);
         }
     }
 
@@ -376,7 +375,7 @@ impl Order {
             // Nobody reads it.
             let sequenced = one.sequenced(place, node);
             if place.is_exact {
-                self.push_own(sequenced, Some(first));
+                self.put(sequenced, Some(first), None);
             } else {
                 self.give_nowhere(first);
             }
@@ -412,16 +411,53 @@ mod tests {
         }
     }
 
+    fn main_room() -> Order {
+        let room = Order::of_room(Some(Arc::new(Name::known("main"))));
+        Order { is_open: true, opening: Opening::Done, ..room }
+    }
+
+    /// Lines of alpha, as they are read, which alpha may have sent before.
+    fn lines(counter: u64, text: &str) -> Fetched {
+        let (from, who, lines) = (SessionId(7), Arc::new(Who::guest(7)), text.matches('\n').count() as u32);
+        let entry = Entry::Said { kind: Kind::Message, from, who, text: text.into(), lines, done: (0, 0) };
+        Fetched { lines, content: Content::Entry(entry), ..act(counter) }
+    }
+
+    /// What the hub is given: the text, or `-` for lines that it has and for what is skipped.
+    fn given(order: &mut Order) -> Option<String> {
+        Some(match order.next(false)?.sequenced {
+            Sequenced::Entry { entry, .. } => String::from_utf8(entry.text().to_vec()).unwrap(),
+            _ => "-".to_owned(),
+        })
+    }
+
     #[test]
     fn what_comes_again_is_known_however_much_came_since() {
-        let (mut acts, node) = (Order::of_acts(), Arc::from("beta"));
-        let mut is_given = |counter| {
-            acts.take(act(counter), &node, 3);
-            acts.next(false).is_some()
+        let (mut order, node) = (main_room(), Arc::from("beta"));
+        let mut is_new = |counter| {
+            order.take(lines(counter, "a\n"), &node, 3);
+            given(&mut order).unwrap() == "a\n"
         };
-        assert!((1..3000).all(&mut is_given));
-        assert!(!(1..3000).any(&mut is_given));
-        assert!(is_given(3000));
+        assert!((1..3000).all(&mut is_new));
+        assert!(!(1..3000).any(&mut is_new));
+        assert!(is_new(3000));
+    }
+
+    /// Otherwise these lines, or this private message, would be lost.
+    #[test]
+    fn what_was_read_and_not_given_does_not_count_as_seen() {
+        let node = Arc::from("beta");
+        let mut order = main_room();
+        order.take(lines(1, "a\n"), &node, 3);
+        order.open(Some(Cursor::default()));
+        order.take(lines(1, "a\n"), &node, 3);
+        assert_eq!(given(&mut order).as_deref(), Some("a\n"));
+        let mut acts = Order { opening: Opening::Done, ..Order::of_acts() };
+        acts.take(act(1), &node, 3);
+        acts.reset();
+        acts.take(act(1), &node, 3);
+        let given = acts.next(false).map(|given| given.sequenced);
+        assert!(matches!(given, Some(Sequenced::Act { is_again: false, .. })), "{given:?}");
     }
 
     /// Otherwise it would take the bans that are lost for lifted.
@@ -440,30 +476,15 @@ mod tests {
 
     #[test]
     fn what_is_skipped_between_two_parts_comes_between_them() {
-        let (mut order, alpha) = (Order::of_room(Some(Arc::new(Name::known("main")))), Arc::from("alpha"));
-        (order.is_open, order.opening) = (true, Opening::Done);
-        let (from, who, lines, done) = (SessionId(7), Arc::new(Who::guest(7)), 1, (0, 0));
-        let said =
-            |text: Vec<u8>| Entry::Said { kind: Kind::Message, from, who: who.clone(), text, lines, done };
-        let item = Item::Entry(Arc::new(Name::known("main")), said(b"a\nb\n".to_vec()));
+        let (mut order, alpha) = (main_room(), Arc::from("alpha"));
+        let Content::Entry(entry) = lines(1, "a\nb\n").content else { panic!("lines") };
+        let item = Item::Entry(Arc::new(Name::known("main")), entry);
         order.pending.push_back(Pending { was_sent: true, ..Pending::new(1, 2, item) });
-        let part = |counter, entry, text: &str| Fetched {
-            cursor: Cursor { epoch: 1, entry },
-            seq: entry,
-            lines: 1,
-            content: Content::Entry(said(text.as_bytes().to_vec())),
-            ..act(counter)
-        };
-        order.take(part(1, 1, "a\n"), &alpha, 7);
+        let at = |entry, part| Fetched { cursor: Cursor { epoch: 1, entry }, seq: entry, ..part };
+        order.take(at(1, lines(1, "a\n")), &alpha, 7);
         order.skip(Cursor { epoch: 1, entry: 2 }, &alpha);
-        order.take(part(2, 3, "b\n"), &alpha, 7);
-        let mut heard = Vec::new();
-        while let Some(given) = order.next(false) {
-            heard.push(match given.sequenced {
-                Sequenced::Entry { entry, .. } => String::from_utf8(entry.text().to_vec()).unwrap(),
-                _ => "-".to_owned(),
-            });
-        }
+        order.take(at(3, lines(2, "b\n")), &alpha, 7);
+        let heard: Vec<String> = std::iter::from_fn(|| given(&mut order)).collect();
         assert_eq!(heard, ["a\n", "-", "b\n"]);
     }
 
@@ -492,8 +513,6 @@ mod tests {
             }
             // The engine has lost some, and the roster was stored before these.
             acts.disconnected();
-            acts.take(act(2), &node, 7);
-            assert!(acts.next(keeps).is_none(), "it was sent again");
             acts.reset();
             for counter in 1..3 {
                 acts.take(act(counter), &node, 7);

@@ -22,7 +22,7 @@ pub struct Stream {
     known: Known,
 }
 
-/// What the process before has read of each order: nodes may send it again.
+/// What the hub has of each order: nodes may send it again.
 pub type Known = HashMap<String, Seen>;
 
 /// How many counters are left out at a handover: this process may use some until it ends, for nodes that are gone. The
@@ -63,7 +63,7 @@ impl Stream {
     }
 }
 
-/// Goes on as the process did that has saved this. Returns what that has read.
+/// Goes on as the process did that has saved this. Returns what its hub had.
 pub(super) fn restore(shared: &Shared, saved: &[u8]) -> Known {
     let saved: Saved = match ciborium::from_reader(saved) {
         Ok(saved) => saved,
@@ -168,9 +168,7 @@ impl Sequencer for Stream {
             what: what(&one.item),
         });
         let (incarnation, counter) = (state.identity.incarnation, state.counter() + LEFT_OUT);
-        // What the hub does not have is read again.
-        let given = state.orders.iter().filter(|(_, order)| order.waiting() == 0);
-        let known = given.map(|(key, order)| (key.to_string(), order.seen.clone())).collect();
+        let known = state.orders.iter().map(|(key, order)| (key.to_string(), order.seen.clone())).collect();
         let saved = Saved { incarnation, counter, items: items.collect(), known };
         let mut bytes = Vec::new();
         // Writing to memory cannot fail.
