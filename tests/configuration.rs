@@ -88,6 +88,25 @@ fn check_and_print_config_start_nothing() {
     assert!(printed.contains("max_line = \"1KiB\"") && printed.contains("raw = true"), "{printed}");
 }
 
+#[test]
+fn a_group_of_operators_that_is_not_there_is_a_warning() {
+    let folder = Folder::new();
+    for (group, warning) in [
+        (
+            "nobody-has-it",
+            "warning: cannot find the group \"nobody-has-it\" of operators: only root is one\n",
+        ),
+        ("root", ""),
+        ("", ""),
+    ] {
+        let file = folder.write("chatd.toml", format!("operators = \"{group}\"\n"));
+        let output = chatd(&["--config", text(&file), "--check"]);
+        let expected = format!("{warning}{}: ok\n", text(&file));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), said), (Some(0), expected));
+    }
+}
+
 /// A package is upgraded and its file stays: that must not stop the daemon.
 #[test]
 fn a_key_that_is_gone_is_a_warning_and_nothing_more() {

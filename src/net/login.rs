@@ -26,10 +26,14 @@ pub(super) fn is_operator(socket: impl AsFd, group: Option<u32>) -> bool {
     peer.uid.is_root() || group.is_some_and(is_member)
 }
 
-/// Returns the ID of a group; `None` if there is no such group, or the lookup takes longer than five seconds.
+/// Returns the ID of a group; `None` if there is no such group. Waits for the lookup.
+pub fn find_group(name: &str) -> Option<u32> {
+    Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+}
+
+/// Does the same as [`find_group`] in another thread; `None` if the lookup takes longer than five seconds.
 pub async fn group_of(name: String) -> Option<u32> {
-    let lookup = move || Group::from_name(&name).ok().flatten().map(|group| group.gid.as_raw());
-    LOOKUPS.run(LOOKUP_TIMEOUT, lookup).await.flatten()
+    LOOKUPS.run(LOOKUP_TIMEOUT, move || find_group(&name)).await.flatten()
 }
 
 /// Returns the supplementary groups of the user at the other end of a unix socket; none for other sockets.

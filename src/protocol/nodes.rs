@@ -82,8 +82,14 @@ impl ClusterState {
 
     /// Returns what has gone wrong so far, in words.
     pub fn troubles(&self) -> String {
-        let Self { retries, failovers, epochs, skipped, .. } = self;
-        format!("{retries} retries, {failovers} failovers, {epochs} new epochs, {skipped} entries skipped")
+        let count = |count: u64, one, many| counted(count as usize, one, many);
+        [
+            count(self.retries, "retry", "retries"),
+            count(self.failovers, "failover", "failovers"),
+            count(self.epochs, "new epoch", "new epochs"),
+            count(self.skipped, "entry skipped", "entries skipped"),
+        ]
+        .join(", ")
     }
 
     /// Returns it in words.

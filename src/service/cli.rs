@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::archive::export::{self, Export, Format};
 use super::config::{self, ConfigError, DEFAULT_FILE, Environment, Loaded, Options};
-use super::expiry;
+use super::{expiry, host};
+use crate::net::login;
 use crate::rt;
 
 const ABOUT: &str = "A chat server for nc, telnet, chatc and scripts. Every line that somebody types goes to everybody \
@@ -96,6 +97,11 @@ impl Cli {
             let now = rt::wall_clock();
             loaded.ensure_certificate_holds(now)?;
             loaded.warnings.extend(loaded.certificate.as_ref().and_then(|one| expiry::warning(one, now)));
+            let name = &loaded.config.operators;
+            if host::misses_group(&loaded.config, login::find_group(name)) {
+                let warning = format!("cannot find the group \"{name}\" of operators: only root is one");
+                loaded.warnings.push(warning);
+            }
             Task::Print(checked(&loaded))
         } else if self.print_config {
             Task::Print(config::print(&loaded))

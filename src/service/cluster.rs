@@ -277,7 +277,7 @@ mod tests {
         let now: Timestamp = "2026-11-28T16:02:00Z".parse().unwrap();
         let words = state_of("alpha", state(), now).shown();
         let expected = "node alpha of 2 nodes, engine redis://192.0.2.1:6379, 5 lines behind, 1.5 s waited, \
-                        1 retries, 2 failovers, 3 new epochs, 4 entries skipped";
+                        1 retry, 2 failovers, 3 new epochs, 4 entries skipped";
         assert_eq!(words, expected);
         let away = EngineState { away_since: Some("2026-11-28T16:00:00Z".parse().unwrap()), ..state() };
         assert_eq!(state_of("alpha", away.clone(), now).away, Some(120));

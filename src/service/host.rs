@@ -81,14 +81,20 @@ pub async fn operators_of<'a>(
     if addresses.all(Address::is_tcp) {
         return None;
     }
-    let name = &config.operators;
-    let group = login::group_of(name.clone()).await;
-    if group.is_none() && !name.is_empty() && *name != Config::default().operators {
+    let group = login::group_of(config.operators.clone()).await;
+    if misses_group(config, group) {
         log::warn!(
-            "cannot find the group \"{name}\" of operators: only root is one; correct it, then reload"
+            "cannot find the group \"{}\" of operators: only root is one; correct it, then reload",
+            config.operators
         );
     }
     group
+}
+
+/// Returns whether a group of operators is asked for that is not there.
+pub fn misses_group(config: &Config, group: Option<u32>) -> bool {
+    let name = &config.operators;
+    group.is_none() && !name.is_empty() && *name != Config::default().operators
 }
 
 impl Host {

@@ -95,7 +95,7 @@ fn the_status_has_the_cluster() {
             "cluster   node alpha of 3 nodes",
             "          engine redis://192.0.2.1:6379",
             "          5 lines behind, 0.2 s waited",
-            "          1 retries, 0 failovers, 1 new epochs, 2 entries skipped",
+            "          1 retry, 0 failovers, 1 new epoch, 2 entries skipped",
         ]
     );
 }
