@@ -5,7 +5,7 @@
 //!
 //! * `link` has the task: it finds the `engine`, over one `connection` each for `writer`, `reader` and `keeper`, and makes
 //!   them again when one is lost. `resp` has the protocol, and `tls` says which engines are trusted.
-//! * `state` is what the hub and the task share: for each `order` what is `pending`, and what has been read (`seen`).
+//! * `state` is what the hub and the task share: for each `order` what is `pending`, and whose entries have been read (`seen`).
 //! * `stored` fetches the roster and the bans.
 //! * `wire` makes fields of entries and acts, and checks what it reads. `skipped` tells of what it refuses.
 //! * The scripts run in the engine: `append.lua` gives entries their places, and is harmless when repeated.
@@ -56,12 +56,12 @@ pub use stream::Stream;
 use crate::rt;
 
 /// Begins to talk to the engine. `saved` is what [`Sequencer::save`](crate::chat::Sequencer::save) of the process before
-/// has returned: then this is the same node, and `identity` does not count.
+/// has returned: then this is the same incarnation of the node. `identity` counts if there is none, or it cannot be read.
 pub fn start(settings: Settings, saved: Option<&[u8]>, identity: Identity) -> (Stream, Handle) {
     let shared = Arc::new(state::Shared::new(&settings, identity));
     let saved = saved.filter(|saved| !saved.is_empty());
-    let known = saved.map(|saved| stream::restore(&shared, saved)).unwrap_or_default();
-    let stream = Stream::new(Arc::clone(&shared), known);
+    let given = saved.map(|saved| stream::restore(&shared, saved)).unwrap_or_default();
+    let stream = Stream::new(Arc::clone(&shared), given);
     let handle = Handle::new(Arc::clone(&shared));
     rt::spawn(link::run(shared, settings));
     (stream, handle)

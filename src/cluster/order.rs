@@ -118,17 +118,17 @@ impl Order {
     /// Opens it: it is read after this entry.
     pub fn open(&mut self, after: Option<Cursor>) {
         self.reset();
+        // What follows the room as it stands is not in it.
+        self.seen = after.map_or_else(Seen::default, |_| std::mem::take(&mut self.seen));
         self.is_open = true;
         self.is_held = false;
         self.opening = if after.is_some() { Opening::Check } else { Opening::Recall };
-        (self.read, self.seq) = (after.unwrap_or_default(), 0);
-        self.writer = None;
+        (self.read, self.seq, self.writer) = (after.unwrap_or_default(), 0, None);
     }
 
     /// Closes it. A room that is about to be recalled still is.
     pub fn close(&mut self) {
-        self.is_open = false;
-        self.is_held = false;
+        (self.is_open, self.is_held) = (false, false);
         if self.opening == Opening::Check {
             self.opening = Opening::Done;
         }
@@ -145,6 +145,7 @@ impl Order {
         self.generation += 1;
         self.queue.clear();
         (self.wants_bans, self.bans_at) = (self.name.is_none(), Cursor::default());
+        self.seen.read_again();
         (self.bytes, self.partial, self.was_full) = (0, None, false);
         self.pending.iter_mut().for_each(|one| one.is_queued = false);
     }
@@ -197,9 +198,9 @@ impl Order {
         if self.is_held {
             return None;
         }
-        let Queued { sequenced, own, writer, bytes } = self.queue.pop_front()?;
+        let Queued { mut sequenced, own, writer, bytes } = self.queue.pop_front()?;
         self.bytes -= bytes;
-        let sequenced = self.seen.look(sequenced, writer, own.is_some());
+        writer.iter().for_each(|writer| self.seen.give(&mut sequenced, writer));
         self.has_lost &= !matches!(sequenced, Sequenced::Bans { .. });
         let mut asked_by = None;
         if let Some(at) = own.and_then(|first| self.at(first)) {
@@ -270,6 +271,11 @@ impl Order {
         self.writer = Some((Arc::clone(&writer), count));
         let own = self.at(count.1).filter(|_| writer == *node && count.0 == incarnation);
         let writer = Writer { node: writer, count, is_again };
+        // Acts are always given, and say whether they come again.
+        if self.name.is_some() && self.seen.read(&writer) {
+            self.repeated(Stamp { cursor, seq, time }, lines);
+            return self.settle();
+        }
         // What has not been sent has not come back: somebody made its counter up.
         let own = own.map(|at| &self.pending[at]).filter(|one| one.was_sent);
         let own = own.map(|one| (one.first, one.parts, one.is_queued || one.is_given));
@@ -277,7 +283,7 @@ impl Order {
             (own, Content::Act(act)) => {
                 let is_awaited = own.is_some_and(|(.., is_done)| !is_done);
                 let (node, time) = (Some(Arc::clone(&writer.node)), Some(time));
-                let sequenced = Sequenced::Act { act, node, cursor, time, is_again, is_awaited };
+                let sequenced = Sequenced::Act { act, node, cursor, time, is_again: false, is_awaited };
                 self.put(sequenced, own.map(|(first, ..)| first), Some(writer));
             }
             (Some((.., true)), _) if is_again => self.repeated(Stamp { cursor, seq, time }, lines),
@@ -452,6 +458,13 @@ mod tests {
         order.open(Some(Cursor::default()));
         order.take(lines(1, "a\n"), &node, 3);
         assert_eq!(given(&mut order).as_deref(), Some("a\n"));
+        order.open(Some(Cursor::default()));
+        order.take(lines(1, "a\n"), &node, 3);
+        assert_eq!(given(&mut order).as_deref(), Some("-"), "the hub has it");
+        // The hub gets the room as it stands, which does not have them.
+        order.open(None);
+        order.take(lines(1, "a\n"), &node, 3);
+        assert_eq!(given(&mut order).as_deref(), Some("a\n"));
         let mut acts = Order { opening: Opening::Done, ..Order::of_acts() };
         acts.take(act(1), &node, 3);
         acts.reset();
@@ -474,18 +487,50 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_skipped_between_two_parts_comes_between_them() {
-        let (mut order, alpha) = (main_room(), Arc::from("alpha"));
+    /// An order with an item of alpha in two parts, `a` and `b`, that was sent.
+    fn with_two_parts() -> (Order, Arc<str>) {
+        let mut order = main_room();
         let Content::Entry(entry) = lines(1, "a\nb\n").content else { panic!("lines") };
         let item = Item::Entry(Arc::new(Name::known("main")), entry);
         order.pending.push_back(Pending { was_sent: true, ..Pending::new(1, 2, item) });
-        let at = |entry, part| Fetched { cursor: Cursor { epoch: 1, entry }, seq: entry, ..part };
-        order.take(at(1, lines(1, "a\n")), &alpha, 7);
+        (order, Arc::from("alpha"))
+    }
+
+    fn at(epoch: u64, entry: u64, part: Fetched) -> Fetched {
+        Fetched { cursor: Cursor { epoch, entry }, seq: entry, ..part }
+    }
+
+    #[test]
+    fn what_is_skipped_between_two_parts_comes_between_them() {
+        let (mut order, alpha) = with_two_parts();
+        order.take(at(1, 1, lines(1, "a\n")), &alpha, 7);
         order.skip(Cursor { epoch: 1, entry: 2 }, &alpha);
-        order.take(at(3, lines(2, "b\n")), &alpha, 7);
+        order.take(at(1, 3, lines(2, "b\n")), &alpha, 7);
         let heard: Vec<String> = std::iter::from_fn(|| given(&mut order)).collect();
         assert_eq!(heard, ["a\n", "-", "b\n"]);
+    }
+
+    /// The engine loses both parts before the second was read: alpha sends them again.
+    #[test]
+    fn a_part_that_was_read_before_a_failover_does_not_come_twice() {
+        for (is_flushed, is_given) in [(false, false), (true, false), (true, true)] {
+            let (mut order, alpha) = with_two_parts();
+            let mut heard = Vec::new();
+            order.take(at(1, 1, Fetched { is_again: false, ..lines(1, "a\n") }), &alpha, 7);
+            if is_flushed {
+                order.skip(Cursor { epoch: 1, entry: 2 }, &alpha);
+            }
+            if is_given {
+                heard.extend(std::iter::from_fn(|| given(&mut order)));
+            }
+            order.disconnected();
+            order.opening = Opening::Done;
+            order.take(at(2, 1, lines(1, "a\n")), &alpha, 7);
+            order.take(at(2, 2, lines(2, "b\n")), &alpha, 7);
+            heard.extend(std::iter::from_fn(|| given(&mut order)));
+            heard.retain(|text| text != "-");
+            assert_eq!(heard, ["a\n", "b\n"], "{is_flushed} {is_given}");
+        }
     }
 
     #[test]

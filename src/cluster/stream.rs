@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::order::Order;
 use super::pending::Pending;
-use super::seen::Seen;
+use super::seen::{Last, Seen};
 use super::settings::Identity;
 use super::state::{ACTS, Shared, key_of};
 use crate::chat::{Act, Cursor, Entry, Item, Roster, Sequenced, Sequencer, SessionId};
@@ -19,11 +19,11 @@ use crate::protocol::Name;
 pub struct Stream {
     shared: Arc<Shared>,
     node: Arc<str>,
-    known: Known,
+    given: Given,
 }
 
-/// What the hub has of each order: nodes may send it again.
-pub type Known = HashMap<String, Seen>;
+/// What the hub has been given of each order: nodes may send it again.
+pub type Given = HashMap<String, Last>;
 
 /// How many counters are left out at a handover: this process may use some until it ends, for nodes that are gone. The
 /// engine would drop what the next one gives the same counters.
@@ -37,7 +37,7 @@ struct Saved {
     counter: u64,
     items: Vec<SavedItem>,
     #[serde(default)]
-    known: Known,
+    given: Given,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,19 +57,20 @@ enum What {
 }
 
 impl Stream {
-    pub(super) fn new(shared: Arc<Shared>, known: Known) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, given: Given) -> Self {
         let node = Arc::clone(&shared.lock().node);
-        Self { shared, node, known }
+        Self { shared, node, given }
     }
 }
 
-/// Goes on as the process did that has saved this. Returns what its hub had.
-pub(super) fn restore(shared: &Shared, saved: &[u8]) -> Known {
+/// Goes on as the process did that has saved this. Returns what its hub had been given. If it cannot be read, this is
+/// another incarnation of the node: the engine would leave out what has the counters of the one before.
+pub(super) fn restore(shared: &Shared, saved: &[u8]) -> Given {
     let saved: Saved = match ciborium::from_reader(saved) {
         Ok(saved) => saved,
         Err(error) => {
             log::error!("what was said last may be lost: the state of the engine cannot be read: {error}");
-            return Known::new();
+            return Given::new();
         }
     };
     let mut state = shared.lock();
@@ -84,7 +85,11 @@ pub(super) fn restore(shared: &Shared, saved: &[u8]) -> Known {
         Pending { is_given, was_sent: true, ..Pending::new(first, parts, item) }
     });
     state.restore(saved.counter, items);
-    saved.known
+    let mut given = saved.given;
+    if let Some(acts) = state.orders.get_mut(ACTS) {
+        acts.seen = Seen::of(given.remove(ACTS).unwrap_or_default());
+    }
+    given
 }
 
 impl Sequencer for Stream {
@@ -117,8 +122,8 @@ impl Sequencer for Stream {
         let order = state.orders.entry(key_of(room).into()).or_insert_with(|| Order::of_room(None));
         order.name = Some(Arc::clone(room));
         order.open(after);
-        let known = self.known.remove(key_of(room)).filter(|_| after.is_some());
-        known.into_iter().for_each(|seen| order.seen = seen);
+        let given = self.given.remove(key_of(room)).filter(|_| after.is_some());
+        given.into_iter().for_each(|given| order.seen = Seen::of(given));
         state.reader_is_stale();
     }
 
@@ -150,7 +155,6 @@ impl Sequencer for Stream {
         let state = &mut *self.shared.lock();
         if let Some(acts) = state.orders.get_mut(ACTS) {
             acts.open(Some(acts_after));
-            self.known.remove(ACTS).into_iter().for_each(|seen| acts.seen = seen);
         }
         state.reader_is_stale();
     }
@@ -168,11 +172,77 @@ impl Sequencer for Stream {
             what: what(&one.item),
         });
         let (incarnation, counter) = (state.identity.incarnation, state.counter() + LEFT_OUT);
-        let known = state.orders.iter().map(|(key, order)| (key.to_string(), order.seen.clone())).collect();
-        let saved = Saved { incarnation, counter, items: items.collect(), known };
+        let given = |(key, order): (&Arc<str>, &Order)| (key.to_string(), order.seen.given().clone());
+        let given = state.orders.iter().map(given).collect();
+        let saved = Saved { incarnation, counter, items: items.collect(), given };
         let mut bytes = Vec::new();
         // Writing to memory cannot fail.
         let _ = ciborium::into_writer(&saved, &mut bytes);
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::cluster::Settings;
+    use crate::cluster::wire::{Content, Fetched};
+
+    const IDENTITY: Identity = Identity { incarnation: 9, replaces: 7 };
+
+    /// A process that goes on with what the one before has saved.
+    fn next_process(saved: &[u8]) -> Stream {
+        let shared = Arc::new(Shared::new(&Settings::for_tests(), IDENTITY));
+        let given = restore(&shared, saved);
+        Stream::new(shared, given)
+    }
+
+    fn act(counter: u64, is_again: bool) -> Fetched {
+        Fetched {
+            cursor: Cursor { epoch: 1, entry: counter },
+            node: "beta".into(),
+            count: (3, counter),
+            is_again,
+            time: Timestamp::UNIX_EPOCH,
+            seq: 1,
+            lines: 0,
+            content: Content::Act(Act::Gone("gamma".to_owned())),
+        }
+    }
+
+    /// Takes in an act; returns whether the hub is told that it comes again.
+    fn is_again(stream: &mut Stream, fetched: Fetched) -> bool {
+        let mut state = stream.shared.lock();
+        let acts = state.orders.get_mut(ACTS).unwrap();
+        acts.take(fetched, &stream.node, 9);
+        match acts.next(false).map(|given| given.sequenced) {
+            Some(Sequenced::Act { is_again, .. }) => is_again,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Otherwise a failover soon after a handover has a node do again what acts have it do once.
+    #[test]
+    fn the_next_process_knows_the_acts_of_which_the_hub_was_given() {
+        let mut stream = next_process(&[]);
+        assert!(!is_again(&mut stream, act(1, false)));
+        let node = Arc::clone(&stream.node);
+        stream.shared.lock().orders.get_mut(ACTS).unwrap().take(act(2, false), &node, 9);
+        // The second one waits for the hub, which has yet to get a roster.
+        let mut stream = next_process(&stream.save());
+        assert!(is_again(&mut stream, act(1, true)));
+        assert!(!is_again(&mut stream, act(2, true)));
+    }
+
+    /// With the incarnation of the one before, the engine would leave out what has counters that were used.
+    #[test]
+    fn a_state_that_cannot_be_read_makes_another_incarnation() {
+        let mut stream = next_process(&[]);
+        stream.shared.lock().identity.incarnation = 7;
+        let saved = stream.save();
+        assert_eq!(next_process(&saved).shared.lock().identity, Identity { incarnation: 7, replaces: 0 });
+        assert_eq!(next_process(&saved[1..]).shared.lock().identity, IDENTITY);
     }
 }

@@ -32,7 +32,7 @@ pub struct NodeBuilder {
     /// The incarnation that the process before was of the same node.
     before: Option<u64>,
     now: Timestamp,
-    running: Option<(Handle, Identity)>,
+    running: Option<Handle>,
 }
 
 /// What the configuration says of the engine; `None` without a cluster. The password has been read.
@@ -61,10 +61,9 @@ impl NodeBuilder {
         Self { settings, before, now, running: None }
     }
 
-    /// Returns who this process is: after a restart, the one that it was before.
-    fn identity(&self, is_restart: bool) -> Identity {
+    /// Returns who this process is, unless it goes on as the one before.
+    fn identity(&self) -> Identity {
         match self.before {
-            Some(incarnation) if is_restart => Identity { incarnation, replaces: 0 },
             Some(before) => Identity::after_crash(before, self.now),
             None => Identity::new(self.now),
         }
@@ -75,9 +74,8 @@ impl NodeBuilder {
     pub fn sequencer(&mut self, saved: &[u8]) -> Box<dyn Sequencer> {
         let Some(settings) = self.settings.clone() else { return Box::<Local>::default() };
         let saved = Some(saved).filter(|saved| !saved.is_empty());
-        let identity = self.identity(saved.is_some());
-        let (stream, handle) = cluster::start(settings, saved, identity);
-        if let Some((before, _)) = self.running.replace((handle, identity)) {
+        let (stream, handle) = cluster::start(settings, saved, self.identity());
+        if let Some(before) = self.running.replace(handle) {
             rt::spawn(async move { before.stop(Ending::HandOver, LEAVING).await });
         }
         Box::new(stream)
@@ -85,7 +83,7 @@ impl NodeBuilder {
 
     /// Has sessions get their numbers from the engine from now on. Returns `None` without a cluster.
     pub fn begin(self, net: &Arc<Net>) -> Option<Cluster> {
-        let (settings, (handle, identity)) = self.settings.zip(self.running)?;
+        let (settings, handle) = self.settings.zip(self.running)?;
         net.sessions.numbers.come_in_blocks();
         let tasks = [
             rt::spawn(get_numbers(Arc::clone(net), handle.clone())),
@@ -93,7 +91,7 @@ impl NodeBuilder {
             rt::spawn(bring_bans(net.registry.begin_cluster(), handle.clone())),
         ];
         let status = ClusterStatus { node: settings.node.into(), handle };
-        Some(Cluster { status, identity, tasks })
+        Some(Cluster { status, tasks })
     }
 }
 
@@ -125,7 +123,6 @@ async fn bring_bans(mut changes: UnboundedReceiver<Vec<String>>, handle: Handle)
 #[derive(Debug)]
 pub struct Cluster {
     status: ClusterStatus,
-    identity: Identity,
     tasks: [JoinHandle<()>; 3],
 }
 
@@ -137,7 +134,7 @@ impl Cluster {
 
     /// Notes who this node is, for a next process.
     pub fn write(&self, notes: &mut Notes) {
-        incarnation::write(notes, &self.status.node, self.identity.incarnation);
+        incarnation::write(notes, &self.status.node, self.status.handle.identity().incarnation);
     }
 
     /// Ends the tasks, for the next process to go on as the same node.
@@ -331,14 +328,12 @@ mod tests {
         };
         let left = [("incarnation alpha".to_owned(), 5), ("restarts".to_owned(), 3)];
         let now = Timestamp::from_second(9).unwrap();
-        let identity = |node: &str, is_restart| {
-            let Identity { incarnation, replaces } =
-                NodeBuilder::new(settings(node), &left, now).identity(is_restart);
+        let identity = |node: &str| {
+            let Identity { incarnation, replaces } = NodeBuilder::new(settings(node), &left, now).identity();
             (incarnation, replaces)
         };
-        assert_eq!([identity("alpha", true), identity("beta", true)], [(5, 0), (9_000_000, 0)]);
         // After a crash it is a new one, which takes the name over at once.
-        assert_eq!([identity("alpha", false), identity("beta", false)], [(9_000_000, 5), (9_000_000, 0)]);
+        assert_eq!([identity("alpha"), identity("beta")], [(9_000_000, 5), (9_000_000, 0)]);
         // Without a cluster there is one process, as ever.
         assert!(NodeBuilder::new(None, &left, now).sequencer(&[]).node().is_none());
     }
