@@ -78,8 +78,8 @@ pub struct Order {
     pub read: Cursor,
     /// The number of the last line that has been read.
     pub seq: u64,
-    /// Who wrote that entry: the node, its incarnation and the counter; `None` if not known.
-    pub writer: Option<(Arc<str>, (u64, u64))>,
+    /// Who wrote that entry; `None` if not known.
+    pub writer: Option<Writer>,
     /// The last act in the roster that was recalled.
     pub recalled: Cursor,
     /// The epoch that began because the engine has lost entries, as members were told.
@@ -268,9 +268,9 @@ impl Order {
         self.pass(cursor, node);
         self.read = cursor;
         self.seq = self.seq.max(seq - 1 + u64::from(lines));
-        self.writer = Some((Arc::clone(&writer), count));
         let own = self.at(count.1).filter(|_| writer == *node && count.0 == incarnation);
         let writer = Writer { node: writer, count, is_again };
+        self.writer = Some(writer.clone());
         // Acts are always given, and say whether they come again.
         if self.name.is_some() && self.seen.read(&writer) {
             self.repeated(Stamp { cursor, seq, time }, lines);
@@ -403,6 +403,7 @@ mod tests {
     use super::*;
     use crate::chat::{Act, ClusterBans, Item};
     use crate::protocol::{Kind, Who};
+    use proptest::prelude::*;
     /// An act of alpha, as it is read, which alpha may have sent before.
     fn act(counter: u64) -> Fetched {
         Fetched {
@@ -565,6 +566,166 @@ mod tests {
                 let is_again =
                     matches!(given, Some(Sequenced::Act { is_again: true, is_awaited: false, .. }));
                 assert!(is_again, "{node} {keeps} {counter}: {given:?}");
+            }
+        }
+    }
+
+    /// What happens to a room at a node, alpha. Another node, beta, speaks there as well.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        /// Alpha says lines, in so many parts.
+        Own(u64),
+        /// Beta says a line.
+        Other,
+        /// So many entries are read, and so many things are given.
+        Read(usize),
+        Give(usize),
+        /// Replicas have everything so far.
+        Replicated,
+        /// The engine loses so many entries that replicas do not have: the nodes send them again.
+        Failover(usize),
+        /// The hub goes on from what it has, in this process or in the next one.
+        Reset,
+        HandOver,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            (1..4_u64).prop_map(Happening::Own),
+            Just(Happening::Other),
+            (1..6_usize).prop_map(Happening::Read),
+            (1..4_usize).prop_map(Happening::Give),
+            Just(Happening::Replicated),
+            (0..6_usize).prop_map(Happening::Failover),
+            Just(Happening::Reset),
+            Just(Happening::HandOver),
+        ]
+    }
+
+    /// A room at alpha, the stream, and what its hub has heard.
+    struct World {
+        order: Order,
+        /// Entries of beta and of alpha, by the place, with the counter and whether they were sent before.
+        stream: Vec<(Cursor, &'static str, u64, bool)>,
+        /// How many of them replicas have.
+        safe: usize,
+        /// The last counters of alpha and beta.
+        said: [u64; 2],
+        end: Cursor,
+        heard: Vec<String>,
+        /// The last entry that the hub has.
+        has: Cursor,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (order, end) = (main_room(), Cursor { epoch: 1, entry: 0 });
+            Self { order, stream: Vec::new(), safe: 0, said: [0, 0], end, heard: Vec::new(), has: end }
+        }
+
+        /// As the script does: what is there is left out.
+        fn append(&mut self, node: &'static str, counter: u64, is_again: bool) {
+            if !self.stream.iter().any(|(_, other, there, _)| *other == node && *there >= counter) {
+                self.end.entry += 1;
+                self.stream.push((self.end, node, counter, is_again));
+            }
+        }
+
+        /// Alpha sends everything that it still has.
+        fn send_again(&mut self) {
+            let parts = |one: &Pending| one.first..one.first + one.parts;
+            let counters: Vec<u64> = self.order.pending.iter().flat_map(parts).collect();
+            counters.into_iter().for_each(|counter| self.append("alpha", counter, true));
+        }
+
+        fn read(&mut self, most: usize) {
+            let after = self.order.read;
+            let new = self.stream.iter().filter(|(cursor, ..)| *cursor > after).take(most);
+            for (cursor, node, counter, is_again) in new.cloned().collect::<Vec<_>>() {
+                let part = lines(counter, &format!("{node} {counter}\n"));
+                let count = (if node == "alpha" { 7 } else { 3 }, counter);
+                let fetched = Fetched { node: node.into(), count, is_again, ..part };
+                self.order.take(Fetched { cursor, seq: 1, ..fetched }, &Arc::from("alpha"), 7);
+            }
+        }
+
+        fn give(&mut self, most: usize) {
+            for given in std::iter::from_fn(|| self.order.next(true)).take(most) {
+                match given.sequenced {
+                    Sequenced::Entry { entry, stamp, .. } => {
+                        let text = String::from_utf8(entry.text().to_vec()).unwrap();
+                        self.heard.extend(text.lines().map(str::to_owned));
+                        self.has = stamp.unwrap().cursor;
+                    }
+                    Sequenced::Repeated { stamp, .. } => self.has = stamp.cursor,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        fn make(&mut self, happening: &Happening) {
+            match *happening {
+                Happening::Own(parts) => {
+                    let first = self.said[0] + 1;
+                    self.said[0] += parts;
+                    let text: String = (first..first + parts).map(|part| format!("alpha {part}\n")).collect();
+                    let Content::Entry(entry) = lines(first, &text).content else { panic!("lines") };
+                    let item = Item::Entry(Arc::new(Name::known("main")), entry);
+                    let pending = Pending { was_sent: true, ..Pending::new(first, parts, item) };
+                    self.order.pending.push_back(pending);
+                    (first..first + parts).for_each(|counter| self.append("alpha", counter, false));
+                }
+                Happening::Other => {
+                    self.said[1] += 1;
+                    self.append("beta", self.said[1], false);
+                }
+                Happening::Read(most) => self.read(most),
+                Happening::Give(most) => self.give(most),
+                Happening::Replicated => self.safe = self.stream.len(),
+                Happening::Failover(most) => {
+                    let lost = self.stream.split_off(self.stream.len().saturating_sub(most).max(self.safe));
+                    self.end = Cursor { epoch: self.end.epoch + 1, entry: 0 };
+                    self.order.disconnected();
+                    self.order.opening = Opening::Done;
+                    for (_, node, counter, _) in lost.into_iter().filter(|(_, node, ..)| *node == "beta") {
+                        self.append(node, counter, true);
+                    }
+                    self.send_again();
+                }
+                Happening::Reset => {
+                    self.order.open(Some(self.has));
+                    self.order.opening = Opening::Done;
+                }
+                Happening::HandOver => {
+                    let before = std::mem::replace(&mut self.order, main_room());
+                    let again = before.pending.into_iter().map(|one| {
+                        let item = Item::clone(&one.item);
+                        let is_given = one.is_given;
+                        Pending { is_given, was_sent: true, ..Pending::new(one.first, one.parts, item) }
+                    });
+                    self.order.pending = again.collect();
+                    self.order.open(Some(self.has));
+                    (self.order.opening, self.order.seen) =
+                        (Opening::Done, Seen::of(before.seen.given().clone()));
+                    self.send_again();
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_line_is_heard_once_and_in_the_order_of_its_node(
+            happenings in proptest::collection::vec(happening(), 0..60)
+        ) {
+            let mut world = World::new();
+            happenings.iter().for_each(|one| world.make(one));
+            world.read(usize::MAX);
+            world.give(usize::MAX);
+            for (node, last) in ["alpha", "beta"].iter().zip(world.said) {
+                let heard: Vec<&String> = world.heard.iter().filter(|line| line.starts_with(node)).collect();
+                let said: Vec<String> = (1..=last).map(|counter| format!("{node} {counter}")).collect();
+                prop_assert_eq!(heard, said.iter().collect::<Vec<_>>());
             }
         }
     }

@@ -9,6 +9,7 @@ use super::connection::{Connection, Trouble};
 use super::engine::Scripts;
 use super::order::Opening;
 use super::resp::{Commands, Value};
+use super::seen::Writer;
 use super::settings::Settings;
 use super::skipped;
 use super::state::{ACTS, Shared, State};
@@ -109,8 +110,8 @@ impl Reader<'_> {
                         .writer
                         .as_ref()
                         .filter(|_| order.bans_at <= order.read)
-                        .map_or(String::new(), |(node, (incarnation, counter))| {
-                            format!("{node} {incarnation}-{counter}")
+                        .map_or(String::new(), |Writer { node, count, .. }| {
+                            format!("{node} {}-{}", count.0, count.1)
                         }),
                 });
             }
