@@ -286,6 +286,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     shared("2 nodes, full load, 200", 2, Run::FullLoad { listeners: 200, lines: 200_000 }, SHARED_FULL),
     shared("2 nodes, full load, 2", 2, Run::FullLoad { listeners: 2, lines: 1_000_000 }, SHARED_FAST),
+    shared("2 nodes, full load, 2,000", 2, Run::FullLoad { listeners: 2_000, lines: 40_000 }, SHARED_FULL),
     shared("3 nodes, full load, 9,000", 3, Run::FullLoad { listeners: 9_000, lines: 16_000 }, SHARED_FULL),
     restart("restart, 10 connections", 10),
     restart("restart, 100 connections", 100),
