@@ -181,7 +181,7 @@ impl Member {
         self.extra.as_mut()?.loss.as_mut()
     }
 
-    /// Returns whether lines from `from` are hidden from it: its own, and those of whom it ignores.
+    /// Returns whether it does not see the lines of this session: they are its own, or it ignores the session.
     pub(super) fn hides(&self, from: SessionId) -> bool {
         from == self.id || self.ignored().contains(&from)
     }

@@ -65,7 +65,7 @@ impl Dialer {
                 Ok((stream, at)) => Event::Connected(stream, at),
                 Err(problems) => Event::NotConnected(problems),
             };
-            // Whoever does not hear it any more does not need it.
+            // If nobody receives it, nobody needs it.
             let _ = events.send(event);
         });
         if let Err(error) = started {

@@ -172,8 +172,8 @@ pub fn next(events: &Receiver<Event>, until: Option<Instant>) -> Result<Event, R
     }
 }
 
-/// Turns signals into events; but not those that whoever started chatc wants to be ignored, as nohup(1) does. `patience`
-/// after the first that says stop, the process ends if it still runs, after `restore`.
+/// Turns signals into events. Signals that were ignored at the start stay ignored, as nohup(1) wants. The first one that
+/// says stop ends the process after `patience`, if it still runs then; `restore` comes before that.
 ///
 /// # Errors
 /// Those of sigaction(2), and no thread can be had.
@@ -223,7 +223,7 @@ pub fn watch_reader(events: SyncSender<Event>) {
         // Nothing is asked for: that all readers are gone is told anyway.
         let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
         if retry_on_intr(|| poll(&mut polled, None)).is_ok() {
-            // Whoever does not hear it any more has ended already.
+            // If nobody receives it, chatc has ended already.
             let _ = events.send(Event::Stop);
         }
     });

@@ -289,7 +289,8 @@ impl<'a> Keeper<'a> {
     }
 
     /// Returns the nodes that were not there twice in a row, and those that need not be looked at any more. A node stays
-    /// among all nodes until its act must have its place: whoever submits that may be gone before it has.
+    /// among all nodes until the act that says it is gone must have its place. The node that submits the act may be gone
+    /// before that.
     fn gone(&mut self, states: &[NodeState]) -> (Vec<String>, Vec<String>) {
         let (mut gone, mut settled) = (Vec::new(), Vec::new());
         for NodeState { name, is_up, .. } in states {

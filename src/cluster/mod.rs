@@ -5,7 +5,8 @@
 //!
 //! * `link` has the task: it finds the `engine`, over one `connection` each for `writer`, `reader` and `keeper`, and makes
 //!   them again when one is lost. `resp` has the protocol, and `tls` says which engines are trusted.
-//! * `state` is what the hub and the task share: for each `order` what is `pending`, and whose entries have been read (`seen`).
+//! * `state` is what the hub and the task share: for each `order` what is `pending`, and which entries have
+//!   been read (`seen`).
 //! * `stored` fetches the roster and the bans.
 //! * `wire` makes fields of entries and acts, and checks what it reads. `skipped` tells of what it refuses.
 //! * The scripts run in the engine: `append.lua` gives entries their places, and is harmless when repeated.

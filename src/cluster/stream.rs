@@ -225,7 +225,7 @@ mod tests {
 
     /// Otherwise a failover soon after a handover has a node do again what acts have it do once.
     #[test]
-    fn the_next_process_knows_the_acts_of_which_the_hub_was_given() {
+    fn the_next_process_knows_which_acts_the_hub_was_given() {
         let mut stream = next_process(&[]);
         assert!(!is_again(&mut stream, act(1, false)));
         let node = Arc::clone(&stream.node);
